@@ -1,5 +1,5 @@
-// Assertions that stay on. check() guards memory safety and state machines in every build;
-// debug_check() is for what costs too much on the hot path.
+// Assertions that stay on. ph_check() guards memory safety and state machines in every build;
+// ph_debug_check() is for what costs too much on the hot path.
 #pragma once
 
 namespace ph {
@@ -9,11 +9,11 @@ namespace ph {
 
 }  // namespace ph
 
-#define check(expression) \
+#define ph_check(expression) \
   ((expression) ? static_cast<void>(0) : ::ph::check_failed(#expression, __FILE__, __LINE__))
 #ifdef PH_DEBUG
-#define debug_check(expression) check(expression)
+#define ph_debug_check(expression) ph_check(expression)
 #else
-#define debug_check(expression) static_cast<void>(0)
+#define ph_debug_check(expression) static_cast<void>(0)
 #endif
-#define unreachable(why) ::ph::check_failed("unreachable: " why, __FILE__, __LINE__)
+#define ph_unreachable(why) ::ph::check_failed("unreachable: " why, __FILE__, __LINE__)

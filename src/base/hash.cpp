@@ -47,7 +47,7 @@ u64 siphash(const siphash_key& key, byte_view bytes) {
 }
 
 u32 toeplitz(byte_view key, byte_view bytes) {
-  check(key.size() >= bytes.size() + 4);
+  ph_check(key.size() >= bytes.size() + 4);
   u32 window = view_as<be32>(key)->value();
   u32 hash = 0;
   for (std::size_t i = 0; i < bytes.size(); ++i) {

@@ -27,7 +27,7 @@ class hash_table {
   ~hash_table() { clear(); }
 
   void insert(T& object, u64 hash) {
-    debug_check(!hook(object).hashed());
+    ph_debug_check(!hook(object).hashed());
     hook(object).hash_value = hash;
     if (size_ >= buckets_.size() * 2) grow();
     bucket(hash).push_back(object);
@@ -35,7 +35,7 @@ class hash_table {
   }
   /// Takes the object out; it must be in this table.
   void erase(T& object) {
-    check(hook(object).hashed());
+    ph_check(hook(object).hashed());
     auto& chain = bucket(hook(object).hash_value);
     chain.erase(chain.iterator_to(object));
     --size_;

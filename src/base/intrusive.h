@@ -68,7 +68,7 @@ class ref {
   void reset() {
     T* object = std::exchange(object_, nullptr);
     if (object == nullptr) return;
-    check(object->counted::refs_ > 0);
+    ph_check(object->counted::refs_ > 0);
     if (--object->counted::refs_ != 0) return;
     if constexpr (requires { T::release_last(object); }) {
       T::release_last(object);

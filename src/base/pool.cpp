@@ -46,7 +46,7 @@ void* block_pool::allocate() {
 }
 
 void block_pool::release(void* block) {
-  debug_check(stats_.live > 0);
+  ph_debug_check(stats_.live > 0);
   --stats_.live;
   free_ = ::new (block) free_block{free_};
   PH_POISON(static_cast<std::byte*>(block) + sizeof(free_block),
