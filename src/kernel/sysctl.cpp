@@ -1,0 +1,91 @@
+// Parsing and printing of settings.
+#include "kernel/sysctl.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace ph {
+namespace {
+
+std::string dotted(std::string_view name) {
+  std::string out(name);
+  std::replace(out.begin(), out.end(), '/', '.');
+  return out;
+}
+
+/// Splits off the next blank-separated word; empty when there is none.
+std::string_view next_word(std::string_view& text) {
+  constexpr std::string_view blank = " \t\n";
+  const std::size_t begin = text.find_first_not_of(blank);
+  if (begin == std::string_view::npos) return text = {};
+  const std::size_t end = std::min(text.find_first_of(blank, begin), text.size());
+  const std::string_view word = text.substr(begin, end - begin);
+  text.remove_prefix(end);
+  return word;
+}
+
+}  // namespace
+
+void sysctl_table::add(std::string name, s32& value, s32 min, s32 max) {
+  add(std::move(name), std::vector<s32*>{&value}, min, max);
+}
+
+void sysctl_table::add(std::string name, std::vector<s32*> values, s32 min, s32 max) {
+  entry e;
+  e.numbers = std::move(values);
+  e.min = min;
+  e.max = max;
+  entries_.insert_or_assign(std::move(name), std::move(e));
+}
+
+void sysctl_table::add(std::string name, std::string& value,
+                       inline_fn<bool(std::string_view)> accept) {
+  entry e;
+  e.word = &value;
+  e.accept = accept;
+  entries_.insert_or_assign(std::move(name), std::move(e));
+}
+
+result<void> sysctl_table::set(std::string_view name, std::string_view text) {
+  const auto found = entries_.find(dotted(name));
+  if (found == entries_.end()) return fail(errc::noent);
+  entry& e = found->second;
+  if (e.word != nullptr) {
+    const std::string_view word = next_word(text);
+    if (word.empty() || !e.accept(word)) return fail(errc::inval);
+    *e.word = word;
+    return {};
+  }
+  std::vector<s32> parsed;
+  for (std::string_view word = next_word(text); !word.empty(); word = next_word(text)) {
+    s32 value = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+    if (error != std::errc{} || end != word.data() + word.size()) return fail(errc::inval);
+    if (value < e.min || value > e.max) return fail(errc::inval);
+    parsed.push_back(value);
+  }
+  if (parsed.size() != e.numbers.size()) return fail(errc::inval);
+  for (std::size_t i = 0; i < parsed.size(); ++i) *e.numbers[i] = parsed[i];
+  return {};
+}
+
+result<std::string> sysctl_table::get(std::string_view name) const {
+  const auto found = entries_.find(dotted(name));
+  if (found == entries_.end()) return fail(errc::noent);
+  const entry& e = found->second;
+  if (e.word != nullptr) return *e.word;
+  std::string out;
+  for (const s32* number : e.numbers) {
+    if (!out.empty()) out += '\t';
+    out += std::to_string(*number);
+  }
+  return out;
+}
+
+std::vector<std::string> sysctl_table::names() const {
+  std::vector<std::string> out;
+  for (const auto& [name, e] : entries_) out.push_back(name);
+  return out;
+}
+
+}  // namespace ph

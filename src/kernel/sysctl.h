@@ -1,0 +1,40 @@
+// Settings of a namespace under Linux's names ("net.ipv4.ip_forward"): typed, with a range.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/inline_fn.h"
+#include "base/result.h"
+#include "base/byteorder.h"
+
+namespace ph {
+
+/// The table does not own the values: each lives in its subsystem's per-namespace state.
+class sysctl_table {
+ public:
+  /// One integer with an inclusive range.
+  void add(std::string name, s32& value, s32 min, s32 max);
+  /// Several integers under one name ("net.ipv4.tcp_rmem"), each in the range.
+  void add(std::string name, std::vector<s32*> values, s32 min, s32 max);
+  /// A word, checked by `accept` (e.g. the name of a congestion control).
+  void add(std::string name, std::string& value, inline_fn<bool(std::string_view)> accept);
+  /// Text as one writes it to /proc/sys. Names may use '/' for '.'. Errors: noent, inval (not
+  /// a number, too few or many, or out of range).
+  result<void> set(std::string_view name, std::string_view text);
+  result<std::string> get(std::string_view name) const;
+  [[nodiscard]] std::vector<std::string> names() const;
+
+ private:
+  struct entry {
+    std::vector<s32*> numbers;
+    std::string* word = nullptr;
+    inline_fn<bool(std::string_view)> accept;
+    s32 min = 0, max = 0;
+  };
+  std::map<std::string, entry, std::less<>> entries_;
+};
+
+}  // namespace ph
