@@ -5,7 +5,7 @@ find_package(spdlog QUIET)
 find_package(nlohmann_json QUIET)
 
 file(GLOB shim_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/shim/*.cpp)
-if(shim_sources)
+if(shim_sources AND NOT PH_SANITIZE)  # a sanitizer cannot be preloaded into any program
   add_library(ph_preload SHARED ${shim_sources})
   target_link_libraries(ph_preload PRIVATE ${CMAKE_DL_LIBS})
   target_compile_options(ph_preload PRIVATE -fvisibility=hidden -ftls-model=initial-exec)
