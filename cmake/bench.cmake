@@ -5,3 +5,12 @@ if(benchmark_FOUND AND bench_sources)
   add_executable(ph_bench ${bench_sources})
   target_link_libraries(ph_bench PRIVATE ph_sim benchmark::benchmark benchmark::benchmark_main)
 endif()
+
+# bench/dropin_experiments/*.cpp: what the kernel does for drop-in, one program each (docs/dropin.md).
+file(GLOB experiment_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/dropin_experiments/*.cpp)
+foreach(source ${experiment_sources})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(exp_${name} ${source})
+  target_link_libraries(exp_${name} PRIVATE Threads::Threads)
+  target_compile_options(exp_${name} PRIVATE -Wno-conversion -Wno-unused-result -Wno-shadow)
+endforeach()

@@ -1,0 +1,127 @@
+// Reading and writing anchor names. Part of both the daemon and the shim: no library beneath.
+#include "daemon/anchor_name.h"
+
+#include <cstring>
+
+namespace ph::dropin {
+namespace {
+
+constexpr u8 prefix[4] = {0, 'p', 'h', '1'};
+
+struct fixed_part {
+  u8 prefix[4];
+  u8 kind;
+  le64 instance;
+  le64 id;
+  u8 domain;
+  u8 type;
+  le16 protocol;
+};
+static_assert(sizeof(fixed_part) == 25 && alignof(fixed_part) == 1);
+
+/// Puts length and bytes at sun_path[at]; moves `at`.
+bool put_field(u8 (&sun_path)[max_name_len], std::size_t& at, const u8* bytes, u8 len) {
+  if (at + 1u + len > max_name_len) return false;
+  sun_path[at++] = len;
+  std::memcpy(sun_path + at, bytes, len);
+  at += len;
+  return true;
+}
+
+bool take_field(const u8* sun_path, std::size_t len, std::size_t& at, u8* bytes, u8 room,
+                u8& field_len) {
+  if (at >= len) return false;
+  const u8 n = sun_path[at];
+  if (n > room || n > len - at - 1) return false;
+  std::memcpy(bytes, sun_path + at + 1, n);
+  field_len = n;
+  at += 1u + n;
+  return true;
+}
+
+bool take_addr(const u8* sun_path, std::size_t len, std::size_t& at, name_addr& out) {
+  return take_field(sun_path, len, at, out.bytes, sizeof out.bytes, out.len);
+}
+
+}  // namespace
+
+std::size_t encode_name(const anchor_name& name, u8 (&sun_path)[max_name_len]) {
+  fixed_part head{};
+  std::memcpy(head.prefix, prefix, sizeof prefix);
+  head.kind = static_cast<u8>(name.kind);
+  head.instance.set(name.instance);
+  head.id.set(name.id);
+  head.domain = name.domain;
+  head.type = name.type;
+  head.protocol.set(name.protocol);
+  std::memcpy(sun_path, &head, sizeof head);
+  std::size_t at = sizeof head;
+  bool fits = true;
+  if (name.kind == name_kind::stream) {
+    fits = put_field(sun_path, at, name.local.bytes, name.local.len) &&
+           put_field(sun_path, at, name.remote.bytes, name.remote.len);
+  } else if (name.kind == name_kind::source) {
+    fits = put_field(sun_path, at, name.remote.bytes, name.remote.len) &&
+           put_field(sun_path, at, name.control, name.control_len);
+  }
+  return fits ? at : 0;
+}
+
+bool decode_name(const u8* sun_path, std::size_t len, anchor_name& out) {
+  fixed_part head;
+  if (len < sizeof head || len > max_name_len) return false;
+  std::memcpy(&head, sun_path, sizeof head);
+  if (std::memcmp(head.prefix, prefix, sizeof prefix) != 0) return false;
+  out = anchor_name{};
+  out.kind = static_cast<name_kind>(head.kind);
+  out.instance = head.instance.value();
+  out.id = head.id.value();
+  out.domain = head.domain;
+  out.type = head.type;
+  out.protocol = head.protocol.value();
+  std::size_t at = sizeof head;
+  switch (out.kind) {
+    case name_kind::anchor:
+    case name_kind::tombstone:
+      return at == len;
+    case name_kind::stream:
+      return take_addr(sun_path, len, at, out.local) && take_addr(sun_path, len, at, out.remote) &&
+             at == len;
+    case name_kind::source:
+      return take_addr(sun_path, len, at, out.remote) &&
+             take_field(sun_path, len, at, out.control, sizeof out.control, out.control_len) &&
+             at == len;
+  }
+  return false;
+}
+
+namespace {
+struct control_head {
+  le16 level;
+  le16 type;
+  u8 len;
+};
+static_assert(sizeof(control_head) == 5);
+}  // namespace
+
+bool add_control(anchor_name& name, u16 level, u16 type, const void* data, std::size_t len) {
+  if (name.control_len + sizeof(control_head) + len > sizeof name.control) return false;
+  control_head head{le16(level), le16(type), static_cast<u8>(len)};
+  u8* to = name.control + name.control_len;
+  std::memcpy(to, &head, sizeof head);
+  if (len != 0) std::memcpy(to + sizeof head, data, len);
+  name.control_len = static_cast<u8>(name.control_len + sizeof head + len);
+  return true;
+}
+
+bool control_reader::next(control_value& out) {
+  control_head head;
+  if (at_ + sizeof head > name_.control_len) return false;
+  std::memcpy(&head, name_.control + at_, sizeof head);
+  if (at_ + sizeof head + head.len > name_.control_len) return false;
+  out = {head.level.value(), head.type.value(), head.len, name_.control + at_ + sizeof head};
+  at_ += sizeof head + head.len;
+  return true;
+}
+
+}  // namespace ph::dropin

@@ -1,0 +1,161 @@
+// The control protocol between programs (the shim in them) and the daemon.
+//
+// One AF_UNIX SOCK_SEQPACKET connection ("channel") carries one request at a time: a request
+// message, then one reply message. A process may hold several channels, so that threads and signal
+// handlers do not wait for each other; a fork child opens its own. The daemon closes a channel on
+// any malformed message; the shim does the same and reports ECONNRESET to its program.
+//
+// Only what the kernel cannot do for an anchor goes this way (docs/dropin.md): read, write, accept,
+// poll, half-close, time-outs and the like are plain system calls on the anchor. A request that is
+// about a socket passes the anchor itself by SCM_RIGHTS: the daemon learns the socket from the
+// anchor's name (daemon/anchor_name.h), and nobody can name a socket that he does not hold.
+//
+// Every message is a fixed head and at most max_data bytes of data. parse_request() and
+// parse_reply() are the checked readers: neither side trusts the other.
+#pragma once
+
+#include <cstddef>
+
+#include "base/byteorder.h"
+
+namespace ph::dropin {
+
+inline constexpr u32 protocol_magic = 0x31446870;  ///< "phD1"
+inline constexpr u16 protocol_version = 1;
+/// A UDP datagram of 65,507 bytes with address and ancillary data fits.
+inline constexpr std::size_t max_data = 68 * 1024;
+
+/// Environment: where the daemon listens ("@name" = abstract, else a path), the host of the lab
+/// whose network the process uses, and the secret that a process of another user must show.
+inline constexpr char env_socket[] = "PH_SOCKET";
+inline constexpr char env_host[] = "PH_HOST";
+inline constexpr char env_token[] = "PH_TOKEN";
+
+/// What is asked. "fd" = the anchor is passed with the request. Reply result: >= 0, or -errno.
+enum class request_kind : u16 {
+  hello = 1,     ///< first; arg0 pid; data hello_data; reply data welcome_data
+  socket,        ///< arg0 domain, arg1 type with flags, arg2 protocol; reply passes the anchor
+  bind,          ///< fd; data sockaddr
+  connect,       ///< fd; data sockaddr (AF_UNSPEC dissolves); see flag_wait, reply_new_anchor
+  listen,        ///< fd; arg0 backlog
+  shutdown,      ///< fd; arg0 how; the shim has already shut the anchor down in the kernel
+  getsockname,   ///< fd; reply data sockaddr
+  getpeername,   ///< fd; reply data sockaddr
+  getsockopt,    ///< fd; arg0 level, arg1 name, arg2 room; data = what the buffer held; reply data
+  setsockopt,    ///< fd; arg0 level, arg1 name; data value
+  ioctl,         ///< fd, or none (SIOCGIF* on any socket); arg0 request; data in, reply data
+  take_error,    ///< fd; result = the pending error (an errno, or 0), cleared (SO_ERROR)
+  sendmsg,       ///< fd; arg0 MSG_ flags; data = message_head, address, control, payload
+  recvmsg,       ///< fd; arg0 MSG_ flags (MSG_ERRQUEUE, MSG_OOB), arg1 room; reply data likewise
+  resolve,       ///< data = host name; reply data = sockaddrs of 16 bytes; ENOENT if unknown here
+  resolve_addr,  ///< data sockaddr; reply data = host name
+  interfaces,    ///< reply data = interface_record[]
+};
+inline constexpr u16 first_kind = static_cast<u16>(request_kind::hello);
+inline constexpr u16 last_kind = static_cast<u16>(request_kind::interfaces);
+
+/// Request flag: the caller blocks. The reply comes when the operation ends (connect: handshake
+/// done or failed; sendmsg: there was room). If the channel closes first, the caller was
+/// interrupted or died: a connect goes on by itself, a sendmsg is given up.
+inline constexpr u32 flag_wait = 1;
+/// Reply flag: the passed descriptor is a new anchor for the same socket, to be put in place of the
+/// old one (a connected AF_UNIX stream cannot connect again, a TCP socket whose connect failed can).
+inline constexpr u32 reply_new_anchor = 1;
+
+struct request_head {
+  u32 magic = protocol_magic;
+  u16 version = protocol_version;
+  u16 kind = 0;
+  u32 sequence = 0;
+  u32 flags = 0;
+  s32 arg[3] = {};
+  u32 data_len = 0;
+};
+static_assert(sizeof(request_head) == 32);
+
+struct reply_head {
+  u32 magic = protocol_magic;
+  u16 version = protocol_version;
+  u16 kind = 0;
+  u32 sequence = 0;  ///< of the request
+  u32 flags = 0;
+  s32 result = 0;  ///< >= 0, or -errno
+  u32 data_len = 0;
+};
+static_assert(sizeof(reply_head) == 24);
+
+inline constexpr std::size_t max_message = sizeof(request_head) + max_data;
+
+struct hello_data {
+  char host[64] = {};   ///< zero-terminated; empty = the daemon's default host
+  char token[64] = {};  ///< zero-terminated
+};
+
+struct welcome_data {
+  u64 instance = 0;  ///< in every anchor name of this daemon
+};
+
+/// Before address, control and payload of sendmsg and recvmsg.
+struct message_head {
+  u16 name_len = 0;
+  u16 flags = 0;  ///< recvmsg reply: msg_flags
+  u32 control_len = 0;
+  u32 payload_len = 0;
+};
+static_assert(sizeof(message_head) == 12);
+
+/// One ancillary value: this head, then `len` bytes, no padding.
+struct control_item {
+  u32 level = 0;
+  u32 type = 0;
+  u32 len = 0;
+};
+
+/// One address of an interface (an interface without an address: family 0).
+struct interface_record {
+  char name[16] = {};
+  u32 index = 0;
+  u32 flags = 0;  ///< IFF_
+  u32 mtu = 0;
+  u16 family = 0;
+  u16 hardware_type = 0;  ///< ARPHRD_
+  u8 hardware_addr[8] = {};
+  u8 prefix_len = 0;
+  u8 hardware_addr_len = 0;
+  u8 reserved[2] = {};
+  u8 address[16] = {};
+  u8 broadcast[16] = {};
+};
+static_assert(sizeof(interface_record) == 76);
+
+/// A checked message: the head is a copy, `data` points into the received buffer.
+struct request {
+  request_head head;
+  const u8* data = nullptr;
+};
+struct reply {
+  reply_head head;
+  const u8* data = nullptr;
+};
+
+/// False unless `len` bytes are exactly one well-formed message.
+bool parse_request(const void* bytes, std::size_t len, request& out);
+bool parse_reply(const void* bytes, std::size_t len, reply& out);
+
+/// The parts of the data of sendmsg and recvmsg, pointing into it.
+struct message_parts {
+  const u8* name = nullptr;
+  const u8* control = nullptr;
+  const u8* payload = nullptr;
+  message_head head;
+};
+bool parse_message(const u8* data, std::size_t len, message_parts& out);
+
+/// Walks control items. False at the end or at damage.
+struct control_walk {
+  const u8* at = nullptr;
+  std::size_t left = 0;
+  bool next(control_item& item, const u8*& value);
+};
+
+}  // namespace ph::dropin
