@@ -1,0 +1,181 @@
+// Requests over the control socket. Blocking, with a limit to patience; never raises SIGPIPE.
+#include "daemon/control_client.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace ph {
+namespace {
+
+using nlohmann::json;
+using told = tl::unexpected<std::string>;
+
+constexpr duration answer_patience = seconds(10);
+constexpr std::size_t longest_answer = 64 << 20;
+
+std::string start_one(const std::string& why, const std::string& path) {
+  return fmt::format("{} at {}: start one with `ph up -f lab.yaml`", why, path);
+}
+
+}  // namespace
+
+answer<control_client> control_client::connect(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    return told(fmt::format("{} is too long for a socket", path));
+  }
+  std::copy(path.begin(), path.end(), address.sun_path);
+  unique_fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) return told(fmt::format("cannot make a socket: {}", std::strerror(errno)));
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    switch (errno) {
+      case ENOENT: return told(start_one("no lab is running", path));
+      case ECONNREFUSED:
+        return told(start_one("no lab is running (only its old socket is left)", path));
+      default: return told(fmt::format("cannot reach the lab at {}: {}", path,
+                                       std::strerror(errno)));
+    }
+  }
+  return control_client(path, std::move(socket));
+}
+
+/// Sends one line; the descriptor, if any, travels with its first byte.
+answer<void> control_client::send(const std::string& line, int passed_fd) {
+  std::size_t sent = 0;
+  while (sent < line.size()) {
+    iovec part{const_cast<char*>(line.data()) + sent, line.size() - sent};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    if (passed_fd >= 0 && sent == 0) {
+      message.msg_control = control.data();
+      message.msg_controllen = control.size();
+      cmsghdr* header = CMSG_FIRSTHDR(&message);
+      header->cmsg_level = SOL_SOCKET;
+      header->cmsg_type = SCM_RIGHTS;
+      header->cmsg_len = CMSG_LEN(sizeof(int));
+      std::memcpy(CMSG_DATA(header), &passed_fd, sizeof passed_fd);
+    }
+    const ssize_t n = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return told(fmt::format("the lab at {} has gone away", path_));
+    sent += static_cast<std::size_t>(n);
+  }
+  return {};
+}
+
+/// True when something (an answer or the end) can be read within `patience`.
+answer<bool> control_client::readable(duration patience) {
+  for (;;) {
+    pollfd wanted{socket_.get(), POLLIN, 0};
+    const int n = ::poll(&wanted, 1, static_cast<int>(patience.ms()));
+    if (n >= 0) return n > 0;
+    if (errno != EINTR) return told(fmt::format("cannot wait: {}", std::strerror(errno)));
+  }
+}
+
+answer<json> control_client::receive(duration patience) {
+  std::size_t end = 0;
+  while ((end = received_.find('\n')) == std::string::npos) {
+    if (received_.size() > longest_answer) {
+      return told(fmt::format("the lab at {} sends without an end", path_));
+    }
+    const auto ready = readable(patience);
+    if (!ready) return told(ready.error());
+    if (!*ready) {
+      return told(fmt::format("the lab at {} does not answer (waited {} s)", path_,
+                              patience.ns / seconds(1).ns));
+    }
+    std::array<char, 65536> buffer;
+    const ssize_t n = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return told(fmt::format("the lab at {} ended before it answered", path_));
+    received_.append(buffer.data(), static_cast<std::size_t>(n));
+  }
+  json reply = json::parse(received_.begin(), received_.begin() + static_cast<std::ptrdiff_t>(end),
+                           nullptr, false);
+  received_.erase(0, end + 1);
+  if (!reply.is_object()) {
+    return told(fmt::format("what answers at {} is no lab of this version", path_));
+  }
+  if (reply.value("ok", json(false)) != true) {
+    const auto why = reply.find("error");
+    return told(why != reply.end() && why->is_string() ? why->get<std::string>()
+                                                       : "the lab refused and gave no reason");
+  }
+  return reply;
+}
+
+answer<json> control_client::ask(const json& request, int passed_fd) {
+  const std::string line =
+      request.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  if (const auto sent = send(line, passed_fd); !sent) return told(sent.error());
+  return receive(answer_patience);
+}
+
+answer<json> control_client::status() { return ask({{"verb", "status"}}); }
+
+answer<std::vector<std::pair<std::string, std::string>>> control_client::run_env(
+    const std::string& host) {
+  const auto reply = ask({{"verb", "attach"}, {"host", host}});
+  if (!reply) return told(reply.error());
+  std::vector<std::pair<std::string, std::string>> environment;
+  const auto env = reply->find("env");
+  if (env == reply->end() || !env->is_object()) {
+    return told(fmt::format("what answers at {} is no lab of this version", path_));
+  }
+  for (const auto& [name, value] : env->items()) {
+    if (value.is_string()) environment.emplace_back(name, value.get<std::string>());
+  }
+  return environment;
+}
+
+answer<void> control_client::down() {
+  const auto reply = ask({{"verb", "down"}});
+  if (!reply) return told(reply.error());
+  const auto ended = readable(seconds(30));
+  if (!ended) return told(ended.error());
+  if (!*ended) return told(fmt::format("the lab at {} said yes but has not ended", path_));
+  return {};
+}
+
+answer<void> control_client::start_capture(const capture_request& request, int output) {
+  const auto reply = ask({{"verb", "capture"},
+                          {"on", request.on},
+                          {"snaplen", request.snaplen},
+                          {"packets", request.packets}},
+                         output);
+  if (!reply) return told(reply.error());
+  return {};
+}
+
+answer<bool> control_client::wait_capture(int other) {
+  if (!received_.empty()) return true;
+  for (;;) {
+    std::array<pollfd, 2> wanted{pollfd{socket_.get(), POLLIN, 0}, pollfd{other, POLLIN, 0}};
+    const int n = ::poll(wanted.data(), wanted.size(), -1);
+    if (n > 0) return wanted[0].revents != 0;
+    if (n < 0 && errno != EINTR) {
+      return told(fmt::format("cannot wait: {}", std::strerror(errno)));
+    }
+  }
+}
+
+answer<u64> control_client::finish_capture() {
+  ::shutdown(socket_.get(), SHUT_WR);
+  const auto reply = receive(answer_patience);
+  if (!reply) return told(reply.error());
+  const auto packets = reply->find("packets");
+  return packets != reply->end() && packets->is_number_unsigned() ? packets->get<u64>() : 0;
+}
+
+}  // namespace ph

@@ -1,0 +1,70 @@
+// The asking side of a lab's control socket (the answering side is the daemon's control).
+//
+// The protocol: AF_UNIX stream, one JSON object a line, one answer a request, in order.
+//   {"verb":"status"}              → {"ok":true, ...what docs/control.md lists}
+//   {"verb":"attach","host":"a"}   → {"ok":true,"env":{"NAME":"value", ...}}
+//   {"verb":"capture","on":["a:eth0"],"snaplen":0,"packets":0}, the output's descriptor beside
+//                                    the line (SCM_RIGHTS)
+//                                  → {"ok":true} once capturing; a second answer
+//                                    {"ok":true,"packets":N} after N packets or once the client
+//                                    has shut down its sending side
+//   {"verb":"down"}                → {"ok":true}; the connection closes when the lab has ended
+// A refusal is {"ok":false,"error":"a sentence"}. Unknown keys are ignored by both sides.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "base/time.h"
+#include "daemon/unique_fd.h"
+
+namespace ph {
+
+/// A value, or a sentence for the user that says what to do next.
+template <class T>
+using answer = tl::expected<T, std::string>;
+
+struct capture_request {
+  std::vector<std::string> on;  // "host:device", or "host" for all its devices
+  u32 snaplen = 0;              // bytes kept of each packet; 0: all
+  u64 packets = 0;              // end after so many; 0: until told
+};
+
+class control_client {
+ public:
+  /// Errors: no lab runs there (never started, or its socket is left from a crash), no permission.
+  static answer<control_client> connect(const std::string& socket_path);
+
+  /// What the lab is and has done, as docs/control.md lists.
+  answer<nlohmann::json> status();
+
+  /// The environment with which a program becomes a process of `host` (an empty name: the lab's
+  /// only host); LD_PRELOAD is not in it. Errors: no such host.
+  answer<std::vector<std::pair<std::string, std::string>>> run_env(const std::string& host);
+
+  /// Ends the lab; returns when it has ended.
+  answer<void> down();
+
+  /// Begins to write what passes a device to `output` as pcapng.
+  answer<void> start_capture(const capture_request& request, int output);
+  /// Waits until the capture has ended by itself or `other` is readable; true: it has ended.
+  answer<bool> wait_capture(int other);
+  /// Ends the capture; how many packets were written.
+  answer<u64> finish_capture();
+
+ private:
+  control_client(std::string path, unique_fd socket)
+      : path_(std::move(path)), socket_(std::move(socket)) {}
+  answer<nlohmann::json> ask(const nlohmann::json& request, int passed_fd = -1);
+  answer<void> send(const std::string& line, int passed_fd);
+  answer<nlohmann::json> receive(duration patience);
+  answer<bool> readable(duration patience);
+
+  std::string path_;
+  unique_fd socket_;
+  std::string received_;
+};
+
+}  // namespace ph

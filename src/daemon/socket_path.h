@@ -1,0 +1,45 @@
+// Where a lab's control socket lies, and who may listen there. One lab per path; the default path
+// is private to the user, so two users never meet and one user's `ph` finds the lab by itself.
+#pragma once
+
+#include <string>
+#include <tl/expected.hpp>
+
+#include "daemon/unique_fd.h"
+
+namespace ph {
+
+/// The environment variable that names the lab's control socket when there is no --socket;
+/// `ph run` sets it, so that `ph` inside a program of a lab finds the same lab.
+inline constexpr const char* lab_socket_variable = "PH_LAB";
+
+/// The control socket's path: `option` if given, else $PH_LAB, else posthaste/lab.sock under
+/// $XDG_RUNTIME_DIR, else /tmp/posthaste-UID/lab.sock. Makes the default's folder (mode 0700) and
+/// refuses one that others could write. Errors: a sentence for the user.
+tl::expected<std::string, std::string> lab_socket_path(const std::string& option);
+
+/// The listening end of a control socket. Holds a lock beside the path, so that what a crashed
+/// daemon left behind is replaced, and a living one never is.
+class control_listener {
+ public:
+  /// Listens at `path` (mode 0600). Errors: a sentence for the user, e.g. a lab runs there.
+  static tl::expected<control_listener, std::string> listen(const std::string& path);
+  control_listener(control_listener&&) = default;
+  control_listener& operator=(control_listener&&) = delete;
+  /// Removes the path.
+  ~control_listener();
+
+  /// The listening socket: AF_UNIX, SOCK_STREAM, non-blocking, close-on-exec.
+  [[nodiscard]] int fd() const { return socket_.get(); }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  control_listener(std::string path, unique_fd socket, unique_fd lock)
+      : path_(std::move(path)), socket_(std::move(socket)), lock_(std::move(lock)) {}
+
+  std::string path_;
+  unique_fd socket_;
+  unique_fd lock_;
+};
+
+}  // namespace ph

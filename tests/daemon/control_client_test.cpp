@@ -1,0 +1,279 @@
+// The control client against a server that says exactly what a test tells it to: answers,
+// refusals, nonsense, silence's end; and the listener's rule of one lab per path.
+#include "daemon/control_client.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <thread>
+
+#include "daemon/socket_path.h"
+
+namespace ph {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+class temp_folder {
+ public:
+  temp_folder() {
+    std::string name = testing::TempDir() + "ph-control-XXXXXX";
+    path_ = ::mkdtemp(name.data());
+  }
+  ~temp_folder() {
+    for (const char* name : {"/s", "/s.lock", "/posthaste/lab.sock"}) {
+      ::unlink((path_ + name).c_str());
+    }
+    ::rmdir((path_ + "/posthaste").c_str());
+    ::rmdir(path_.c_str());
+  }
+  [[nodiscard]] std::string socket() const { return path_ + "/s"; }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+/// Accepts one connection and runs a script on it, on a thread of its own.
+class scripted_lab {
+ public:
+  using script = std::function<void(int connection)>;
+  explicit scripted_lab(script s) : listener_(*control_listener::listen(folder_.socket())) {
+    thread_ = std::thread([this, s = std::move(s)] {
+      unique_fd connection;
+      while (!connection) connection.reset(::accept(listener_.fd(), nullptr, nullptr));
+      s(connection.get());
+    });
+  }
+  ~scripted_lab() { thread_.join(); }
+  [[nodiscard]] control_client client() const {
+    auto c = control_client::connect(folder_.socket());
+    EXPECT_TRUE(c) << c.error();
+    return std::move(*c);
+  }
+
+ private:
+  temp_folder folder_;
+  control_listener listener_;
+  std::thread thread_;
+};
+
+/// One line from a connection, and the descriptor that came with it (or -1).
+std::pair<std::string, int> read_line(int connection) {
+  std::string line;
+  int passed = -1;
+  while (line.empty() || line.back() != '\n') {
+    std::array<char, 4096> buffer;
+    iovec part{buffer.data(), buffer.size()};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t n = ::recvmsg(connection, &message, 0);
+    if (n <= 0) break;
+    if (const cmsghdr* header = CMSG_FIRSTHDR(&message)) {
+      std::memcpy(&passed, CMSG_DATA(header), sizeof passed);
+    }
+    line.append(buffer.data(), static_cast<std::size_t>(n));
+  }
+  return {line, passed};
+}
+
+void say(int connection, const std::string& text) {
+  ASSERT_EQ(::send(connection, text.data(), text.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(text.size()));
+}
+
+scripted_lab::script answering(const std::string& expected, const std::string& reply) {
+  return [=](int connection) {
+    EXPECT_EQ(read_line(connection).first, expected);
+    say(connection, reply);
+  };
+}
+
+TEST(control_client, nobody_listens) {
+  const temp_folder folder;
+  const auto c = control_client::connect(folder.socket());
+  ASSERT_FALSE(c);
+  EXPECT_EQ(c.error(), "no lab is running at " + folder.socket() +
+                           ": start one with `ph up -f lab.yaml`");
+}
+
+TEST(control_client, a_socket_left_behind_is_named_as_such) {
+  const temp_folder folder;
+  {
+    const unique_fd socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strcpy(address.sun_path, folder.socket().c_str());
+    ASSERT_EQ(::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  const auto c = control_client::connect(folder.socket());
+  ASSERT_FALSE(c);
+  EXPECT_THAT(c.error(), StartsWith("no lab is running (only its old socket is left) at "));
+}
+
+TEST(control_client, status_is_the_daemons_object) {
+  const scripted_lab server(
+      answering("{\"verb\":\"status\"}\n", "{\"ok\":true,\"hosts\":[{\"name\":\"alice\"}]}\n"));
+  const auto status = server.client().status();
+  ASSERT_TRUE(status) << status.error();
+  EXPECT_EQ((*status)["hosts"][0]["name"], "alice");
+}
+
+TEST(control_client, an_answer_may_arrive_in_pieces) {
+  const scripted_lab server([](int connection) {
+    read_line(connection);
+    for (const char c : std::string("{\"ok\":true,\"pid\":5}\n")) say(connection, {c});
+  });
+  const auto status = server.client().status();
+  ASSERT_TRUE(status) << status.error();
+  EXPECT_EQ((*status)["pid"], 5);
+}
+
+TEST(control_client, a_refusal_is_passed_on_word_for_word) {
+  const scripted_lab server(answering("{\"host\":\"carol\",\"verb\":\"attach\"}\n",
+                                      "{\"ok\":false,\"error\":\"no host carol\"}\n"));
+  const auto env = server.client().run_env("carol");
+  ASSERT_FALSE(env);
+  EXPECT_EQ(env.error(), "no host carol");
+}
+
+TEST(control_client, attach_gives_the_environment) {
+  const scripted_lab server(answering("{\"host\":\"bob\",\"verb\":\"attach\"}\n",
+                                      "{\"ok\":true,\"env\":{\"PH_A\":\"1\",\"PH_B\":\"x\"}}\n"));
+  const auto env = server.client().run_env("bob");
+  ASSERT_TRUE(env) << env.error();
+  ASSERT_EQ(env->size(), 2u);
+  EXPECT_EQ((*env)[0].first, "PH_A");
+  EXPECT_EQ((*env)[1].second, "x");
+}
+
+TEST(control_client, nonsense_is_no_lab_of_this_version) {
+  for (const char* reply : {"hello\n", "[]\n", "{\"ok\":\n"}) {
+    const scripted_lab server(answering("{\"verb\":\"status\"}\n", reply));
+    const auto status = server.client().status();
+    ASSERT_FALSE(status);
+    EXPECT_THAT(status.error(), HasSubstr("is no lab of this version")) << reply;
+  }
+}
+
+TEST(control_client, a_daemon_that_dies_is_said_so) {
+  const scripted_lab server([](int connection) { read_line(connection); });
+  const auto status = server.client().status();
+  ASSERT_FALSE(status);
+  EXPECT_THAT(status.error(), HasSubstr("ended before it answered"));
+}
+
+TEST(control_client, down_returns_when_the_daemon_closes) {
+  const scripted_lab server(answering("{\"verb\":\"down\"}\n", "{\"ok\":true}\n"));
+  const auto down = server.client().down();
+  EXPECT_TRUE(down) << down.error();
+}
+
+TEST(control_client, a_capture_passes_its_output_and_ends_when_told) {
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
+  const unique_fd output_reader(pipe[0]);
+  unique_fd output(pipe[1]);
+  const scripted_lab server([](int connection) {
+    const auto [line, passed] = read_line(connection);
+    EXPECT_EQ(line,
+              "{\"on\":[\"alice:eth0\"],\"packets\":3,\"snaplen\":96,\"verb\":\"capture\"}\n");
+    const unique_fd out(passed);
+    ASSERT_TRUE(out);
+    ASSERT_EQ(::write(out.get(), "frames", 6), 6);
+    say(connection, "{\"ok\":true}\n");
+    EXPECT_EQ(read_line(connection).first, "");  // the client's end: told to stop
+    say(connection, "{\"ok\":true,\"packets\":2}\n");
+  });
+  control_client client = server.client();
+  const auto started = client.start_capture({{"alice:eth0"}, 96, 3}, output.get());
+  ASSERT_TRUE(started) << started.error();
+  std::array<char, 16> got{};
+  ASSERT_EQ(::read(output_reader.get(), got.data(), got.size()), 6);
+  ASSERT_EQ(::write(output.get(), "x", 1), 1);  // stands for a signal that says "enough"
+  EXPECT_EQ(client.wait_capture(output_reader.get()), false);
+  const auto packets = client.finish_capture();
+  ASSERT_TRUE(packets) << packets.error();
+  EXPECT_EQ(*packets, 2u);
+}
+
+TEST(control_client, a_capture_may_end_by_itself) {
+  const scripted_lab server([](int connection) {
+    const unique_fd out(read_line(connection).second);
+    say(connection, "{\"ok\":true}\n");
+    say(connection, "{\"ok\":true,\"packets\":3}\n");
+  });
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
+  const unique_fd never_readable(pipe[0]);
+  const unique_fd output(pipe[1]);
+  control_client client = server.client();
+  ASSERT_TRUE(client.start_capture({{"alice"}, 0, 3}, output.get()));
+  EXPECT_EQ(client.wait_capture(never_readable.get()), true);
+  EXPECT_EQ(client.finish_capture(), 3u);
+}
+
+TEST(control_listener, refuses_a_path_where_a_lab_runs_and_replaces_a_dead_ones) {
+  const temp_folder folder;
+  {
+    auto first = control_listener::listen(folder.socket());
+    ASSERT_TRUE(first) << first.error();
+    const auto second = control_listener::listen(folder.socket());
+    ASSERT_FALSE(second);
+    EXPECT_THAT(second.error(), StartsWith("a lab is already running at "));
+    struct stat st {};
+    ASSERT_EQ(::stat(folder.socket().c_str(), &st), 0);
+    EXPECT_EQ(st.st_mode & 0777, 0600u);
+  }
+  EXPECT_NE(::access(folder.socket().c_str(), F_OK), 0);
+  const unique_fd dead(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strcpy(address.sun_path, folder.socket().c_str());
+  ASSERT_EQ(::bind(dead.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  const auto third = control_listener::listen(folder.socket());
+  EXPECT_TRUE(third) << third.error();
+}
+
+TEST(control_listener, never_removes_a_file_that_is_no_socket) {
+  const temp_folder folder;
+  const unique_fd file(::open(folder.socket().c_str(), O_CREAT | O_WRONLY, 0600));
+  ASSERT_TRUE(file);
+  const auto listener = control_listener::listen(folder.socket());
+  ASSERT_FALSE(listener);
+  EXPECT_THAT(listener.error(), HasSubstr("exists and is no socket"));
+}
+
+TEST(socket_path, option_then_variable_then_the_users_private_folder) {
+  const temp_folder folder;
+  ::setenv("XDG_RUNTIME_DIR", folder.path().c_str(), 1);
+  ::unsetenv(lab_socket_variable);
+  EXPECT_EQ(lab_socket_path("/x/y").value(), "/x/y");
+  EXPECT_EQ(lab_socket_path("").value(), folder.path() + "/posthaste/lab.sock");
+  struct stat st {};
+  ASSERT_EQ(::stat((folder.path() + "/posthaste").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0700u);
+  ::setenv(lab_socket_variable, "/from/variable", 1);
+  EXPECT_EQ(lab_socket_path("").value(), "/from/variable");
+  EXPECT_EQ(lab_socket_path("/x/y").value(), "/x/y");
+  ::unsetenv(lab_socket_variable);
+  ::chmod((folder.path() + "/posthaste").c_str(), 0777);
+  EXPECT_THAT(lab_socket_path("").error(), HasSubstr("is not a folder of this user alone"));
+  EXPECT_THAT(lab_socket_path(std::string(108, 'x')).error(), HasSubstr("too long for a socket"));
+}
+
+}  // namespace
+}  // namespace ph
