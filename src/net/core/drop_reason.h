@@ -1,0 +1,55 @@
+// Every way in which a packet can end before its time. Each has a name, one line of explanation
+// and, where Linux counts it, the MIB counter that rises.
+#pragma once
+
+#include <string_view>
+
+#include "net/core/mib.h"
+
+namespace ph {
+
+enum class drop_reason : u8 {
+  none,
+  // buffers and teardown
+  unreasoned, queue_purge, nomem, dev_down, dev_gone, header_room,
+  // driver and link
+  fault_loss, fault_corrupt, link_queue_full, ring_full, host_write_failed, frame_too_short,
+  frame_too_long, bad_vnet_header,
+  // link layer
+  other_host, unhandled_proto, eth_unknown_type,
+  // arp and neighbour
+  arp_malformed, arp_not_for_us, neigh_failed, neigh_queuefull, neigh_dead, neigh_create_fail,
+  // ip input
+  ip_pkt_too_small, ip_inhdr, ip_csum, ip_truncated, ip_inaddrerrors, ip_innoroutes, ip_rpfilter,
+  ip_martian_source, ip_noproto, ip_options_bad, ip_source_route,
+  // ip forward and output
+  ip_forwarding_off, ttl_expired, pkt_too_big, ip_outnoroutes, blackhole_route, prohibit_route,
+  unreachable_route, frag_failed, egress_denied,
+  // reassembly
+  frag_reasm_timeout, frag_overlap, frag_too_big, frag_memory, frag_bad, frag_evicted,
+  // icmp
+  icmp_csum, icmp_malformed, icmp_unknown_type, icmp_ratelimit, icmp_echo_ignored,
+  icmp_no_socket,
+  // sockets
+  no_socket, socket_rcvbuff, socket_filter, socket_closed, proto_mem, socket_family,
+  // udp and raw
+  udp_csum, udp_malformed, udp_no_port, raw_no_listener,
+  // tcp
+  tcp_csum, tcp_malformed, tcp_flags, tcp_no_socket, tcp_old_data, tcp_overwindow,
+  tcp_invalid_sequence, tcp_old_sequence, tcp_paws, tcp_invalid_ack, tcp_too_old_ack,
+  tcp_ack_unsent_data, tcp_reset, tcp_invalid_syn, tcp_close, tcp_listen_overflow,
+  tcp_syn_queue_full, tcp_ofo_merge, tcp_ofo_drop, tcp_rcv_pruned, tcp_zero_window,
+  tcp_min_ttl, tcp_timewait, tcp_request, tcp_fin_wait_data, tcp_abort, tcp_md5_failure,
+  // plug-ins
+  qdisc_drop, qdisc_overlimit, netfilter_drop, xdp_drop, tc_ingress,
+  count,
+};
+
+/// "tcp_csum".
+std::string_view drop_reason_name(drop_reason reason);
+/// One sentence for a person.
+std::string_view drop_reason_text(drop_reason reason);
+/// The counter that rises with it, or mib::none.
+mib drop_reason_mib(drop_reason reason);
+
+}  // namespace ph

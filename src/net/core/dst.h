@@ -1,0 +1,41 @@
+// Where a packet goes next: an immutable answer of a route lookup, cached by sockets and carried
+// by packets. Replaced, never changed; `obsolete` tells a holder to look again.
+#pragma once
+
+#include "base/intrusive.h"
+#include "base/result.h"
+#include "base/time.h"
+
+namespace ph {
+
+class cpu;
+class net_device;
+class net_namespace;
+class skb_ptr;
+class sock;
+
+/// What dev_queue_xmit and all above it answer: TCP learns of local congestion from it.
+enum class [[nodiscard]] xmit_result : u8 { sent, congested, dropped };
+
+class dst_entry : public counted {
+ public:
+  virtual ~dst_entry() = default;
+  /// Takes a received packet on: deliver locally, forward, or report why not.
+  virtual void input(cpu& cx, skb_ptr skb) = 0;
+  /// Sends a packet with a finished network header.
+  virtual xmit_result output(cpu& cx, skb_ptr skb) = 0;
+  /// Path MTU in bytes of the network packet.
+  [[nodiscard]] virtual u32 mtu(instant now) const = 0;
+
+  net_device* dev = nullptr;
+  u32 advmss = 0;        ///< RTAX_ADVMSS; 0: derive from the MTU
+  u32 initcwnd = 0;      ///< RTAX_INITCWND in segments; 0: default
+  u32 initrwnd = 0;
+  u32 rtt_us = 0;        ///< RTAX_RTT hint, 0: none
+  u32 rto_min_ms = 0;    ///< RTAX_RTO_MIN, 0: default
+  u32 window = 0;        ///< RTAX_WINDOW: largest window to advertise, bytes; 0: no limit
+  bool confirmed_use = false;
+  u64 generation = 0;    ///< of the routing table when it was looked up
+};
+
+}  // namespace ph

@@ -1,0 +1,151 @@
+// Neighbours: which link-layer address has a next hop. One table per family and namespace, with
+// the reachability states of RFC 4861 §7.3.2 that Linux uses for ARP as well.
+#pragma once
+
+#include "base/hash.h"
+#include "base/hash_table.h"
+#include "kernel/timer_wheel.h"
+#include "net/core/nf_hook.h"
+#include "net/core/net_device.h"
+
+namespace ph {
+
+class neigh_table;
+
+enum nud_state : u8 {
+  nud_none = 0x00, nud_incomplete = 0x01, nud_reachable = 0x02, nud_stale = 0x04,
+  nud_delay = 0x08, nud_probe = 0x10, nud_failed = 0x20, nud_noarp = 0x40, nud_permanent = 0x80,
+};
+inline constexpr u8 nud_valid =
+    nud_permanent | nud_noarp | nud_reachable | nud_probe | nud_stale | nud_delay;
+inline constexpr u8 nud_connected = nud_permanent | nud_noarp | nud_reachable;
+
+/// A next-hop address: 4 bytes for IPv4, 16 for IPv6.
+struct neigh_key {
+  std::array<u8, 16> bytes{};
+  u8 len = 0;
+  friend bool operator==(const neigh_key&, const neigh_key&) = default;
+  static neigh_key of(ipv4_addr a) {
+    neigh_key out;
+    out.len = 4;
+    std::memcpy(out.bytes.data(), &a, 4);
+    return out;
+  }
+  [[nodiscard]] ipv4_addr ipv4() const {
+    ipv4_addr out;
+    std::memcpy(&out, bytes.data(), 4);
+    return out;
+  }
+};
+
+/// The values of net.ipv4.neigh.default.* with Linux's defaults.
+struct neigh_parms {
+  duration base_reachable_time = seconds(30);
+  duration retrans_time = seconds(1);
+  duration delay_probe_time = seconds(5);
+  duration gc_staletime = seconds(60);
+  s32 mcast_solicit = 3;
+  s32 ucast_solicit = 3;
+  s32 app_solicit = 0;
+  u64 queue_len_bytes = 212992;
+  s32 gc_thresh1 = 128, gc_thresh2 = 512, gc_thresh3 = 1024;
+};
+
+/// How a family asks. Implemented by arp and ndisc.
+class neigh_ops {
+ public:
+  virtual ~neigh_ops() = default;
+  /// Sends a request for neigh's key: broadcast/multicast (unicast == false) or to its last
+  /// known address. `waiting`: the first queued packet, may be nullptr (source address hint).
+  virtual void solicit(cpu& cx, class neighbour& neigh, const sk_buff* waiting, bool unicast) = 0;
+  /// A queued packet cannot be delivered: report (ICMP host unreachable) and drop.
+  virtual void error_report(cpu& cx, class neighbour& neigh, skb_ptr skb) = 0;
+  /// Sets up an entry that needs no resolution (broadcast, multicast, loopback, no_arp
+  /// devices); returns false when it must be resolved.
+  virtual bool constructor(class neighbour& neigh) = 0;
+};
+
+class neighbour : public counted, public hash_hook<struct neigh_tag> {
+ public:
+  neighbour(neigh_table& table, net_device& dev, const neigh_key& key);
+  ~neighbour();
+  [[nodiscard]] const neigh_key& key() const { return key_; }
+  [[nodiscard]] net_device& dev() const { return dev_; }
+  [[nodiscard]] neigh_table& table() const { return table_; }
+  [[nodiscard]] u8 state() const { return state_; }
+  [[nodiscard]] const mac_addr& ha() const { return ha_; }
+  [[nodiscard]] bool valid() const { return (state_ & nud_valid) != 0; }
+  [[nodiscard]] s32 probes() const { return probes_; }
+  [[nodiscard]] instant updated() const { return updated_; }
+  [[nodiscard]] instant confirmed() const { return confirmed_; }
+  [[nodiscard]] instant used() const { return used_; }
+  /// The upper layer saw proof of reachability (TCP acknowledgement of new data).
+  void confirm(instant now) { confirmed_ = now; }
+  /// For constructor(): a fixed answer.
+  void set_fixed(u8 state, const mac_addr& ha) {
+    state_ = state;
+    ha_ = ha;
+  }
+
+ private:
+  friend class neigh_table;
+  neigh_table& table_;
+  net_device& dev_;
+  neigh_key key_;
+  u8 state_ = nud_none;
+  s32 probes_ = 0;
+  mac_addr ha_;
+  instant updated_{}, confirmed_{}, used_{};
+  bool dead_ = false;
+  timer timer_;
+  skb_queue queue_;  ///< packets that wait for the answer
+  u64 queue_bytes_ = 0;
+};
+
+/// What neigh_update may do (NEIGH_UPDATE_F_*).
+enum neigh_update_flags : u32 {
+  neigh_update_none = 0, neigh_update_override = 1, neigh_update_weak_override = 2,
+  neigh_update_admin = 4,
+};
+
+class neigh_table {
+ public:
+  neigh_table(net_namespace& net, u16 ethertype, std::unique_ptr<neigh_ops> ops);
+  ~neigh_table();
+  /// The entry or an empty ref.
+  [[nodiscard]] ref<neighbour> lookup(const neigh_key& key, const net_device& dev) const;
+  /// The entry, made if need be. Errors: nobufs when the table is full even after collection.
+  result<ref<neighbour>> lookup_or_create(cpu& cx, const neigh_key& key, net_device& dev);
+  /// News about a neighbour. lladdr nullptr: keep what is known. Errors: perm (would override
+  /// without leave), inval.
+  result<void> update(cpu& cx, neighbour& neigh, const mac_addr* lladdr, u8 new_state, u32 flags);
+  /// Sends an IP packet (network header at data) to this neighbour: adds the link header, or
+  /// queues it while resolving. The only user of egress_pass.
+  xmit_result output(cpu& cx, neighbour& neigh, skb_ptr skb, const egress_pass& pass);
+  /// Drops entries of a device that goes down or away.
+  void flush_dev(cpu& cx, net_device& dev);
+  result<void> erase(const rtnl_held&, cpu& cx, neighbour& neigh);
+  template <class F>
+  void for_each(F&& f) { entries_.for_each(f); }
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
+  [[nodiscard]] net_namespace& net() const { return net_; }
+  neigh_parms parms;
+
+ private:
+  void timer_fired(cpu& cx, neighbour& neigh);
+  bool event_send(cpu& cx, neighbour& neigh, skb_ptr& skb);
+  void queue_packet(cpu& cx, neighbour& neigh, skb_ptr skb);
+  void suspect(neighbour& neigh);
+  void fail_entry(cpu& cx, neighbour& neigh);
+  void collect_garbage(cpu& cx, bool forced);
+  void remove(cpu& cx, neighbour& neigh, drop_reason why);
+  void arm(cpu& cx, neighbour& neigh, instant when);
+  u64 hash_of(const neigh_key& key, const net_device& dev) const;
+  net_namespace& net_;
+  u16 ethertype_;
+  std::unique_ptr<neigh_ops> ops_;
+  siphash_key hash_key_;
+  hash_table<neighbour, neigh_tag> entries_;
+};
+
+}  // namespace ph

@@ -1,0 +1,117 @@
+// sock: the network half of a socket. Queues, memory, pending errors, wake-ups, home cpu; the
+// operations of its protocol are virtual. The API half (descriptor, blocking, generic options)
+// is `socket` in net/socket. Nothing here ever blocks: a call that would answers errc::again
+// (or inprogress), and wait_queue tells when to come back.
+#pragma once
+
+#include "kernel/wait_queue.h"
+#include "net/core/msg.h"
+#include "net/core/net_namespace.h"
+#include "net/core/skb_queue.h"
+
+namespace ph {
+
+enum sock_shutdown : u8 { rcv_shutdown = 1, send_shutdown = 2, shutdown_mask = 3 };
+
+/// The options of SOL_SOCKET that protocols look at.
+struct sock_options {
+  u32 rcvbuf = 212992, sndbuf = 212992;   ///< bytes, as getsockopt returns them (doubled)
+  bool rcvbuf_locked = false, sndbuf_locked = false;  ///< set by the program: no auto-tuning
+  u32 rcvlowat = 1;
+  bool reuseaddr = false, reuseport = false, keepalive = false, broadcast = false;
+  bool dontroute = false, oobinline = false, timestamp = false, timestamp_ns = false;
+  bool rxq_ovfl = false, passcred = false, no_check = false, zerocopy = false;
+  u32 timestamping = 0;
+  bool linger = false;
+  duration linger_time{};
+  duration rcvtimeo{}, sndtimeo{};        ///< zero: wait for ever
+  u32 priority = 0, mark = 0;
+  ifindex bound_dev_if{};
+  u64 max_pacing_rate = ~u64{0};          ///< bytes per second
+  u32 busy_poll_us = 0;
+  s32 incoming_cpu = -1;
+  u32 uid = 0;
+};
+
+class sock : public counted {
+ public:
+  sock(net_namespace& net, cpu& home, u16 family, u16 type, u8 protocol);
+  virtual ~sock();
+  static void release_last(sock* sk);
+
+  [[nodiscard]] net_namespace& net() const { return net_; }
+  /// The cpu that runs this socket; everything that touches it runs there.
+  [[nodiscard]] cpu& home() const { return *home_; }
+  void set_home(cpu& home) { home_ = &home; }
+  [[nodiscard]] u16 family() const { return family_; }
+  [[nodiscard]] u16 type() const { return type_; }
+  [[nodiscard]] u8 protocol() const { return protocol_; }
+
+  // --- operations (errors as in the man page of the call) -------------------------------------
+  virtual result<void> bind(cpu& cx, byte_view addr) = 0;
+  /// inprogress: the answer comes as POLLOUT and SO_ERROR. again / already as connect(2).
+  virtual result<void> connect(cpu& cx, byte_view addr) = 0;
+  virtual result<void> listen(cpu& cx, int backlog);
+  /// again: no connection waits.
+  virtual result<ref<sock>> accept(cpu& cx);
+  /// May take less than asked (streams); again: no room.
+  virtual result<std::size_t> sendmsg(cpu& cx, const send_msg& msg) = 0;
+  /// 0: end of stream; again: nothing there. Datagrams set MSG_TRUNC and return what was copied
+  /// (the full length with MSG_TRUNC asked).
+  virtual result<std::size_t> recvmsg(cpu& cx, recv_msg& msg) = 0;
+  /// poll(2) bits.
+  [[nodiscard]] virtual u32 poll() = 0;
+  virtual result<void> shutdown(cpu& cx, u8 how) = 0;
+  /// The file is gone. The sock may live on by references of its own (TCP's goodbye).
+  virtual void close(cpu& cx) = 0;
+  /// Levels other than SOL_SOCKET. Errors: noprotoopt for what is not known.
+  virtual result<void> setsockopt(cpu& cx, int level, int name, byte_view value) = 0;
+  /// Writes at most out.size() bytes; returns the length of the answer.
+  virtual result<std::size_t> getsockopt(cpu& cx, int level, int name, byte_span out) = 0;
+  virtual result<sockaddr_buf> getname(bool peer) = 0;
+  /// Errors: notty (ENOIOCTLCMD) for what is not known. `arg` is read and written in place.
+  virtual result<int> ioctl(cpu& cx, u32 command, byte_span arg);
+  /// SOL_SOCKET's option `name` changed (sndbuf, keepalive …).
+  virtual void option_changed(cpu& cx, int name);
+
+  // --- shared state ---------------------------------------------------------------------------
+  sock_options opt;
+  skb_queue receive_queue;
+  skb_queue error_queue;
+  wait_queue waiters;
+  u8 shutdown_state = 0;              ///< sock_shutdown bits
+  bool dead = false;                  ///< close() was called
+  u32 rmem_alloc = 0;                 ///< bytes charged by receive queues
+  u32 wmem_alloc = 0;                 ///< bytes charged by packets on their way out
+  u64 drops = 0;                      ///< datagrams lost for want of room (SO_RXQ_OVFL)
+  instant stamp{};                    ///< arrival of the packet last read (SIOCGSTAMP)
+
+  /// Pending error, reported once by the next call or SO_ERROR.
+  void set_error(errc e);
+  [[nodiscard]] errc pending_error() const { return err_; }
+  errc take_error() { return std::exchange(err_, errc::ok); }
+  /// The pending error as a failure, taken; success when there is none.
+  result<void> check_error();
+  /// Tells waiters (poll bits).
+  void wake(u32 events) { waiters.wake(events); }
+
+  /// Charges a packet to the receive buffer; the charge goes with the packet.
+  void set_owner_r(sk_buff& skb);
+  /// Charges a packet to the send buffer; it holds a reference to the sock until freed.
+  void set_owner_w(sk_buff& skb);
+  /// Room left by SO_SNDBUF.
+  [[nodiscard]] u32 sndbuf_space() const {
+    return wmem_alloc >= opt.sndbuf ? 0 : opt.sndbuf - wmem_alloc;
+  }
+  /// wmem fell: tell writers. Called when a charged packet is freed.
+  virtual void write_space();
+
+ private:
+  net_namespace& net_;
+  cpu* home_;
+  u16 family_, type_;
+  u8 protocol_;
+  errc err_ = errc::ok;
+};
+
+}  // namespace ph
