@@ -16,7 +16,7 @@ class percpu {
   /// f(value) for each cpu.
   template <class F>
   void for_each(F&& f) const {
-    for (const auto& line : values_) f(line.value);
+    for (const auto& each : values_) f(each.value);
   }
 
  private:
