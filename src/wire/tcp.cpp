@@ -1,0 +1,209 @@
+// Reading and writing TCP options and whole segments.
+#include "wire/tcp.h"
+
+namespace ph {
+namespace {
+
+struct tcp_option {
+  u8 kind = 0;
+  byte_view data;         ///< after kind and length
+  std::size_t at = 0;     ///< of the data, from the header's first byte
+};
+
+u16 be16_at(byte_view bytes, std::size_t at) { return view_as<be16>(bytes, at)->value(); }
+u32 be32_at(byte_view bytes, std::size_t at) { return view_as<be32>(bytes, at)->value(); }
+
+void read_sack(byte_view data, tcp_options_received& out) {
+  if (data.empty() || data.size() % tcpolen_sack_perblock != 0) return;
+  const std::size_t blocks = std::min(data.size() / tcpolen_sack_perblock, tcp_max_sacks);
+  for (std::size_t i = 0; i < blocks; ++i) {
+    out.sacks[i] = {seq32(be32_at(data, i * 8)), seq32(be32_at(data, i * 8 + 4))};
+  }
+  out.num_sacks = static_cast<u8>(blocks);
+}
+
+void read_fastopen(byte_view cookie, bool exp, tcp_options_received& out) {
+  // RFC 7413 §4.1.1: a cookie has 4 to 16 bytes and an even number of them; none is a request.
+  const bool valid = cookie.empty() ||
+                     (cookie.size() >= 4 && cookie.size() <= 16 && cookie.size() % 2 == 0);
+  if (!valid) return;
+  out.fastopen.len = static_cast<s8>(cookie.size());
+  out.fastopen.exp = exp;
+  out.fastopen.val = {};
+  copy_bytes(out.fastopen.val, cookie);
+}
+
+void read_syn_option(const tcp_option& o, tcp_options_received& out) {
+  switch (o.kind) {
+    case tcpopt_mss:
+      if (o.data.size() == 2 && be16_at(o.data, 0) != 0) out.mss = be16_at(o.data, 0);
+      return;
+    case tcpopt_window:
+      if (o.data.size() != 1) return;
+      out.wscale_ok = true;
+      out.snd_wscale = std::min<u8>(o.data[0], uapi::tcp_max_winshift);
+      return;
+    case tcpopt_sack_perm:
+      if (o.data.empty()) out.sack_ok = true;
+      return;
+    case tcpopt_fastopen: read_fastopen(o.data, false, out); return;
+    case tcpopt_exp:
+      if (o.data.size() >= 2 && be16_at(o.data, 0) == tcpopt_fastopen_magic) {
+        read_fastopen(o.data.subspan(2), true, out);
+      }
+      return;
+    default: return;
+  }
+}
+
+void read_option(const tcp_option& o, bool syn, tcp_options_received& out) {
+  switch (o.kind) {
+    case tcpopt_timestamp:
+      if (o.data.size() != 8) return;
+      out.saw_tstamp = true;
+      out.rcv_tsval = be32_at(o.data, 0);
+      out.rcv_tsecr = be32_at(o.data, 4);
+      return;
+    case tcpopt_sack: read_sack(o.data, out); return;
+    case tcpopt_md5sig:
+      if (o.data.size() == tcpolen_md5sig - 2) out.md5_offset = static_cast<u8>(o.at);
+      return;
+    default:
+      if (syn) read_syn_option(o, out);
+  }
+}
+
+/// Bytes of the Fast Open option before padding.
+std::size_t fastopen_bytes(const tcp_fastopen_cookie& cookie) {
+  return (cookie.exp ? 4u : 2u) + cookie.bytes().size();
+}
+
+void put_octets(byte_writer& out, std::initializer_list<u8> octets) {
+  out.put_bytes(byte_view(octets.begin(), octets.size()));
+}
+
+void put_timestamps(byte_writer& out, const tcp_out_options& options) {
+  if (options.timestamps) {
+    if (options.sack_permitted) {
+      put_octets(out, {tcpopt_sack_perm, tcpolen_sack_perm});
+    } else {
+      put_octets(out, {tcpopt_nop, tcpopt_nop});
+    }
+    put_octets(out, {tcpopt_timestamp, tcpolen_timestamp});
+    out.put(be32(options.tsval));
+    out.put(be32(options.tsecr));
+  } else if (options.sack_permitted) {
+    put_octets(out, {tcpopt_nop, tcpopt_nop, tcpopt_sack_perm, tcpolen_sack_perm});
+  }
+}
+
+void put_sacks(byte_writer& out, const tcp_out_options& options) {
+  if (options.num_sacks == 0) return;
+  const auto length = static_cast<u8>(2 + tcpolen_sack_perblock * options.num_sacks);
+  put_octets(out, {tcpopt_nop, tcpopt_nop, tcpopt_sack, length});
+  for (std::size_t i = 0; i < options.num_sacks; ++i) {
+    out.put(be32(options.sacks[i].start_seq.raw));
+    out.put(be32(options.sacks[i].end_seq.raw));
+  }
+}
+
+void put_fastopen(byte_writer& out, const tcp_fastopen_cookie& cookie) {
+  if (!cookie.present()) return;
+  const auto length = static_cast<u8>(fastopen_bytes(cookie));
+  if (cookie.exp) {
+    put_octets(out, {tcpopt_exp, length});
+    out.put(be16(tcpopt_fastopen_magic));
+  } else {
+    put_octets(out, {tcpopt_fastopen, length});
+  }
+  out.put_bytes(cookie.bytes());
+  for (std::size_t n = length; n % 4 != 0; ++n) put_octets(out, {tcpopt_nop});
+}
+
+}  // namespace
+
+tcp_options_received tcp_parse_options(byte_view options, bool syn) {
+  tcp_options_received out;
+  std::size_t at = 0;
+  while (at < options.size()) {
+    const u8 kind = options[at];
+    if (kind == tcpopt_eol) break;
+    if (kind == tcpopt_nop) {
+      ++at;
+      continue;
+    }
+    const std::size_t rest = options.size() - at;
+    if (rest < 2) break;
+    const std::size_t length = options[at + 1];
+    if (length < 2 || length > rest) break;
+    read_option({kind, options.subspan(at + 2, length - 2), sizeof(tcphdr) + at + 2}, syn, out);
+    at += length;
+  }
+  return out;
+}
+
+std::size_t tcp_options_size(const tcp_out_options& options) {
+  std::size_t bytes = 0;
+  if (options.md5) bytes += 2 + tcpolen_md5sig;
+  if (options.mss != 0) bytes += tcpolen_mss;
+  if (options.timestamps) {
+    bytes += tcpolen_tstamp_aligned;
+  } else if (options.sack_permitted) {
+    bytes += 4;
+  }
+  if (options.wscale_ok) bytes += 4;
+  if (options.num_sacks != 0) {
+    bytes += tcpolen_sack_base_aligned + tcpolen_sack_perblock * options.num_sacks;
+  }
+  if (options.fastopen.present()) bytes += (fastopen_bytes(options.fastopen) + 3) / 4 * 4;
+  return bytes;
+}
+
+std::size_t tcp_options_write(byte_span to, const tcp_out_options& options) {
+  ph_check(options.num_sacks <= tcp_max_sacks);
+  byte_writer out(to);
+  if (options.md5) {
+    put_octets(out, {tcpopt_nop, tcpopt_nop, tcpopt_md5sig, tcpolen_md5sig});
+    out.put(std::array<u8, 16>{});
+  }
+  if (options.mss != 0) {
+    put_octets(out, {tcpopt_mss, tcpolen_mss});
+    out.put(be16(options.mss));
+  }
+  put_timestamps(out, options);
+  if (options.wscale_ok) {
+    put_octets(out, {tcpopt_nop, tcpopt_window, tcpolen_window, options.wscale});
+  }
+  put_sacks(out, options);
+  put_fastopen(out, options.fastopen);
+  ph_check(out.ok());
+  return out.written();
+}
+
+std::size_t emit(byte_span to, const tcp_segment& segment, ipv4_addr saddr, ipv4_addr daddr) {
+  if (segment.options.size() > tcp_max_option_space) return 0;
+  const std::size_t header = sizeof(tcphdr) + (segment.options.size() + 3) / 4 * 4;
+  const std::size_t bytes = header + segment.payload.size();
+  if (to.size() < bytes || bytes > 65535) return 0;
+  tcphdr& th = *view_as<tcphdr>(to);
+  th.source.set(segment.source);
+  th.dest.set(segment.dest);
+  th.seq.set(segment.seq.raw);
+  th.ack_seq.set(segment.ack_seq.raw);
+  th.set_header_bytes(header);
+  if (segment.ae) th.doff_res |= 1;
+  th.flags = segment.flags;
+  th.window.set(segment.window);
+  th.check.set(0);
+  th.urg_ptr.set(segment.urg_ptr);
+  const byte_span options = to.subspan(sizeof(tcphdr), header - sizeof(tcphdr));
+  std::fill(options.begin() + static_cast<std::ptrdiff_t>(copy_bytes(options, segment.options)),
+            options.end(), tcpopt_eol);
+  copy_bytes(to.subspan(header), segment.payload);
+  const auto pseudo =
+      csum_pseudo_ipv4(saddr, daddr, uapi::ipproto_tcp, static_cast<u16>(bytes));
+  th.check = csum_fold(csum_add_bytes(to.first(bytes), pseudo));
+  return bytes;
+}
+
+}  // namespace ph
