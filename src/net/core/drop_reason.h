@@ -49,7 +49,10 @@ enum class drop_reason : u8 {
 std::string_view drop_reason_name(drop_reason reason);
 /// One sentence for a person.
 std::string_view drop_reason_text(drop_reason reason);
-/// The counter that rises with it, or mib::none.
+/// The counter that drop() raises with it, or mib::none.
 mib drop_reason_mib(drop_reason reason);
+/// The second counter that drop() raises, where Linux counts twice (a wrong UDP checksum is
+/// UdpInCsumErrors and UdpInErrors), or mib::none.
+mib drop_reason_second_mib(drop_reason reason);
 
 }  // namespace ph

@@ -344,8 +344,11 @@ void consume(cpu& cx, skb_ptr skb) {
 void drop(cpu& cx, skb_ptr skb, drop_reason why) {
   if (!skb) return;
   ++cx.drops[static_cast<std::size_t>(why)];
-  const mib counter = drop_reason_mib(why);
-  if (counter != mib::none && skb->dev != nullptr) skb->dev->net().mib().add(cx, counter);
+  if (skb->dev != nullptr) {
+    for (const mib counter : {drop_reason_mib(why), drop_reason_second_mib(why)}) {
+      if (counter != mib::none) skb->dev->net().mib().add(cx, counter);
+    }
+  }
   if (skb->journey != 0) trace_packet(cx, *skb, trace_kind::dropped, "drop", why);
   kfree_skb(skb.release());
 }
