@@ -24,6 +24,7 @@ file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/*.cpp)
 if(cli_sources AND daemon_sources)
   add_executable(ph ${cli_sources})
   target_link_libraries(ph PRIVATE ph_daemon CLI11::CLI11)
+  target_compile_definitions(ph PRIVATE PH_VERSION="${PROJECT_VERSION}")
   install(TARGETS ph RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 

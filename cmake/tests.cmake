@@ -28,3 +28,10 @@ foreach(area ${areas})
   add_test(NAME ${area} COMMAND test_${area} --gtest_brief=1)
   set_tests_properties(${area} PROPERTIES TIMEOUT 600)
 endforeach()
+
+# Tests that are Python programs: `ph` from outside.
+find_program(PH_PYTHON NAMES python3 HINTS /usr/bin NO_DEFAULT_PATH)
+if(TARGET ph AND NOT PH_SANITIZE)
+  add_test(NAME cli COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tests/cli/cli_test.py
+           $<TARGET_FILE:ph>)
+endif()

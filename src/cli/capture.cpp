@@ -1,0 +1,80 @@
+// `ph capture`: writes what passes devices of the running lab into a pcapng file, until Ctrl-C or
+// a number of packets. The daemon writes into the file that this process opened.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include "cli/verb.h"
+#include "daemon/control_client.h"
+#include "daemon/socket_path.h"
+
+namespace ph::cli {
+namespace {
+
+struct capture_options {
+  capture_request request;
+  std::string file;
+};
+
+/// A descriptor that becomes readable instead of SIGINT and SIGTERM ending the process.
+unique_fd catch_stop_signals() {
+  sigset_t stop;
+  ::sigemptyset(&stop);
+  ::sigaddset(&stop, SIGINT);
+  ::sigaddset(&stop, SIGTERM);
+  ::sigprocmask(SIG_BLOCK, &stop, nullptr);
+  return unique_fd(::signalfd(-1, &stop, SFD_CLOEXEC));
+}
+
+int capture(const invocation& call, const capture_options& options) {
+  const auto path = lab_socket_path(call.socket);
+  if (!path) return fail(path.error());
+  auto client = control_client::connect(*path);
+  if (!client) return fail(client.error());
+  const bool to_stdout = options.file == "-";
+  const unique_fd output(to_stdout ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+                                   : ::open(options.file.c_str(),
+                                            O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (!output) {
+    return fail(fmt::format("cannot write {}: {}", options.file, std::strerror(errno)));
+  }
+  const unique_fd stop = catch_stop_signals();
+  if (!stop) return fail(fmt::format("cannot watch for signals: {}", std::strerror(errno)));
+  if (const auto begun = client->start_capture(options.request, output.get()); !begun) {
+    return fail(begun.error());
+  }
+  fmt::print(stderr, "capturing on {}; Ctrl-C ends it\n", fmt::join(options.request.on, ", "));
+  if (const auto ended = client->wait_capture(stop.get()); !ended) return fail(ended.error());
+  const auto packets = client->finish_capture();
+  if (!packets) return fail(packets.error());
+  fmt::print(stderr, "{} packet{}{}\n", *packets, *packets == 1 ? "" : "s",
+             to_stdout ? "" : " in " + options.file);
+  return 0;
+}
+
+}  // namespace
+
+void add_capture(CLI::App& app, invocation& call) {
+  CLI::App* verb = app.add_subcommand("capture", "Write packets of the running lab to a file");
+  add_socket_option(*verb, call);
+  const auto options = std::make_shared<capture_options>();
+  verb->add_option("--on", options->request.on, "Where: host:device, or host for all its devices")
+      ->required()
+      ->allow_extra_args(false)
+      ->type_name("WHERE");
+  verb->add_option("-w,--write", options->file, "pcapng file to write; - is standard output")
+      ->required()
+      ->type_name("FILE");
+  verb->add_option("-c,--packets", options->request.packets, "End after so many packets")
+      ->type_name("N");
+  verb->add_option("-s,--snaplen", options->request.snaplen, "Keep so many bytes of each packet")
+      ->type_name("BYTES");
+  verb->callback([&call, options] { call.exit_code = capture(call, *options); });
+}
+
+}  // namespace ph::cli

@@ -1,0 +1,83 @@
+// The `ph` program: reads the command line and hands over to one verb. Everything about a lab
+// happens in its daemon; the verbs ask it over the control socket.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <string_view>
+
+#include "cli/verb.h"
+
+namespace ph::cli {
+
+int fail(const std::string& why) {
+  fmt::print(stderr, "ph: {}\n", why);
+  return exit_failed;
+}
+
+void add_socket_option(CLI::App& verb, invocation& call) {
+  verb.add_option("--socket", call.socket, "The lab's control socket (default: a private one)")
+      ->type_name("PATH");
+}
+
+namespace {
+
+/// Cuts PROGRAM and its arguments off the command line of `run`: they begin after "--" or at the
+/// first word that is no option, and none of them is ours to interpret.
+std::vector<std::string> cut_program(std::vector<std::string>& words) {
+  std::vector<std::string> program;
+  if (words.empty() || words[0] != "run") return program;
+  std::size_t i = 1;
+  for (; i < words.size() && words[i] != "--" && words[i].starts_with('-'); ++i) {
+    if (words[i] == "--host" || words[i] == "--socket") ++i;
+  }
+  if (i >= words.size()) return program;
+  const std::size_t first = words[i] == "--" ? i + 1 : i;
+  program.assign(words.begin() + static_cast<std::ptrdiff_t>(first), words.end());
+  words.resize(i);
+  return program;
+}
+
+/// One line on what is wrong with the command line, one on where to read more.
+std::string usage_error(const CLI::App* app, const CLI::Error& error) {
+  std::string verbs;
+  for (const CLI::App* verb : app->get_subcommands({})) verbs += " " + verb->get_name();
+  const bool needs_verb = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr &&
+                          app->get_subcommands().empty();
+  const CLI::App* about = app->get_subcommands().empty() ? app : app->get_subcommands().front();
+  const std::string what = needs_verb ? "expected one of:" + verbs : error.what();
+  return fmt::format("ph: {}\n`ph{} --help` says more\n", what,
+                     about == app ? "" : " " + about->get_name());
+}
+
+int run_command_line(int argc, char** argv) {
+  CLI::App app{"posthaste: a Linux-like network stack in user space, and labs made of it.", "ph"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "ph " PH_VERSION);
+  app.failure_message(usage_error);
+  invocation call;
+  add_run(app, call);
+  add_status(app, call);
+  add_capture(app, call);
+  add_down(app, call);
+  std::vector<std::string> words(argv + 1, argv + argc);
+  call.program = cut_program(words);
+  std::reverse(words.begin(), words.end());  // as CLI11 wants them
+  try {
+    app.parse(words);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : exit_usage;
+  }
+  return call.exit_code;
+}
+
+}  // namespace
+}  // namespace ph::cli
+
+int main(int argc, char** argv) {
+  try {
+    return ph::cli::run_command_line(argc, argv);
+  } catch (const std::exception& error) {
+    return ph::cli::fail(error.what());
+  }
+}

@@ -1,0 +1,72 @@
+// `ph run`: starts a program as a process of one of the lab's hosts. It becomes the program (exec),
+// so terminal, signals, exit code and process id are the program's own.
+#include <fmt/format.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "cli/preload.h"
+#include "cli/verb.h"
+#include "daemon/control_client.h"
+#include "daemon/socket_path.h"
+
+namespace ph::cli {
+namespace {
+
+/// Becomes the program; returns only an exit code for why it could not.
+int execute(const std::vector<std::string>& words) {
+  std::vector<char*> argv;
+  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  ::execvp(argv[0], argv.data());
+  const int error = errno;
+  fmt::print(stderr, "ph: {}: {}\n", words[0],
+             error == ENOENT ? "no such program" : std::strerror(error));
+  return error == ENOENT ? exit_not_found : exit_not_executable;
+}
+
+int run(const invocation& call, const std::string& host) {
+  const auto shim = find_preload();
+  if (!shim) return fail(shim.error());
+  const std::string program = find_in_path(call.program[0]);
+  if (!program.empty() && is_static_program(program)) {
+    return fail(fmt::format("{} is statically linked: its sockets would be this machine's, not "
+                            "the lab's; use a dynamically linked build of it",
+                            program));
+  }
+  const auto path = lab_socket_path(call.socket);
+  if (!path) return fail(path.error());
+  auto client = control_client::connect(*path);
+  if (!client) return fail(client.error());
+  const auto environment = client->run_env(host);
+  if (!environment) return fail(environment.error());
+  for (const auto& [name, value] : *environment) ::setenv(name.c_str(), value.c_str(), 1);
+  ::setenv(lab_socket_variable, path->c_str(), 1);
+  ::setenv("LD_PRELOAD", preload_value(*shim, std::getenv("LD_PRELOAD")).c_str(), 1);
+  // Set-uid programs and those with file capabilities (ping) would drop LD_PRELOAD; without
+  // new privileges they run as ordinary programs, and the lab's host grants what they need.
+  if (::geteuid() != 0) ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  return execute(call.program);
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, invocation& call) {
+  CLI::App* verb = app.add_subcommand(
+      "run", "Run a program on a host: ph run [--host HOST] -- PROGRAM [ARGUMENT...]");
+  add_socket_option(*verb, call);
+  const auto host = std::make_shared<std::string>();
+  verb->add_option("--host", *host, "The host; not needed when the lab has only one")
+      ->type_name("HOST");
+  verb->footer("The exit code is the program's own; 125: ph failed, 126 and 127: as env(1).");
+  verb->callback([&call, host] {
+    if (call.program.empty()) throw CLI::RequiredError("PROGRAM");
+    call.exit_code = run(call, *host);
+  });
+}
+
+}  // namespace ph::cli

@@ -1,0 +1,236 @@
+"""The `ph` program from outside: exit codes, messages, and what it says to a lab.
+
+The lab is a stand-in that speaks the control protocol of src/daemon/control_client.h, so these
+tests say what the verbs do whatever the daemon does. Usage: cli_test.py PATH-TO-PH [unittest args]
+"""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+PH = sys.argv.pop(1) if __name__ == "__main__" else "ph"
+
+
+class StandIn:
+    """Answers one connection: takes requests, gives back what `replies` says, in order."""
+
+    def __init__(self, path, replies):
+        self.requests = []
+        self.descriptors = []
+        self.told_to_stop = threading.Event()
+        self._replies = replies
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(path)
+        self._socket.listen()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self):
+        connection, _ = self._socket.accept()
+        with connection:
+            for reply in self._replies:
+                if callable(reply):
+                    reply(self, connection)
+                    continue
+                data, descriptors, _, _ = socket.recv_fds(connection, 65536, 1)
+                self.requests.append(json.loads(data))
+                self.descriptors += descriptors
+                connection.sendall(json.dumps(reply).encode() + b"\n")
+
+    def close(self):
+        self._socket.close()
+        self._thread.join(10)
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+class PhTest(unittest.TestCase):
+    """A folder, a socket path and a way to call `ph`."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.socket = os.path.join(self.folder, "lab.sock")
+        self.environment = {k: v for k, v in os.environ.items()
+                            if k not in ("PH_LAB", "LD_PRELOAD", "XDG_RUNTIME_DIR")}
+
+    def ph(self, *words, expect=0, **more):
+        environment = {**self.environment, **more.pop("env", {})}
+        done = subprocess.run([PH, *words], capture_output=True, text=True, timeout=60,
+                              env=environment, **more)
+        self.assertEqual(done.returncode, expect, done.stderr)
+        return done
+
+    def lab(self, *replies):
+        stand_in = StandIn(self.socket, replies)
+        self.addCleanup(stand_in.close)
+        return stand_in
+
+
+class VerbsTest(PhTest):
+    def test_usage_errors_exit_with_2_and_name_the_way_on(self):
+        self.assertIn("ph: expected one of: ", self.ph(expect=2).stderr)
+        self.assertIn("ph: expected one of: ", self.ph("bogus", expect=2).stderr)
+        self.assertIn("`ph status --help`", self.ph("status", "--jsn", expect=2).stderr)
+        self.assertIn("PROGRAM", self.ph("run", expect=2).stderr)
+        self.assertIn("PROGRAM", self.ph("run", "--host", "a", "--", expect=2).stderr)
+        self.assertIn("--on", self.ph("capture", "-w", "x.pcapng", expect=2).stderr)
+
+    def test_every_verb_explains_itself(self):
+        verbs = [line.split()[0] for line in
+                 self.ph("--help").stdout.split("Subcommands:\n")[1].splitlines() if line]
+        self.assertGreaterEqual(len(verbs), 4)
+        for verb in verbs:
+            self.assertIn("--socket PATH", self.ph(verb, "--help").stdout)
+
+    def test_without_a_lab_the_remedy_is_named(self):
+        for verb in (["status"], ["down"], ["capture", "--on", "a:eth0", "-w", "/dev/null"]):
+            done = self.ph(*verb, "--socket", self.socket, expect=125)
+            self.assertEqual(done.stderr, f"ph: no lab is running at {self.socket}: "
+                                          "start one with `ph up -f lab.yaml`\n")
+
+    def test_the_default_socket_is_in_the_runtime_folder_or_a_private_one(self):
+        done = self.ph("status", expect=125, env={"XDG_RUNTIME_DIR": self.folder})
+        self.assertIn(f" {self.folder}/posthaste/lab.sock: ", done.stderr)
+        mode = os.stat(os.path.join(self.folder, "posthaste")).st_mode
+        self.assertEqual(stat.S_IMODE(mode), 0o700)
+        done = self.ph("status", expect=125, env={"PH_LAB": "/somewhere/else"})
+        self.assertIn(" /somewhere/else: ", done.stderr)
+
+    def test_status_for_people(self):
+        self.lab({"ok": True, "lab": "two.yaml", "seed": 7, "pid": 42, "uptime_s": 3, "hosts": [
+            {"name": "alice", "cpus": 1, "programs": 1, "sockets": 2, "devices": [
+                {"name": "eth0", "up": True, "addresses": ["10.0.1.2/24"], "rx_packets": 12,
+                 "rx_bytes": 1234, "tx_packets": 3, "tx_bytes": 99, "rx_dropped": 1}]}]})
+        out = self.ph("status", "--socket", self.socket).stdout.splitlines()
+        self.assertEqual(out[0], "lab two.yaml: up 3 s, seed 7, pid 42")
+        self.assertEqual(out[1], "alice: 1 cpu, 1 program, 2 sockets")
+        self.assertEqual(out[2].split(), "eth0 up 10.0.1.2/24 in 12 pkt 1.2 kB "
+                                         "out 3 pkt 99 B 1 dropped".split())
+
+    def test_status_for_programs_is_the_daemons_object(self):
+        lab = self.lab({"ok": True, "hosts": [], "anything": [1, 2]})
+        out = self.ph("status", "--json", "--socket", self.socket).stdout
+        self.assertEqual(json.loads(out), {"hosts": [], "anything": [1, 2]})
+        self.assertEqual(lab.requests, [{"verb": "status"}])
+
+    def test_a_refusal_of_the_lab_is_shown(self):
+        self.lab({"ok": False, "error": "no host carol; there are alice and bob"})
+        done = self.ph("status", "--socket", self.socket, expect=125)
+        self.assertEqual(done.stderr, "ph: no host carol; there are alice and bob\n")
+
+    def test_down_asks_and_waits_for_the_end(self):
+        lab = self.lab({"ok": True})
+        self.assertEqual(self.ph("down", "--socket", self.socket).stdout, "the lab has ended\n")
+        self.assertEqual(lab.requests, [{"verb": "down"}])
+
+    def test_capture_hands_over_its_file_and_ends_on_ctrl_c(self):
+        capturing = threading.Event()
+
+        def until_told(lab, connection):
+            os.write(lab.descriptors[0], b"frames")
+            capturing.set()
+            self.assertEqual(connection.recv(1), b"")
+            connection.sendall(b'{"ok":true,"packets":4}\n')
+
+        lab = self.lab({"ok": True}, until_told)
+        file = os.path.join(self.folder, "a.pcapng")
+        process = subprocess.Popen([PH, "capture", "--on", "alice:eth0", "--on", "bob", "-w", file,
+                                    "--socket", self.socket], stderr=subprocess.PIPE, text=True,
+                                   env=self.environment)
+        self.assertTrue(capturing.wait(60))
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, errors)
+        self.assertIn(f"4 packets in {file}\n", errors)
+        self.assertEqual(lab.requests, [{"verb": "capture", "on": ["alice:eth0", "bob"],
+                                         "snaplen": 0, "packets": 0}])
+        with open(file, "rb") as written:
+            self.assertEqual(written.read(), b"frames")
+
+
+class RunTest(PhTest):
+    """`ph run`, with a shim that does nothing beside a copy of `ph`."""
+
+    def setUp(self):
+        super().setUp()
+        self.bin = os.path.join(self.folder, "bin")
+        self.shim = os.path.join(self.folder, "lib", "posthaste", "libph_preload.so")
+        os.makedirs(self.bin)
+        os.makedirs(os.path.dirname(self.shim))
+        subprocess.run(["cp", PH, os.path.join(self.bin, "ph")], check=True)
+        subprocess.run(["cc", "-shared", "-o", self.shim, "-x", "c", "/dev/null"], check=True)
+
+    def ph(self, *words, **more):
+        global PH
+        kept, PH = PH, os.path.join(self.bin, "ph")
+        try:
+            return super().ph(*words, **more)
+        finally:
+            PH = kept
+
+    def run_program(self, *words, expect=0, options=(), **more):
+        lab = self.lab({"ok": True, "env": {"PH_SOCKET": "/x/programs", "PH_HOST": "alice"}})
+        done = self.ph("run", "--socket", self.socket, *options, "--", *words, expect=expect,
+                       **more)
+        return lab, done
+
+    def test_the_program_gets_the_shim_and_its_host(self):
+        lab, done = self.run_program("sh", "-c", 'echo "$LD_PRELOAD $PH_SOCKET $PH_HOST $PH_LAB"',
+                                     options=["--host", "alice"])
+        self.assertEqual(done.stdout, f"{self.shim} /x/programs alice {self.socket}\n")
+        self.assertEqual(lab.requests, [{"verb": "attach", "host": "alice"}])
+
+    def test_another_preload_stays_behind_the_shim(self):
+        other = os.path.join(self.folder, "other.so")
+        subprocess.run(["cp", self.shim, other], check=True)
+        _, done = self.run_program("sh", "-c", "echo $LD_PRELOAD",
+                                   env={"LD_PRELOAD": f"{self.shim}:{other}"})
+        self.assertEqual(done.stdout, f"{self.shim}:{other}\n")
+
+    def test_exit_codes_are_the_programs(self):
+        self.run_program("sh", "-c", "exit 41", expect=41)
+
+    def test_a_signal_ends_it_as_it_would_without_ph(self):
+        self.run_program("sh", "-c", "kill -TERM $$", expect=-signal.SIGTERM)
+
+    def test_arguments_after_the_program_are_not_ours(self):
+        _, done = self.run_program("echo", "--host", "x", "--", "-n")
+        self.assertEqual(done.stdout, "--host x -- -n\n")
+
+    def test_the_dashes_may_be_left_out(self):
+        self.lab({"ok": True, "env": {}})
+        done = self.ph("run", "--socket", self.socket, "echo", "--host", "x")
+        self.assertEqual(done.stdout, "--host x\n")
+
+    def test_a_program_that_is_not_there_is_127(self):
+        _, done = self.run_program("no-such-program", expect=127)
+        self.assertEqual(done.stderr, "ph: no-such-program: no such program\n")
+
+    def test_a_file_that_cannot_run_is_126(self):
+        _, done = self.run_program("/etc/passwd", expect=126)
+        self.assertEqual(done.stderr, "ph: /etc/passwd: Permission denied\n")
+
+    def test_a_static_program_is_refused(self):
+        static = os.path.join(self.folder, "static")
+        subprocess.run(["cc", "-static", "-o", static, "-x", "c", "-"], check=True, text=True,
+                       input="int main(void) { return 0; }")
+        done = self.ph("run", "--socket", self.socket, "--", static, expect=125)
+        self.assertIn("is statically linked", done.stderr)
+
+    def test_a_missing_shim_is_named(self):
+        os.remove(self.shim)
+        done = self.ph("run", "--", "true", expect=125)
+        self.assertIn("libph_preload.so is neither beside", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
