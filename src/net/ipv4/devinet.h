@@ -1,0 +1,54 @@
+// IPv4 addresses of devices: in_device, primary and secondary addresses, and the routes they
+// bring with them.
+#pragma once
+
+#include <vector>
+
+#include "net/core/net_namespace.h"
+
+namespace ph {
+
+struct in_ifaddr {
+  ipv4_addr local;
+  ipv4_addr address;         ///< peer on point-to-point links, else local
+  u8 prefix_len = 0;
+  ipv4_addr broadcast;       ///< any: none
+  u8 scope = 0;              ///< RT_SCOPE_UNIVERSE; host for loopback
+  bool secondary = false;
+  std::string label;
+  [[nodiscard]] ipv4_prefix subnet() const {
+    return {ipv4_addr(address.value() & ipv4_mask(prefix_len).value()), prefix_len};
+  }
+};
+
+struct in_device : slot_object {
+  std::vector<in_ifaddr> addrs;
+  std::vector<std::pair<ipv4_addr, u32>> groups;  ///< multicast groups joined, with counts
+};
+inline constexpr slot_key<in_device> in_device_key{slot_id::ipv4};
+/// The device's IPv4 state, or nullptr.
+inline in_device* in_dev_of(net_device& dev) { return dev.slots().find(in_device_key); }
+
+struct inet_addr_event {
+  bool added;
+  const rtnl_held* rtnl;
+  net_device* dev;
+  in_ifaddr addr;
+};
+
+/// Adds an address with its local, broadcast and connected routes; announces it (gratuitous
+/// ARP) when the device is up. Errors: exist, inval.
+result<void> inet_addr_add(const rtnl_held&, cpu& cx, net_device& dev, in_ifaddr addr);
+/// Errors: addrnotavail.
+result<void> inet_addr_del(const rtnl_held&, cpu& cx, net_device& dev, ipv4_addr local,
+                           u8 prefix_len);
+/// The address to use as source on a device toward `dst` (scope-limited), any if none.
+ipv4_addr inet_select_addr(const net_device& dev, ipv4_addr dst, u8 scope);
+/// The device that has this local address, or nullptr.
+net_device* ip_dev_find(net_namespace& net, ipv4_addr addr);
+/// Joins / leaves a group on a device (IGMP reports come with multicast routing).
+result<void> ip_mc_join(cpu& cx, net_device& dev, ipv4_addr group);
+result<void> ip_mc_leave(cpu& cx, net_device& dev, ipv4_addr group);
+bool ip_mc_member(net_device& dev, ipv4_addr group);
+
+}  // namespace ph

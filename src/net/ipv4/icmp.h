@@ -1,0 +1,19 @@
+// ICMP for IPv4 (RFC 792, 1122 §3.2.2, 1812 §4.3): echo, errors in and out, rate limits.
+#pragma once
+
+#include "net/core/skbuff.h"
+#include "net/inet/inet_protocol.h"
+
+namespace ph {
+
+class net_namespace;
+
+/// Reports an error about a packet that arrived (network header set; not consumed). Obeys
+/// RFC 1122 §3.2.2 (never about errors, fragments beyond the first, broadcasts) and the rate
+/// limits. info: MTU, pointer or gateway, host order as in the header's second word.
+void icmp_send(cpu& cx, const sk_buff& about, u8 type, u8 code, u32 info);
+/// What a socket sees for an ICMP error, and whether it is fatal (RFC 1122 §4.2.3.9).
+icmp_error icmp_error_of(u8 type, u8 code);
+void icmp_init(net_namespace& net);
+
+}  // namespace ph

@@ -1,0 +1,30 @@
+// Between sockets and IPv4: SOL_IP options, control messages, the error queue.
+#pragma once
+
+#include "net/inet/inet_sock.h"
+#include "net/inet/inet_protocol.h"
+
+namespace ph {
+
+/// SOL_IP. Errors: noprotoopt, inval, perm.
+result<void> ip_setsockopt(cpu& cx, inet_sock& sk, int name, byte_view value);
+result<std::size_t> ip_getsockopt(cpu& cx, inet_sock& sk, int name, byte_span out);
+/// Control messages a program sends with a datagram (IP_TOS, IP_TTL, IP_PKTINFO).
+struct ip_send_cmsg {
+  s32 ttl = -1;
+  s32 tos = -1;
+  ipv4_addr saddr;
+  ifindex oif{};
+};
+result<ip_send_cmsg> ip_cmsg_send(inet_sock& sk, byte_view control);
+/// Adds IP_PKTINFO, IP_TTL, IP_TOS … as the socket asked; skb's network header must be set.
+void ip_cmsg_recv(inet_sock& sk, const sk_buff& skb, recv_msg& msg);
+/// Queues an ICMP error for MSG_ERRQUEUE (IP_RECVERR) with the offending payload.
+void ip_icmp_error(cpu& cx, inet_sock& sk, const sk_buff& icmp, const icmp_error& error,
+                   port_no port);
+/// Queues a local error (EMSGSIZE with the MTU).
+void ip_local_error(cpu& cx, inet_sock& sk, errc error, ipv4_addr daddr, port_no port, u32 info);
+/// recvmsg with MSG_ERRQUEUE. Errors: again.
+result<std::size_t> ip_recv_error(cpu& cx, inet_sock& sk, recv_msg& msg);
+
+}  // namespace ph
