@@ -31,7 +31,7 @@ result<ref<file>> task::get(int fd) const {
 result<void> task::close(int fd) {
   TRY(const ref<file> f, get(fd));
   files_[static_cast<std::size_t>(fd)].reset();
-  if (--f->descriptors_ == 0) f->release();
+  if (--f->descriptors_ == 0) f->last_close();
   return {};
 }
 
