@@ -36,3 +36,10 @@ if(PH_BUILD_TESTS)
     target_link_libraries(prog_${name} PRIVATE Threads::Threads)
   endforeach()
 endif()
+
+add_custom_target(programs)  # what `./ph` needs for the verbs that users have
+foreach(name ph ph_preload)
+  if(TARGET ${name})
+    add_dependencies(programs ${name})
+  endif()
+endforeach()

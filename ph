@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+# The one door of posthaste: installs what is missing, builds, and runs what you ask for.
+# `./ph help` lists the verbs. Everything lands in build/; nothing outside it is written, except
+# Debian packages (tools/packages.txt), which are announced first.
+set -euo pipefail
+
+python=/usr/bin/python3  # Debian's own, which tools/packages.txt names
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cpus=$(nproc)
+memory_gb=$(awk '/^MemTotal/ {print int($2 / 1048576)}' /proc/meminfo)
+jobs=${PH_JOBS:-$((cpus * 2 <= memory_gb + 2 ? cpus : memory_gb / 2 + 1))}
+
+usage() {
+  cat <<'TEXT'
+usage: ./ph VERB ...
+
+  demo                        a lab of three hosts, a web server in it, and what is on its wire
+  up, run, status, capture, down     the `ph` program: see ./ph run --help and README.md
+  test [quick]                the whole check (quick: release build and its tests only)
+  build [PRESET [TARGET...]]  build (presets: release, debug, asan, tsan, fuzz, coverage)
+  sim [SEED]                  random scenarios under the simulator's virtual clock
+  bench [ARGUMENT...]         benchmarks
+  fuzz [TARGET [SECONDS]]     fuzz one target, or each for a minute
+  fmt                         clang-format what you have changed since the last commit
+  lint [FILE...]              the project's own rules and clang-tidy
+TEXT
+}
+
+if [[ -t 2 && ${TERM:-dumb} != dumb ]]; then live=1; else live=; fi
+if [[ $live && -z ${NO_COLOR:-} ]]; then red=$'\e[31m' dim=$'\e[2m' plain=$'\e[0m'; else red= dim= plain=; fi
+
+say() { printf '%s\n' "$dim$*$plain" >&2; }
+die() { printf '%s\n' "${red}ph: $1$plain" "${@:2}" >&2; exit 125; }
+
+# progress TITLE LOG: shows ninja's output as one line that changes (on a terminal) or as TITLE alone,
+# and keeps all of it in LOG. Shows nothing when ninja finds nothing to do.
+progress() {
+  local title=$1 log=$2 line width=0 told=
+  if [[ $live ]]; then width=$(($(tput cols 2>/dev/null || echo 80) - ${#title} - 3)); fi
+  : >"$log"
+  while IFS= read -r line; do
+    printf '%s\n' "$line" >>"$log"
+    if [[ $line != '['*']'* || $line == *'Re-checking globbed'* ]]; then continue; fi
+    if [[ $live ]]; then
+      printf '\r\e[K%s' "$title: ${line:0:width}" >&2
+    elif [[ ! $told ]]; then
+      say "$title (a few minutes the first time)"
+      told=1
+    fi
+  done
+  if [[ $live ]]; then printf '\r\e[K' >&2; fi
+}
+
+# --- Debian packages ------------------------------------------------------------------------------
+
+# wanted_packages SECTION...: the names in those sections of packages.txt ("# to build").
+wanted_packages() {
+  awk -v wanted=" $* " '/^# to / {section = " " $3 " "} /^[^#]/ && index(wanted, section) {
+    print $1}' "$root/tools/packages.txt"
+}
+
+# without_services COMMAND...: runs it while newly installed services may not start.
+without_services() {
+  local policy=/usr/sbin/policy-rc.d made=
+  if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+    $as_root chmod 755 "$policy"
+    made=1
+  fi
+  local outcome=0
+  "$@" || outcome=$?
+  if [[ $made ]]; then $as_root rm -f "$policy"; fi
+  return $outcome
+}
+
+install_packages() {
+  local log=$root/build/packages.log
+  if [[ $(id -u) == 0 ]]; then as_root=; else as_root=sudo; fi
+  if [[ $as_root ]] && ! command -v sudo >/dev/null; then
+    die "these Debian packages are missing: $*" "Install them as root:  apt-get install $*"
+  fi
+  say "installing Debian packages: $*"
+  local apt=($as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get
+             -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300)
+  without_services "${apt[@]}" install -y --no-install-recommends "$@" </dev/null >"$log" 2>&1 && return
+  say "refreshing the package lists and trying again"
+  "${apt[@]}" update </dev/null >>"$log" 2>&1 || true
+  without_services "${apt[@]}" install -y --no-install-recommends "$@" </dev/null >>"$log" 2>&1 && return
+  tail -n 5 "$log" >&2
+  die "apt-get could not install them (all of its output: $log)" \
+      "Install them by hand, then run ./ph again:  apt-get install $*"
+}
+
+# need SECTION...: sees to it that the packages are there. A stamp makes the second time free.
+need() {
+  local stamp name missing=() sections=$*
+  stamp=$root/build/.packages-${sections// /-}-$(cksum <"$root/tools/packages.txt" | tr -dc 0-9)
+  if [[ -e $stamp ]]; then return; fi
+  mkdir -p "$root/build"
+  if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+    say "no Debian here: tools/packages.txt lists what must be installed by other means"
+    touch "$stamp"
+    return
+  fi
+  local installed
+  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p')
+  for name in $(wanted_packages "$@"); do
+    grep -qxF -- "$name" <<<"$installed" || missing+=("$name")
+  done
+  if ((${#missing[@]})); then install_packages "${missing[@]}"; fi
+  rm -f "$root/build/.packages-${sections// /-}-"[0-9]*
+  touch "$stamp"
+}
+
+# --- building -------------------------------------------------------------------------------------
+
+# build PRESET [TARGET...]: configures if needed and builds. Quiet when there is nothing to do.
+build() {
+  local preset=$1 folder=$root/build/$1 log=$root/build/$1.log started=$SECONDS
+  shift
+  mkdir -p "$folder"
+  exec {lock}>"$folder/.ph-lock"
+  flock "$lock"
+  if [[ ! -e $folder/build.ninja ]]; then
+    say "configuring build/$preset"
+    if ! (cd "$root" && cmake --preset "$preset") >"$log" 2>&1; then
+      tail -n 20 "$log" >&2
+      die "cmake could not configure the preset $preset (all of its output: $log)" \
+          "If a package is missing, add it to tools/packages.txt; else remove $folder and try again."
+    fi
+  fi
+  if ! ninja -C "$folder" -j "$jobs" "$@" 2>&1 | progress "building $preset" "$log"; then
+    grep -A 12 -m 3 -E '^FAILED:|error:' "$log" >&2 || tail -n 20 "$log" >&2
+    die "the build of $preset failed (all of its output: $log)"
+  fi
+  exec {lock}>&-
+  if ! grep -q 'ninja: no work to do' "$log"; then
+    say "built $preset in $((SECONDS - started)) s"
+  fi
+}
+
+# --- verbs ----------------------------------------------------------------------------------------
+
+built=$root/build/release
+
+verb=${1:-help}
+if (($#)); then shift; fi
+case $verb in
+  help | -h | --help) usage ;;
+  build)
+    if [[ ${1:-} == fuzz ]]; then need build test; else need build; fi
+    build "${@:-release}"
+    ;;
+  test)
+    need build test
+    exec "$python" "$root/tools/check.py" "$@"
+    ;;
+  bench)
+    need build
+    build release ph_bench
+    exec "$built/ph_bench" "$@"
+    ;;
+  fuzz)
+    need build test
+    exec "$python" "$root/tools/check.py" --fuzz "$@"
+    ;;
+  fmt)
+    need format
+    cd "$root" && exec git clang-format-16 --binary clang-format-16 "$@"
+    ;;
+  lint)
+    need build format
+    "$python" "$root/tools/tidy.py"
+    build release
+    cd "$root" && exec run-clang-tidy-16 -quiet -p build/release -j "$jobs" "${@:-/src/}"
+    ;;
+  *)
+    need build
+    build release programs
+    exec "$built/ph" "$verb" "$@"
+    ;;
+esac
