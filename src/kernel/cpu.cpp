@@ -1,4 +1,5 @@
-// The scheduler of one cpu: mail, timers, polling. Nothing here knows a packet.
+// The scheduler of one cpu: mail, timers, polling, and the report to RCU that nothing read in
+// this run is held any more. Nothing here knows a packet.
 #include "kernel/cpu.h"
 
 #include <algorithm>
@@ -31,6 +32,7 @@ void cpu::enter(instant now) { now_ = std::max(now_, now); }
 
 void cpu::run(instant now) {
   enter(now);
+  machine_.rcu().begin(id_);
   for (int round = 0; round < rounds_per_run; ++round) {
     const int mails = mail_.drain(*this);
     const int timers = timers_.fire_due(*this, now_);
@@ -45,6 +47,11 @@ void cpu::run(instant now) {
     }
     if (mails == 0 && timers == 0 && !polled) break;
   }
+  machine_.rcu().quiescent(id_);
+}
+
+bool cpu::has_work() const {
+  return !poll_list_.empty() || !mail_.empty() || machine_.rcu().has_work(id_);
 }
 
 instant cpu::next_deadline() const { return has_work() ? now_ : timers_.next_deadline(); }

@@ -44,7 +44,8 @@ class cpu {
   /// Mail, due timers, poll sources with budgets, until nothing is ready or a bounded number of
   /// rounds is over (then has_work() stays true).
   void run(instant now);
-  [[nodiscard]] bool has_work() const { return !poll_list_.empty() || !mail_.empty(); }
+  /// Something to poll, mail, or retired objects to free.
+  [[nodiscard]] bool has_work() const;
   /// When run() is next needed; `now` if there is work, `never` if only an event can wake it.
   [[nodiscard]] instant next_deadline() const;
 

@@ -13,7 +13,9 @@ kernel::kernel(kernel_config config)
       own_entropy_(config_.secrets == nullptr
                        ? std::make_unique<seeded_entropy>(rng(config_.seed).fork("secret").next())
                        : nullptr),
-      seed_(rng(config_.seed).fork(config_.name)) {
+      seed_(rng(config_.seed).fork(config_.name)),
+      rcu_(config_.cpus, [this] { wake(); },
+           [this](cpu_id id) { cpu_at(id).mail().post([](cpu&) {}); }) {
   ph_check(config_.cpus >= 1);
   for (u32 i = 0; i < config_.cpus; ++i) {
     const u64 seed = seed_.fork("cpu" + std::to_string(i)).next();
@@ -59,8 +61,7 @@ instant kernel::next_deadline() const {
 }
 
 void kernel::wake() {
-  if (woken_) return;
-  woken_ = true;
+  if (woken_.load(std::memory_order_relaxed) || woken_.exchange(true)) return;
   if (on_wake_) on_wake_();
 }
 

@@ -2,6 +2,7 @@
 // no thread-locals, no static registries. It owns no thread and reads no clock.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -10,6 +11,7 @@
 #include "base/inline_fn.h"
 #include "kernel/clock.h"
 #include "kernel/cpu.h"
+#include "kernel/rcu.h"
 #include "kernel/rtnl.h"
 #include "kernel/slots.h"
 
@@ -39,6 +41,7 @@ class kernel {
   [[nodiscard]] cpu& boot_cpu() { return *cpus_.front(); }
   [[nodiscard]] ph::slots& slots() { return slots_; }
   [[nodiscard]] rtnl_lock& rtnl() { return rtnl_; }
+  [[nodiscard]] rcu_domain& rcu() { return rcu_; }
   [[nodiscard]] packet_memory& memory() { return memory_; }
   [[nodiscard]] tracer& trace() { return trace_; }
   /// Fills `out` with unguessable bytes (repeatable ones in a simulation).
@@ -77,9 +80,10 @@ class kernel {
   rtnl_lock rtnl_;
   inline_fn<void(), 16> on_wake_;
   inline_fn<void(), 16> on_post_;
-  bool woken_ = false;
+  std::atomic<bool> woken_{false};  ///< cpus on threads of their own schedule work too
   std::map<std::string, sometimes_count, std::less<>> sometimes_;
   std::vector<std::unique_ptr<cpu>> cpus_;
+  rcu_domain rcu_;   // after the cpus: what it frees may have timers on them
   ph::slots slots_;  // last: its objects hold timers and packets of the CPUs above
 };
 
