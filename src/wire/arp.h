@@ -1,4 +1,4 @@
-// ARP for IPv4 over Ethernet (RFC 826; the announcements and probes of RFC 5227 have this form too).
+// ARP for IPv4 over Ethernet (RFC 826; announcements and probes of RFC 5227 have this form too).
 //
 //   | hrd (2) | pro (2) | hln | pln | op (2) | sha (6) | sip (4) | tha (6) | tip (4) |
 #pragma once

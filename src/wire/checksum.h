@@ -5,8 +5,8 @@
 
 namespace ph {
 
-/// An unfolded one's-complement sum in "native" byte order of the packet's bytes: sums of even-length
-/// pieces add; a piece that starts at an odd offset is added with csum_block_add.
+/// An unfolded one's-complement sum in "native" byte order of the packet's bytes: sums of pieces of
+/// even length add; a piece that starts at an odd offset is added with csum_block_add.
 struct csum_partial {
   u32 sum = 0;
   friend constexpr bool operator==(csum_partial, csum_partial) = default;

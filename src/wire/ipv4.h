@@ -1,4 +1,4 @@
-// The IPv4 header and its options (RFC 791 §3.1; option checks: RFC 1122 §3.2.1.8, RFC 1812 §5.2.4).
+// The IPv4 header and its options (RFC 791 §3.1; checks: RFC 1122 §3.2.1.8, RFC 1812 §5.2.4).
 //
 //   0       4       8               16    19                      31
 //   |version|  ihl  |      tos      |            tot_len            |

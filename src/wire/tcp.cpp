@@ -4,12 +4,6 @@
 namespace ph {
 namespace {
 
-struct tcp_option {
-  u8 kind = 0;
-  byte_view data;         ///< after kind and length
-  std::size_t at = 0;     ///< of the data, from the header's first byte
-};
-
 u16 be16_at(byte_view bytes, std::size_t at) { return view_as<be16>(bytes, at)->value(); }
 u32 be32_at(byte_view bytes, std::size_t at) { return view_as<be32>(bytes, at)->value(); }
 
@@ -124,21 +118,8 @@ void put_fastopen(byte_writer& out, const tcp_fastopen_cookie& cookie) {
 
 tcp_options_received tcp_parse_options(byte_view options, bool syn) {
   tcp_options_received out;
-  std::size_t at = 0;
-  while (at < options.size()) {
-    const u8 kind = options[at];
-    if (kind == tcpopt_eol) break;
-    if (kind == tcpopt_nop) {
-      ++at;
-      continue;
-    }
-    const std::size_t rest = options.size() - at;
-    if (rest < 2) break;
-    const std::size_t length = options[at + 1];
-    if (length < 2 || length > rest) break;
-    read_option({kind, options.subspan(at + 2, length - 2), sizeof(tcphdr) + at + 2}, syn, out);
-    at += length;
-  }
+  tcp_option_reader reader(options);
+  for (tcp_option o; reader.next(o);) read_option(o, syn, out);
   return out;
 }
 

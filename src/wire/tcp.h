@@ -117,6 +117,42 @@ struct tcp_options_received {
   friend bool operator==(const tcp_options_received&, const tcp_options_received&) = default;
 };
 
+/// One option as it lies in the header.
+struct tcp_option {
+  u8 kind = 0;
+  byte_view data;      ///< after kind and length; empty for NOP
+  std::size_t at = 0;  ///< where data begin, from the header's first byte
+};
+
+/// Walks the option bytes of a segment, NOPs included, until EOL or the end. A length octet below
+/// 2 or beyond the header ends the walk (RFC 9293 §3.1, MUST-7) and is remembered.
+class tcp_option_reader {
+ public:
+  explicit tcp_option_reader(byte_view options) : options_(options) {}
+  /// The next option; false at the end.
+  bool next(tcp_option& out) {
+    if (at_ >= options_.size() || options_[at_] == tcpopt_eol) return false;
+    const u8 kind = options_[at_];
+    const std::size_t rest = options_.size() - at_;
+    std::size_t length = 1;
+    if (kind != tcpopt_nop) {
+      length = rest < 2 ? 0 : options_[at_ + 1];
+      malformed_ = length < 2 || length > rest;
+      if (malformed_) return false;
+    }
+    const std::size_t head = kind == tcpopt_nop ? 1 : 2;
+    out = {kind, options_.subspan(at_ + head, length - head), sizeof(tcphdr) + at_ + head};
+    at_ += length;
+    return true;
+  }
+  [[nodiscard]] bool malformed() const { return malformed_; }
+
+ private:
+  byte_view options_;
+  std::size_t at_ = 0;
+  bool malformed_ = false;
+};
+
 /// Reads the option bytes of a segment. `syn`: options that only mean something on SYN segments
 /// (MSS, window scale, SACK permitted, Fast Open) are read; elsewhere they are passed over.
 /// Options of unknown kind or wrong length are passed over by their length octet; a length below
