@@ -12,7 +12,9 @@ constexpr crc_tables make_tables() {
   crc_tables t{};
   for (u32 byte = 0; byte < 256; ++byte) {
     u32 crc = byte;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? reflected_polynomial : 0);
+    for (int bit = 0; bit < 8; ++bit) {
+      crc = (crc >> 1) ^ ((crc & 1) != 0 ? reflected_polynomial : 0);
+    }
     t[0][byte] = crc;
   }
   for (std::size_t k = 1; k < 8; ++k) {

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/result.h"
+#include "uapi/packet.h"
 #include "wire/inet_addr.h"
 
 namespace ph {

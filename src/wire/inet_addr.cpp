@@ -29,7 +29,7 @@ std::optional<ipv4_addr> ipv4_addr::parse(std::string_view text) {
     const std::size_t dot = part < 3 ? text.find('.') : text.size();
     if (dot == std::string_view::npos || dot == 0 || dot > 3) return std::nullopt;
     const auto number = whole_number(text.substr(0, dot), 255);
-    if (!number) return std::nullopt;
+    if (!number || (dot > 1 && text[0] == '0')) return std::nullopt;  // "010": octal or not?
     out = (out << 8) | *number;
     text.remove_prefix(part < 3 ? dot + 1 : dot);
   }

@@ -1,0 +1,111 @@
+// Ethernet, VLAN and ARP: golden bytes, each field there and back, every truncation.
+#include <gtest/gtest.h>
+
+#include "tests/wire/golden.h"
+#include "wire/arp.h"
+#include "wire/ethernet.h"
+
+namespace ph {
+namespace {
+
+constexpr mac_addr mac_a{{2, 0, 0, 0, 0, 1}};
+constexpr mac_addr mac_b{{2, 0x11, 0x22, 0x33, 0x44, 0x55}};
+
+TEST(ethernet, golden_frame) {
+  const auto bytes = golden::arp_request();
+  const auto eth = ethernet_view::parse(bytes);
+  ASSERT_TRUE(eth);
+  EXPECT_EQ(eth->header(), (ethernet_header{mac_addr::broadcast(), mac_a, uapi::eth_p_arp}));
+  EXPECT_EQ(eth->payload.size(), bytes.size() - 14);
+  EXPECT_EQ(eth->payload.data(), bytes.data() + 14);
+  std::array<u8, 14> out{};
+  EXPECT_EQ(emit(out, eth->header()), 14u);
+  EXPECT_TRUE(std::equal(out.begin(), out.end(), bytes.begin()));
+}
+
+TEST(ethernet, each_field_comes_back) {
+  for (const ethernet_header& header :
+       {ethernet_header{mac_b, {}, 0}, ethernet_header{{}, mac_b, 0},
+        ethernet_header{{}, {}, 0x1234}}) {
+    std::array<u8, 14> bytes{};
+    ASSERT_EQ(emit(bytes, header), bytes.size());
+    EXPECT_EQ(ethernet_view::parse(bytes)->header(), header);
+  }
+}
+
+TEST(ethernet, every_truncation_is_refused) {
+  const auto bytes = golden::syn();
+  for (std::size_t n = 0; n < sizeof(ethhdr); ++n) {
+    EXPECT_EQ(ethernet_view::parse(golden::cut(bytes, n)).error(), errc::badmsg);
+    std::vector<u8> room(n, 0xaa);
+    EXPECT_EQ(emit(room, ethernet_header{}), 0u);
+    EXPECT_EQ(room, std::vector<u8>(n, 0xaa));
+  }
+  EXPECT_TRUE(ethernet_view::parse(golden::cut(bytes, sizeof(ethhdr)))->payload.empty());
+}
+
+TEST(ethernet, vlan_tag_fields) {
+  const auto bytes = golden::from_hex("a00508dd");
+  const auto& vlan = *view_as<vlan_hdr>(byte_view(bytes));
+  EXPECT_EQ(vlan.vid(), 5);
+  EXPECT_EQ(vlan.pcp(), 5);
+  EXPECT_EQ(vlan.h_vlan_encapsulated_proto.value(), 0x08dd);
+  EXPECT_TRUE(eth_type_vlan(0x8100));
+  EXPECT_TRUE(eth_type_vlan(0x88a8));
+  EXPECT_FALSE(eth_type_vlan(0x0800));
+}
+
+TEST(arp, golden_request) {
+  const auto bytes = golden::without_link(golden::arp_request());
+  const auto arp = arp_view::parse(bytes);
+  ASSERT_TRUE(arp);
+  const arp_message expected{uapi::arpop_request, mac_a, ipv4_addr(10, 0, 0, 1), {},
+                             ipv4_addr(10, 0, 0, 2)};
+  EXPECT_EQ(arp->message(), expected);
+  std::vector<u8> out(28);
+  EXPECT_EQ(emit(out, expected), 28u);
+  EXPECT_EQ(out, bytes);
+}
+
+TEST(arp, each_field_comes_back) {
+  const arp_message blank;
+  std::vector<arp_message> all(5, blank);
+  all[0].op = 0x1234;
+  all[1].sha = mac_b;
+  all[2].sip = ipv4_addr(1, 2, 3, 4);
+  all[3].tha = mac_b;
+  all[4].tip = ipv4_addr(5, 6, 7, 8);
+  for (const arp_message& message : all) {
+    std::vector<u8> bytes(28);
+    ASSERT_EQ(emit(bytes, message), 28u);
+    EXPECT_EQ(arp_view::parse(bytes)->message(), message);
+    EXPECT_FALSE(message == blank);
+  }
+}
+
+TEST(arp, every_truncation_is_refused_and_padding_is_ignored) {
+  auto bytes = golden::without_link(golden::arp_request());
+  for (std::size_t n = 0; n < bytes.size(); ++n) {
+    EXPECT_EQ(arp_view::parse(golden::cut(bytes, n)).error(), errc::badmsg) << n;
+    std::vector<u8> room(n);
+    EXPECT_EQ(emit(room, arp_message{}), 0u);
+  }
+  bytes.resize(46);
+  EXPECT_TRUE(arp_view::parse(bytes));
+}
+
+TEST(arp, other_families_and_lengths) {
+  const auto with = [](std::size_t at, u8 value) {
+    auto bytes = golden::without_link(golden::arp_request());
+    bytes[at] = value;
+    return arp_view::parse(bytes);
+  };
+  EXPECT_TRUE(with(1, 6));  // IEEE 802
+  EXPECT_EQ(with(1, 7).error(), errc::afnosupport);
+  EXPECT_EQ(with(2, 0x86).error(), errc::afnosupport);
+  EXPECT_EQ(with(4, 8).error(), errc::badmsg);
+  EXPECT_EQ(with(5, 16).error(), errc::badmsg);
+}
+
+}  // namespace
+}  // namespace ph
