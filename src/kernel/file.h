@@ -9,6 +9,7 @@ namespace ph {
 
 class cpu;
 class epoll;
+class socket;
 
 /// Somebody who watches a file without keeping it open. Ends by itself when destroyed.
 class file_watch : public list_hook<struct file_watch_tag> {
@@ -30,6 +31,8 @@ class file : public counted {
   virtual void release() {}
   /// This file as an epoll instance, or nullptr.
   [[nodiscard]] virtual epoll* as_epoll() { return nullptr; }
+  /// This file as a socket (net/socket), or nullptr.
+  [[nodiscard]] virtual socket* as_socket() { return nullptr; }
   [[nodiscard]] wait_queue& waiters() { return waiters_; }
   [[nodiscard]] watch_list& watches() { return watches_; }
   [[nodiscard]] bool nonblocking() const { return nonblocking_; }

@@ -34,6 +34,7 @@ enum class slot_id : unsigned {
   bpf,
   bridge,
   wireless,
+  socket_limits,    // namespace: net.core.*
   user,             // for the embedding program
   count,
 };

@@ -39,6 +39,8 @@ class task {
   result<int> dup(int fd);
   [[nodiscard]] std::size_t open_files() const;
   void set_limit(std::size_t limit) { limit_ = limit; }
+  /// True when install() would answer mfile.
+  [[nodiscard]] bool full() const { return open_files() >= limit_; }
 
  private:
   kernel& machine_;

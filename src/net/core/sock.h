@@ -31,6 +31,7 @@ struct sock_options {
   u32 busy_poll_us = 0;
   s32 incoming_cpu = -1;
   u32 uid = 0;
+  bool net_admin = true;                  ///< the caller may do what CAP_NET_ADMIN allows
 };
 
 class sock : public counted {
@@ -81,6 +82,8 @@ class sock : public counted {
   wait_queue waiters;
   u8 shutdown_state = 0;              ///< sock_shutdown bits
   bool dead = false;                  ///< close() was called
+  bool listening = false;             ///< listen() succeeded (SO_ACCEPTCONN)
+  u64 cookie = 0;                     ///< SO_COOKIE; 0: nobody asked yet
   u32 rmem_alloc = 0;                 ///< bytes charged by receive queues
   u32 wmem_alloc = 0;                 ///< bytes charged by packets on their way out
   u64 drops = 0;                      ///< datagrams lost for want of room (SO_RXQ_OVFL)
