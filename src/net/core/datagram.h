@@ -8,13 +8,14 @@ namespace ph {
 /// Queues a received datagram (data at the payload) or drops it: socket_rcvbuff when the buffer
 /// is full. Returns whether it was queued.
 bool sock_queue_rcv_skb(cpu& cx, sock& sk, skb_ptr skb);
-/// The first packet: taken off the queue, or a look at it with MSG_PEEK. Errors: again, or the
-/// pending error, which is taken.
+/// The first packet, which stays in the queue until datagram_done. nullptr: the queue is empty
+/// and the socket shut down for reading (recvmsg answers 0). Errors: again, or the pending
+/// error, which is taken.
 result<sk_buff*> datagram_peek(cpu& cx, sock& sk, u32 flags);
 /// Copies payload bytes [offset, …) out by the scatter list, sets MSG_TRUNC; returns the result
 /// of recvmsg (full length if MSG_TRUNC was asked).
 std::size_t datagram_copy_out(const sk_buff& skb, u32 offset, recv_msg& msg);
-/// Ends the packet that datagram_peek showed, unless MSG_PEEK.
+/// Takes off and ends the packet that datagram_peek showed, unless flags has MSG_PEEK.
 void datagram_done(cpu& cx, sock& sk, sk_buff& skb, u32 flags);
 /// poll(2) bits of a datagram socket.
 u32 datagram_poll(sock& sk);

@@ -11,10 +11,10 @@ namespace ph {
 enum class drop_reason : u8 {
   none,
   // buffers and teardown
-  unreasoned, queue_purge, nomem, dev_down, dev_gone, header_room,
+  unreasoned, queue_purge, nomem, dev_down, dev_gone, header_room, bad_offload,
   // driver and link
-  fault_loss, fault_corrupt, link_queue_full, ring_full, host_write_failed, frame_too_short,
-  frame_too_long, bad_vnet_header,
+  fault_loss, fault_corrupt, link_queue_full, ring_full, cpu_backlog, host_write_failed,
+  frame_too_short, frame_too_long, bad_vnet_header,
   // link layer
   other_host, unhandled_proto, eth_unknown_type,
   // arp and neighbour

@@ -67,14 +67,16 @@ struct netdev_stats {
   u64 tx_aborted_errors = 0, tx_carrier_errors = 0, tx_fifo_errors = 0;
 };
 
-/// One transmit queue: its discipline, and a packet the driver would not take yet.
+/// One transmit queue: its discipline, and packets the driver would not take yet.
 struct netdev_queue : poll_source {
-  explicit netdev_queue(net_device& device);
+  netdev_queue(net_device& device, cpu& home_cpu);
   ~netdev_queue() override;
   int poll(cpu& cx, int budget) override;  ///< net_tx_action: goes on sending
   net_device& dev;
-  std::unique_ptr<qdisc> discipline;
-  skb_ptr requeued;      ///< head of line, given back by the driver
+  cpu& home;             ///< whose timers and poll list it uses
+  std::unique_ptr<qdisc> discipline;  ///< none: straight to the driver (noqueue)
+  skb_queue requeued;    ///< head of line: validated, given back by the driver
+  bool head_tapped = false;  ///< taps have seen the first of `requeued`
   bool stopped = false;  ///< netif_stop_queue
   bool running = false;  ///< qdisc_run is on the stack
   timer watchdog;        ///< for disciplines that ask to be run later
@@ -127,6 +129,8 @@ class net_device {
   [[nodiscard]] const header_ops* headers() const { return headers_; }
   void set_headers(const header_ops* headers) { headers_ = headers; }
   [[nodiscard]] std::vector<std::unique_ptr<netdev_queue>>& tx_queues() { return tx_; }
+  /// Drops what waits in the queues' disciplines.
+  void reset_tx_queues(drop_reason why);
   [[nodiscard]] netdev_stats& stats(cpu& cx) { return stats_[cx.id()]; }
   [[nodiscard]] netdev_stats total_stats() const;
   /// Per-device state of protocols (in_device, inet6_dev).

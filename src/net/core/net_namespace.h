@@ -13,6 +13,7 @@
 #include "net/core/mib.h"
 #include "net/core/nf_hook.h"
 #include "net/core/notifier.h"
+#include "net/core/qdisc.h"
 
 namespace ph {
 
@@ -39,6 +40,8 @@ class net_namespace {
     return devices_;
   }
   net_device* loopback = nullptr;
+  /// net.core.default_qdisc: for devices with a tx_queue_len; set by init/builtin.
+  qdisc_factory default_qdisc;
 
   // --- receive --------------------------------------------------------------------------------
   void add_packet_type(packet_type& type);

@@ -1,8 +1,10 @@
 // A queueing discipline: what stands between dev_queue_xmit and the driver.
 #pragma once
 
+#include <memory>
 #include <string_view>
 
+#include "base/inline_fn.h"
 #include "net/core/skb_queue.h"
 
 namespace ph {
@@ -26,7 +28,12 @@ class qdisc {
   [[nodiscard]] virtual u64 backlog_bytes() const = 0;
   /// When dequeue may next give a packet although it gave none now; `never`: on enqueue only.
   [[nodiscard]] virtual instant next_wake() const { return never; }
+  /// A packet that finds it empty may go straight to the driver (TCQ_F_CAN_BYPASS).
+  [[nodiscard]] virtual bool can_bypass() const { return false; }
   qdisc_stats stats;
 };
+
+/// Makes the discipline that a device's queue gets when the device is opened first.
+using qdisc_factory = inline_fn<std::unique_ptr<qdisc>(net_device&)>;
 
 }  // namespace ph

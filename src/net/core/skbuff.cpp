@@ -192,30 +192,42 @@ bool sk_buff::append_from(sk_buff& from) {
   return true;
 }
 
-void sk_buff::split(cpu& cx, sk_buff& rest, u32 at) {
-  ph_check(at <= len() && rest.len() == 0);
-  if (at < headlen()) {
-    const byte_view tail_bytes = data().subspan(at);
-    if (rest.tailroom() >= tail_bytes.size() && tail_bytes.size() <= 256) {
-      rest.put_bytes(tail_bytes);
-    } else {
-      ph_check(rest.add_frag(head_, data_ + at, static_cast<u32>(tail_bytes.size())));
-    }
+void sk_buff::share_range(cpu& cx, const sk_buff& from, u32 offset, u32 n) {
+  ph_check(offset <= from.len() && n <= from.len() - offset);
+  const auto attach = [&](const block_ref& block, u32 at, u32 bytes) {
+    if (add_frag(block, at, bytes)) return;
+    linearize(cx);  // 17 pieces already: fold them into one block
+    ph_check(add_frag(block, at, bytes));
+  };
+  if (offset < from.headlen() && n != 0) {
+    const u32 take = std::min(n, from.headlen() - offset);
+    attach(from.head_, from.data_ + offset, take);
+    offset += take;
+    n -= take;
   }
-  u32 skip = at > headlen() ? at - headlen() : 0;
-  for (std::size_t i = 0; i < nr_frags_; ++i) {
-    const skb_frag& f = frags_[i];
+  u32 skip = offset - std::min(offset, from.headlen());
+  for (std::size_t i = 0; i < from.nr_frags_ && n != 0; ++i) {
+    const skb_frag& f = from.frags_[i];
     if (skip >= f.len) {
       skip -= f.len;
       continue;
     }
-    if (!rest.add_frag(f.block, f.offset + skip, f.len - skip)) {
-      // Only when 17 fragments and a linear tail meet: fold the rest into one block.
-      rest.linearize(cx);
-      ph_check(rest.add_frag(f.block, f.offset + skip, f.len - skip));
-    }
+    const u32 take = std::min(n, f.len - skip);
+    attach(f.block, f.offset + skip, take);
+    n -= take;
     skip = 0;
   }
+}
+
+void sk_buff::split(cpu& cx, sk_buff& rest, u32 at) {
+  ph_check(at <= len() && rest.len() == 0);
+  constexpr u32 copy_break = 256;  // below it, a copy costs less than sharing the head
+  u32 from = at;
+  if (at < headlen() && headlen() - at <= std::min(copy_break, rest.tailroom())) {
+    rest.put_bytes(data().subspan(at));
+    from = headlen();
+  }
+  rest.share_range(cx, *this, from, len() - from);
   trim(at);
 }
 
@@ -288,9 +300,7 @@ skb_ptr skb_copy(cpu& cx, const sk_buff& skb, u32 headroom) {
 }
 
 void skb_scrub_packet(sk_buff& skb) {
-  if (skb.destructor != nullptr) skb.destructor(skb);
-  skb.destructor = nullptr;
-  skb.sk = nullptr;
+  skb_orphan(skb);
   skb.dst.reset();
   skb.dev = nullptr;
   skb.mark = 0;

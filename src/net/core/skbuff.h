@@ -130,6 +130,9 @@ class sk_buff : public list_hook<struct skb_list_tag>, public tree_hook<struct s
   /// Moves all data of `from` behind ours without copying (its linear bytes become a fragment).
   /// False (nothing moved) when there are too many fragments.
   bool append_from(sk_buff& from);
+  /// Attaches bytes [offset, offset + n) of `from` behind ours, sharing its blocks; what does
+  /// not fit in fragments is copied.
+  void share_range(cpu& cx, const sk_buff& from, u32 offset, u32 n);
   /// Moves the bytes from `at` on into `rest` (an empty packet), sharing blocks where it can.
   void split(cpu& cx, sk_buff& rest, u32 at);
 
@@ -298,6 +301,17 @@ void consume(cpu& cx, skb_ptr skb);
 /// The only way to throw a packet away: counted on the cpu, in the namespace's MIB and in its
 /// journey.
 void drop(cpu& cx, skb_ptr skb, drop_reason why);
+
+/// Ends the owner's charge: the sock gets its buffer space back now.
+inline void skb_orphan(sk_buff& skb) {
+  if (skb.destructor != nullptr) std::exchange(skb.destructor, nullptr)(skb);
+  skb.sk = nullptr;
+}
+/// True when a received packet's transport checksum needs no look: verified by the device, or
+/// never computed because the sender is on this machine (partial).
+inline bool skb_csum_unnecessary(const sk_buff& skb) {
+  return skb.ip_summed == checksum_state::unnecessary || skb.ip_summed == checksum_state::partial;
+}
 
 /// Strips what belongs to a host before a packet crosses to another (owner, route, mark, device).
 void skb_scrub_packet(sk_buff& skb);

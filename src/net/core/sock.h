@@ -98,9 +98,10 @@ class sock : public counted {
   /// Tells waiters (poll bits).
   void wake(u32 events) { waiters.wake(events); }
 
-  /// Charges a packet to the receive buffer; the charge goes with the packet.
+  /// Charges a packet's truesize to the receive buffer; the charge goes with the packet. Whoever
+  /// changes the truesize of a charged packet changes rmem_alloc (wmem_alloc) by as much.
   void set_owner_r(sk_buff& skb);
-  /// Charges a packet to the send buffer; it holds a reference to the sock until freed.
+  /// Charges a packet to the send buffer; charged packets keep the sock alive.
   void set_owner_w(sk_buff& skb);
   /// Room left by SO_SNDBUF.
   [[nodiscard]] u32 sndbuf_space() const {
@@ -110,7 +111,10 @@ class sock : public counted {
   virtual void write_space();
 
  private:
+  static void rfree(sk_buff& skb);
+  static void wfree(sk_buff& skb);
   net_namespace& net_;
+  ref<sock> in_flight_;  ///< to itself while wmem_alloc > 0
   cpu* home_;
   u16 family_, type_;
   u8 protocol_;

@@ -1,0 +1,79 @@
+// Receive queues of datagrams: limits, peeking, copying out, and the generic control messages.
+#include "net/core/datagram.h"
+
+#include "uapi/socket.h"
+
+namespace ph {
+
+// --- HOT --------------------------------------------------------------------------------------
+
+bool sock_queue_rcv_skb(cpu& cx, sock& sk, skb_ptr skb) {
+  // As Linux: the last datagram may overrun the limit, so a small buffer still takes one.
+  if (sk.rmem_alloc >= sk.opt.rcvbuf) {
+    ++sk.drops;
+    drop(cx, std::move(skb), drop_reason::socket_rcvbuff);
+    return false;
+  }
+  skb->dev = nullptr;  // may go away while the packet waits; skb_iif remains
+  sk.set_owner_r(*skb);
+  PH_TRACE(cx, *skb);
+  sk.receive_queue.push_back(std::move(skb));
+  if (!sk.dead) sk.wake(uapi::pollin | uapi::pollrdnorm);
+  return true;
+}
+
+result<sk_buff*> datagram_peek(cpu&, sock& sk, u32) {
+  TRY_VOID(sk.check_error());
+  if (sk_buff* skb = sk.receive_queue.front(); skb != nullptr) return skb;
+  if ((sk.shutdown_state & rcv_shutdown) != 0) return nullptr;
+  return fail(errc::again);
+}
+
+std::size_t datagram_copy_out(const sk_buff& skb, u32 offset, recv_msg& msg) {
+  ph_check(offset <= skb.len());
+  const u32 length = skb.len() - offset;
+  const u32 n = static_cast<u32>(std::min<std::size_t>(length, msg.size()));
+  msg_writer out(msg.iov);
+  skb.for_pieces(offset, n, [&](byte_view piece) { out.write(piece); });
+  if (n < length) msg.out_flags |= uapi::msg_trunc;
+  return (msg.flags & uapi::msg_trunc) != 0 ? length : n;
+}
+
+void datagram_done(cpu& cx, sock& sk, sk_buff& skb, u32 flags) {
+  if ((flags & uapi::msg_peek) != 0) return;
+  consume(cx, sk.receive_queue.remove(skb));
+}
+
+// ----------------------------------------------------------------------------------------------
+
+u32 datagram_poll(sock& sk) {
+  u32 out = 0;
+  if (sk.pending_error() != errc::ok || !sk.error_queue.empty()) out |= uapi::pollerr;
+  if ((sk.shutdown_state & rcv_shutdown) != 0) {
+    out |= uapi::pollrdhup | uapi::pollin | uapi::pollrdnorm;
+  }
+  if ((sk.shutdown_state & shutdown_mask) == shutdown_mask) out |= uapi::pollhup;
+  if (!sk.receive_queue.empty()) out |= uapi::pollin | uapi::pollrdnorm;
+  if (sk.wmem_alloc < sk.opt.sndbuf / 2) {
+    out |= uapi::pollout | uapi::pollwrnorm | uapi::pollwrband;
+  }
+  return out;
+}
+
+void sock_recv_cmsgs(sock& sk, const sk_buff& skb, recv_msg& msg) {
+  sk.stamp = skb.tstamp;
+  if (sk.opt.timestamp || sk.opt.timestamp_ns) {
+    const s64 whole = skb.tstamp.ns / 1'000'000'000, rest = skb.tstamp.ns % 1'000'000'000;
+    const bool ns = sk.opt.timestamp_ns;
+    const std::array<le64, 2> value = {le64(static_cast<u64>(whole)),
+                                       le64(static_cast<u64>(ns ? rest : rest / 1000))};
+    put_cmsg(msg, uapi::sol_socket, ns ? uapi::scm_timestampns : uapi::scm_timestamp,
+             bytes_of(value));
+  }
+  // DIFFERS: Linux reports the drops before this packet was queued, we those until now.
+  if (sk.opt.rxq_ovfl && sk.drops != 0) {
+    put_cmsg(msg, uapi::sol_socket, uapi::so_rxq_ovfl, bytes_of(le32(static_cast<u32>(sk.drops))));
+  }
+}
+
+}  // namespace ph
