@@ -27,13 +27,14 @@ TEXT
 }
 
 if [[ -t 2 && ${TERM:-dumb} != dumb ]]; then live=1; else live=; fi
-if [[ $live && -z ${NO_COLOR:-} ]]; then red=$'\e[31m' dim=$'\e[2m' plain=$'\e[0m'; else red= dim= plain=; fi
+red='' dim='' plain=''
+if [[ $live && -z ${NO_COLOR:-} ]]; then red=$'\e[31m' dim=$'\e[2m' plain=$'\e[0m'; fi
 
 say() { printf '%s\n' "$dim$*$plain" >&2; }
 die() { printf '%s\n' "${red}ph: $1$plain" "${@:2}" >&2; exit 125; }
 
-# progress TITLE LOG: shows ninja's output as one line that changes (on a terminal) or as TITLE alone,
-# and keeps all of it in LOG. Shows nothing when ninja finds nothing to do.
+# progress TITLE LOG: shows ninja's output as one line that changes (on a terminal) or as TITLE
+# alone, and keeps all of it in LOG. Shows nothing when ninja finds nothing to do.
 progress() {
   local title=$1 log=$2 line width=0 told=
   if [[ $live ]]; then width=$(($(tput cols 2>/dev/null || echo 80) - ${#title} - 3)); fi
@@ -82,10 +83,11 @@ install_packages() {
   say "installing Debian packages: $*"
   local apt=($as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get
              -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300)
-  without_services "${apt[@]}" install -y --no-install-recommends "$@" </dev/null >"$log" 2>&1 && return
+  local install=("${apt[@]}" install -y --no-install-recommends "$@")
+  without_services "${install[@]}" </dev/null >"$log" 2>&1 && return
   say "refreshing the package lists and trying again"
   "${apt[@]}" update </dev/null >>"$log" 2>&1 || true
-  without_services "${apt[@]}" install -y --no-install-recommends "$@" </dev/null >>"$log" 2>&1 && return
+  without_services "${install[@]}" </dev/null >>"$log" 2>&1 && return
   tail -n 5 "$log" >&2
   die "apt-get could not install them (all of its output: $log)" \
       "Install them by hand, then run ./ph again:  apt-get install $*"
@@ -126,7 +128,7 @@ build() {
     if ! (cd "$root" && cmake --preset "$preset") >"$log" 2>&1; then
       tail -n 20 "$log" >&2
       die "cmake could not configure the preset $preset (all of its output: $log)" \
-          "If a package is missing, add it to tools/packages.txt; else remove $folder and try again."
+          "If a package is missing, add it to tools/packages.txt; else remove $folder."
     fi
   fi
   if ! ninja -C "$folder" -j "$jobs" "$@" 2>&1 | progress "building $preset" "$log"; then

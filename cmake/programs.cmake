@@ -17,7 +17,8 @@ endif()
 file(GLOB daemon_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/daemon/*.cpp)
 if(daemon_sources)
   add_library(ph_daemon STATIC ${daemon_sources})
-  target_link_libraries(ph_daemon PUBLIC ph_sim yaml-cpp nlohmann_json::nlohmann_json spdlog::spdlog)
+  target_link_libraries(ph_daemon PUBLIC ph_sim yaml-cpp nlohmann_json::nlohmann_json
+                                         spdlog::spdlog)
 endif()
 
 file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/*.cpp)

@@ -29,9 +29,14 @@ foreach(area ${areas})
   set_tests_properties(${area} PROPERTIES TIMEOUT 600)
 endforeach()
 
-# Tests that are Python programs: `ph` from outside.
+# Tests that are Python programs: the project's rules (and that they find what they should), and
+# `ph` from outside. A sanitizer has nothing to find in them.
 find_program(PH_PYTHON NAMES python3 HINTS /usr/bin NO_DEFAULT_PATH)
-if(TARGET ph AND NOT PH_SANITIZE)
-  add_test(NAME cli COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tests/cli/cli_test.py
-           $<TARGET_FILE:ph>)
+if(NOT PH_SANITIZE)
+  add_test(NAME tidy COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tools/tidy.py)
+  add_test(NAME tidy_rules COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tests/tidy/tidy_test.py)
+  if(TARGET ph)
+    add_test(NAME cli COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tests/cli/cli_test.py
+             $<TARGET_FILE:ph>)
+  endif()
 endif()

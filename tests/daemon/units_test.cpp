@@ -35,7 +35,9 @@ TEST(units, what_is_no_quantity_is_refused) {
   for (const char* text : {"100", "0", "0bit", "1mbps", "1001gbit", "1tbit", "-1bit"}) {
     EXPECT_FALSE(parse_rate(text)) << text;
   }
-  for (const char* text : {"5", "101%", "-1%", "%", "1%%"}) EXPECT_FALSE(parse_percent(text)) << text;
+  for (const char* text : {"5", "101%", "-1%", "%", "1%%"}) {
+    EXPECT_FALSE(parse_percent(text)) << text;
+  }
   for (const char* text : {"", "0", "11", "1.0", "0x1", " 1", "1 ", "-1", "18446744073709551616"}) {
     EXPECT_FALSE(parse_count(text, 1, 10)) << text;
   }
