@@ -142,13 +142,14 @@ class WordTest(TidyTest):
             self.assert_found("src/base/x.cpp", f"// {word}: later\n", "unfinished")
             self.assertEqual(len(self.violations({"tools/x.py": f"# {word}\n"})), 1)
             self.assertEqual(len(self.violations({"docs/x.md": f"{word}: write this\n"})), 1)
-        self.assert_clean("src/daemon/x.cpp", 'auto f() { return mkdtemp("/tmp/a-XXX' 'XXX"); }\n')
+        self.assert_clean("src/daemon/x.cpp", 'auto f() { return mkdtemp("/tmp/a-XXXXXX"); }\n')
 
 
 class StateTest(TidyTest):
     def test_mutable_statics_and_globals_are_found(self):
         for code in ("static int counter = 0;", "static std::vector<int> all;",
-                     "void f() {\n  static int calls = 0;\n}", "struct a {\n  static int shared;\n};",
+                     "void f() {\n  static int calls = 0;\n}",
+                     "struct a {\n  static int shared;\n};",
                      "int counter = 0;", "std::map<int, int> table;", "inline int shared{0};",
                      "kernel* current;", "int table[16];", "constinit int x = 1;"):
             with self.subTest(code=code):
