@@ -5,6 +5,7 @@
 #include "net/core/net_namespace.h"
 #include "net/core/neighbour.h"
 #include "net/inet/inet_protocol.h"
+#include "net/inet/inet_sock.h"
 #include "net/ipv4/fib.h"
 
 namespace ph {

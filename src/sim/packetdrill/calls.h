@@ -1,0 +1,66 @@
+// System calls of a script: arguments made ready, the call, and the comparison of its result.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "sim/packetdrill/machine.h"
+#include "sim/packetdrill/script.h"
+
+namespace ph::packetdrill {
+
+/// What a call gave: its value or its error.
+using call_result = result<s64>;
+
+/// Remembers which live descriptor stands behind each of the script's.
+class call_runner {
+ public:
+  call_runner(machine& host, const run_options& options, ipv4_addr local, ipv4_addr remote)
+      : host_(host), options_(options), local_(local), remote_(remote) {}
+
+  /// Tries the call once. nullopt: it would block and may be tried again. On success compares
+  /// out-parameters; a difference is in *difference.
+  std::optional<call_result> attempt(const syscall_spec& call, std::string* difference);
+  /// Compares the result with the script's; empty when it agrees.
+  std::string check(const syscall_spec& call, const call_result& got) const;
+  /// The live descriptor of a script's, -1 if none.
+  [[nodiscard]] int live_fd(int script_fd) const;
+  /// Progress made by a call that returned part of what was asked (blocking write).
+  void begin() { progress_ = 0; }
+
+  static constexpr u16 default_port = 8080;
+  /// The port that `bind(fd, ..., ...)` and `connect(fd, ..., ...)` mean.
+  u16 bind_port = default_port;
+  bool bad_script = false;  ///< the last attempt met a call or constant we do not know
+
+ private:
+  using arguments = std::vector<expression>;
+  std::optional<call_result> dispatch(const syscall_spec& call, std::string* difference);
+  call_result open_socket(const syscall_spec& call);
+  std::optional<call_result> accept_call(const syscall_spec& call);
+  std::optional<call_result> connect_call(const syscall_spec& call);
+  std::optional<call_result> send_call(const syscall_spec& call);
+  std::optional<call_result> receive_call(const syscall_spec& call, std::string* difference);
+  std::optional<call_result> send_bytes(int fd, std::size_t length, u32 flags, byte_view name);
+  call_result set_option(const arguments& a);
+  call_result get_option(const arguments& a, std::string* difference);
+  call_result fcntl_call(const arguments& a);
+  call_result ioctl_call(const arguments& a, std::string* difference);
+  std::optional<call_result> poll_call(const syscall_spec& call, std::string* difference);
+  call_result epoll_control(const arguments& a);
+  std::optional<call_result> epoll_wait_call(const arguments& a, std::string* difference);
+  [[nodiscard]] bool blocking(int fd, wait_for what, u32 flags);
+  s64 number(const expression& e);
+  int fd_of(const arguments& a);
+  void remember(const syscall_spec& call, int live);
+
+  machine& host_;
+  const run_options& options_;
+  ipv4_addr local_, remote_;
+  std::map<int, int> fds_;
+  std::size_t progress_ = 0;
+  bool waiting_for_connect_ = false;
+};
+
+}  // namespace ph::packetdrill

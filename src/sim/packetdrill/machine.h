@@ -1,0 +1,63 @@
+// The machine under test: one kernel with one device, whose far side is the script.
+#pragma once
+
+#include <deque>
+#include <memory>
+
+#include "drivers/net/mem.h"
+#include "kernel/epoll.h"
+#include "kernel/kernel.h"
+#include "net/socket/syscall.h"
+#include "sim/packetdrill/runner.h"
+#include "sim/packetdrill/segments.h"
+
+namespace ph::packetdrill {
+
+class machine {
+ public:
+  /// local/16 on a device with the MTU, a default route over it.
+  machine(ipv4_addr local, u32 mtu);
+  ~machine();
+  [[nodiscard]] task& program() { return *task_; }
+  [[nodiscard]] net_namespace& net() { return *net_; }
+  [[nodiscard]] instant now() const { return now_; }
+  /// Script time of an instant.
+  [[nodiscard]] duration since_start(instant t) const { return t - start_; }
+  [[nodiscard]] instant at(duration script_time) const { return start_ + script_time; }
+
+  /// Runs everything due up to t, one deadline at a time; stops early when `stop()` says so after
+  /// a step. Returns false when it stopped early.
+  template <class Stop>
+  bool advance(instant t, Stop&& stop) {
+    settle();
+    while (!stop()) {
+      const instant next = kernel_->next_deadline();
+      if (next > t) {
+        now_ = std::max(now_, t);
+        kernel_->enter(now_);
+        return true;
+      }
+      now_ = std::max(now_, next);
+      settle();
+    }
+    return false;
+  }
+  /// Runs what is ready at this instant.
+  void settle();
+  /// A bare IPv4 datagram arrives from the far side.
+  void inject(byte_view datagram);
+  std::deque<sent_packet> sent;
+
+ private:
+  void on_transmit(cpu& cx, skb_ptr& skb);
+  packet_memory memory_;
+  std::unique_ptr<kernel> kernel_;
+  net_namespace* net_ = nullptr;
+  mem_port* port_ = nullptr;
+  std::unique_ptr<task> task_;
+  std::vector<std::vector<u8>> replies_;  ///< ARP answers to deliver after this run
+  instant start_;
+  instant now_;
+};
+
+}  // namespace ph::packetdrill

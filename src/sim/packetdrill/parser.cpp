@@ -1,0 +1,475 @@
+// Recursive descent over the packetdrill language: times, packets, system calls, commands, code.
+#include <charconv>
+#include <map>
+
+#include "sim/packetdrill/lexer.h"
+#include "sim/packetdrill/script.h"
+
+namespace ph::packetdrill {
+
+const expression* expression::field(std::string_view name) const {
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (names[i] == name) return &items[i];
+  }
+  return nullptr;
+}
+
+namespace {
+
+duration from_seconds(double s) { return {static_cast<s64>(s * 1e9 + (s < 0 ? -0.5 : 0.5))}; }
+
+// --- times ------------------------------------------------------------------------------------
+
+duration parse_seconds(lexer& in) {
+  const auto value = in.decimal();
+  if (!value) in.fail("expected a time in seconds");
+  return from_seconds(*value);
+}
+
+event_time parse_time(lexer& in) {
+  event_time out;
+  if (in.accept("*")) {
+    out.kind = event_time::kind_type::any;
+    return out;
+  }
+  const bool relative = in.accept("+");
+  out.kind = relative ? event_time::kind_type::relative : event_time::kind_type::absolute;
+  out.from = out.to = parse_seconds(in);
+  if (in.accept("~")) {
+    if (relative) in.expect("+");
+    out.to = parse_seconds(in);
+  } else if (in.accept("...")) {
+    in.accept("+");
+    out.end = parse_seconds(in);
+  }
+  return out;
+}
+
+// --- packets ----------------------------------------------------------------------------------
+
+u32 parse_u32(lexer& in, const char* what) {
+  const auto value = in.integer();
+  if (!value || *value < -(s64{1} << 31) || *value > 0xffffffff) {
+    in.fail(std::string("expected a 32-bit number for ") + what);
+  }
+  return static_cast<u32>(*value);
+}
+
+std::vector<u8> parse_hex_bytes(lexer& in) {
+  const std::string digits = in.word();
+  if (digits.size() % 2 != 0) in.fail("odd number of hexadecimal digits: " + digits);
+  std::vector<u8> out;
+  for (std::size_t i = 0; i < digits.size(); i += 2) {
+    u8 byte = 0;
+    const char* first = digits.data() + i;
+    if (std::from_chars(first, first + 2, byte, 16).ptr != first + 2) {
+      in.fail("not hexadecimal: " + digits);
+    }
+    out.push_back(byte);
+  }
+  return out;
+}
+
+tcp_option_spec parse_tcp_option(lexer& in) {
+  using kind = tcp_option_spec::kind_type;
+  tcp_option_spec out;
+  const std::string name = in.word();
+  if (name == "nop") {
+    out.kind = kind::nop;
+  } else if (name == "eol") {
+    out.kind = kind::eol;
+  } else if (name == "mss") {
+    out.kind = kind::mss;
+    out.value = parse_u32(in, "mss");
+  } else if (name == "wscale") {
+    out.kind = kind::wscale;
+    out.value = parse_u32(in, "wscale");
+  } else if (name == "sackOK") {
+    out.kind = kind::sack_ok;
+  } else if (name == "sack") {
+    out.kind = kind::sack;
+    while (in.peek() >= '0' && in.peek() <= '9') {
+      const u32 from = parse_u32(in, "sack");
+      in.expect(":");
+      out.blocks.emplace_back(from, parse_u32(in, "sack"));
+    }
+  } else if (name == "TS") {
+    out.kind = kind::timestamp;
+    in.expect("val");
+    out.value = parse_u32(in, "TS val");
+    in.expect("ecr");
+    out.value2 = parse_u32(in, "TS ecr");
+  } else if (name == "FO" || name == "FOEXP") {
+    out.kind = name == "FO" ? kind::fast_open : kind::fast_open_exp;
+    out.bytes = parse_hex_bytes(in);
+  } else if (name == "md5") {
+    out.kind = kind::md5;
+    const std::string state = in.peek_word();
+    if (state == "valid" || state == "invalid") {
+      in.word();
+      out.flag = state == "valid";
+    } else {
+      out.bytes = parse_hex_bytes(in);
+    }
+  } else {
+    in.fail("unknown TCP option '" + name + "'");
+  }
+  return out;
+}
+
+void parse_tcp_options(lexer& in, packet_spec& out) {
+  if (!in.accept("<")) return;
+  if (in.accept("...")) {
+    out.any_options = true;
+    in.expect(">");
+    return;
+  }
+  while (!in.accept(">")) {
+    out.options.push_back(parse_tcp_option(in));
+    if (in.accept(">")) return;
+    in.expect(",");
+  }
+}
+
+void parse_flags(lexer& in, packet_spec& out) {
+  in.skip_blank();
+  bool any = false;
+  for (;; any = true) {
+    const char c = in.peek();
+    if (c == 'S') out.flags |= tcphdr_syn;
+    else if (c == 'F') out.flags |= tcphdr_fin;
+    else if (c == 'R') out.flags |= tcphdr_rst;
+    else if (c == 'P') out.flags |= tcphdr_psh;
+    else if (c == '.') out.flags |= tcphdr_ack;
+    else if (c == 'U') out.flags |= tcphdr_urg;
+    else if (c == 'E') out.flags |= tcphdr_ece;
+    else if (c == 'W') out.flags |= tcphdr_cwr;
+    else if (c == 'A') out.ae = true;
+    else if (c == '-' && !any) { in.expect("-"); return; }
+    else break;
+    in.next();
+  }
+  if (!any) in.fail("expected TCP flags");
+}
+
+void parse_sequence(lexer& in, packet_spec& out) {
+  out.any_seq = in.accept("...");
+  if (!out.any_seq) {
+    out.seq = parse_u32(in, "seq");
+    in.expect(":");
+    out.seq_end = parse_u32(in, "end of seq");
+  }
+  in.expect("(");
+  out.payload = parse_u32(in, "payload length");
+  in.expect(")");
+  out.absolute_seq = in.accept("!");
+  if (!out.any_seq && out.seq + out.payload != out.seq_end) {
+    in.fail("sequence range and length do not agree");
+  }
+}
+
+void parse_udp_encapsulation(lexer& in, packet_spec& out) {
+  if (!in.accept("/")) return;
+  in.expect("udp");
+  in.expect("(");
+  const u32 source = parse_u32(in, "port");
+  in.expect(">");
+  const u32 dest = parse_u32(in, "port");
+  in.expect(")");
+  out.udp_encapsulation = {static_cast<u16>(source), static_cast<u16>(dest)};
+}
+
+void parse_tcp(lexer& in, packet_spec& out) {
+  parse_flags(in, out);
+  parse_sequence(in, out);
+  if (in.accept("ack")) out.ack = parse_u32(in, "ack");
+  if (in.accept("win")) out.window = static_cast<u16>(parse_u32(in, "win"));
+  if (in.accept("urg")) out.urgent = static_cast<u16>(parse_u32(in, "urg"));
+  parse_tcp_options(in, out);
+  parse_udp_encapsulation(in, out);
+}
+
+const std::map<std::string_view, std::pair<u8, u8>>& icmp_names() {
+  static const std::map<std::string_view, std::pair<u8, u8>> names = {
+      {"unreachable", {3, 0}}, {"time_exceeded", {11, 0}}, {"parameter_problem", {12, 0}},
+      {"echo_request", {8, 0}}, {"echo_reply", {0, 0}}, {"source_quench", {4, 0}},
+      {"redirect", {5, 0}}, {"packet_too_big", {2, 0}},
+  };
+  return names;
+}
+
+const std::map<std::string_view, u8>& icmp_code_names() {
+  static const std::map<std::string_view, u8> names = {
+      {"net_unreachable", u8{0}}, {"host_unreachable", u8{1}}, {"protocol_unreachable", u8{2}},
+      {"port_unreachable", u8{3}}, {"frag_needed", u8{4}}, {"source_route_failed", u8{5}},
+      {"net_unknown", u8{6}}, {"host_unknown", u8{7}}, {"source_host_isolated", u8{8}},
+      {"net_prohibited", u8{9}}, {"host_prohibited", u8{10}}, {"net_unreachable_for_tos", u8{11}},
+      {"host_unreachable_for_tos", u8{12}}, {"packet_filtered", u8{13}},
+      {"precedence_violation", u8{14}}, {"precedence_cutoff", u8{15}},
+      {"ttl_exceeded_in_transit", u8{0}}, {"fragment_reassembly_time_exceeded", u8{1}},
+      {"exceeded_hop_limit", u8{0}}, {"exceeded_frag_reasm_time", u8{1}},
+      {"error_pointer", u8{0}}, {"required_option_missing", u8{1}}, {"bad_length", u8{2}},
+      {"frag_reass_exceeded", u8{1}}, {"no_route", u8{0}}, {"admin_prohibited", u8{1}},
+      {"not_neighbour", u8{2}}, {"address_unreachable", u8{3}}, {"reject_route", u8{6}},
+      {"beyond_scope", u8{2}}, {"source_address_failed_policy", u8{5}},
+      {"erroneous_header_field", u8{0}}, {"unknown_next_header", u8{1}}, {"unknown_option", u8{2}},
+  };
+  return names;
+}
+
+void parse_icmp(lexer& in, packet_spec& out) {
+  icmp_spec icmp;
+  out.has_tcp = false;
+  const std::string type = in.word();
+  const auto known = icmp_names().find(type);
+  if (known == icmp_names().end()) in.fail("unknown ICMP type '" + type + "'");
+  icmp.type = known->second.first;
+  for (;;) {
+    const std::string name = in.peek_word();
+    if (name.empty() || (name[0] >= '0' && name[0] <= '9')) break;
+    if (name == "mtu") {
+      in.expect("mtu");
+      icmp.mtu = parse_u32(in, "mtu");
+    } else if (icmp_code_names().contains(name)) {
+      icmp.code = icmp_code_names().at(in.word());
+    } else if (name.starts_with("code_")) {
+      in.word();
+      icmp.code = static_cast<u8>(std::atoi(name.c_str() + 5));
+    } else {
+      in.fail("unknown ICMP code '" + name + "'");
+    }
+  }
+  if (in.accept("[")) {
+    out.has_tcp = true;
+    parse_sequence(in, out);
+    parse_udp_encapsulation(in, out);
+    in.expect("]");
+  }
+  out.icmp = icmp;
+}
+
+void parse_ip_prefix(lexer& in, packet_spec& out) {
+  while (in.accept("[")) {
+    const std::string mark = in.word();
+    if (mark == "noecn") out.ecn = ecn_mark::none;
+    else if (mark == "ect0") out.ecn = ecn_mark::ect0;
+    else if (mark == "ect1") out.ecn = ecn_mark::ect1;
+    else if (mark == "ect01") out.ecn = ecn_mark::ect01;
+    else if (mark == "ce") out.ecn = ecn_mark::ce;
+    else if (mark == "tos") out.tos = static_cast<u8>(parse_u32(in, "tos"));
+    else in.fail("unknown mark '" + mark + "' before the packet");
+    in.accept(",");
+    in.expect("]");
+  }
+  while (in.accept("(")) {
+    const std::string field = in.word();
+    const u32 value = parse_u32(in, "an IP header field");
+    if (field == "ttl" || field == "hlim") out.ttl = static_cast<u8>(value);
+    else if (field == "tos" || field == "class") out.tos = static_cast<u8>(value);
+    else in.fail("unknown IP header field '" + field + "'");
+    in.accept(",");
+    in.expect(")");
+  }
+}
+
+packet_spec parse_packet(lexer& in) {
+  packet_spec out;
+  out.inbound = in.accept("<");
+  if (!out.inbound) in.expect(">");
+  parse_ip_prefix(in, out);
+  if (in.accept("icmp")) {
+    parse_icmp(in, out);
+  } else if (in.accept("udp")) {
+    out.has_tcp = false;
+    in.expect("(");
+    out.udp_payload = parse_u32(in, "UDP length");
+    in.expect(")");
+  } else {
+    parse_tcp(in, out);
+  }
+  return out;
+}
+
+// --- system calls -----------------------------------------------------------------------------
+
+expression parse_expression(lexer& in);
+
+void parse_items(lexer& in, std::string_view close, expression& out) {
+  while (!in.accept(close)) {
+    const lexer::mark before = in.here();
+    std::string name = in.word();
+    if (!name.empty() && in.accept("(")) in.until(")");
+    if (name.empty() || !in.accept("=")) {
+      in.back_to(before);
+      name.clear();
+    }
+    out.items.push_back(parse_expression(in));
+    out.names.push_back(name);
+    if (in.accept(close)) return;
+    in.expect(",");
+  }
+}
+
+expression parse_word_expression(lexer& in) {
+  expression out;
+  out.kind = expression::kind_type::word;
+  out.word = in.word();
+  if (out.word.empty()) in.fail("expected a value");
+  while (in.accept("|")) {
+    const std::string next = in.word();
+    if (next.empty()) in.fail("expected a name after '|'");
+    out.word += '|' + next;
+  }
+  return out;
+}
+
+expression parse_expression(lexer& in) {
+  expression out;
+  if (in.accept("...")) return out;
+  if (in.accept("[")) {
+    out.kind = expression::kind_type::list;
+    parse_items(in, "]", out);
+    return out;
+  }
+  if (in.accept("{")) {
+    out.kind = expression::kind_type::structure;
+    parse_items(in, "}", out);
+    return out;
+  }
+  if (in.accept("\"")) {
+    out.kind = expression::kind_type::text;
+    out.word = in.until("\"");
+    return out;
+  }
+  if (in.accept("~")) {
+    out.kind = expression::kind_type::negated;
+    out.items.push_back(parse_expression(in));
+    out.names.emplace_back();
+    return out;
+  }
+  const char next = in.peek();
+  if (next == '-' || (next >= '0' && next <= '9')) {
+    const auto number = in.integer();
+    if (!number) in.fail("bad number");
+    out.kind = expression::kind_type::integer;
+    out.number = *number;
+    if (in.peek() == '|') {
+      in.expect("|");
+      const expression rest = parse_word_expression(in);
+      out.kind = expression::kind_type::word;
+      out.word = std::to_string(*number) + '|' + rest.word;
+    }
+    return out;
+  }
+  return parse_word_expression(in);
+}
+
+syscall_spec parse_syscall(lexer& in) {
+  syscall_spec out;
+  out.name = in.word();
+  if (out.name.empty()) in.fail("expected a packet, a system call, `command` or %{ code }%");
+  in.expect("(");
+  while (!in.accept(")")) {
+    const lexer::mark before = in.here();
+    const std::string name = in.word();
+    if (name.empty() || !in.accept("=")) in.back_to(before);  // sendto's "addr = ..." form
+    out.arguments.push_back(parse_expression(in));
+    if (in.accept(")")) break;
+    in.expect(",");
+  }
+  in.expect("=");
+  if (in.accept("?")) {
+    out.result.kind = expression::kind_type::ellipsis;
+  } else {
+    out.result = parse_expression(in);
+  }
+  if (in.peek_word().starts_with("E") && in.peek() == 'E') out.error = in.word();
+  if (in.accept("(")) in.until(")");
+  return out;
+}
+
+// --- the whole --------------------------------------------------------------------------------
+
+event parse_event(lexer& in) {
+  event out;
+  out.line = in.line();
+  out.time = parse_time(in);
+  const char next = in.peek();
+  out.line = in.line();
+  if (next == '<' || next == '>') {
+    out.kind = event::kind_type::packet;
+    out.packet = parse_packet(in);
+  } else if (in.accept("`")) {
+    out.kind = event::kind_type::command;
+    out.text = in.until("`");
+  } else if (in.accept("%{")) {
+    out.kind = event::kind_type::code;
+    out.text = in.until("}%");
+  } else {
+    out.kind = event::kind_type::syscall;
+    out.call = parse_syscall(in);
+  }
+  return out;
+}
+
+std::string replace_defines(std::string_view text,
+                            const std::vector<std::pair<std::string, std::string>>& defines) {
+  std::string out(text);
+  for (const auto& [name, value] : defines) {
+    for (std::size_t at = out.find(name); at != std::string::npos;
+         at = out.find(name, at + value.size())) {
+      out.replace(at, name.size(), value);
+    }
+  }
+  return out;
+}
+
+script parse_all(std::string path, std::string_view text) {
+  script out;
+  out.path = std::move(path);
+  lexer in(text);
+  while (in.accept("--")) {
+    std::string line = in.rest_of_line();
+    if (const std::size_t comment = line.find("//"); comment != std::string::npos) {
+      line.resize(comment);
+    }
+    while (!line.empty() && std::isspace(static_cast<unsigned char>(line.back())) != 0) {
+      line.pop_back();
+    }
+    const std::size_t equals = line.find('=');
+    out.options.emplace_back(line.substr(0, equals),
+                             equals == std::string::npos ? "" : line.substr(equals + 1));
+  }
+  while (!in.at_end()) {
+    if (in.accept("`")) {
+      std::string command = in.until("`");
+      if (out.events.empty()) {
+        out.init_commands.push_back(std::move(command));
+      } else {
+        event e;  // a command without a time happens when its turn comes
+        e.kind = event::kind_type::command;
+        e.line = in.line();
+        e.time.kind = event_time::kind_type::relative;
+        e.text = std::move(command);
+        out.events.push_back(std::move(e));
+      }
+      continue;
+    }
+    out.events.push_back(parse_event(in));
+  }
+  return out;
+}
+
+}  // namespace
+
+tl::expected<script, script_error> parse_script(
+    std::string path, std::string_view text,
+    const std::vector<std::pair<std::string, std::string>>& defines) {
+  try {
+    return parse_all(std::move(path), replace_defines(text, defines));
+  } catch (const parse_failure& failure) {
+    return tl::unexpected(failure.error);
+  }
+}
+
+}  // namespace ph::packetdrill

@@ -1,0 +1,300 @@
+// The script's clock: each event in its time, sent packets matched as they come, blocking calls
+// finished when the machine lets them.
+#include "sim/packetdrill/runner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+
+#include "sim/packetdrill/calls.h"
+#include "sim/packetdrill/machine.h"
+#include "sim/packetdrill/settings.h"
+#include "sim/packetdrill/values.h"
+
+namespace ph::packetdrill {
+namespace {
+
+/// How long a '*' packet or a call without a stated end may take, in script time.
+constexpr duration patience = seconds(600);
+
+/// The end of a run before its last event.
+struct run_stop {
+  outcome result;
+  std::string reason;
+};
+
+class runner {
+ public:
+  runner(const script& s, const run_options& options)
+      : script_(s),
+        options_(options),
+        settings_(script_settings(s, options)),
+        host_(settings_.local, settings_.mtu),
+        calls_(host_, options, settings_.local, settings_.remote) {
+    how_.windows = how_.option_layout = !options.lenient_freebsd;
+    how_.strict_segments = settings_.strict_segments;
+    flows_.push_back(new_flow(-1));
+  }
+
+  run_report run() {
+    run_report report;
+    try {
+      for (const auto& [name, value] : settings_.sysctls) set_sysctl(name, value);
+      for (const event& e : script_.events) {
+        report.line = e.line;
+        step(e);
+      }
+      finish_pending(host_.now() + patience);
+    } catch (const run_stop& stop) {
+      report.result = stop.result;
+      report.reason = stop.reason;
+    }
+    return report;
+  }
+
+ private:
+  struct pending_call {
+    const event* what;
+    duration end;
+  };
+
+  flow new_flow(int fd) const {
+    flow f;
+    f.fd = fd;
+    f.local = settings_.local;
+    f.remote = settings_.remote;
+    f.local_port = call_runner::default_port;
+    f.remote_port = call_runner::default_port;
+    return f;
+  }
+  flow& current() { return flows_.back(); }
+  [[noreturn]] void fail_now(std::string why) const { throw run_stop{outcome::fail, std::move(why)}; }
+  [[nodiscard]] duration now_in_script() const { return host_.since_start(host_.now()); }
+
+  void set_sysctl(const std::string& name, const std::string& value) {
+    // Settings that this stack does not have are no reason to stop: scripts of other systems
+    // set many, and what matters shows in the packets.
+    static_cast<void>(host_.net().sysctls().set(name, value));
+  }
+
+  // --- time -------------------------------------------------------------------------------------
+  void step(const event& e) {
+    duration from = e.time.from, to = e.time.to;
+    if (e.time.kind != event_time::kind_type::absolute) {
+      from += last_;
+      to += last_;
+    }
+    const bool any = e.time.kind == event_time::kind_type::any;
+    if (any) from = to = last_;
+    const bool expects = e.kind == event::kind_type::packet && !e.packet.inbound;
+    if (!expects) advance_to(host_.at(from));
+    switch (e.kind) {
+      case event::kind_type::packet:
+        if (expects) {
+          const duration when = expect(e.packet, from, to, any);
+          last_ = any ? when : from;
+          return;
+        }
+        inject(e.packet);
+        break;
+      case event::kind_type::syscall: system_call(e, from); break;
+      case event::kind_type::command: command(e.text); break;
+      case event::kind_type::code: code(e.text); break;
+    }
+    last_ = from;
+  }
+
+  void advance_to(instant t) {
+    host_.advance(t, [&] {
+      try_pending();
+      return false;
+    });
+    try_pending();
+  }
+
+  void check_time(const char* what, duration got, duration from, duration to) const {
+    if (got + settings_.tolerance < from || got > to + settings_.tolerance) {
+      fail_now(fmt::format("{}: expected at {:.6f}{} s, happened at {:.6f} s", what, from.seconds(),
+                           to == from ? "" : fmt::format("~{:.6f}", to.seconds()), got.seconds()));
+    }
+  }
+
+  // --- packets ----------------------------------------------------------------------------------
+  duration expect(const packet_spec& spec, duration from, duration to, bool any) {
+    if (spec.icmp || spec.udp_payload || spec.udp_encapsulation) {
+      throw run_stop{outcome::skip, "expects a packet that is not plain TCP"};
+    }
+    flow& f = current();
+    if (f.state == flow::state_type::connecting && spec.flags == tcphdr_syn) f.local_port = 0;
+    const instant limit = any ? host_.now() + patience : host_.at(to + settings_.tolerance);
+    host_.settle();
+    for (;;) {
+      while (!host_.sent.empty() && !belongs(host_.sent.front(), f)) host_.sent.pop_front();
+      const instant when = host_.sent.empty() ? never : host_.sent.front().when;
+      const std::string shown = host_.sent.empty() ? "" : format_sent(host_.sent.front(), f);
+      bool missing = false;
+      const std::string why = match_packet(spec, f, host_.sent, how_, missing);
+      if (why.empty()) {
+        const duration happened = host_.since_start(when);
+        if (!any) check_time("packet", happened, from, to);
+        if (spec.flags == tcphdr_syn) f.state = flow::state_type::active;
+        return happened;
+      }
+      const std::size_t seen = host_.sent.size();
+      if (!missing || !advance_until_sent(limit, seen)) {
+        fail_now(fmt::format("{} at {:.6f} s\n    expected: {}\n      actual: {}", why,
+                             now_in_script().seconds(), format_spec(spec),
+                             shown.empty() ? "nothing" : format_sent_or(shown, f)));
+      }
+    }
+  }
+  std::string format_sent_or(const std::string& shown, const flow& f) const {
+    return host_.sent.empty() ? shown : format_sent(host_.sent.front(), f);
+  }
+
+  /// Lets time pass until more packets were sent; false when none came by `limit`.
+  bool advance_until_sent(instant limit, std::size_t seen) {
+    host_.advance(limit, [&] {
+      try_pending();
+      return host_.sent.size() > seen;
+    });
+    return host_.sent.size() > seen;
+  }
+
+  void inject(const packet_spec& spec) {
+    if (spec.udp_encapsulation) throw run_stop{outcome::skip, "TCP over UDP is not supported"};
+    const bool syn = !spec.icmp && (spec.flags & (tcphdr_syn | tcphdr_ack)) == tcphdr_syn;
+    if (syn && current().state == flow::state_type::listening) {
+      flow child = new_flow(-1);
+      child.state = flow::state_type::passive;
+      child.remote_port = next_remote_port_++;
+      flows_.push_back(child);
+    }
+    host_.inject(build_packet(spec, current()));
+    try_pending();
+  }
+
+  // --- system calls -----------------------------------------------------------------------------
+  void note_call(const syscall_spec& call, const call_result& got) {
+    const auto first = call.arguments.empty() ? std::nullopt : evaluate(call.arguments[0], nullptr);
+    if (call.name == "socket" && got) {
+      flows_.push_back(new_flow(static_cast<int>(*got)));
+    } else if (call.name == "listen" && got) {
+      current().state = flow::state_type::listening;
+    } else if ((call.name == "accept" || call.name == "accept4") && got) {
+      current().fd = static_cast<int>(*got);
+    } else if (first && (call.name == "close" || call.name == "shutdown") && !got) {
+      return;
+    }
+  }
+  void note_attempt(const syscall_spec& call) {
+    const bool fast_open = call.name == "sendto" && current().state == flow::state_type::fresh;
+    if (call.name == "connect" || fast_open) {
+      const auto fd = evaluate(call.arguments.at(0), nullptr);
+      for (auto it = flows_.begin(); it != flows_.end(); ++it) {
+        if (fd && it->fd == *fd && it->state == flow::state_type::fresh) {
+          std::rotate(it, it + 1, flows_.end());  // the flow under test is the last one
+          current().state = flow::state_type::connecting;
+          return;
+        }
+      }
+    }
+  }
+
+  void system_call(const event& e, duration from) {
+    finish_pending(host_.now() + patience);
+    calls_.begin();
+    note_attempt(e.call);
+    std::string difference;
+    const auto got = calls_.attempt(e.call, &difference);
+    if (calls_.bad_script) throw run_stop{outcome::skip, difference};
+    if (got) {
+      done(e, *got, difference, host_.since_start(host_.now()), from, from);
+      host_.settle();
+      return;
+    }
+    const duration end = e.time.end ? last_ + *e.time.end : from;
+    pending_ = pending_call{&e, end};
+    host_.settle();
+    if (!e.time.end) finish_pending(host_.at(from) + patience);
+  }
+
+  void done(const event& e, const call_result& got, const std::string& difference, duration at,
+            duration from, duration to) {
+    check_time(e.call.name.c_str(), at, e.time.end ? to : from, to);
+    std::string why = calls_.check(e.call, got);
+    if (why.empty()) why = difference;
+    if (!why.empty() && !settings_.non_fatal_syscalls) fail_now(why);
+    note_call(e.call, got);
+  }
+
+  void try_pending() {
+    if (!pending_) return;
+    std::string difference;
+    const auto got = calls_.attempt(pending_->what->call, &difference);
+    if (!got) return;
+    const pending_call call = *std::exchange(pending_, std::nullopt);
+    const duration at = now_in_script();
+    done(*call.what, *got, difference, at, call.end, call.end);
+    host_.settle();
+  }
+
+  void finish_pending(instant limit) {
+    if (!pending_) return;
+    host_.advance(limit, [&] {
+      try_pending();
+      return !pending_;
+    });
+    if (pending_) fail_now(pending_->what->call.name + "() never returned");
+  }
+
+  // --- commands and code ------------------------------------------------------------------------
+  void command(const std::string& text) {
+    for (const auto& [name, value] : command_settings(text, options_)) set_sysctl(name, value);
+  }
+
+  void code(const std::string& text) {
+    int fd = -1;
+    for (auto it = flows_.rbegin(); it != flows_.rend() && fd < 0; ++it) {
+      if (it->fd >= 0) fd = calls_.live_fd(it->fd);
+    }
+    load_tcp_info(host_.program(), fd, vars_);
+    const std::string why = run_code(text, vars_);
+    if (!why.empty()) fail_now(why);
+  }
+
+  const script& script_;
+  const run_options& options_;
+  run_settings settings_;
+  machine host_;
+  call_runner calls_;
+  strictness how_;
+  std::vector<flow> flows_;
+  u16 next_remote_port_ = 49152;
+  duration last_{};
+  std::optional<pending_call> pending_;
+  variables vars_;
+};
+
+}  // namespace
+
+run_report run_script(const script& s, const run_options& options) {
+  const std::string skip = reason_to_skip(s, options);
+  if (!skip.empty()) return {outcome::skip, 0, skip};
+  return runner(s, options).run();
+}
+
+run_report run_file(const std::string& path, const run_options& options) {
+  std::ifstream file(path);
+  if (!file) return {outcome::fail, 0, "cannot read the file"};
+  std::stringstream text;
+  text << file.rdbuf();
+  const auto parsed = parse_script(path, text.str(), options.defines);
+  if (!parsed) return {outcome::fail, parsed.error().line, parsed.error().message};
+  return run_script(*parsed, options);
+}
+
+}  // namespace ph::packetdrill

@@ -1,0 +1,146 @@
+// Options and settings of scripts, with the names that FreeBSD's scripts use mapped to ours.
+#include "sim/packetdrill/settings.h"
+
+#include <cstdlib>
+#include <sstream>
+
+#include "net/socket/syscall.h"
+#include "uapi/inet.h"
+#include "uapi/socket.h"
+
+namespace ph::packetdrill {
+namespace {
+
+/// FreeBSD's setting as ours; empty when it has no counterpart.
+sysctl_list from_freebsd(const std::string& name, const std::string& value) {
+  const std::string net = "net.ipv4.";
+  if (name == "net.inet.tcp.sack.enable") return {{net + "tcp_sack", value}};
+  if (name == "net.inet.tcp.rfc1323") {
+    return {{net + "tcp_window_scaling", value}, {net + "tcp_timestamps", value == "0" ? "0" : "1"}};
+  }
+  if (name == "net.inet.tcp.ecn.enable") return {{net + "tcp_ecn", value}};
+  if (name == "net.inet.tcp.fastopen.client_enable") {
+    return {{net + "tcp_fastopen", value == "0" ? "0" : "1"}};
+  }
+  if (name == "net.inet.tcp.syncookies") return {{net + "tcp_syncookies", value}};
+  return {};
+}
+
+sysctl_list one_setting(std::string assignment, const run_options& options) {
+  const std::size_t equals = assignment.find('=');
+  if (equals == std::string::npos) return {};
+  std::string name = assignment.substr(0, equals);
+  std::string value = assignment.substr(equals + 1);
+  while (!value.empty() && (value.back() == '"' || value.back() == '\'')) value.pop_back();
+  while (!value.empty() && (value.front() == '"' || value.front() == '\'')) value.erase(0, 1);
+  constexpr std::string_view proc = "/proc/sys/";
+  if (name.starts_with(proc)) name.erase(0, proc.size());
+  for (char& c : name) c = c == '/' ? '.' : c;
+  if (options.lenient_freebsd) return from_freebsd(name, value);
+  if (!name.starts_with("net.")) return {};
+  if (value.starts_with("0x")) value = std::to_string(std::strtoll(value.c_str(), nullptr, 16));
+  return {{name, value}};
+}
+
+}  // namespace
+
+sysctl_list command_settings(const std::string& command, const run_options& options) {
+  sysctl_list out;
+  std::istringstream words(command);
+  for (std::string word; words >> word;) {
+    // A quoted value may hold blanks: "net.ipv4.tcp_rmem=4096 87380 6291456".
+    if (word.size() > 1 && (word[0] == '"' || word.find("=\"") != std::string::npos) &&
+        word.back() != '"') {
+      std::string more;
+      while (words >> more) {
+        word += ' ' + more;
+        if (more.back() == '"') break;
+      }
+    }
+    while (!word.empty() && (word[0] == '"' || word[0] == '\'')) word.erase(0, 1);
+    for (auto& setting : one_setting(word, options)) out.push_back(std::move(setting));
+  }
+  return out;
+}
+
+run_settings script_settings(const script& s, const run_options& options) {
+  run_settings out;
+  for (const auto& [name, value] : s.options) {
+    if (name == "tolerance_usecs") {
+      out.tolerance = microseconds(std::atoll(value.c_str()));
+    } else if (name == "mtu") {
+      out.mtu = static_cast<u32>(std::atoi(value.c_str()));
+    } else if (name == "local_ip") {
+      out.local = ipv4_addr::parse(value).value_or(out.local);
+    } else if (name == "remote_ip") {
+      out.remote = ipv4_addr::parse(value).value_or(out.remote);
+    } else if (name == "strict_segments") {
+      out.strict_segments = true;
+    } else if (name == "non_fatal") {
+      out.non_fatal_syscalls = value.find("syscall") != std::string::npos;
+    }
+  }
+  out.sysctls = options.sysctls;
+  for (const std::string& command : s.init_commands) {
+    for (auto& setting : command_settings(command, options)) {
+      out.sysctls.push_back(std::move(setting));
+    }
+  }
+  return out;
+}
+
+std::string reason_to_skip(const script& s, const run_options& options) {
+  if (options.family != ip_family::ipv4) return "IPv6 is not in this stack";
+  for (const auto& [name, value] : s.options) {
+    if (name == "ip_version" && value != "ipv4") return "script for " + value;
+    if (name == "udp_encapsulation") return "TCP over UDP is not supported";
+  }
+  if (s.path.ends_with("v6.pkt")) return "script for ipv6";
+  return {};
+}
+
+void load_tcp_info(task& program, int fd, variables& vars) {
+  std::vector<u8> bytes(sizeof(uapi::tcp_info));
+  const auto length =
+      sys_getsockopt(program, fd, uapi::sol_tcp, uapi::tcp_info_opt, bytes);
+  if (!length) return;
+  uapi::tcp_info info;
+  std::memcpy(&info, bytes.data(), sizeof info);
+  vars["tcpi_state"] = info.tcpi_state;
+  vars["tcpi_ca_state"] = info.tcpi_ca_state;
+  vars["tcpi_retransmits"] = info.tcpi_retransmits;
+  vars["tcpi_probes"] = info.tcpi_probes;
+  vars["tcpi_backoff"] = info.tcpi_backoff;
+  vars["tcpi_options"] = info.tcpi_options;
+  vars["tcpi_snd_wscale"] = info.tcpi_snd_wscale;
+  vars["tcpi_rcv_wscale"] = info.tcpi_rcv_wscale;
+  vars["tcpi_fastopen_client_fail"] = info.tcpi_fastopen_client_fail;
+  vars["tcpi_delivery_rate_app_limited"] = info.tcpi_delivery_rate_app_limited;
+  const std::pair<const char*, u64> numbers[] = {
+      {"tcpi_rto", info.tcpi_rto}, {"tcpi_ato", info.tcpi_ato},
+      {"tcpi_snd_mss", info.tcpi_snd_mss}, {"tcpi_rcv_mss", info.tcpi_rcv_mss},
+      {"tcpi_unacked", info.tcpi_unacked}, {"tcpi_sacked", info.tcpi_sacked},
+      {"tcpi_lost", info.tcpi_lost}, {"tcpi_retrans", info.tcpi_retrans},
+      {"tcpi_fackets", info.tcpi_fackets}, {"tcpi_last_data_sent", info.tcpi_last_data_sent},
+      {"tcpi_last_data_recv", info.tcpi_last_data_recv},
+      {"tcpi_last_ack_recv", info.tcpi_last_ack_recv}, {"tcpi_pmtu", info.tcpi_pmtu},
+      {"tcpi_rcv_ssthresh", info.tcpi_rcv_ssthresh}, {"tcpi_rtt", info.tcpi_rtt},
+      {"tcpi_rttvar", info.tcpi_rttvar}, {"tcpi_snd_ssthresh", info.tcpi_snd_ssthresh},
+      {"tcpi_snd_cwnd", info.tcpi_snd_cwnd}, {"tcpi_advmss", info.tcpi_advmss},
+      {"tcpi_reordering", info.tcpi_reordering}, {"tcpi_rcv_rtt", info.tcpi_rcv_rtt},
+      {"tcpi_rcv_space", info.tcpi_rcv_space}, {"tcpi_total_retrans", info.tcpi_total_retrans},
+      {"tcpi_pacing_rate", info.tcpi_pacing_rate}, {"tcpi_bytes_acked", info.tcpi_bytes_acked},
+      {"tcpi_bytes_received", info.tcpi_bytes_received}, {"tcpi_segs_out", info.tcpi_segs_out},
+      {"tcpi_segs_in", info.tcpi_segs_in}, {"tcpi_notsent_bytes", info.tcpi_notsent_bytes},
+      {"tcpi_min_rtt", info.tcpi_min_rtt}, {"tcpi_data_segs_in", info.tcpi_data_segs_in},
+      {"tcpi_data_segs_out", info.tcpi_data_segs_out},
+      {"tcpi_delivery_rate", info.tcpi_delivery_rate}, {"tcpi_busy_time", info.tcpi_busy_time},
+      {"tcpi_rwnd_limited", info.tcpi_rwnd_limited},
+      {"tcpi_sndbuf_limited", info.tcpi_sndbuf_limited}, {"tcpi_delivered", info.tcpi_delivered},
+      {"tcpi_delivered_ce", info.tcpi_delivered_ce}, {"tcpi_bytes_sent", info.tcpi_bytes_sent},
+      {"tcpi_bytes_retrans", info.tcpi_bytes_retrans},
+      {"tcpi_dsack_dups", info.tcpi_dsack_dups}, {"tcpi_reord_seen", info.tcpi_reord_seen}};
+  for (const auto& [name, value] : numbers) vars[name] = static_cast<s64>(value);
+}
+
+}  // namespace ph::packetdrill

@@ -1,0 +1,37 @@
+// What surrounds a script's events: its --options, the settings its shell lines make, the reasons
+// for which it cannot be run, and the TCP_INFO its code blocks see.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernel/task.h"
+#include "sim/packetdrill/runner.h"
+#include "sim/packetdrill/values.h"
+#include "wire/inet_addr.h"
+
+namespace ph::packetdrill {
+
+using sysctl_list = std::vector<std::pair<std::string, std::string>>;
+
+struct run_settings {
+  ipv4_addr local{192, 168, 0, 1};
+  ipv4_addr remote{192, 0, 2, 1};
+  u32 mtu = 1500;
+  duration tolerance = milliseconds(4);
+  bool strict_segments = false;
+  bool non_fatal_syscalls = false;
+  sysctl_list sysctls;
+};
+
+/// Options of the script and the settings made before its first event.
+run_settings script_settings(const script& s, const run_options& options);
+/// The settings that a shell line makes: `sysctl name=value`, set_sysctls.py /proc/sys/...=value.
+sysctl_list command_settings(const std::string& command, const run_options& options);
+/// Why a script cannot run here (another family, a protocol we lack); empty if it can.
+std::string reason_to_skip(const script& s, const run_options& options);
+/// Sets tcpi_* from the socket's TCP_INFO; leaves them when there is none.
+void load_tcp_info(task& program, int fd, variables& vars);
+
+}  // namespace ph::packetdrill
