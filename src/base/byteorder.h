@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <concepts>
 #include <cstddef>
@@ -23,6 +24,14 @@ using s64 = std::int64_t;
 
 enum class byte_order { big, little };
 
+/// The bytes of a value in reverse.
+template <std::unsigned_integral T>
+constexpr T swap_bytes(T value) {
+  if constexpr (sizeof(T) == 2) return __builtin_bswap16(value);
+  if constexpr (sizeof(T) == 4) return __builtin_bswap32(value);
+  if constexpr (sizeof(T) == 8) return __builtin_bswap64(value);
+}
+
 /// An unsigned integer stored in a fixed byte order with alignment 1.
 template <std::unsigned_integral Host, byte_order Order>
 class ordered_int {
@@ -31,18 +40,8 @@ class ordered_int {
   constexpr explicit ordered_int(Host value) { set(value); }
 
   /// The value in host order.
-  [[nodiscard]] constexpr Host value() const {
-    Host out = 0;
-    for (std::size_t i = 0; i < sizeof(Host); ++i) {
-      out = static_cast<Host>(out | static_cast<Host>(static_cast<Host>(bytes_[i]) << shift(i)));
-    }
-    return out;
-  }
-  constexpr void set(Host value) {
-    for (std::size_t i = 0; i < sizeof(Host); ++i) {
-      bytes_[i] = static_cast<u8>(value >> shift(i));
-    }
-  }
+  [[nodiscard]] constexpr Host value() const { return swapped(std::bit_cast<Host>(bytes_)); }
+  constexpr void set(Host value) { bytes_ = std::bit_cast<stored>(swapped(value)); }
   /// The bytes as stored.
   [[nodiscard]] constexpr const std::array<u8, sizeof(Host)>& bytes() const { return bytes_; }
 
@@ -52,11 +51,12 @@ class ordered_int {
   }
 
  private:
-  static constexpr unsigned shift(std::size_t i) {
-    const std::size_t rank = Order == byte_order::big ? sizeof(Host) - 1 - i : i;
-    return static_cast<unsigned>(rank * 8);
+  using stored = std::array<u8, sizeof(Host)>;
+  static constexpr Host swapped(Host value) {
+    constexpr bool native_is_big = std::endian::native == std::endian::big;
+    return native_is_big == (Order == byte_order::big) ? value : swap_bytes(value);
   }
-  std::array<u8, sizeof(Host)> bytes_{};
+  stored bytes_{};
 };
 
 using be16 = ordered_int<u16, byte_order::big>;

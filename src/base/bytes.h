@@ -82,8 +82,8 @@ class byte_reader {
   bool ok_ = true;
 };
 
-/// Writes values one after the other into a span; ok() is false after an overflow (nothing is
-/// written past the end).
+/// Writes values one after the other into a span; what does not fit is not written, and once a
+/// write fails, all later ones do.
 class byte_writer {
  public:
   explicit byte_writer(byte_span bytes) : all_(bytes) {}
@@ -94,7 +94,7 @@ class byte_writer {
     requires std::is_trivially_copyable_v<T>
   void put(const T& value) { put_bytes(bytes_of(value)); }
   void put_bytes(byte_view bytes) {
-    if (bytes.size() > all_.size() - at_) {
+    if (!ok_ || bytes.size() > all_.size() - at_) {
       ok_ = false;
       return;
     }

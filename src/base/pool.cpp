@@ -4,6 +4,11 @@
 
 #include <new>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1  // clang says it another way
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #define PH_POISON(p, n) __asan_poison_memory_region((p), (n))

@@ -48,15 +48,17 @@ inline constexpr instant never{std::numeric_limits<s64>::max()};
 struct bit_rate {
   u64 bps = 0;
   friend constexpr auto operator<=>(const bit_rate&, const bit_rate&) = default;
-  /// How long `bytes` occupy the wire; zero when unlimited.
+  /// How long `bytes` occupy the wire, rounded down to a nanosecond; zero when unlimited.
   [[nodiscard]] constexpr duration transmit_time(u64 bytes) const {
     if (bps == 0) return {0};
-    const u64 bits = bytes * 8;  // fits: a packet is far below 2^34 bytes
+    constexpr u64 ns_per_second = 1'000'000'000;
+    const u64 bits = bytes * 8;  // fits below 2^61 bytes
+    if (bits <= std::numeric_limits<u64>::max() / ns_per_second) {
+      return {static_cast<s64>(bits * ns_per_second / bps)};  // any packet: one exact division
+    }
     const u64 whole = bits / bps;
-    const u64 rest = bits % bps;
-    return {static_cast<s64>(whole * 1'000'000'000 +
-                             static_cast<u64>(static_cast<double>(rest) * 1e9 /
-                                              static_cast<double>(bps)))};
+    const auto rest = static_cast<long double>(bits % bps) * ns_per_second / bps;
+    return {static_cast<s64>(whole * ns_per_second + static_cast<u64>(rest))};
   }
 };
 

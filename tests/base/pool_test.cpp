@@ -1,0 +1,65 @@
+// Block pools and the counters that prove that steady use allocates nothing.
+#include "base/pool.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <set>
+#include <vector>
+
+#include "base/rng.h"
+
+namespace ph {
+namespace {
+
+TEST(pool, blocks_are_aligned_distinct_and_counted) {
+  block_pool pool(100, 8);
+  EXPECT_EQ(pool.block_bytes(), 128u);
+  std::set<void*> blocks;
+  for (int i = 0; i < 20; ++i) {
+    void* block = pool.allocate();
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block) % 64, 0u);
+    std::memset(block, i, pool.block_bytes());
+    EXPECT_TRUE(blocks.insert(block).second);
+  }
+  EXPECT_EQ(pool.stats().live, 20u);
+  EXPECT_EQ(pool.stats().allocated, 20u);
+  EXPECT_EQ(pool.stats().slabs, 3u);
+  for (void* block : blocks) pool.release(block);
+  EXPECT_EQ(pool.stats().live, 0u);
+  EXPECT_EQ(pool.stats().allocated, 20u);
+}
+
+TEST(pool, steady_use_never_goes_back_to_the_heap) {
+  block_pool pool(64, 16);
+  rng random(1);
+  std::vector<void*> held;
+  for (int step = 0; step < 10000; ++step) {
+    if (held.size() < 16 && (held.empty() || random.chance(0.5))) {
+      held.push_back(pool.allocate());
+    } else {
+      std::swap(held[random.below(held.size())], held.back());
+      pool.release(held.back());
+      held.pop_back();
+    }
+    ASSERT_EQ(pool.stats().live, held.size());
+  }
+  EXPECT_EQ(pool.stats().slabs, 1u);
+  for (void* block : held) pool.release(block);
+}
+
+TEST(pool, last_released_is_first_reused) {
+  block_pool pool(64, 4);
+  void* a = pool.allocate();
+  void* b = pool.allocate();
+  pool.release(a);
+  pool.release(b);
+  EXPECT_EQ(pool.allocate(), b);
+  EXPECT_EQ(pool.allocate(), a);
+  pool.release(a);
+  pool.release(b);
+}
+
+}  // namespace
+}  // namespace ph
