@@ -75,6 +75,8 @@ class neighbour : public counted, public hash_hook<struct neigh_tag> {
   [[nodiscard]] u8 state() const { return state_; }
   [[nodiscard]] const mac_addr& ha() const { return ha_; }
   [[nodiscard]] bool valid() const { return (state_ & nud_valid) != 0; }
+  /// Removed from its table; a holder must look up again (dev() may be gone).
+  [[nodiscard]] bool dead() const { return dead_; }
   [[nodiscard]] s32 probes() const { return probes_; }
   [[nodiscard]] instant updated() const { return updated_; }
   [[nodiscard]] instant confirmed() const { return confirmed_; }
@@ -97,9 +99,10 @@ class neighbour : public counted, public hash_hook<struct neigh_tag> {
   mac_addr ha_;
   instant updated_{}, confirmed_{}, used_{};
   bool dead_ = false;
+  ref<neighbour> in_table_;  ///< to itself while the table has it
   timer timer_;
   skb_queue queue_;  ///< packets that wait for the answer
-  u64 queue_bytes_ = 0;
+  u64 queue_bytes_ = 0;  ///< their truesize
 };
 
 /// What neigh_update may do (NEIGH_UPDATE_F_*).
@@ -116,8 +119,9 @@ class neigh_table {
   [[nodiscard]] ref<neighbour> lookup(const neigh_key& key, const net_device& dev) const;
   /// The entry, made if need be. Errors: nobufs when the table is full even after collection.
   result<ref<neighbour>> lookup_or_create(cpu& cx, const neigh_key& key, net_device& dev);
-  /// News about a neighbour. lladdr nullptr: keep what is known. Errors: perm (would override
-  /// without leave), inval.
+  /// News about a neighbour. lladdr nullptr: keep what is known. Without override a known
+  /// address stays (success; a weak override makes it stale). Errors: perm (permanent and noarp
+  /// entries change only with admin), inval (no address known or given, or dead).
   result<void> update(cpu& cx, neighbour& neigh, const mac_addr* lladdr, u8 new_state, u32 flags);
   /// Sends an IP packet (network header at data) to this neighbour: adds the link header, or
   /// queues it while resolving. The only user of egress_pass.
@@ -132,20 +136,32 @@ class neigh_table {
   neigh_parms parms;
 
  private:
-  void timer_fired(cpu& cx, neighbour& neigh);
+  xmit_result transmit(cpu& cx, neighbour& neigh, skb_ptr skb);
   bool event_send(cpu& cx, neighbour& neigh, skb_ptr& skb);
   void queue_packet(cpu& cx, neighbour& neigh, skb_ptr skb);
-  void suspect(neighbour& neigh);
-  void fail_entry(cpu& cx, neighbour& neigh);
+  void send_queued(cpu& cx, neighbour& neigh);
+  void timer_fired(cpu& cx, neighbour& neigh);
+  void set_state(cpu& cx, neighbour& neigh, u8 state);
+  void probe(cpu& cx, neighbour& neigh);
+  void fail_queued(cpu& cx, neighbour& neigh);
+  [[nodiscard]] s32 max_probes(const neighbour& neigh) const;
+  [[nodiscard]] duration retrans_time() const;
+  duration reachable_time(cpu& cx);
   void collect_garbage(cpu& cx, bool forced);
   void remove(cpu& cx, neighbour& neigh, drop_reason why);
-  void arm(cpu& cx, neighbour& neigh, instant when);
-  u64 hash_of(const neigh_key& key, const net_device& dev) const;
+  void arm(neighbour& neigh, instant when);
+  void disarm(neighbour& neigh);
+  [[nodiscard]] u64 hash_of(const neigh_key& key, const net_device& dev) const;
   net_namespace& net_;
   u16 ethertype_;
   std::unique_ptr<neigh_ops> ops_;
   siphash_key hash_key_;
   hash_table<neighbour, neigh_tag> entries_;
+  timer gc_timer_;
+  instant last_forced_gc_{};
+  duration reachable_time_{};       ///< randomised
+  duration reachable_time_base_{};  ///< what it was derived from
+  instant reachable_time_until_{};  ///< when to draw again
 };
 
 }  // namespace ph
