@@ -48,8 +48,11 @@ class inet_af_ops {
   /// Reads a sockaddr of the family into address and port. Errors: inval (length), afnosupport.
   virtual result<std::pair<inet_addr, port_no>> parse_sockaddr(byte_view addr) const = 0;
   virtual sockaddr_buf make_sockaddr(const inet_addr& addr, port_no port) const = 0;
-  /// Checks that `addr` may be bound in the namespace. Errors: addrnotavail.
-  virtual result<void> check_bind(inet_sock& sk, const inet_addr& addr) const = 0;
+  /// Checks that the socket may bind `addr` and `port` (0: an ephemeral one). Errors: addrnotavail,
+  /// acces (a port below ip_unprivileged_port_start without net_admin).
+  virtual result<void> check_bind(inet_sock& sk, const inet_addr& addr, port_no port) const = 0;
+  /// First and last ephemeral port for the socket: its own range, or ip_local_port_range.
+  [[nodiscard]] virtual std::pair<u16, u16> local_port_range(const inet_sock& sk) const = 0;
   /// Looks up the route to sk.daddr (source address chosen when unset), and caches it in sk.
   /// Errors: netunreach, hostunreach, acces (broadcast), inval.
   virtual result<void> connect_route(cpu& cx, inet_sock& sk) const = 0;

@@ -8,6 +8,8 @@
 
 namespace ph {
 
+class task;
+
 struct in_ifaddr {
   ipv4_addr local;
   ipv4_addr address;         ///< peer on point-to-point links, else local
@@ -27,14 +29,9 @@ struct in_device : slot_object {
 };
 inline constexpr slot_key<in_device> in_device_key{slot_id::ipv4};
 /// The device's IPv4 state, or nullptr.
-inline in_device* in_dev_of(net_device& dev) { return dev.slots().find(in_device_key); }
-
-struct inet_addr_event {
-  bool added;
-  const rtnl_held* rtnl;
-  net_device* dev;
-  in_ifaddr addr;
-};
+inline in_device* in_dev_of(const net_device& dev) {
+  return const_cast<net_device&>(dev).slots().find(in_device_key);
+}
 
 /// Adds an address with its local, broadcast and connected routes; announces it (gratuitous
 /// ARP) when the device is up. Errors: exist, inval.
@@ -44,6 +41,10 @@ result<void> inet_addr_del(const rtnl_held&, cpu& cx, net_device& dev, ipv4_addr
                            u8 prefix_len);
 /// The address to use as source on a device toward `dst` (scope-limited), any if none.
 ipv4_addr inet_select_addr(const net_device& dev, ipv4_addr dst, u8 scope);
+/// Keeps addresses and routes in step with the devices of the namespace.
+void devinet_event(net_namespace& net, const netdev_event& event);
+/// SIOCGIFCONF, SIOCGIFADDR and the other questions about addresses (netdevice(7)).
+result<int> inet_ioctl(task& who, u32 command, byte_span arg);
 /// The device that has this local address, or nullptr.
 net_device* ip_dev_find(net_namespace& net, ipv4_addr addr);
 /// Joins / leaves a group on a device (IGMP reports come with multicast routing).

@@ -71,8 +71,12 @@ class fib_tables {
   result<void> add(const rtnl_held&, fib_route route, bool replace = false);
   /// Errors: srch → noent when nothing matches.
   result<void> erase(const rtnl_held&, const fib_route& route);
-  /// Removes routes through a device (it went down) or with a source address that is gone.
-  void flush_dev(const rtnl_held&, const net_device& dev);
+  /// Removes routes through a device. One that went down keeps its local addresses reachable, as
+  /// on Linux; one that goes away keeps nothing.
+  void flush_dev(const rtnl_held&, const net_device& dev, bool unregister = false);
+  /// Removes the routes that the addresses of a device brought (protocol kernel).
+  void flush_kernel(const rtnl_held&, const net_device& dev);
+  /// Removes routes with a source address that is gone.
   void flush_prefsrc(const rtnl_held&, ipv4_addr addr);
   /// RTN_LOCAL, RTN_BROADCAST … for an address as this host sees it.
   [[nodiscard]] route_type addr_type(ipv4_addr addr, const net_device* dev = nullptr) const;
@@ -87,6 +91,11 @@ class fib_tables {
   net_namespace& net_;
   u64 generation_ = 1;
   std::unique_ptr<fib_trie> local_, main_, default_;
+  template <class Pred>
+  void erase_if(Pred&& pred);
+  result<void> check_nexthop(const fib_route& route, fib_nh& nh) const;
+  result<void> check(fib_route& route) const;
+  result<fib_result> resolve(const fib_route& route, const flowi4& flow) const;
   fib_trie* table(route_table id) const;
 };
 

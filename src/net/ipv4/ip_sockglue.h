@@ -19,9 +19,9 @@ struct ip_send_cmsg {
 result<ip_send_cmsg> ip_cmsg_send(inet_sock& sk, byte_view control);
 /// Adds IP_PKTINFO, IP_TTL, IP_TOS … as the socket asked; skb's network header must be set.
 void ip_cmsg_recv(inet_sock& sk, const sk_buff& skb, recv_msg& msg);
-/// Queues an ICMP error for MSG_ERRQUEUE (IP_RECVERR) with the offending payload.
+/// Queues an ICMP error for MSG_ERRQUEUE (IP_RECVERR) with what the packet at fault carried.
 void ip_icmp_error(cpu& cx, inet_sock& sk, const sk_buff& icmp, const icmp_error& error,
-                   port_no port);
+                   port_no port, byte_view payload);
 /// Queues a local error (EMSGSIZE with the MTU).
 void ip_local_error(cpu& cx, inet_sock& sk, errc error, ipv4_addr daddr, port_no port, u32 info);
 /// recvmsg with MSG_ERRQUEUE. Errors: again.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "net/core/net_namespace.h"
+#include "base/hash.h"
 #include "net/core/neighbour.h"
 #include "net/inet/inet_protocol.h"
 #include "net/inet/inet_sock.h"
@@ -11,6 +12,8 @@
 namespace ph {
 
 class inet_frags;
+class route_cache;
+class icmp_limiter;
 
 /// net.ipv4.* with Linux's defaults.
 struct ipv4_sysctls {
@@ -43,11 +46,15 @@ struct ipv4_net : slot_object {
   ipv4_sysctls sysctl;
   inet_protocol_table protocols;
   fib_tables fib;
+  std::unique_ptr<route_cache> routes;    ///< recent answers, and what is known of paths
+  std::unique_ptr<icmp_limiter> icmp_limits;
   std::unique_ptr<inet_frags> frags;
   std::unique_ptr<neigh_table> arp_table;
   packet_type ip_packet_type;
   packet_type arp_packet_type;
   siphash_key ip_id_key;
+  std::array<u16, 256> ip_idents{};       ///< counters that ip_select_ident adds to a hash
+  notifier<netdev_event> netdev_listener;
 };
 inline constexpr slot_key<ipv4_net> ipv4_key{slot_id::ipv4};
 inline ipv4_net& ipv4_of(net_namespace& net) { return net.slots().get(ipv4_key); }

@@ -20,6 +20,8 @@ class rtable final : public dst_entry {
 
   route_type type = route_type::unspec;
   bool is_input = false;
+  bool local_copy = false;  ///< a broadcast or multicast that this host receives as well
+  bool mtu_locked = false;  ///< packets may be fragmented on the way: no DF
   ipv4_addr gateway;        ///< any: on link
   ipv4_addr saddr;          ///< preferred source (output)
   u32 fib_mtu = 0;          ///< RTAX_MTU, 0: device's

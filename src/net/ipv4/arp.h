@@ -1,0 +1,25 @@
+// ARP (RFC 826) with announcements, probes and address defence (RFC 5227).
+#pragma once
+
+#include "net/core/neighbour.h"
+
+namespace ph {
+
+/// The families of questions ARP answers for IPv4's neighbour table.
+std::unique_ptr<neigh_ops> arp_neigh_ops(net_namespace& net);
+/// packet_type handler of ETH_P_ARP.
+void arp_rcv(cpu& cx, skb_ptr skb, net_device& dev);
+/// Tells the link that `addr` is ours: a request for our own address (RFC 5227 §3).
+void arp_announce(cpu& cx, net_device& dev, ipv4_addr addr);
+/// Asks whether somebody uses `addr`: a request with sender address 0 (RFC 5227 §2.1.1).
+void arp_probe(cpu& cx, net_device& dev, ipv4_addr addr);
+
+/// Address conflicts of one device (RFC 5227 §2.4).
+struct arp_conflicts : slot_object {
+  u64 seen = 0;            ///< frames from others that claim an address of ours
+  u64 defended = 0;        ///< announcements sent against them
+  instant last_defence{};
+};
+inline constexpr slot_key<arp_conflicts> arp_conflicts_key{slot_id::arp};
+
+}  // namespace ph

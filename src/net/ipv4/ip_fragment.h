@@ -1,0 +1,58 @@
+// Reassembly of IPv4 datagrams (RFC 791 §3.2, RFC 815, RFC 1858; overlaps end the datagram as in
+// RFC 5722). Keyed by source, destination, identification and protocol; bounded in memory, time,
+// and in how far one source may run ahead (ipfrag_max_dist).
+#pragma once
+
+#include <map>
+
+#include "kernel/timer_wheel.h"
+#include "net/core/skb_queue.h"
+#include "net/ipv4/ipv4_net.h"
+
+namespace ph {
+
+class inet_frags {
+ public:
+  explicit inet_frags(net_namespace& net);
+  inet_frags(const inet_frags&) = delete;
+  inet_frags& operator=(const inet_frags&) = delete;
+  ~inet_frags();
+  /// Takes a fragment (network header at data); gives the whole datagram once it is complete.
+  [[nodiscard]] skb_ptr defrag(cpu& cx, skb_ptr skb);
+  /// Bytes charged by waiting fragments.
+  [[nodiscard]] u64 memory() const { return memory_; }
+  [[nodiscard]] std::size_t queues() const { return queues_.size(); }
+  /// Drops everything that waits.
+  void purge(cpu& cx);
+
+ private:
+  struct key {
+    ipv4_addr saddr, daddr;
+    u16 id = 0;
+    u8 protocol = 0;
+    u32 iif = 0;  ///< 0 except for multicast and broadcast, which may arrive twice
+    friend auto operator<=>(const key&, const key&) = default;
+  };
+  struct frag_cb;
+  struct queue;
+  queue* find_or_create(cpu& cx, const key& k);
+  void insert(cpu& cx, queue& q, skb_ptr skb);
+  [[nodiscard]] skb_ptr reassemble(cpu& cx, queue& q);
+  void fail(cpu& cx, queue& q, drop_reason why);
+  void expire(cpu& cx, queue& q);
+  void erase(queue& q);
+  void evict(cpu& cx);
+  bool too_far(cpu& cx, queue& q);
+
+  struct source {
+    u32 rid = 0;       ///< fragments of datagrams seen from this source
+    u32 waiting = 0;   ///< queues that need it
+  };
+  net_namespace& net_;
+  std::map<key, std::unique_ptr<queue>> queues_;
+  std::map<ipv4_addr, source> sources_;
+  intrusive_list<queue, struct frag_age_tag> by_age_;
+  u64 memory_ = 0;
+};
+
+}  // namespace ph
