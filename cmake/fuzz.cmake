@@ -6,3 +6,8 @@ foreach(source ${fuzz_sources})
   target_link_libraries(${name} PRIVATE ph_sim)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer,address,undefined)
 endforeach()
+if(TARGET lab_fuzz)  # the daemon's library is not built here; the reader of lab files stands alone
+  target_sources(lab_fuzz PRIVATE ${CMAKE_SOURCE_DIR}/src/daemon/lab.cpp
+                                  ${CMAKE_SOURCE_DIR}/src/daemon/units.cpp)
+  target_link_libraries(lab_fuzz PRIVATE yaml-cpp)
+endif()

@@ -181,7 +181,7 @@ def fuzz_one(target, seconds, seed):
         words.append(kept)
     try:
         ran = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             timeout=seconds + 300)
+                             timeout=seconds + 60)
         return ran.returncode, ran.stdout.decode(errors="replace")
     except subprocess.TimeoutExpired as expired:
         return 1, (expired.stdout or b"").decode(errors="replace") + "\nit does not end"

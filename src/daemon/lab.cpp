@@ -70,6 +70,22 @@ bool is_name(std::string_view text, std::size_t longest) {
          std::all_of(text.begin(), text.end(), is_name_char);
 }
 
+/// The line of a `---` that ends the first document, or 0. YAML::LoadAll would tell, but it does
+/// not end on some malformed files, and YAML::Load reads the first document without a word.
+int second_document(std::string_view text) {
+  bool content = false;
+  int number = 1;
+  for (std::size_t at = 0; at < text.size(); ++number) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(at, end - at);
+    if (content && line.starts_with("---")) return number;
+    content = content || (!line.empty() && line.front() != '#' && line.front() != '%' &&
+                          line.front() != '\r');
+    at = end + 1;
+  }
+  return 0;
+}
+
 /// Walks one lab file and throws a lab_error at the first thing that is wrong.
 class lab_reader {
  public:
@@ -483,14 +499,12 @@ tl::expected<lab, lab_error> parse_lab(std::string_view text, std::string_view f
   if (text.size() > max_file_bytes) {
     return tl::unexpected(lab_error{std::string(file), 0, "a file of over 4 MiB", "a lab file"});
   }
+  if (const int line = second_document(text); line != 0) {
+    return tl::unexpected(
+        lab_error{std::string(file), line, "a second YAML document", "one lab a file"});
+  }
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.size() != 1) {
-      return tl::unexpected(lab_error{std::string(file), 0,
-                                      fmt::format("{} YAML documents", documents.size()),
-                                      "one, with the key hosts"});
-    }
-    return lab_reader(file).read(documents.front());
+    return lab_reader(file).read(YAML::Load(std::string(text)));
   } catch (const lab_error& error) {
     return tl::unexpected(error);
   } catch (const YAML::Exception& error) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 
 namespace ph {
@@ -110,10 +111,12 @@ TEST_P(lab_errors, say_where_what_and_what_else) {
 INSTANTIATE_TEST_SUITE_P(
     whole_file, lab_errors,
     testing::Values(
-        wrong_lab{"", "lab.yaml: 0 YAML documents; expected one, with the key hosts"},
+        wrong_lab{"", "lab.yaml: nothing; expected a map with the key hosts"},
+        wrong_lab{",hosts: {a: }\nlinks: []\n",  // makes YAML::LoadAll loop for ever
+                  "lab.yaml:1: nothing; expected a map with the key hosts"},
         wrong_lab{"- a\n", "lab.yaml:1: a list; expected a map with the key hosts"},
         wrong_lab{"hosts: {a: }\n---\nhosts: {a: }\n",
-                  "lab.yaml: 2 YAML documents; expected one, with the key hosts"},
+                  "lab.yaml:2: a second YAML document; expected one lab a file"},
         wrong_lab{"seed: 1\n",
                   "lab.yaml:1: no hosts; expected a map `hosts` with at least one host"},
         wrong_lab{"hosts: {}\n",
@@ -293,6 +296,16 @@ TEST(lab, a_file_that_cannot_be_read_is_named) {
   const auto l = load_lab("/nonexistent/lab.yaml");
   ASSERT_FALSE(l);
   EXPECT_EQ(l.error().to_string(), "/nonexistent/lab.yaml: cannot be read; expected a lab file");
+}
+
+TEST(lab, the_examples_of_the_documentation_are_valid) {
+  int examples = 0;
+  for (const auto& file : std::filesystem::directory_iterator(PH_SOURCE_DIR "/docs/labs")) {
+    const auto l = load_lab(file.path().string());
+    EXPECT_TRUE(l) << l.error().to_string();
+    ++examples;
+  }
+  EXPECT_GE(examples, 2);
 }
 
 TEST(lab, the_lab_of_a_single_program_is_one_host) {
