@@ -1,0 +1,172 @@
+// The life of a frame on a wire. Its whole fate is decided when it is handed over, from the
+// direction's own random stream: traffic elsewhere changes nothing here.
+#include "sim/link.h"
+
+#include <algorithm>
+
+namespace ph::sim {
+namespace {
+
+constexpr duration least_hold = milliseconds(1);
+
+kernel& machine_of(mem_port& port) { return port.device().net().machine(); }
+
+}  // namespace
+
+link::link(event_queue& events, std::string name, mem_port& a, mem_port& b,
+           const link_config& config, const rng& chance)
+    : events_(events),
+      name_(std::move(name)),
+      a_to_b_(*this, link_end::a, b, config, chance.fork("a")),
+      b_to_a_(*this, link_end::b, a, config, chance.fork("b")) {
+  a.set_transmit([this](cpu& cx, skb_ptr& skb) { return a_to_b_.transmit(cx, skb); });
+  b.set_transmit([this](cpu& cx, skb_ptr& skb) { return b_to_a_.transmit(cx, skb); });
+}
+
+link::~link() {
+  const auto unplugged = [](cpu& cx, skb_ptr& skb) {
+    drop(cx, std::move(skb), drop_reason::dev_gone);
+    return true;
+  };
+  a_to_b_.to_.set_transmit(unplugged);
+  b_to_a_.to_.set_transmit(unplugged);
+  a_to_b_.purge();
+  b_to_a_.purge();
+}
+
+void link::set_config(const link_config& config) {
+  set_config(link_end::a, config);
+  set_config(link_end::b, config);
+}
+
+link::direction::direction(link& owner, link_end sender, mem_port& to, const link_config& config,
+                           const rng& chance)
+    : config_(config), to_(to), owner_(owner), sender_(sender), chance_(chance),
+      due_([this] { deliver_due(); }) {}
+
+void link::direction::purge() {
+  line_.purge(machine_of(to_).boot_cpu(), drop_reason::dev_gone);
+}
+
+/// Takes every frame a host sends; a full queue drops, as a switch port does.
+bool link::direction::transmit(cpu& cx, skb_ptr& skb) {
+  ++stats_.frames;
+  stats_.bytes += skb->len();
+  if (owner_.observer_) {
+    owner_.observer_({owner_.events_.now(), sender_, skb->data(), skb->len()});
+  }
+  instant departure = owner_.events_.now();
+  if (config_.rate.bps != 0 && !enqueue(cx, skb, departure)) return true;
+  if (chance_.chance(config_.loss)) {
+    ++stats_.lost;
+    drop(cx, std::move(skb), drop_reason::fault_loss);
+    return true;
+  }
+  if (chance_.chance(config_.corrupt) && !corrupt(cx, skb)) return true;
+  const bool twice = chance_.chance(config_.duplicate);
+  const instant arrival = arrival_of(departure);
+  skb_scrub_packet(*skb);
+  if (twice) duplicate(cx, *skb, arrival);
+  send_at(std::move(skb), arrival);
+  return true;
+}
+
+/// Waits for its turn on a wire with a rate; false when the queue was full and the frame is gone.
+bool link::direction::enqueue(cpu& cx, skb_ptr& skb, instant& departure) {
+  const instant now = owner_.events_.now();
+  while (!departures_.empty() && departures_.front() <= now) departures_.pop_front();
+  if (departures_.size() >= config_.queue_packets) {
+    ++stats_.queue_full;
+    drop(cx, std::move(skb), drop_reason::link_queue_full);
+    return false;
+  }
+  departure = std::max(now, wire_free_) + config_.rate.transmit_time(skb->len());
+  wire_free_ = departure;
+  departures_.push_back(departure);
+  stats_.longest_queue = std::max(stats_.longest_queue, static_cast<u32>(departures_.size()));
+  return true;
+}
+
+/// Turns one bit in a private copy. A super-packet has no such bits: it is dropped (false).
+bool link::direction::corrupt(cpu& cx, skb_ptr& skb) {
+  const u64 bit = chance_.below(u64{skb->len()} * 8);
+  if (skb->gso_size != 0 || !skb_checksum_help(cx, *skb)) {
+    ++stats_.corrupt_dropped;
+    drop(cx, std::move(skb), drop_reason::fault_corrupt);
+    return false;
+  }
+  ++stats_.corrupted;
+  skb->linearize(cx);
+  skb->unshare_head(cx);
+  u8& byte = skb->writable()[bit / 8];
+  byte = static_cast<u8>(byte ^ (1u << (bit % 8)));
+  skb->ip_summed = checksum_state::none;
+  return true;
+}
+
+/// A second frame right in front of the first, with a journey of its own.
+void link::direction::duplicate(cpu& cx, const sk_buff& skb, instant arrival) {
+  ++stats_.duplicated;
+  skb_ptr copy = skb_clone(cx, skb);
+  if (skb.journey != 0) {
+    copy->journey = cx.trace().begin();
+    trace_event forked;
+    forked.when = cx.now();
+    forked.journey = copy->journey;
+    forked.parent = skb.journey;
+    forked.host = cx.machine().name();
+    forked.cpu = cx.id().value;
+    forked.kind = trace_kind::cloned;
+    forked.where = owner_.name_;
+    forked.len = skb.len();
+    cx.trace().record(forked, skb.data());
+  }
+  send_at(std::move(copy), arrival);
+}
+
+instant link::direction::arrival_of(instant departure) {
+  instant arrival = departure + config_.delay;
+  if (config_.jitter.ns > 0) {
+    const s64 reach = std::min(config_.jitter, config_.delay).ns;
+    arrival += {static_cast<s64>(chance_.below(static_cast<u64>(2 * reach + 1))) - reach};
+  }
+  arrival = std::max(arrival, last_arrival_);
+  if (chance_.chance(config_.reorder)) {
+    ++stats_.reordered;
+    const duration hold = std::max(config_.delay, least_hold);
+    return arrival + duration{1 + static_cast<s64>(chance_.below(static_cast<u64>(hold.ns)))};
+  }
+  last_arrival_ = arrival;
+  return arrival;
+}
+
+void link::direction::send_at(skb_ptr skb, instant arrival) {
+  if (arrival <= owner_.events_.now() && line_.empty()) {
+    deliver(std::move(skb));
+    return;
+  }
+  skb->tstamp = arrival;
+  sk_buff* before = line_.back();
+  while (before != nullptr && before->tstamp > arrival) before = line_.prev(*before);
+  if (before != nullptr) {
+    line_.insert_after(*before, std::move(skb));
+  } else {
+    line_.push_front(std::move(skb));
+  }
+  owner_.events_.schedule(due_, line_.front()->tstamp);
+}
+
+void link::direction::deliver_due() {
+  const instant now = owner_.events_.now();
+  while (!line_.empty() && line_.front()->tstamp <= now) deliver(line_.pop_front());
+  if (!line_.empty()) owner_.events_.schedule(due_, line_.front()->tstamp);
+}
+
+void link::direction::deliver(skb_ptr skb) {
+  ++stats_.delivered;
+  skb->tstamp = {};
+  machine_of(to_).enter(owner_.events_.now());
+  to_.receive(std::move(skb));
+}
+
+}  // namespace ph::sim

@@ -1,0 +1,134 @@
+// A simulated wire between two mem ports: rate, queue, delay, jitter, and faults, for each
+// direction on its own and with randomness of its own.
+//
+// A frame that a host hands over goes through three stages:
+//   queue   if the wire has a rate: at most `queue_packets` frames wait or are being sent; more are
+//           dropped (link_queue_full). Bytes are those of the frame from its Ethernet header on,
+//           without preamble and check sequence.
+//   wire    loss, corruption (one bit of the frame turns), duplication
+//   flight  delay, plus a uniform share of -jitter … +jitter
+// Frames arrive in the order they were sent: jitter stretches and squeezes the line but never
+// overtakes (netem without a rate does reorder by jitter; here only `reorder` does). A reordered frame
+// is held back up to one further delay (at least up to 1 ms), so later frames pass it.
+// A wire without rate, delay and jitter delivers at the same instant.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <functional>
+#include <string>
+
+#include "base/rng.h"
+#include "drivers/net/mem.h"
+#include "sim/event_queue.h"
+
+namespace ph::sim {
+
+/// What a wire does in one direction; probabilities are per frame, 0.0 to 1.0.
+struct link_config {
+  bit_rate rate{};           ///< 0: unlimited
+  duration delay{};          ///< one way
+  duration jitter{};         ///< at most `delay` has an effect
+  double loss = 0;
+  double reorder = 0;
+  double duplicate = 0;
+  double corrupt = 0;
+  u32 queue_packets = 1000;  ///< in front of a wire with a rate
+  /// Lets the hosts leave checksums and the cutting of TCP segments to the wire, where they then
+  /// do not happen. Only without rate and faults, which are about real frames.
+  bool offload = false;
+  [[nodiscard]] bool has_faults() const {
+    return loss > 0 || reorder > 0 || duplicate > 0 || corrupt > 0;
+  }
+};
+
+struct link_stats {
+  u64 frames = 0, bytes = 0;  ///< handed over by the sending host
+  u64 delivered = 0;          ///< handed to the receiving host, copies included
+  u64 lost = 0;               ///< dropped as fault_loss
+  u64 queue_full = 0;         ///< dropped as link_queue_full
+  u64 corrupt_dropped = 0;    ///< dropped as fault_corrupt: super-packets, which have no bits on a wire
+  u64 corrupted = 0, duplicated = 0, reordered = 0;
+  u32 longest_queue = 0;      ///< frames
+};
+
+/// The two ends of a link.
+enum class link_end : u8 { a, b };
+constexpr link_end other_end(link_end e) { return e == link_end::a ? link_end::b : link_end::a; }
+
+class link {
+ public:
+  /// What an observer sees: each frame as it is handed to the wire, before anything befalls it.
+  struct frame_seen {
+    instant when;
+    link_end from;
+    byte_view bytes;  ///< linear part, from the Ethernet header on
+    u32 len;          ///< of the whole frame
+  };
+  using observer = std::function<void(const frame_seen&)>;
+
+  /// `chance` is the link's own stream. The ports stay the hosts' and must outlive the link.
+  link(event_queue& events, std::string name, mem_port& a, mem_port& b, const link_config& config,
+       const rng& chance);
+  link(const link&) = delete;
+  link& operator=(const link&) = delete;
+  /// Frames in flight are dropped (dev_gone).
+  ~link();
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] mem_port& port(link_end e) const { return from(other_end(e)).to_; }
+  [[nodiscard]] const link_config& config(link_end sender) const { return from(sender).config_; }
+  [[nodiscard]] const link_stats& stats(link_end sender) const { return from(sender).stats_; }
+  /// Frames on their way from `sender`, queued ones included.
+  [[nodiscard]] std::size_t in_flight(link_end sender) const { return from(sender).line_.size(); }
+  /// Changes one direction; frames that are under way keep what they got.
+  void set_config(link_end sender, const link_config& config) { from(sender).config_ = config; }
+  void set_config(const link_config& config);
+  /// Must not throw and must not call into a host.
+  void set_observer(observer o) { observer_ = std::move(o); }
+
+ private:
+  class direction {
+   public:
+    direction(link& owner, link_end sender, mem_port& to, const link_config& config,
+              const rng& chance);
+    bool transmit(cpu& cx, skb_ptr& skb);
+    void purge();
+
+    link_config config_;
+    link_stats stats_;
+    skb_queue line_;  ///< in flight, by arrival time (kept in tstamp)
+    mem_port& to_;
+
+   private:
+    bool enqueue(cpu& cx, skb_ptr& skb, instant& departure);
+    bool corrupt(cpu& cx, skb_ptr& skb);
+    void duplicate(cpu& cx, const sk_buff& skb, instant arrival);
+    instant arrival_of(instant departure);
+    void send_at(skb_ptr skb, instant arrival);
+    void deliver_due();
+    void deliver(skb_ptr skb);
+
+    link& owner_;
+    link_end sender_;
+    rng chance_;
+    event due_;
+    std::deque<instant> departures_;  ///< of frames that wait for the wire or are being sent
+    instant wire_free_{};
+    instant last_arrival_{};
+  };
+
+  [[nodiscard]] direction& from(link_end sender) {
+    return sender == link_end::a ? a_to_b_ : b_to_a_;
+  }
+  [[nodiscard]] const direction& from(link_end sender) const {
+    return sender == link_end::a ? a_to_b_ : b_to_a_;
+  }
+
+  event_queue& events_;
+  std::string name_;
+  observer observer_;
+  direction a_to_b_, b_to_a_;
+};
+
+}  // namespace ph::sim
