@@ -1,0 +1,58 @@
+// Settings by name: what text is accepted, and what is printed.
+#include "kernel/sysctl.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace ph {
+namespace {
+
+struct sysctl_test : testing::Test {
+  sysctl_test() {
+    table.add("net.ipv4.ip_forward", forward, 0, 1);
+    table.add("net.ipv4.tcp_rmem", {&rmem[0], &rmem[1], &rmem[2]}, 1, 1 << 30);
+    table.add("net.ipv4.tcp_congestion_control", congestion,
+              [](std::string_view name) { return name == "reno" || name == "cubic"; });
+  }
+  sysctl_table table;
+  s32 forward = 0;
+  std::array<s32, 3> rmem{4096, 131072, 6291456};
+  std::string congestion = "cubic";
+};
+
+TEST_F(sysctl_test, numbers_have_a_range) {
+  EXPECT_TRUE(table.set("net.ipv4.ip_forward", "1\n"));
+  EXPECT_EQ(forward, 1);
+  for (const char* bad : {"2", "-1", "", " ", "x", "1x", "1 1", "99999999999"}) {
+    EXPECT_EQ(table.set("net.ipv4.ip_forward", bad).error(), errc::inval) << bad;
+  }
+  EXPECT_EQ(forward, 1);
+}
+
+TEST_F(sysctl_test, several_numbers_are_set_together_or_not_at_all) {
+  EXPECT_EQ(table.get("net.ipv4.tcp_rmem"), "4096\t131072\t6291456");
+  EXPECT_FALSE(table.set("net.ipv4.tcp_rmem", "1 2"));
+  EXPECT_FALSE(table.set("net.ipv4.tcp_rmem", "1 2 0"));
+  EXPECT_EQ(rmem[0], 4096);
+  EXPECT_TRUE(table.set("net.ipv4.tcp_rmem", " 1\t2  3 "));
+  EXPECT_EQ(rmem, (std::array<s32, 3>{1, 2, 3}));
+}
+
+TEST_F(sysctl_test, words_are_checked) {
+  EXPECT_TRUE(table.set("net.ipv4.tcp_congestion_control", "reno\n"));
+  EXPECT_EQ(congestion, "reno");
+  EXPECT_EQ(table.set("net.ipv4.tcp_congestion_control", "vegas").error(), errc::inval);
+  EXPECT_EQ(table.set("net.ipv4.tcp_congestion_control", "").error(), errc::inval);
+  EXPECT_EQ(table.get("net.ipv4.tcp_congestion_control"), "reno");
+}
+
+TEST_F(sysctl_test, names_may_be_written_as_paths) {
+  EXPECT_TRUE(table.set("net/ipv4/ip_forward", "1"));
+  EXPECT_EQ(table.get("net/ipv4/ip_forward"), "1");
+  EXPECT_EQ(table.get("net.ipv4.nothing").error(), errc::noent);
+  EXPECT_EQ(table.set("net.ipv4.nothing", "1").error(), errc::noent);
+  EXPECT_EQ(table.names().size(), 3u);
+}
+
+}  // namespace
+}  // namespace ph
