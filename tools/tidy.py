@@ -64,6 +64,7 @@ MORE_FOR = (
     (re.compile(r"net/.*_netlink\.cpp$"), NET),
     (re.compile(r"drivers/net/(tap|af_packet_host|af_xdp|dpdk|vhost_user)\.(h|cpp)$"),
      ("platform",)),
+    (re.compile(r"platform/(real_clock|os_entropy)\.h$"), ("kernel",)),  # only kernel/clock.h
     (re.compile(r"drivers/net/hwsim\.(h|cpp)$"), ("net/mac80211",)),
 )
 

@@ -44,7 +44,8 @@ class slot_object {
   virtual ~slot_object() = default;
 };
 
-/// Binds a slot to the type kept there: `inline constexpr slot_key<ipv4_net> ipv4_key{slot_id::ipv4};`
+/// Binds a slot to the type kept there:
+/// `inline constexpr slot_key<ipv4_net> ipv4_key{slot_id::ipv4};`
 template <class T>
 struct slot_key {
   slot_id id;

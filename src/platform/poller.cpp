@@ -125,7 +125,8 @@ int poller::sleep_with_timer(duration timeout) {
   itimerspec when{};
   when.it_value = to_timespec(timeout);
   ph_check(::timerfd_settime(timer_.get(), 0, &when, nullptr) == 0);
-  const int ready = ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), -1);
+  const int room = static_cast<int>(events_.size());
+  const int ready = ::epoll_wait(epoll_.get(), events_.data(), room, -1);
   when.it_value = {};
   ph_check(::timerfd_settime(timer_.get(), 0, &when, nullptr) == 0);  // also forgets its expiry
   return ready;

@@ -56,7 +56,8 @@ TEST_F(timer_wheel_test, a_deadline_in_the_past_fires_at_the_next_call) {
 TEST_F(timer_wheel_test, a_timer_fires_at_its_nanosecond_even_days_away) {
   const s64 days = 86'400ll * 1'000'000'000;
   for (const s64 ns : {s64{1}, s64{1023}, s64{1024}, s64{65'537}, 40 * s64{1'000'000} + 7,
-                       60 * s64{1'000'000'000} + 123, 3 * days + 1, 400 * days + 999, 40'000 * days}) {
+                       60 * s64{1'000'000'000} + 123, 3 * days + 1, 400 * days + 999,
+                       40'000 * days}) {
     timer_wheel fresh;
     int count = 0;
     timer t([&count](cpu&) { ++count; });
@@ -228,7 +229,9 @@ class reference_model {
     }
     return out;
   }
-  [[nodiscard]] instant next() const { return order_.empty() ? never : order_.begin()->first.first; }
+  [[nodiscard]] instant next() const {
+    return order_.empty() ? never : order_.begin()->first.first;
+  }
   [[nodiscard]] std::size_t size() const { return order_.size(); }
   [[nodiscard]] bool armed(int id) const { return place_.contains(id); }
 
