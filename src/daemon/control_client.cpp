@@ -24,27 +24,38 @@ std::string start_one(const std::string& why, const std::string& path) {
   return fmt::format("{} at {}: start one with `ph up -f lab.yaml`", why, path);
 }
 
-}  // namespace
-
-answer<control_client> control_client::connect(const std::string& path) {
+/// A connected socket, or the errno.
+tl::expected<unique_fd, int> open_socket(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
-    return told(fmt::format("{} is too long for a socket", path));
-  }
+  if (path.size() >= sizeof address.sun_path) return tl::unexpected(ENAMETOOLONG);
   std::copy(path.begin(), path.end(), address.sun_path);
   unique_fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!socket) return told(fmt::format("cannot make a socket: {}", std::strerror(errno)));
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    switch (errno) {
-      case ENOENT: return told(start_one("no lab is running", path));
-      case ECONNREFUSED:
-        return told(start_one("no lab is running (only its old socket is left)", path));
-      default: return told(fmt::format("cannot reach the lab at {}: {}", path,
-                                       std::strerror(errno)));
-    }
+  if (!socket ||
+      ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return tl::unexpected(errno);
   }
-  return control_client(path, std::move(socket));
+  return socket;
+}
+
+}  // namespace
+
+bool control_client::somebody_listens(const std::string& path) {
+  const auto socket = open_socket(path);
+  return socket || (socket.error() != ENOENT && socket.error() != ECONNREFUSED);
+}
+
+answer<control_client> control_client::connect(const std::string& path) {
+  auto socket = open_socket(path);
+  if (socket) return control_client(path, std::move(*socket));
+  switch (socket.error()) {
+    case ENOENT: return told(start_one("no lab is running", path));
+    case ECONNREFUSED:
+      return told(start_one("no lab is running (only its old socket is left)", path));
+    default:
+      return told(
+          fmt::format("cannot reach the lab at {}: {}", path, std::strerror(socket.error())));
+  }
 }
 
 /// Sends one line; the descriptor, if any, travels with its first byte.

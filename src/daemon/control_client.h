@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "base/time.h"
-#include "daemon/unique_fd.h"
+#include "platform/unique_fd.h"
 
 namespace ph {
 
@@ -36,6 +36,9 @@ class control_client {
  public:
   /// Errors: no lab runs there (never started, or its socket is left from a crash), no permission.
   static answer<control_client> connect(const std::string& socket_path);
+
+  /// False when certainly nobody listens there.
+  static bool somebody_listens(const std::string& socket_path);
 
   /// What the lab is and has done, as docs/control.md lists.
   answer<nlohmann::json> status();

@@ -5,7 +5,7 @@
 #include <string>
 #include <tl/expected.hpp>
 
-#include "daemon/unique_fd.h"
+#include "platform/unique_fd.h"
 
 namespace ph {
 
