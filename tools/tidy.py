@@ -119,7 +119,7 @@ WORDS = (
     Word(r"\bthread_local\b|\b__thread\b", "thread-local state: all state belongs to a kernel",
          ("shim",)),
     Word(r"\b(system|steady|high_resolution)_clock\b|\bclock_gettime\b|\bgettimeofday\b"
-         r"|\btime\s*\(\s*(nullptr|NULL|0)\s*\)|\bsleep_(for|until)\b|\b(u|nano)?sleep\s*\(",
+         r"|\btime\s*\(\s*(nullptr|NULL|0)\s*\)|\bthis_thread\b|\b(u|nano)sleep\s*\(|(?<!\w)::sleep\s*\(",
          "a clock: time comes from cx.now()", OUTSIDE),
     Word(r"\bs?rand\s*\(|\brandom_device\b|\bmt19937\w*\b|\bgetrandom\b|\bgetentropy\b",
          "chance: randomness comes from cx.rng or the seed", OUTSIDE),
