@@ -64,6 +64,9 @@ class packet_memory {
   /// Live descriptors: zero when every packet met its end.
   [[nodiscard]] u64 live_packets() const { return descriptors_.stats().live; }
   [[nodiscard]] u64 live_blocks() const { return live_blocks_; }
+  /// Packets freed without consume() or drop(): a bug of the stack each.
+  [[nodiscard]] u64 unreasoned() const { return unreasoned_; }
+  void count_unreasoned() { ++unreasoned_; }
   /// Heap trips so far: constant in the steady state.
   [[nodiscard]] u64 heap_trips() const;
 
@@ -75,6 +78,7 @@ class packet_memory {
   std::array<block_pool, 4> classes_;
   u64 live_blocks_ = 0;
   u64 big_blocks_ = 0;
+  u64 unreasoned_ = 0;
 };
 
 inline void block_ref::reset() {

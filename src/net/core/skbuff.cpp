@@ -28,6 +28,7 @@ void kfree_skb(sk_buff* skb) {
 
 void skb_ptr::free_unreasoned() {
   sk_buff* skb = release();
+  skb->head_->home->count_unreasoned();
   if (skb->dev != nullptr) {
     ++skb->dev->net().machine().boot_cpu().drops[static_cast<std::size_t>(drop_reason::unreasoned)];
   }

@@ -229,6 +229,7 @@ class sk_buff : public list_hook<struct skb_list_tag>, public tree_hook<struct s
   friend skb_ptr skb_clone(cpu&, const sk_buff&);
   friend skb_ptr skb_copy(cpu&, const sk_buff&, u32);
   friend void kfree_skb(sk_buff*);
+  friend class skb_ptr;
   static constexpr std::size_t cb_bytes = 96;
   explicit sk_buff(block_ref head) : head_(std::move(head)) {}
   ~sk_buff() = default;
