@@ -18,7 +18,6 @@ usage: ./ph VERB ...
   up, run, status, capture, down     the `ph` program: see ./ph run --help and README.md
   test [quick]                the whole check (quick: release build and its tests only)
   build [PRESET [TARGET...]]  build (presets: release, debug, asan, tsan, fuzz, coverage)
-  sim [SEED]                  random scenarios under the simulator's virtual clock
   bench [ARGUMENT...]         benchmarks
   fuzz [TARGET [SECONDS]]     fuzz one target, or each for a minute
   fmt                         clang-format what you have changed since the last commit
@@ -33,18 +32,18 @@ if [[ $live && -z ${NO_COLOR:-} ]]; then red=$'\e[31m' dim=$'\e[2m' plain=$'\e[0
 say() { printf '%s\n' "$dim$*$plain" >&2; }
 die() { printf '%s\n' "${red}ph: $1$plain" "${@:2}" >&2; exit 125; }
 
-# progress TITLE LOG: shows ninja's output as one line that changes (on a terminal) or as TITLE
-# alone, and keeps all of it in LOG. Shows nothing when ninja finds nothing to do.
+# progress TITLE LOG [PATTERN]: shows the lines that match (ninja's steps) as one line that changes
+# (on a terminal) or as TITLE alone, and keeps all in LOG. Shows nothing when there are none.
 progress() {
-  local title=$1 log=$2 line width=0 told=
+  local title=$1 log=$2 pattern=${3:-'[[]*[]]*'} line width=0 told=
   if [[ $live ]]; then width=$(($(tput cols 2>/dev/null || echo 80) - ${#title} - 3)); fi
   : >"$log"
   while IFS= read -r line; do
     printf '%s\n' "$line" >>"$log"
-    if [[ $line != '['*']'* || $line == *'Re-checking globbed'* ]]; then continue; fi
+    if [[ $line != $pattern || $line == *'Re-checking globbed'* ]]; then continue; fi
     if [[ $live ]]; then
       printf '\r\e[K%s' "$title: ${line:0:width}" >&2
-    elif [[ ! $told ]]; then
+    elif [[ ! $told && $pattern != '*' ]]; then
       say "$title (a few minutes the first time)"
       told=1
     fi
@@ -60,19 +59,17 @@ wanted_packages() {
     print $1}' "$root/tools/packages.txt"
 }
 
-# without_services COMMAND...: runs it while newly installed services may not start.
-without_services() {
-  local policy=/usr/sbin/policy-rc.d made=
+# without_services COMMAND...: runs it while newly installed services may not start. A subshell, so
+# that the policy goes again even when the user interrupts.
+without_services() (
+  policy=/usr/sbin/policy-rc.d
   if [[ ! -e $policy ]]; then
+    trap '$as_root rm -f "$policy"' EXIT
     printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
     $as_root chmod 755 "$policy"
-    made=1
   fi
-  local outcome=0
-  "$@" || outcome=$?
-  if [[ $made ]]; then $as_root rm -f "$policy"; fi
-  return $outcome
-}
+  "$@"
+)
 
 install_packages() {
   local log=$root/build/packages.log
@@ -84,10 +81,10 @@ install_packages() {
   local apt=($as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get
              -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300)
   local install=("${apt[@]}" install -y --no-install-recommends "$@")
-  without_services "${install[@]}" </dev/null >"$log" 2>&1 && return
+  without_services "${install[@]}" </dev/null 2>&1 | progress apt "$log" '*' && return
   say "refreshing the package lists and trying again"
-  "${apt[@]}" update </dev/null >>"$log" 2>&1 || true
-  without_services "${install[@]}" </dev/null >>"$log" 2>&1 && return
+  "${apt[@]}" update </dev/null 2>&1 | progress apt "$log" '*' || true
+  without_services "${install[@]}" </dev/null 2>&1 | progress apt "$log" '*' && return
   tail -n 5 "$log" >&2
   die "apt-get could not install them (all of its output: $log)" \
       "Install them by hand, then run ./ph again:  apt-get install $*"
@@ -156,6 +153,11 @@ case $verb in
   test)
     need build test
     exec "$python" "$root/tools/check.py" "$@"
+    ;;
+  demo)
+    need build
+    build release programs
+    exec "$python" "$root/tools/demo.py" "$built/ph"
     ;;
   bench)
     need build
