@@ -39,8 +39,8 @@ struct dev_tx : testing::Test {
     netif_wake_queue(m.cx(), *dev.tx_queues()[0]);
     m.run_for(seconds(1));
   }
-  machine m;
   fake_driver::log log;
+  machine m;
 };
 
 TEST_F(dev_tx, goes_straight_to_the_driver_when_nothing_waits) {
@@ -236,8 +236,8 @@ TEST_F(dev_tx, a_discipline_is_run_again_when_it_says) {
 }
 
 TEST_F(dev_tx, flows_of_a_cpu_use_its_queue) {
-  machine two(2);
   fake_driver::log log2;
+  machine two(2);
   net_device_config config;
   config.name = "eth0";
   config.tx_queues = 2;

@@ -193,8 +193,8 @@ TEST(gso_packets, headers_that_make_no_sense_are_dropped) {
 
 TEST(gso_packets, a_device_with_tso_takes_them_whole_and_others_cut) {
   for (const bool tso : {true, false}) {
-    machine m;
     test::fake_driver::log log;
+    machine m;
     net_device_config config;
     config.name = "eth0";
     config.features = netif_f_sg | netif_f_hw_csum | (tso ? netif_f_tso : 0u);

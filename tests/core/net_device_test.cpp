@@ -27,8 +27,8 @@ struct device_registry : testing::Test {
     const rtnl_guard rtnl(m.host->rtnl());
     return m.net().register_device(rtnl.held(), named(name), std::make_unique<fake_driver>(log));
   }
-  machine m;
   fake_driver::log log;
+  machine m;
 };
 
 TEST_F(device_registry, names_and_numbers) {
@@ -113,8 +113,8 @@ struct dev_rx : testing::Test {
     ASSERT_TRUE(eth_type_trans(m.cx(), *skb, dev));
     netif_receive_skb(m.cx(), std::move(skb));
   }
-  machine m;
   fake_driver::log log;
+  machine m;
   net_device& dev;
   packet_type ipv4;
   std::vector<std::vector<u8>> got;
@@ -235,8 +235,8 @@ TEST_F(dev_rx, packets_of_a_device_that_goes_away_leave_the_backlog) {
 }
 
 TEST(dev_rx_cpus, steering_moves_packets_to_another_cpu) {
-  machine m(2);
   fake_driver::log log;
+  machine m(2);
   net_device& dev = add_fake(m, log, named("eth0"));
   std::vector<u32> on;
   packet_type type;
