@@ -3,6 +3,7 @@
 
 #include "drivers/net/loopback.h"
 #include "net/ipv4/af_inet.h"
+#include "net/ipv4/devinet.h"
 #include "net/ipv4/ipv4_net.h"
 #include "net/socket/socket.h"
 #include "net/udp/udp.h"
