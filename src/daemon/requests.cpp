@@ -1,0 +1,118 @@
+// What the requests of the control protocol do (docs/control.md).
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "daemon/server.h"
+#include "daemon/status.h"
+
+namespace ph {
+namespace {
+
+using nlohmann::json;
+
+constexpr u64 longest_journey_wait_s = 600;
+
+std::string text_of(const json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+u64 number_of(const json& object, const char* key, u64 otherwise) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number_unsigned() ? found->get<u64>() : otherwise;
+}
+
+}  // namespace
+
+void server::serve_request(connection& c, control_request request) {
+  const std::string verb = text_of(request.what, "verb");
+  if (verb == "status") return do_status(c);
+  if (verb == "capture") return do_capture(c, request);
+  if (verb == "journey") return do_journey(c, request.what);
+  if (verb == "trace") return do_trace(c, request.what);
+  if (verb == "down") return do_down(c);
+  c.line.refuse(fmt::format("unknown verb '{}'", verb));
+}
+
+void server::do_status(connection& c) {
+  json answer = lab_status(*lab_);
+  answer["ok"] = true;
+  answer["lab"] = options_.lab_name;
+  answer["pid"] = ::getpid();
+  answer["uptime_s"] = (clock_.now() - started_).ns / 1'000'000'000;
+  answer["socket"] = listener_.path();
+  c.line.answer(answer);
+}
+
+tl::expected<std::vector<capture_place>, std::string> server::capture_places(const json& on) {
+  std::vector<capture_place> out;
+  const auto add = [&out](sim::host& h, net_device& dev) {
+    for (const capture_place& present : out) {
+      if (present.dev == &dev) return;
+    }
+    out.push_back({&dev, h.name() + ":" + dev.name()});
+  };
+  if (!on.is_array() || on.empty()) {
+    return tl::unexpected(std::string("capture where? on: [\"host:device\", ...]"));
+  }
+  for (const json& entry : on) {
+    const std::string place = entry.is_string() ? entry.get<std::string>() : "";
+    const std::size_t colon = place.find(':');
+    const bool everywhere = place == "any";
+    sim::host* const one = everywhere ? nullptr : lab_->find_host(place.substr(0, colon));
+    if (!everywhere && one == nullptr) {
+      return tl::unexpected(lab_->no_such_host(place.substr(0, colon)));
+    }
+    for (const auto& h : lab_->world().hosts()) {
+      if (!everywhere && h.get() != one) continue;
+      for (const auto& dev : h->net().devices()) {
+        if (colon == std::string::npos || dev->name() == place.substr(colon + 1)) add(*h, *dev);
+      }
+    }
+    if (colon != std::string::npos && one->net().device(place.substr(colon + 1)) == nullptr) {
+      return tl::unexpected(fmt::format("{} has no device {}", one->name(),
+                                        place.substr(colon + 1)));
+    }
+  }
+  return out;
+}
+
+void server::do_capture(connection& c, control_request& request) {
+  const auto places = capture_places(request.what.value("on", json()));
+  if (!places) return c.line.refuse(places.error());
+  if (request.fds.size() != 1) {
+    return c.line.refuse("capture needs one descriptor to write to, passed beside the request");
+  }
+  capture_limits limits;
+  limits.snaplen = static_cast<u32>(
+      std::min<u64>(number_of(request.what, "snaplen", 0), std::numeric_limits<u32>::max()));
+  limits.packets = number_of(request.what, "packets", 0);
+  c.recording = std::make_unique<capture>(std::move(request.fds.front()), *places, limits, epoch_);
+  c.line.answer({{"ok", true}});
+}
+
+/// Answers with the steps of a packet that carries data between hosts: the best of those seen if
+/// tracing is on, else of those that pass within wait_s seconds.
+void server::do_journey(connection& c, const json& request) {
+  const u64 wait = std::min(number_of(request, "wait_s", 10), longest_journey_wait_s);
+  if (!journeys_->on()) journeys_->clear();
+  journeys_->set_on(true);
+  c.wants_journey = true;
+  c.journey_until = lab_->world().now() + seconds(static_cast<s64>(wait));
+}
+
+void server::do_trace(connection& c, const json& request) {
+  const auto on = request.find("on");
+  if (on == request.end() || !on->is_boolean()) return c.line.refuse("trace: on is true or false");
+  tracing_ = on->get<bool>();
+  if (tracing_ && !journeys_->on()) journeys_->clear();
+  journeys_->set_on(tracing_);
+  c.line.answer({{"ok", true}});
+}
+
+void server::do_down(connection& c) {
+  c.line.answer({{"ok", true}});
+  ending_ = true;
+}
+
+}  // namespace ph

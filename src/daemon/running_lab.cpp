@@ -1,0 +1,179 @@
+// From a lab's value to hosts, wires and routes, in the order in which they need each other.
+#include "daemon/running_lab.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <new>
+
+#include "net/ipv4/devinet.h"
+
+namespace ph {
+namespace {
+
+/// The words of `ip route` for a route of a lab file.
+std::string route_words(const lab_route& route) {
+  std::string words;
+  switch (route.kind) {
+    case lab_route_kind::unicast: break;
+    case lab_route_kind::blackhole: words = "blackhole "; break;
+    case lab_route_kind::unreachable: words = "unreachable "; break;
+    case lab_route_kind::prohibit: words = "prohibit "; break;
+  }
+  words += route.to.len == 0 ? std::string("default") : route.to.to_string();
+  if (route.via) words += " via " + route.via->to_string();
+  if (!route.dev.empty()) words += " dev " + route.dev;
+  if (route.src) words += " src " + route.src->to_string();
+  if (route.metric != 0) words += fmt::format(" metric {}", route.metric);
+  return words;
+}
+
+sim::attachment attachment_of(const lab_end& end) {
+  sim::attachment out;
+  out.host = end.host;
+  out.device = end.dev;
+  for (const ipv4_prefix& prefix : end.addresses) out.addresses.push_back(prefix.to_string());
+  return out;
+}
+
+sim::link_config config_of(const lab_link& link) {
+  sim::link_config out;
+  out.rate = link.rate;
+  out.delay = link.delay;
+  out.jitter = link.jitter;
+  out.loss = link.loss;
+  out.reorder = link.reorder;
+  out.duplicate = link.duplicate;
+  out.corrupt = link.corrupt;
+  out.queue_packets = link.queue_packets;
+  out.offload = true;
+  return out;
+}
+
+sim::world_config config_of(const lab& what, entropy& secrets) {
+  sim::world_config out;
+  out.seed = what.seed;
+  out.secrets = &secrets;
+  out.most_events_at_once = ~u64{0};  // programs, not time, decide how much happens at once
+  return out;
+}
+
+/// f(device, address) for the addresses of a host, loopback's left out.
+template <class F>
+void for_each_address(sim::host& h, F&& f) {
+  for (const auto& dev : h.net().devices()) {
+    const in_device* in = dev->is_loopback() ? nullptr : in_dev_of(*dev);
+    if (in == nullptr) continue;
+    for (const in_ifaddr& addr : in->addrs) f(*dev, addr);
+  }
+}
+
+bool on_subnet_of(sim::host& h, ipv4_addr addr) {
+  bool found = false;
+  for_each_address(h, [&](net_device&, const in_ifaddr& own) {
+    found = found || own.subnet().contains(addr);
+  });
+  return found;
+}
+
+}  // namespace
+
+tl::expected<std::unique_ptr<running_lab>, std::string> running_lab::build(const lab& what,
+                                                                           entropy& secrets) {
+  try {
+    return std::unique_ptr<running_lab>(new running_lab(what, secrets));
+  } catch (const sim::setup_error& error) {
+    return tl::unexpected(std::string(error.what()));
+  } catch (const std::bad_alloc&) {
+    return tl::unexpected(fmt::format(
+        "not enough memory for {} hosts and {} links: make the lab smaller, or run it on a larger "
+        "machine",
+        what.hosts.size(), what.links.size()));
+  }
+}
+
+running_lab::running_lab(const lab& what, entropy& secrets)
+    : description_(what), world_(config_of(what, secrets)) {
+  for (const lab_host& h : what.hosts) {
+    sim::host_config config;
+    config.cpus = h.cpus;
+    world_.add_host(h.name, config);
+  }
+  for (const lab_link& l : what.links) {
+    world_.connect(attachment_of(l.ends[0]), attachment_of(l.ends[1]), config_of(l));
+  }
+  for (const lab_device& d : what.devices) add_tap(d);
+  for (const lab_host& h : what.hosts) {  // after the devices: some settings are about one
+    for (const lab_sysctl& s : h.sysctls) world_.host_at(h.name).set_sysctl(s.name, s.value);
+  }
+  for (const lab_route& r : what.routes) world_.host_at(r.host).add_route(route_words(r));
+}
+
+void running_lab::add_tap(const lab_device& device) {
+  sim::host& h = world_.host_at(device.host);
+  tap_config config;
+  config.name = device.name;
+  config.host_name = device.tap;
+  config.addr = sim::mac_of(device.host, device.name);
+  h.enter();
+  {
+    const rtnl_guard rtnl(h.machine().rtnl());
+    const auto made = tap_create(rtnl.held(), h.net(), config);
+    if (!made) throw sim::setup_error(fmt::format("{}: {}", device.host, made.error().text));
+    if (const auto up = (*made)->device().open(rtnl.held(), h.machine().boot_cpu()); !up) {
+      throw sim::setup_error(fmt::format("{}: {} does not come up: {}", device.host, device.name,
+                                         errc_name(up.error())));
+    }
+    taps_.push_back(*made);
+  }
+  if (device.address) h.add_address(device.name, *device.address);
+}
+
+sim::host* running_lab::find_host(std::string_view name) {
+  if (!name.empty()) return world_.find_host(name);
+  return world_.hosts().size() == 1 ? world_.hosts().front().get() : nullptr;
+}
+
+std::string running_lab::no_such_host(std::string_view name) const {
+  std::string names;
+  for (const lab_host& h : description_.hosts) {
+    if (names.size() > 200) {
+      names += " ...";
+      break;
+    }
+    names += " " + h.name;
+  }
+  return name.empty() ? fmt::format("which host? This lab has:{}", names)
+                      : fmt::format("no host {} in this lab, which has:{}", name, names);
+}
+
+std::vector<ipv4_addr> running_lab::resolve(sim::host& asker, std::string_view name) {
+  const ipv4_addr local(127, 0, 0, 1);
+  if (name == "localhost") return {local};
+  sim::host* named = world_.find_host(name);
+  if (named == nullptr) return {};
+  std::vector<ipv4_addr> out;
+  for_each_address(*named, [&](net_device&, const in_ifaddr& addr) { out.push_back(addr.local); });
+  std::stable_partition(out.begin(), out.end(),
+                        [&](ipv4_addr addr) { return on_subnet_of(asker, addr); });
+  if (out.empty() && named == &asker) out.push_back(local);
+  return out;
+}
+
+std::string running_lab::name_of(sim::host& asker, ipv4_addr addr) {
+  if (addr.is_loopback()) return "localhost";
+  std::string out;
+  const auto look_at = [&](sim::host& h) {
+    for_each_address(h, [&](net_device&, const in_ifaddr& own) {
+      if (out.empty() && own.local == addr) out = h.name();
+    });
+  };
+  look_at(asker);
+  for (const auto& h : world_.hosts()) {
+    if (!out.empty()) break;
+    look_at(*h);
+  }
+  return out;
+}
+
+}  // namespace ph

@@ -1,0 +1,80 @@
+// serve(): signals, limits and what happens to a process that becomes a daemon.
+#include "daemon/serve.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+#include "daemon/crash.h"
+#include "daemon/server.h"
+#include "platform/unique_fd.h"
+
+namespace ph {
+namespace {
+
+/// While it lives, signals that mean "end" are read from fd(), and broken pipes are errors of calls.
+class signal_desk {
+ public:
+  signal_desk() {
+    sigset_t set;
+    ::sigemptyset(&set);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&set, signal);
+    fd_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    ::sigaddset(&set, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &set, &before_);
+  }
+  signal_desk(const signal_desk&) = delete;
+  signal_desk& operator=(const signal_desk&) = delete;
+  /// Those that came are taken: the caller ends in its own way, not by a signal.
+  ~signal_desk() {
+    signalfd_siginfo info{};
+    while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
+    }
+    sigset_t pipe;
+    ::sigemptyset(&pipe);
+    ::sigaddset(&pipe, SIGPIPE);
+    const timespec at_once{};
+    ::sigtimedwait(&pipe, nullptr, &at_once);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+ private:
+  unique_fd fd_;
+  sigset_t before_{};
+};
+
+/// Each socket of a program costs the daemon two descriptors.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+tl::expected<void, std::string> serve(const lab& what, const serve_options& options) {
+  install_crash_handler();
+  raise_descriptor_limit();
+  const signal_desk signals;
+  try {
+    auto started = server::start(what, options, signals.fd());
+    if (!started) return tl::unexpected(started.error());
+    (*started)->run();
+    return {};
+  } catch (const std::bad_alloc&) {
+    return tl::unexpected(std::string("out of memory"));
+  } catch (const std::exception& error) {
+    return tl::unexpected(fmt::format("the lab broke: {}", error.what()));
+  }
+}
+
+}  // namespace ph

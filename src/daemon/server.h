@@ -1,0 +1,103 @@
+// The daemon: one thread that lets the lab's world follow the real clock and serves what reaches it
+// from outside: control connections, TAP devices, programs, signals.
+//
+// Everything happens in turns: the world runs up to now; then what the poller reported is served, at
+// that same lab time; then the daemon sleeps until the world's next deadline or the next report.
+// The poller's callbacks only mark, so nothing ever runs at a time that the world has not reached.
+#pragma once
+
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <tl/expected.hpp>
+
+#include "daemon/capture.h"
+#include "daemon/control.h"
+#include "daemon/journeys.h"
+#include "daemon/running_lab.h"
+#include "daemon/serve.h"
+#include "daemon/socket_path.h"
+#include "platform/os_entropy.h"
+#include "platform/poller.h"
+#include "platform/real_clock.h"
+
+namespace ph {
+
+class server {
+ public:
+  /// Builds the lab and listens. `end`: a descriptor whose readability ends the lab, besides
+  /// options.until_readable. Errors: a sentence for the user.
+  static tl::expected<std::unique_ptr<server>, std::string> start(const lab& what,
+                                                                  const serve_options& options,
+                                                                  int end);
+  server(const server&) = delete;
+  server& operator=(const server&) = delete;
+  ~server();
+
+  /// Serves until a `down` request or one of the descriptors ends it.
+  void run();
+
+ private:
+  struct connection {
+    explicit connection(unique_fd socket) : line(std::move(socket)) {}
+    control_connection line;
+    std::unique_ptr<capture> recording;
+    instant journey_until = never;  ///< when a `journey` request gives up
+    bool wants_journey = false;
+    bool broken = false;            ///< the other side is gone
+    u32 polled = 0;                 ///< events asked of the poller
+  };
+  struct ready_tap {
+    tap_port* port;
+    std::size_t queue;
+    u32 events;
+  };
+
+  server(const serve_options& options, control_listener listener);
+  tl::expected<void, std::string> build(const lab& what);
+  void watch_taps();
+  void watch_end(int fd);
+  [[nodiscard]] instant lab_now() { return {(clock_.now() - started_).ns}; }
+  duration patience(bool busy);
+
+  void serve_taps();
+  void accept_connections();
+  void serve_connection(u64 id);
+  void serve_requests(connection& c);
+  void serve_request(connection& c, control_request request);
+  void settle(connection& c);
+  void update_poll(u64 id, connection& c);
+  void remove_ended();
+  void serve_captures();
+  void serve_journeys();
+
+  void do_status(connection& c);
+  void do_capture(connection& c, control_request& request);
+  void do_journey(connection& c, const nlohmann::json& request);
+  void do_trace(connection& c, const nlohmann::json& request);
+  void do_down(connection& c);
+  tl::expected<std::vector<capture_place>, std::string> capture_places(
+      const nlohmann::json& on);
+
+  // Destroyed from below: the connections, whose end tells a client that the lab has ended, last.
+  std::map<u64, std::unique_ptr<connection>> connections_;
+  serve_options options_;
+  control_listener listener_;
+  os_entropy entropy_;
+  real_clock clock_;
+  instant started_{};
+  instant epoch_{};  ///< wall-clock time of the lab's start
+  poller poller_;
+  std::unique_ptr<running_lab> lab_;
+  std::unique_ptr<journeys> journeys_;
+  u64 last_connection_ = 0;
+  u64 journeys_seen_ = 0;
+  bool tracing_ = false;  ///< asked for by `trace`
+  bool ending_ = false;
+  bool accept_ready_ = false;
+  std::vector<u64> ready_connections_;
+  std::vector<ready_tap> ready_taps_;
+};
+
+}  // namespace ph

@@ -1,0 +1,101 @@
+// Reading counters; changes nothing.
+#include "daemon/status.h"
+
+#include "net/ipv4/devinet.h"
+#include "net/ipv4/fib.h"
+#include "net/ipv4/ipv4_net.h"
+
+namespace ph {
+namespace {
+
+using nlohmann::json;
+
+json device_status(net_device& dev) {
+  const netdev_stats s = dev.total_stats();
+  json addresses = json::array();
+  if (const in_device* in = in_dev_of(dev); in != nullptr) {
+    for (const in_ifaddr& a : in->addrs) {
+      addresses.push_back(ipv4_prefix{a.local, a.prefix_len}.to_string());
+    }
+  }
+  return {{"name", dev.name()},          {"up", dev.is_up()},
+          {"mac", dev.dev_addr().to_string()}, {"mtu", dev.mtu()},
+          {"addresses", std::move(addresses)},
+          {"rx_packets", s.rx_packets},  {"tx_packets", s.tx_packets},
+          {"rx_bytes", s.rx_bytes},      {"tx_bytes", s.tx_bytes},
+          {"rx_errors", s.rx_errors},    {"tx_errors", s.tx_errors},
+          {"rx_dropped", s.rx_dropped + s.rx_missed_errors},
+          {"tx_dropped", s.tx_dropped}};
+}
+
+/// Counters that are not zero, by nstat's names.
+json counters_of(net_namespace& net) {
+  json out = json::object();
+  for (u16 i = 1; i < static_cast<u16>(mib::count); ++i) {
+    const auto counter = static_cast<mib>(i);
+    if (const u64 value = net.mib().get(counter); value != 0) {
+      out[std::string(mib_name(counter))] = value;
+    }
+  }
+  return out;
+}
+
+json drops_of(sim::host& h) {
+  json out = json::object();
+  for (u8 i = 1; i < static_cast<u8>(drop_reason::count); ++i) {
+    const auto reason = static_cast<drop_reason>(i);
+    if (const u64 n = h.drops(reason); n != 0) {
+      out[std::string(drop_reason_name(reason))] = {{"packets", n},
+                                                    {"text", drop_reason_text(reason)}};
+    }
+  }
+  return out;
+}
+
+json host_status(sim::host& h) {
+  json devices = json::array();
+  for (const auto& dev : h.net().devices()) devices.push_back(device_status(*dev));
+  return {{"name", h.name()},
+          {"cpus", h.machine().cpu_count()},
+          {"sockets", h.net().sockets},
+          {"devices", std::move(devices)},
+          {"counters", counters_of(h.net())},
+          {"drops", drops_of(h)}};
+}
+
+json direction_status(const sim::link& l, sim::link_end sender) {
+  const sim::link_stats& s = l.stats(sender);
+  return {{"packets", s.frames},          {"bytes", s.bytes},
+          {"delivered", s.delivered},     {"fault_loss", s.lost},
+          {"link_queue_full", s.queue_full}, {"fault_corrupt", s.corrupt_dropped},
+          {"corrupted", s.corrupted},     {"duplicated", s.duplicated},
+          {"reordered", s.reordered},     {"longest_queue", s.longest_queue},
+          {"in_flight", l.in_flight(sender)}};
+}
+
+std::string end_name(const sim::link& l, sim::link_end end) {
+  net_device& dev = l.port(end).device();
+  return dev.net().machine().name() + ":" + dev.name();
+}
+
+json link_status(const sim::link& l) {
+  using sim::link_end;
+  return {{"ends", {end_name(l, link_end::a), end_name(l, link_end::b)}},
+          {"forth", direction_status(l, link_end::a)},
+          {"back", direction_status(l, link_end::b)}};
+}
+
+}  // namespace
+
+json lab_status(running_lab& lab) {
+  json hosts = json::array();
+  for (const auto& h : lab.world().hosts()) hosts.push_back(host_status(*h));
+  json links = json::array();
+  for (const auto& l : lab.world().links()) links.push_back(link_status(*l));
+  return {{"seed", lab.world().seed()},
+          {"hosts", std::move(hosts)},
+          {"links", std::move(links)},
+          {"live_packets", lab.world().memory().live_packets()}};
+}
+
+}  // namespace ph
