@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "net/core/rss.h"
 #include "net/ethernet/eth.h"
 #include "uapi/packet.h"
 
@@ -57,7 +58,7 @@ class mem_device final : public netdev_ops, public mem_port {
 
   // --- the wire's side ------------------------------------------------------------------------
   void receive(skb_ptr frame) override {
-    mem_ring& ring = *rings_[ring_of(*frame)];
+    mem_ring& ring = ring_of(*frame);
     frame->dev = dev_;
     if (!dev_->is_up()) return drop(ring.home, std::move(frame), drop_reason::dev_down);
     if (ring.queue.size() >= rx_limit_) {
@@ -85,7 +86,11 @@ class mem_device final : public netdev_ops, public mem_port {
   net_device& device() override { return *dev_; }
 
  private:
-  [[nodiscard]] std::size_t ring_of(const sk_buff&) const { return 0; }
+  [[nodiscard]] mem_ring& ring_of(sk_buff& frame) {
+    if (rings_.size() == 1) return *rings_.front();
+    frame.hash = rx_flow_hash(frame);
+    return *rings_[rx_flow_cpu(dev_->net().machine(), frame.hash).id().value];
+  }
 
   net_device* dev_ = nullptr;
   std::size_t rx_limit_;

@@ -39,6 +39,8 @@ class tap_port {
   [[nodiscard]] virtual bool wants_write(std::size_t queue) const = 0;
   /// Told when wants_write turns true.
   virtual void set_on_wants_write(inline_fn<void(std::size_t queue), 16> fn) = 0;
+  /// The TAP was deleted: the carrier is off, the descriptors need no more watching.
+  [[nodiscard]] virtual bool gone() const = 0;
   /// The TAP's name on the real machine.
   [[nodiscard]] virtual const std::string& host_name() const = 0;
   [[nodiscard]] virtual net_device& device() = 0;
