@@ -9,8 +9,12 @@ if(shim_sources AND NOT PH_SANITIZE)  # a sanitizer cannot be preloaded into any
   add_library(ph_preload SHARED ${shim_sources} ${CMAKE_SOURCE_DIR}/src/daemon/protocol.cpp
               ${CMAKE_SOURCE_DIR}/src/daemon/anchor_name.cpp)
   target_link_libraries(ph_preload PRIVATE ${CMAKE_DL_LIBS})
-  target_compile_options(ph_preload PRIVATE -fvisibility=hidden -ftls-model=initial-exec)
-  target_link_options(ph_preload PRIVATE -static-libstdc++ -static-libgcc)
+  target_compile_options(ph_preload PRIVATE -fvisibility=hidden -ftls-model=initial-exec -fno-rtti
+                         -fno-exceptions -fasynchronous-unwind-tables)
+  # Nothing of C++'s runtime, and no symbol but the hooks, may meet the program's own.
+  target_link_options(ph_preload PRIVATE -static-libstdc++ -static-libgcc -Wl,-z,defs
+                      -Wl,--version-script=${CMAKE_SOURCE_DIR}/src/shim/exports.map)
+  set_target_properties(ph_preload PROPERTIES LINK_DEPENDS ${CMAKE_SOURCE_DIR}/src/shim/exports.map)
   install(TARGETS ph_preload LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/posthaste)
 endif()
 

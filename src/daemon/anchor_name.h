@@ -76,4 +76,10 @@ class control_reader {
   std::size_t at_ = 0;
 };
 
+/// What the shim writes into an anchor that it has accepted, before the program writes anything:
+/// the daemon keeps its last byte unread, so that it can reset the connection (docs/dropin.md,
+/// "Reset"). `end`: the name of the daemon's end.
+inline constexpr std::size_t cookie_len = 16;
+void accept_cookie(const anchor_name& end, u8 (&out)[cookie_len]);
+
 }  // namespace ph::dropin

@@ -38,7 +38,7 @@ enum class request_kind : u16 {
   bind,          ///< fd; data sockaddr
   connect,       ///< fd; data sockaddr (AF_UNSPEC dissolves); see flag_wait, reply_new_anchor
   listen,        ///< fd; arg0 backlog
-  shutdown,      ///< fd; arg0 how; the shim has already shut the anchor down in the kernel
+  shutdown,      ///< fd; arg0 how; the shim then shuts the anchor down in the kernel
   getsockname,   ///< fd; reply data sockaddr
   getpeername,   ///< fd; reply data sockaddr
   getsockopt,    ///< fd; arg0 level, arg1 name, arg2 room; data = what the buffer held; reply data
@@ -59,7 +59,7 @@ inline constexpr u16 last_kind = static_cast<u16>(request_kind::interfaces);
 /// interrupted or died: a connect goes on by itself, a sendmsg is given up.
 inline constexpr u32 flag_wait = 1;
 /// Reply flag: the passed descriptor is a new anchor for the same socket, to be put in place of the
-/// old one (a connected AF_UNIX stream cannot connect again, a TCP socket whose connect failed can).
+/// old one (an AF_UNIX stream cannot connect twice; a TCP socket whose connect failed can).
 inline constexpr u32 reply_new_anchor = 1;
 
 struct request_head {

@@ -1,0 +1,78 @@
+// Looking at descriptors, and the small requests that several hooks share.
+#include "shim/anchor.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "shim/channel.h"
+#include "shim/config.h"
+#include "shim/raw.h"
+
+namespace ph::shim {
+
+using dropin::anchor_name;
+using dropin::request_kind;
+
+bool decode_address(const void* address, socklen_t len, anchor_name& out) {
+  constexpr std::size_t path_at = offsetof(sockaddr_un, sun_path);
+  if (len <= path_at) return false;
+  sockaddr_un sun{};
+  std::memcpy(&sun, address, len < sizeof sun ? len : sizeof sun);
+  if (sun.sun_family != AF_UNIX || sun.sun_path[0] != 0) return false;
+  return dropin::decode_name(reinterpret_cast<const u8*>(sun.sun_path), len - path_at, out);
+}
+
+bool is_anchor(int fd, anchor& out) {
+  if (fd < 0 || !config().active) return false;
+  sockaddr_un sun;
+  socklen_t len = sizeof sun;
+  if (raw::getsockname(fd, sun, len) != 0) return false;
+  return decode_address(&sun, len, out.name) && out.name.kind == dropin::name_kind::anchor;
+}
+
+void look_at_peer(int fd, anchor& a) {
+  sockaddr_un sun;
+  socklen_t len = sizeof sun;
+  a.linked = raw::getpeername(fd, sun, len) == 0 && decode_address(&sun, len, a.peer);
+}
+
+void give_address(const void* from, std::size_t from_len, sockaddr* to, socklen_t* len) {
+  if (len == nullptr) return;
+  if (to != nullptr) std::memcpy(to, from, from_len < *len ? from_len : *len);
+  *len = static_cast<socklen_t>(from_len);
+}
+
+int ask_for(int fd, request_kind kind, s32 a, s32 b, s32 c, const void* data, std::size_t len,
+            void* out, std::size_t* out_len) {
+  iovec piece{const_cast<void*>(data), len};
+  exchange x;
+  x.kind = kind;
+  x.fd = fd;
+  x.arg[0] = a;
+  x.arg[1] = b;
+  x.arg[2] = c;
+  x.data = &piece;
+  x.data_pieces = len != 0 ? 1 : 0;
+  x.out = out;
+  x.out_room = out_len != nullptr ? *out_len : 0;
+  const int result = ask(x);
+  if (out_len != nullptr) *out_len = x.out_len;
+  return result;
+}
+
+int ask_about(int fd, request_kind kind, s32 a, s32 b, s32 c, const void* data, std::size_t len) {
+  return ask_for(fd, kind, a, b, c, data, len, nullptr, nullptr);
+}
+
+int finish(int result) {
+  if (result >= 0) return result;
+  errno = -result;
+  return -1;
+}
+
+int true_error(int fd) {
+  const int error = ask_about(fd, request_kind::take_error);
+  return error > 0 ? error : ECONNRESET;
+}
+
+}  // namespace ph::shim

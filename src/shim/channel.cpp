@@ -1,0 +1,283 @@
+// Channels to the daemon: kept in four slots, each taken and returned with one atomic operation, so
+// nobody ever waits for a lock. Whoever finds no free channel opens one for the occasion.
+//
+// A slot says whose process the channel is (a fork child must not mix its requests with its
+// parent's) and which inode it had, because programs close and replace descriptors that they do not
+// know. A process that is not the registered owner of the slots (a vfork child, a raw clone) uses a
+// channel of its own and leaves the slots as they are: its memory may be its parent's.
+#include "shim/channel.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "shim/config.h"
+#include "shim/next.h"
+#include "shim/raw.h"
+
+namespace ph::shim {
+namespace {
+
+using dropin::reply;
+using dropin::reply_head;
+using dropin::request_head;
+using dropin::request_kind;
+
+/// A slot's content: process id (22 bits: the kernel's largest), descriptor, low bits of the inode.
+struct channel {
+  int pid = 0;
+  int fd = -1;
+  u32 inode = 0;
+  [[nodiscard]] u64 pack() const {
+    return (u64{static_cast<u32>(pid)} << 42) | (u64{static_cast<u32>(fd)} << 26) | inode;
+  }
+  static channel unpack(u64 word) {
+    return {static_cast<int>(word >> 42), static_cast<int>((word >> 26) & 0xffff),
+            static_cast<u32>(word & 0x3ffffff)};
+  }
+};
+
+constexpr std::size_t slot_count = 4;
+constinit std::atomic<u64> slots[slot_count];
+constinit std::atomic<int> owner{0};
+
+void take_ownership() { owner.store(raw::getpid(), std::memory_order_relaxed); }
+
+[[gnu::constructor]] void watch_forks() {
+  take_ownership();
+  pthread_atfork(nullptr, nullptr, take_ownership);
+}
+
+u32 inode_bits(int fd) {
+  struct stat st {};
+  if (raw::fstat(fd, st) != 0 || !S_ISSOCK(st.st_mode)) return 0;
+  return static_cast<u32>(st.st_ino & 0x3ffffff);
+}
+
+/// A kept channel of this process that is still what it was, or fd -1.
+channel take_channel(int pid) {
+  for (std::atomic<u64>& slot : slots) {
+    const u64 word = slot.exchange(0, std::memory_order_acquire);
+    if (word == 0) continue;
+    const channel c = channel::unpack(word);
+    const bool same = inode_bits(c.fd) == c.inode;
+    if (same && c.pid == pid) return c;
+    if (same) raw::close(c.fd);  // inherited by fork: the parent's
+  }
+  return {};
+}
+
+void keep_channel(const channel& c) {
+  for (std::atomic<u64>& slot : slots) {
+    u64 empty = 0;
+    if (slot.compare_exchange_strong(empty, c.pack(), std::memory_order_release)) return;
+  }
+  raw::close(c.fd);
+}
+
+/// Moves fd away from the low numbers, which programs count on and sweep through.
+int move_high(int fd) {
+  rlimit limit{};
+  if (raw::call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, raw::arg(&limit)) != 0) return fd;
+  const long room = limit.rlim_cur > 65000 ? 65000 : static_cast<long>(limit.rlim_cur);
+  const long lowest = room > 1100 ? 1030 : room - 16;
+  if (lowest <= fd) return fd;
+  const int high = raw::fcntl(fd, F_DUPFD_CLOEXEC, lowest);
+  if (high < 0) return fd;
+  raw::close(fd);
+  return high;
+}
+
+long send_request(int fd, const exchange& x, u32 sequence) {
+  request_head head;
+  head.kind = static_cast<u16>(x.kind);
+  head.sequence = sequence;
+  head.flags = x.flags;
+  std::memcpy(head.arg, x.arg, sizeof head.arg);
+  iovec pieces[max_pieces + 1];
+  if (x.data_pieces > max_pieces) return -EMSGSIZE;
+  pieces[0] = {&head, sizeof head};
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < x.data_pieces; ++i) {
+    pieces[i + 1] = x.data[i];
+    total += x.data[i].iov_len;
+  }
+  if (total > dropin::max_data) return -EMSGSIZE;
+  head.data_len = static_cast<u32>(total);
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = pieces;
+  message.msg_iovlen = x.data_pieces + 1;
+  if (x.fd >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(rights), &x.fd, sizeof(int));
+  }
+  long sent;
+  do {
+    sent = raw::sendmsg(fd, message, MSG_NOSIGNAL);
+  } while (sent == -EINTR);
+  return sent;
+}
+
+int passed_fd(msghdr& message) {
+  int found = -1;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+        c->cmsg_len >= CMSG_LEN(sizeof(int))) {
+      std::memcpy(&found, CMSG_DATA(c), sizeof(int));
+    }
+  }
+  return found;
+}
+
+void close_channel(void* fd) { raw::close(*static_cast<int*>(fd)); }
+
+/// The receive in which a blocking call waits: restarted or interrupted as the kernel does it.
+long wait_for_reply(int fd, msghdr& message, int flags, long timeout_us) {
+  timeval limit{timeout_us / 1000000, timeout_us % 1000000};
+  if (timeout_us > 0) raw::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  const int saved = errno;
+  long got = 0;
+  pthread_cleanup_push(close_channel, &fd);
+  got = next::recvmsg(fd, &message, flags);
+  if (got < 0) got = -errno;
+  pthread_cleanup_pop(0);
+  errno = saved;
+  if (timeout_us > 0) {
+    limit = {0, 0};
+    raw::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  }
+  return got;
+}
+
+/// What became of the channel: `broken` means that nothing more can be read from it.
+struct received {
+  bool broken = true;
+  int error = ECONNRESET;
+};
+
+received receive_reply(int fd, exchange& x, u32 sequence, reply_head& head) {
+  iovec pieces[2] = {{&head, sizeof head}, {x.out, x.out_room}};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  msghdr message{};
+  message.msg_iov = pieces;
+  message.msg_iovlen = 2;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const int flags = MSG_TRUNC | (x.cloexec ? MSG_CMSG_CLOEXEC : 0);
+  long got;
+  if ((x.flags & dropin::flag_wait) != 0) {
+    got = wait_for_reply(fd, message, flags, x.timeout_us);
+    if (got == -EINTR || got == -EAGAIN) return {true, static_cast<int>(-got)};
+  } else {
+    do {
+      got = raw::recvmsg(fd, message, flags);
+    } while (got == -EINTR);
+  }
+  if (got < static_cast<long>(sizeof head)) return {};
+  x.reply_fd = passed_fd(message);
+  const bool good = head.magic == dropin::protocol_magic &&
+                    head.version == dropin::protocol_version &&
+                    head.kind == static_cast<u16>(x.kind) && head.sequence == sequence &&
+                    head.data_len == static_cast<std::size_t>(got) - sizeof head;
+  if (!good) {
+    if (x.reply_fd >= 0) raw::close(x.reply_fd);
+    x.reply_fd = -1;
+    return {};
+  }
+  x.full_len = head.data_len;
+  x.out_len = head.data_len < x.out_room ? head.data_len : x.out_room;
+  x.reply_flags = head.flags;
+  return {false, 0};
+}
+
+/// One request on one channel. False when the channel is of no more use; error says why.
+bool converse(int fd, exchange& x, int& result) {
+  constexpr u32 sequence = 1;  // one request at a time: the reply must echo it
+  const long sent = send_request(fd, x, sequence);
+  if (sent == -EMSGSIZE || sent == -ENOBUFS || sent == -EBADF || sent == -ETOOMANYREFS) {
+    result = static_cast<int>(sent);
+    return sent != -EBADF;
+  }
+  result = -ECONNRESET;
+  if (sent < 0) return false;
+  reply_head head;
+  const received r = receive_reply(fd, x, sequence, head);
+  result = r.broken ? -r.error : head.result;
+  return !r.broken;
+}
+
+socklen_t daemon_address(sockaddr_un& address) {
+  address = {};
+  address.sun_family = AF_UNIX;
+  const std::size_t len = std::strlen(config().socket);
+  std::memcpy(address.sun_path, config().socket, len);
+  if (address.sun_path[0] != '@') return sizeof address;
+  address.sun_path[0] = 0;
+  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + len);
+}
+
+/// A new connection that has said hello, or -1.
+int open_channel(int pid) {
+  const int fd = raw::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  const int high = move_high(fd);
+  sockaddr_un address;
+  const socklen_t len = daemon_address(address);
+  int connected;
+  do {
+    connected = raw::connect(high, address, len);
+  } while (connected == -EINTR);
+  dropin::hello_data hello{};
+  std::memcpy(hello.host, config().host, sizeof hello.host);
+  std::memcpy(hello.token, config().token, sizeof hello.token);
+  iovec data{&hello, sizeof hello};
+  dropin::welcome_data welcome{};
+  exchange x;
+  x.kind = request_kind::hello;
+  x.arg[0] = pid;
+  x.data = &data;
+  x.data_pieces = 1;
+  x.out = &welcome;
+  x.out_room = sizeof welcome;
+  int result = -1;
+  if (connected == 0 && converse(high, x, result) && result >= 0) return high;
+  raw::close(high);
+  return -1;
+}
+
+}  // namespace
+
+int ask(exchange& x) {
+  const int pid = raw::getpid();
+  const bool may_keep = owner.load(std::memory_order_relaxed) == pid;
+  channel c = may_keep ? take_channel(pid) : channel{};
+  for (bool fresh = c.fd < 0;; fresh = true) {
+    if (fresh) {
+      c.pid = pid;
+      c.fd = open_channel(pid);
+      if (c.fd < 0) return -ECONNRESET;
+      c.inode = inode_bits(c.fd);
+    }
+    int result = -ECONNRESET;
+    const bool alive = converse(c.fd, x, result);
+    if (alive && may_keep && c.fd <= 0xffff) {
+      keep_channel(c);
+      return result;
+    }
+    raw::close(c.fd);
+    if (alive || fresh || result != -ECONNRESET) return result;
+    // A kept channel had died before: the daemon may be a new one. Ask it once.
+  }
+}
+
+}  // namespace ph::shim

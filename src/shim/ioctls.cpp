@@ -1,0 +1,99 @@
+// Hooks of ioctl and syscall. Interface ioctls are answered by the daemon on any socket, because
+// programs ask them on whatever socket they have.
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <cstdarg>
+#include <cstring>
+
+#include "shim/anchor.h"
+#include "shim/channel.h"
+#include "shim/config.h"
+#include "shim/interfaces.h"
+#include "shim/next.h"
+#include "shim/raw.h"
+
+namespace {
+
+using namespace ph;
+using namespace ph::shim;
+using dropin::request_kind;
+
+bool is_socket(int fd) {
+  struct stat st {};
+  return raw::fstat(fd, st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+/// Routes, interfaces, ARP: everything whose argument is about the network, not the descriptor.
+bool about_network(unsigned long request) {
+  return request >= SIOCADDRT && request < SIOCPROTOPRIVATE;
+}
+
+/// Bytes of the argument that the daemon must see and may change.
+std::size_t argument_size(unsigned long request) {
+  switch (request) {
+    case SIOCADDRT:
+    case SIOCDELRT:
+      return 120;  // struct rtentry
+    case SIOCGARP:
+    case SIOCSARP:
+    case SIOCDARP:
+      return 68;  // struct arpreq
+    default:
+      return sizeof(ifreq);
+  }
+}
+
+int list_interfaces(void* argument) {
+  ifconf conf;
+  std::memcpy(&conf, argument, sizeof conf);
+  const int room = conf.ifc_buf == nullptr ? 0 : conf.ifc_len;
+  const long used = fill_interface_list(conf.ifc_buf, room);
+  if (used < 0) return static_cast<int>(used);
+  conf.ifc_len = static_cast<int>(used);
+  std::memcpy(argument, &conf, sizeof conf);
+  return 0;
+}
+
+int network_ioctl(int fd, bool is_ours, unsigned long request, void* argument) {
+  if (argument == nullptr) return -EFAULT;
+  if (request == SIOCGIFCONF) return list_interfaces(argument);
+  if (request == SIOCETHTOOL) return -EOPNOTSUPP;
+  std::size_t len = argument_size(request);
+  return ask_for(is_ours ? fd : -1, request_kind::ioctl, static_cast<s32>(request), 0, 0, argument,
+                 len, argument, &len);
+}
+
+/// Requests about one of our sockets that the anchor cannot answer.
+bool about_socket(unsigned long request) {
+  return request == SIOCOUTQ || request == SIOCOUTQNSD || request == SIOCATMARK;
+}
+
+int any_ioctl(int fd, unsigned long request, void* argument) {
+  if (!config().active || (!about_network(request) && !about_socket(request))) {
+    return next::ioctl(fd, request, argument);
+  }
+  anchor a;
+  const bool ours = is_anchor(fd, a);
+  if (about_network(request) && (ours || is_socket(fd))) {
+    return finish(network_ioctl(fd, ours, request, argument));
+  }
+  if (!ours || argument == nullptr) return next::ioctl(fd, request, argument);
+  std::size_t len = sizeof(int);
+  return finish(ask_for(fd, request_kind::ioctl, static_cast<s32>(request), 0, 0, argument, len,
+                        argument, &len));
+}
+
+}  // namespace
+
+PH_HOOK(int, ioctl, int fd, unsigned long request, ...) {
+  va_list list;
+  va_start(list, request);
+  void* const argument = va_arg(list, void*);
+  va_end(list);
+  return any_ioctl(fd, request, argument);
+}

@@ -1,0 +1,299 @@
+// Hooks of the calls that make, name, connect and configure sockets.
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "shim/anchor.h"
+#include "shim/channel.h"
+#include "shim/config.h"
+#include "shim/next.h"
+#include "shim/raw.h"
+
+namespace {
+
+using namespace ph;
+using namespace ph::shim;
+using dropin::name_kind;
+using dropin::request_kind;
+
+/// Families that never reach the host's kernel.
+bool ours_to_make(int domain, int protocol) {
+  switch (domain) {
+    case AF_INET:
+    case AF_INET6:
+    case AF_PACKET:
+      return true;
+    case AF_NETLINK:  // audit, uevents and the like are about the machine, not its network
+      return protocol == NETLINK_ROUTE || protocol == NETLINK_SOCK_DIAG ||
+             protocol == NETLINK_NETFILTER || protocol == NETLINK_GENERIC ||
+             protocol == NETLINK_XFRM;
+    default:
+      return false;
+  }
+}
+
+bool nonblocking(int fd) {
+  const int flags = raw::fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_NONBLOCK) != 0;
+}
+
+long timeout_of(int fd, int option) {
+  timeval limit{};
+  socklen_t len = sizeof limit;
+  if (raw::getsockopt(fd, SOL_SOCKET, option, &limit, len) != 0) return 0;
+  return limit.tv_sec * 1000000 + limit.tv_usec;
+}
+
+/// Puts a new anchor in place of fd, with fd's flags.
+void replace_anchor(int fd, int with) {
+  const int descriptor_flags = raw::fcntl(fd, F_GETFD);
+  const int status_flags = raw::fcntl(fd, F_GETFL);
+  if (status_flags >= 0) raw::fcntl(with, F_SETFL, status_flags);
+  raw::dup3(with, fd, (descriptor_flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
+  raw::close(with);
+}
+
+int connect_anchor(int fd, const anchor& a, const sockaddr* address, socklen_t len) {
+  const bool wait = a.stream() && !nonblocking(fd);
+  iovec piece{const_cast<sockaddr*>(address), len};
+  exchange x;
+  x.kind = request_kind::connect;
+  x.fd = fd;
+  x.flags = wait ? dropin::flag_wait : 0;
+  x.data = &piece;
+  x.data_pieces = 1;
+  x.timeout_us = wait ? timeout_of(fd, SO_SNDTIMEO) : 0;
+  int result = ask(x);
+  if (x.reply_fd >= 0) {
+    if ((x.reply_flags & dropin::reply_new_anchor) != 0) {
+      replace_anchor(fd, x.reply_fd);
+    } else {
+      raw::close(x.reply_fd);
+    }
+    x.reply_fd = -1;
+  }
+  if (wait && result == -EINPROGRESS) result = ask(x);  // started on a new anchor: now wait
+  if (wait && (result == -EINTR || result == -EAGAIN)) {
+    // The connect goes on; this second look makes the anchor show "connecting" before we return.
+    x.flags = 0;
+    x.timeout_us = 0;
+    const int interrupted = result == -EAGAIN ? -EINPROGRESS : -EINTR;
+    result = ask(x);
+    if (result == -EALREADY || result == -EINPROGRESS) result = interrupted;
+  }
+  return result;
+}
+
+/// Address of an accepted socket's peer, or an error for connections that are not the daemon's.
+int check_accepted(int listener, int fd, const sockaddr_storage& from, socklen_t from_len,
+                   sockaddr* address, socklen_t* len) {
+  dropin::anchor_name name;
+  if (decode_address(&from, from_len, name)) {
+    if (name.kind == name_kind::stream) {
+      u8 cookie[dropin::cookie_len];
+      dropin::accept_cookie(name, cookie);
+      raw::call(SYS_sendto, fd, raw::arg(&cookie[0]), sizeof cookie, MSG_DONTWAIT | MSG_NOSIGNAL);
+      give_address(name.remote.bytes, name.remote.len, address, len);
+      return fd;
+    }
+    raw::close(fd);
+    return -ECONNRESET;  // the daemon's last word
+  }
+  anchor a;
+  if (is_anchor(listener, a)) {  // a stranger found the listener's name
+    raw::close(fd);
+    return -ECONNABORTED;
+  }
+  give_address(&from, from_len, address, len);
+  return fd;
+}
+
+int accept_any(int fd, sockaddr* address, socklen_t* len, int flags) {
+  if (address != nullptr && len == nullptr) return next::accept4(fd, address, len, flags);
+  sockaddr_storage from{};
+  socklen_t from_len = sizeof from;
+  const int got = next::accept4(fd, reinterpret_cast<sockaddr*>(&from), &from_len, flags);
+  if (got < 0) return got;
+  socklen_t* const wanted = address != nullptr ? len : nullptr;
+  return finish(check_accepted(fd, got, from, from_len, address, wanted));
+}
+
+/// Options that the kernel keeps on the anchor because the kernel acts on them.
+bool is_kernels_option(int level, int name, bool stream) {
+  if (level != SOL_SOCKET) return false;
+  switch (name) {
+    case SO_RCVTIMEO_OLD:
+    case SO_SNDTIMEO_OLD:
+    case SO_RCVTIMEO_NEW:
+    case SO_SNDTIMEO_NEW:
+    case SO_PEEK_OFF:
+      return true;
+    case SO_RCVLOWAT:
+      return stream;
+    case SO_TIMESTAMP_OLD:
+    case SO_TIMESTAMPNS_OLD:
+    case SO_TIMESTAMP_NEW:
+    case SO_TIMESTAMPNS_NEW:
+      return !stream;
+    default:
+      return false;
+  }
+}
+
+int give_int(int value, void* to, socklen_t* len) {
+  const socklen_t n = *len < sizeof value ? *len : static_cast<socklen_t>(sizeof value);
+  std::memcpy(to, &value, n);
+  *len = n;
+  return 0;
+}
+
+/// SO_ERROR: the anchor's own error says that there is one, the daemon knows which.
+int pending_error(int fd, const anchor& a) {
+  int error = 0;
+  socklen_t len = sizeof error;
+  raw::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, len);
+  if (error != 0) return true_error(fd);
+  if (a.stream()) return 0;
+  const int asked = ask_about(fd, request_kind::take_error);
+  return asked > 0 ? asked : 0;
+}
+
+int get_option(int fd, const anchor& a, int level, int name, void* value, socklen_t* len) {
+  if (level == SOL_SOCKET) {
+    switch (name) {
+      case SO_DOMAIN: return give_int(a.name.domain, value, len);
+      case SO_TYPE: return give_int(a.name.type, value, len);
+      case SO_PROTOCOL: return give_int(a.name.protocol, value, len);
+      case SO_ERROR: return give_int(pending_error(fd, a), value, len);
+      default: break;
+    }
+  }
+  std::size_t room = *len;
+  const int result = ask_for(fd, request_kind::getsockopt, level, name, static_cast<s32>(room),
+                             value, room, value, &room);
+  if (result >= 0) *len = static_cast<socklen_t>(room);
+  return result;
+}
+
+int shutdown_anchor(int fd, int how) {
+  if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
+  const int result = ask_about(fd, request_kind::shutdown, how);
+  if (result >= 0 && next::shutdown(fd, how) != 0) return -errno;
+  return result;
+}
+
+}  // namespace
+
+PH_HOOK(int, socket, int domain, int type, int protocol) {
+  if (!config().active || !ours_to_make(domain, protocol)) {
+    return next::socket(domain, type, protocol);
+  }
+  exchange x;
+  x.kind = request_kind::socket;
+  x.arg[0] = domain;
+  x.arg[1] = type;
+  x.arg[2] = protocol;
+  x.cloexec = (type & SOCK_CLOEXEC) != 0;
+  const int result = ask(x);
+  if (result < 0) return finish(result);
+  return finish(x.reply_fd >= 0 ? x.reply_fd : -EMFILE);
+}
+
+PH_HOOK(int, bind, int fd, const sockaddr* address, socklen_t len) {
+  anchor a;
+  if (!is_anchor(fd, a)) return next::bind(fd, address, len);
+  if (address == nullptr) return finish(-EFAULT);
+  return finish(ask_about(fd, request_kind::bind, 0, 0, 0, address, len));
+}
+
+PH_HOOK(int, connect, int fd, const sockaddr* address, socklen_t len) {
+  anchor a;
+  if (!is_anchor(fd, a)) return next::connect(fd, address, len);
+  if (address == nullptr) return finish(-EFAULT);
+  if (len < sizeof(sa_family_t) || len > sizeof(sockaddr_storage)) return finish(-EINVAL);
+  return finish(connect_anchor(fd, a, address, len));
+}
+
+PH_HOOK(int, listen, int fd, int backlog) {
+  anchor a;
+  if (!is_anchor(fd, a)) return next::listen(fd, backlog);
+  return finish(ask_about(fd, request_kind::listen, backlog));
+}
+
+PH_HOOK(int, accept4, int fd, sockaddr* address, socklen_t* len, int flags) {
+  if (!config().active) return next::accept4(fd, address, len, flags);
+  return accept_any(fd, address, len, flags);
+}
+
+PH_HOOK(int, accept, int fd, sockaddr* address, socklen_t* len) {
+  if (!config().active) return next::accept4(fd, address, len, 0);
+  return accept_any(fd, address, len, 0);
+}
+
+PH_HOOK(int, shutdown, int fd, int how) {
+  anchor a;
+  if (!is_anchor(fd, a)) return next::shutdown(fd, how);
+  return finish(shutdown_anchor(fd, how));
+}
+
+PH_HOOK(int, getsockname, int fd, sockaddr* address, socklen_t* len) {
+  anchor a;
+  if (!is_anchor(fd, a)) return next::getsockname(fd, address, len);
+  look_at_peer(fd, a);
+  if (a.accepted()) {
+    give_address(a.peer.local.bytes, a.peer.local.len, address, len);
+    return 0;
+  }
+  sockaddr_storage found;
+  std::size_t room = sizeof found;
+  const int result =
+      ask_for(fd, request_kind::getsockname, 0, 0, 0, nullptr, 0, &found, &room);
+  if (result < 0) return finish(result);
+  give_address(&found, room, address, len);
+  return 0;
+}
+
+PH_HOOK(int, getpeername, int fd, sockaddr* address, socklen_t* len) {
+  anchor a;
+  if (!is_anchor(fd, a)) return next::getpeername(fd, address, len);
+  look_at_peer(fd, a);
+  if (a.accepted()) {
+    give_address(a.peer.remote.bytes, a.peer.remote.len, address, len);
+    return 0;
+  }
+  if (a.stream() && !a.linked) return finish(-ENOTCONN);
+  sockaddr_storage found;
+  std::size_t room = sizeof found;
+  const int result =
+      ask_for(fd, request_kind::getpeername, 0, 0, 0, nullptr, 0, &found, &room);
+  if (result < 0) return finish(result);
+  give_address(&found, room, address, len);
+  return 0;
+}
+
+PH_HOOK(int, setsockopt, int fd, int level, int name, const void* value, socklen_t len) {
+  anchor a;
+  if (!is_anchor(fd, a) || is_kernels_option(level, name, a.stream())) {
+    return next::setsockopt(fd, level, name, value, len);
+  }
+  if (value == nullptr && len != 0) return finish(-EFAULT);
+  if (len > dropin::max_data) return finish(-EINVAL);
+  return finish(ask_about(fd, request_kind::setsockopt, level, name, 0, value, len));
+}
+
+PH_HOOK(int, getsockopt, int fd, int level, int name, void* value, socklen_t* len) {
+  anchor a;
+  if (!is_anchor(fd, a) || is_kernels_option(level, name, a.stream())) {
+    return next::getsockopt(fd, level, name, value, len);
+  }
+  if (value == nullptr || len == nullptr) return finish(-EFAULT);
+  if (*len > 0x7fffffff) return finish(-EINVAL);
+  const int result = get_option(fd, a, level, name, value, len);
+  return result < 0 ? finish(result) : 0;
+}

@@ -1,0 +1,92 @@
+// Hook of syscall(2): the same calls as through their own functions. io_uring's operations would
+// reach the host's network past every hook, so programs are told that there is none.
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdarg>
+#include <cstdint>
+
+#include "shim/config.h"
+#include "shim/raw.h"
+
+namespace {
+
+template <class T>
+T pointer(long value) {
+  return reinterpret_cast<T>(static_cast<std::uintptr_t>(value));
+}
+
+int number(long value) { return static_cast<int>(value); }
+socklen_t length(long value) { return static_cast<socklen_t>(value); }
+
+/// True when `nr` is one of ours; `result` is then what the hooked function gave.
+bool hooked_call(long nr, const long (&a)[6], long& result) {
+  const int fd = number(a[0]);
+  switch (nr) {
+    case SYS_socket: result = socket(fd, number(a[1]), number(a[2])); return true;
+    case SYS_bind: result = bind(fd, pointer<const sockaddr*>(a[1]), length(a[2])); return true;
+    case SYS_connect:
+      result = connect(fd, pointer<const sockaddr*>(a[1]), length(a[2]));
+      return true;
+    case SYS_listen: result = listen(fd, number(a[1])); return true;
+    case SYS_accept:
+      result = accept(fd, pointer<sockaddr*>(a[1]), pointer<socklen_t*>(a[2]));
+      return true;
+    case SYS_accept4:
+      result = accept4(fd, pointer<sockaddr*>(a[1]), pointer<socklen_t*>(a[2]), number(a[3]));
+      return true;
+    case SYS_shutdown: result = shutdown(fd, number(a[1])); return true;
+    case SYS_getsockname:
+      result = getsockname(fd, pointer<sockaddr*>(a[1]), pointer<socklen_t*>(a[2]));
+      return true;
+    case SYS_getpeername:
+      result = getpeername(fd, pointer<sockaddr*>(a[1]), pointer<socklen_t*>(a[2]));
+      return true;
+    case SYS_setsockopt:
+      result = setsockopt(fd, number(a[1]), number(a[2]), pointer<const void*>(a[3]), length(a[4]));
+      return true;
+    case SYS_getsockopt:
+      result = getsockopt(fd, number(a[1]), number(a[2]), pointer<void*>(a[3]),
+                          pointer<socklen_t*>(a[4]));
+      return true;
+    case SYS_sendto:
+      result = sendto(fd, pointer<const void*>(a[1]), static_cast<std::size_t>(a[2]), number(a[3]),
+                      pointer<const sockaddr*>(a[4]), length(a[5]));
+      return true;
+    case SYS_recvfrom:
+      result = recvfrom(fd, pointer<void*>(a[1]), static_cast<std::size_t>(a[2]), number(a[3]),
+                        pointer<sockaddr*>(a[4]), pointer<socklen_t*>(a[5]));
+      return true;
+    case SYS_sendmsg:
+      result = sendmsg(fd, pointer<const msghdr*>(a[1]), number(a[2]));
+      return true;
+    case SYS_recvmsg:
+      result = recvmsg(fd, pointer<msghdr*>(a[1]), number(a[2]));
+      return true;
+    case SYS_io_uring_setup:
+      errno = ENOSYS;
+      result = -1;
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+extern "C" [[gnu::visibility("default")]] long ph_hook_syscall(long nr, ...) __asm__("syscall");
+extern "C" long ph_hook_syscall(long nr, ...) {
+  long a[6];
+  va_list list;
+  va_start(list, nr);
+  for (long& value : a) value = va_arg(list, long);
+  va_end(list);
+  long result = 0;
+  if (ph::shim::config().active && hooked_call(nr, a, result)) return result;
+  result = ph::shim::raw::call(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+  if (result >= 0 || result < -4095) return result;
+  errno = static_cast<int>(-result);
+  return -1;
+}
