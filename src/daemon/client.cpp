@@ -1,0 +1,200 @@
+// What stream and datagram clients have in common: names, options, ioctls, special messages.
+#include "daemon/client.h"
+
+#include <algorithm>
+
+#include "uapi/socket.h"
+
+namespace ph::dropin {
+namespace {
+
+/// Our control items as a cmsghdr sequence.
+std::vector<u8> to_cmsgs(const message_parts& parts) {
+  std::vector<u8> out;
+  control_walk walk{parts.control, parts.head.control_len};
+  control_item item;
+  const u8* value = nullptr;
+  while (walk.next(item, value)) {
+    uapi::cmsghdr head;
+    head.cmsg_len = uapi::cmsg_len(item.len);
+    head.cmsg_level = static_cast<s32>(item.level);
+    head.cmsg_type = static_cast<s32>(item.type);
+    const std::size_t at = out.size();
+    out.resize(at + uapi::cmsg_space(item.len));
+    std::memcpy(out.data() + at, &head, sizeof head);
+    if (item.len != 0) std::memcpy(out.data() + at + sizeof head, value, item.len);
+  }
+  return out;
+}
+
+void append(std::vector<u8>& to, byte_view bytes) {
+  to.insert(to.end(), bytes.begin(), bytes.end());
+}
+
+std::vector<u8> to_items(byte_view control) {
+  std::vector<u8> out;
+  (void)for_each_cmsg(control, [&](int level, int type, byte_view value) -> result<void> {
+    const control_item item{static_cast<u32>(level), static_cast<u32>(type),
+                            static_cast<u32>(value.size())};
+    append(out, bytes_of(item));
+    append(out, value);
+    return {};
+  });
+  return out;
+}
+
+}  // namespace
+
+client::client(client_owner& owner, host_sockets& host, int s, u64 id, client_kind kind)
+    : owner_(owner),
+      host_(host),
+      s_(s),
+      id_(id),
+      kind_(kind),
+      anchor_id_(id),
+      wait_([this](u32) { owner_.mark(*this); }) {
+  host_.watch(s_, wait_);
+}
+
+client::~client() { host_.close(s_); }
+
+anchor_name client::name_of(name_kind kind, u64 id) const {
+  anchor_name name;
+  name.kind = kind;
+  name.instance = owner_.instance();
+  name.id = id;
+  name.domain = kind_.domain;
+  name.type = kind_.type;
+  name.protocol = kind_.protocol;
+  return name;
+}
+
+result<unique_fd> client::new_anchor(bool nonblocking) {
+  if (anchors_ != 0 || anchor_id_ != id_) anchor_id_ = owner_.new_id();
+  TRY(unique_fd anchor, make_anchor(name_of(name_kind::anchor, anchor_id_), nonblocking));
+  TRY_VOID(owner_.closes().add(anchor.get(), anchor_id_));
+  owner_.alias(anchor_id_, *this);
+  ++anchors_;
+  return anchor;
+}
+
+void client::anchor_closed() {
+  if (anchors_ > 0 && --anchors_ == 0) all_closed();
+}
+
+void client::look_for_anchor() {
+  if (anchors_ == 0 || anchor_alive(name_of(name_kind::anchor, anchor_id_))) return;
+  anchors_ = 0;
+  all_closed();
+}
+
+std::optional<answer_data> client::serve(call& c) {
+  switch (static_cast<request_kind>(c.head.kind)) {
+    case request_kind::bind: return answer_of(host_.bind(s_, c.data));
+    case request_kind::connect: return connect(c);
+    case request_kind::listen: return listen(c);
+    case request_kind::shutdown: return shutdown(c);
+    case request_kind::getsockname: return get_name(false);
+    case request_kind::getpeername: return get_name(true);
+    case request_kind::getsockopt: return get_option(c);
+    case request_kind::setsockopt: {
+      const auto set = host_.setsockopt(s_, c.head.arg[0], c.head.arg[1], c.data);
+      if (set) option_set(c);
+      return answer_of(set);
+    }
+    case request_kind::ioctl: return do_ioctl(c);
+    case request_kind::take_error: return answer_data{take_error(), {}, {}, 0};
+    case request_kind::sendmsg: return send(c);
+    case request_kind::recvmsg: return receive(c);
+    default: return answer_of(result<void>(fail(errc::inval)));
+  }
+}
+
+errc client::stack_error() {
+  le32 error;
+  const auto got = host_.getsockopt(s_, uapi::sol_socket, uapi::so_error,
+                                    {reinterpret_cast<u8*>(&error), sizeof error});
+  return got ? static_cast<errc>(error.value()) : errc::ok;
+}
+
+int client::take_error() {
+  const int error = std::exchange(pending_error_, 0);
+  return error != 0 ? error : static_cast<int>(stack_error());
+}
+
+answer_data client::get_name(bool peer) {
+  const auto name = host_.name(s_, peer);
+  answer_data a = answer_of(name);
+  if (name) append(a.data, name->view());
+  return a;
+}
+
+answer_data client::get_option(const call& c) {
+  const auto room = static_cast<std::size_t>(std::clamp(c.head.arg[2], 0, s32{max_data}));
+  answer_data a;
+  a.data.assign(c.data.begin(), c.data.end());
+  a.data.resize(room);
+  const auto len = host_.getsockopt(s_, c.head.arg[0], c.head.arg[1], a.data);
+  a.result = len ? 0 : -static_cast<int>(len.error());
+  a.data.resize(len ? std::min(*len, room) : 0);
+  return a;
+}
+
+answer_data client::do_ioctl(const call& c) {
+  answer_data a;
+  a.data.assign(c.data.begin(), c.data.end());
+  const auto command = static_cast<u32>(c.head.arg[0]);
+  const auto done = host_.ioctl(s_, command, a.data);
+  a.result = done ? *done : -static_cast<int>(done.error());
+  if (!done) a.data.clear();
+  const bool counts = command == uapi::siocoutq && a.data.size() == sizeof(u32);
+  if (done && counts) {
+    le32 queued;
+    std::memcpy(&queued, a.data.data(), sizeof queued);
+    queued.set(queued.value() + static_cast<u32>(unpumped()));
+    std::memcpy(a.data.data(), &queued, sizeof queued);
+  }
+  return a;
+}
+
+result<std::size_t> client::send_message(const call& c) {
+  message_parts parts;
+  if (!parse_message(c.data.data(), c.data.size(), parts)) return fail(errc::inval);
+  const std::vector<u8> control = to_cmsgs(parts);
+  const byte_view payload{parts.payload, parts.head.payload_len};
+  send_msg msg;
+  msg.name = {parts.name, parts.head.name_len};
+  msg.iov = {&payload, 1};
+  msg.control = control;
+  msg.flags = static_cast<u32>(c.head.arg[0]);
+  return host_.sendmsg(s_, msg);
+}
+
+answer_data client::receive(const call& c) {
+  std::vector<u8> payload(static_cast<std::size_t>(std::clamp(c.head.arg[1], 0, s32{65536})));
+  std::vector<u8> control(1024);
+  sockaddr_buf from;
+  const byte_span room{payload};
+  recv_msg msg;
+  msg.name = &from;
+  msg.iov = {&room, 1};
+  msg.control = control;
+  msg.flags = static_cast<u32>(c.head.arg[0]);
+  const auto got = host_.recvmsg(s_, msg);
+  answer_data a = answer_of(got);
+  if (!got) return a;
+  a.result = static_cast<int>(*got);
+  const std::vector<u8> items = to_items(byte_view(control).first(msg.control_len));
+  message_head head;
+  head.name_len = static_cast<u16>(from.len);
+  head.flags = static_cast<u16>(msg.out_flags);
+  head.control_len = static_cast<u32>(items.size());
+  head.payload_len = static_cast<u32>(std::min(*got, payload.size()));
+  append(a.data, bytes_of(head));
+  append(a.data, from.view());
+  append(a.data, items);
+  append(a.data, byte_view(payload).first(head.payload_len));
+  return a;
+}
+
+}  // namespace ph::dropin

@@ -1,0 +1,140 @@
+// One socket of a program: the anchor's other end, the host's socket, and the pump between them.
+//
+// A client lives from socket() (or the host's accept) until the last copy of its anchor is closed
+// and what the program wrote has been handed to the stack. stream_client and datagram_client say
+// how each kind pumps; drop_in gives them requests and events.
+#pragma once
+
+#include <optional>
+
+#include "daemon/anchor.h"
+#include "daemon/host_sockets.h"
+
+namespace ph::dropin {
+
+class client;
+
+/// A request that is being answered.
+struct call {
+  u64 channel = 0;
+  request_head head;
+  byte_view data;
+  unique_fd anchor;
+  [[nodiscard]] bool wait() const { return (head.flags & flag_wait) != 0; }
+};
+
+/// An answer; descriptors are passed and then closed here.
+struct answer_data {
+  int result = 0;  ///< >= 0, or -errno
+  std::vector<u8> data;
+  unique_fd fd;
+  u32 flags = 0;
+};
+
+/// What clients need of drop_in.
+class client_owner {
+ public:
+  virtual ~client_owner() = default;
+  [[nodiscard]] virtual u64 instance() const = 0;
+  virtual u64 new_id() = 0;
+  /// Polls fd edge-triggered for everything; events come to on_end().
+  virtual void poll_end(int fd, u64 id) = 0;
+  /// Polls fd for room to send, once; it comes to on_room(). Asked anew each time: the kernel looks
+  /// at the receiver's queue only then.
+  virtual void poll_room(int fd, u64 id) = 0;
+  /// Calls the client's pump() soon.
+  virtual void mark(client& c) = 0;
+  /// Calls it in a moment, for what the kernel gives no event for.
+  virtual void mark_later(client& c) = 0;
+  /// Destroys the client soon; it gets no more calls.
+  virtual void remove(client& c) = 0;
+  /// Answers a call that was left for later.
+  virtual void answer_later(u64 channel, const request_head& head, answer_data&& a) = 0;
+  /// A connection that a listener of `host` has accepted: its end and the host's socket.
+  virtual void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd) = 0;
+  /// Another anchor name (id) by which the client is known.
+  virtual void alias(u64 id, client& c) = 0;
+  virtual source_senders& senders() = 0;
+  virtual last_close_watch& closes() = 0;
+};
+
+struct client_kind {
+  u8 domain = 0;
+  u8 type = 0;
+  u16 protocol = 0;
+};
+
+class client {
+ public:
+  client(client_owner& owner, host_sockets& host, int s, u64 id, client_kind kind);
+  client(const client&) = delete;
+  client& operator=(const client&) = delete;
+  /// Closes the host's socket.
+  virtual ~client();
+
+  [[nodiscard]] u64 id() const { return id_; }
+  [[nodiscard]] bool marked() const { return marked_; }
+  void set_marked(bool on) { marked_ = on; }
+
+  /// A new anchor for the program. Errors: mfile, nospc.
+  result<unique_fd> new_anchor(bool nonblocking);
+
+  /// Answers a request; nothing when the answer comes later.
+  std::optional<answer_data> serve(call& c);
+  /// The channel of a call left for later is gone.
+  virtual void give_up(u64 channel) = 0;
+  /// The last copy of an anchor was closed.
+  void anchor_closed();
+  /// Some of those may have been missed: asks the kernel.
+  void look_for_anchor();
+  /// Events of the daemon's end (epoll bits).
+  virtual void on_end(u32 events) = 0;
+  virtual void on_room() = 0;
+  /// Moves what can be moved now.
+  virtual void pump() = 0;
+
+ protected:
+  virtual std::optional<answer_data> connect(call& c) = 0;
+  virtual answer_data listen(call& c) = 0;
+  virtual answer_data shutdown(call& c) = 0;
+  /// After a successful setsockopt.
+  virtual void option_set(call& c) = 0;
+  virtual std::optional<answer_data> send(call& c) = 0;
+  /// No anchor is left.
+  virtual void all_closed() = 0;
+  /// SIOCOUTQ and the like: bytes that wait between program and stack.
+  virtual std::size_t unpumped() { return 0; }
+
+  [[nodiscard]] anchor_name name_of(name_kind kind, u64 id) const;
+  result<std::size_t> send_message(const call& c);
+  errc stack_error();
+
+  client_owner& owner_;
+  host_sockets& host_;
+  int s_;
+  u64 id_;
+  client_kind kind_;
+  u64 anchor_id_;          ///< of the newest anchor
+  u32 anchors_ = 0;        ///< watched ones that are open
+  int pending_error_ = 0;  ///< for take_error
+
+ private:
+  answer_data get_name(bool peer);
+  answer_data get_option(const call& c);
+  answer_data do_ioctl(const call& c);
+  answer_data receive(const call& c);
+  int take_error();
+
+  wait_entry wait_;
+  bool marked_ = false;
+};
+
+/// Results as answers.
+template <class T>
+answer_data answer_of(const result<T>& r) {
+  answer_data a;
+  if (!r) a.result = -static_cast<int>(r.error());
+  return a;
+}
+
+}  // namespace ph::dropin

@@ -1,0 +1,80 @@
+// Inside drop_in: the channels of all programs and their clients, on one epoll instance.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "daemon/client.h"
+#include "daemon/drop_in.h"
+
+namespace ph::dropin {
+
+/// A program's control connection.
+struct channel {
+  unique_fd fd;
+  host_sockets* host = nullptr;  ///< after hello
+  u64 waiting_client = 0;        ///< has a call of this channel to answer; 0: none
+};
+
+class drop_in_state final : public client_owner {
+ public:
+  drop_in_state(u64 instance, std::string token, find_host hosts);
+
+  result<void> listen_at(const std::string& address);
+  bool process();
+  [[nodiscard]] int fd() const { return epoll_.get(); }
+  [[nodiscard]] const std::string& address() const { return address_; }
+  [[nodiscard]] const std::string& token() const { return token_; }
+  [[nodiscard]] std::size_t client_count() const { return clients_.size(); }
+
+  [[nodiscard]] u64 instance() const override { return instance_; }
+  u64 new_id() override;
+  void poll_end(int fd, u64 id) override;
+  void poll_room(int fd, u64 id) override;
+  void mark(client& c) override;
+  void mark_later(client& c) override;
+  void remove(client& c) override;
+  void answer_later(u64 channel, const request_head& head, answer_data&& a) override;
+  void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd) override;
+  void alias(u64 id, client& c) override;
+  source_senders& senders() override { return senders_; }
+  last_close_watch& closes() override { return closes_; }
+
+ private:
+  enum class source : u8 { listener, channel, end, room, closes, timer };
+  void poll(int operation, int fd, u32 events, source what, u64 id);
+  void on_event(u32 events, u64 tag);
+  void accept_channels();
+  void serve_channel(u64 id);
+  void drop_channel(u64 id);
+  void serve(u64 id, channel& ch, const request& r, unique_fd anchor);
+  std::optional<answer_data> dispatch(u64 id, channel& ch, const request& r, unique_fd anchor);
+  answer_data hello(channel& ch, const request& r);
+  answer_data make_socket(channel& ch, const request& r);
+  answer_data host_ioctl(channel& ch, const request& r);
+  answer_data interfaces(channel& ch);
+  answer_data resolve(channel& ch, const request& r);
+  answer_data resolve_address(channel& ch, const request& r);
+  bool reply(channel& ch, const request_head& head, answer_data&& a);
+  client* find(u64 id);
+  void run_marked();
+  void serve_closes();
+  void bury();
+
+  u64 instance_;
+  std::string token_;
+  std::string address_;
+  find_host hosts_;
+  unique_fd epoll_, listener_, timer_;
+  last_close_watch closes_;
+  source_senders senders_;
+  std::map<u64, channel> channels_;
+  std::map<u64, std::unique_ptr<client>> clients_;
+  std::map<u64, u64> aliases_;  ///< anchor id to client id, where they differ
+  std::vector<u64> marked_, later_, dead_;
+  u64 last_id_ = 0;
+  std::vector<u8> buffer_;
+};
+
+}  // namespace ph::dropin

@@ -1,0 +1,46 @@
+// What drop-in needs of a host's network: its sockets, by number, and its names and interfaces.
+// Nothing blocks: what would answers errc::again (connect: errc::inprogress), and a watcher is
+// woken when to look again. A wake-up only marks; it must not call back.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/protocol.h"
+#include "kernel/wait_queue.h"
+#include "net/core/msg.h"
+
+namespace ph::dropin {
+
+class host_sockets {
+ public:
+  virtual ~host_sockets() = default;
+
+  virtual result<int> open(int domain, int type, int protocol) = 0;
+  virtual void close(int s) = 0;
+  virtual result<void> bind(int s, byte_view addr) = 0;
+  virtual result<void> listen(int s, int backlog) = 0;
+  virtual result<int> accept(int s) = 0;
+  virtual result<void> connect(int s, byte_view addr) = 0;
+  virtual result<void> shutdown(int s, int how) = 0;
+  virtual result<std::size_t> sendmsg(int s, const send_msg& msg) = 0;
+  virtual result<std::size_t> recvmsg(int s, recv_msg& msg) = 0;
+  virtual result<void> setsockopt(int s, int level, int name, byte_view value) = 0;
+  virtual result<std::size_t> getsockopt(int s, int level, int name, byte_span out) = 0;
+  virtual result<sockaddr_buf> name(int s, bool peer) = 0;
+  /// s may be -1: about the host's interfaces and routes.
+  virtual result<int> ioctl(int s, u32 command, byte_span arg) = 0;
+  /// poll(2) bits.
+  virtual u32 poll(int s) = 0;
+  /// Wakes `entry` whenever the socket may have become ready; ends with the entry or the socket.
+  virtual void watch(int s, wait_entry& entry) = 0;
+
+  /// IPv4 socket addresses (port 0) of a host name; empty when it is not known here.
+  virtual std::vector<sockaddr_buf> resolve(std::string_view name) = 0;
+  /// The host name of a socket address; empty when it has none.
+  virtual std::string name_of(byte_view addr) = 0;
+  virtual std::vector<interface_record> interfaces() = 0;
+};
+
+}  // namespace ph::dropin

@@ -1,0 +1,151 @@
+// Drop-in's sockets as system calls. Each call first brings the host's clock up to the world's.
+#include "daemon/stack_sockets.h"
+
+#include "net/ipv4/devinet.h"
+#include "net/socket/syscall.h"
+#include "uapi/socket.h"
+
+namespace ph::dropin {
+namespace {
+
+sockaddr_buf to_sockaddr(ipv4_addr addr) {
+  uapi::sockaddr_in in{};
+  in.sin_family.set(uapi::af_inet);
+  in.sin_addr = addr.raw;
+  sockaddr_buf out;
+  out.set(in);
+  return out;
+}
+
+interface_record describe(const net_device& dev) {
+  interface_record r;
+  copy_bytes({reinterpret_cast<u8*>(r.name), sizeof r.name - 1}, bytes_of(dev.name()));
+  r.index = static_cast<u32>(dev.index().value);
+  r.flags = dev.flags();
+  r.mtu = dev.mtu();
+  r.hardware_type = dev.type();
+  r.hardware_addr_len = 6;
+  copy_bytes(r.hardware_addr, dev.dev_addr().bytes);
+  return r;
+}
+
+interface_record with_address(interface_record r, const in_ifaddr& addr) {
+  r.family = uapi::af_inet;
+  r.prefix_len = addr.prefix_len;
+  copy_bytes(r.address, bytes_of(addr.local));
+  copy_bytes(r.broadcast, bytes_of(addr.broadcast));
+  return r;
+}
+
+}  // namespace
+
+stack_sockets::stack_sockets(sim::host& where, const host_table& names)
+    : host_(where), names_(names), task_(where.machine(), where.net(), "programs") {}
+
+result<int> stack_sockets::open(int domain, int type, int protocol) {
+  host_.enter();
+  return sys_socket(task_, domain, type, protocol);
+}
+
+void stack_sockets::close(int s) {
+  host_.enter();
+  (void)sys_close(task_, s);
+}
+
+result<void> stack_sockets::bind(int s, byte_view addr) {
+  host_.enter();
+  return sys_bind(task_, s, addr);
+}
+
+result<void> stack_sockets::listen(int s, int backlog) {
+  host_.enter();
+  return sys_listen(task_, s, backlog);
+}
+
+result<int> stack_sockets::accept(int s) {
+  host_.enter();
+  return sys_accept4(task_, s, nullptr, 0);
+}
+
+result<void> stack_sockets::connect(int s, byte_view addr) {
+  host_.enter();
+  return sys_connect(task_, s, addr);
+}
+
+result<void> stack_sockets::shutdown(int s, int how) {
+  host_.enter();
+  return sys_shutdown(task_, s, how);
+}
+
+result<std::size_t> stack_sockets::sendmsg(int s, const send_msg& msg) {
+  host_.enter();
+  return sys_sendmsg(task_, s, msg);
+}
+
+result<std::size_t> stack_sockets::recvmsg(int s, recv_msg& msg) {
+  host_.enter();
+  return sys_recvmsg(task_, s, msg);
+}
+
+result<void> stack_sockets::setsockopt(int s, int level, int name, byte_view value) {
+  host_.enter();
+  return sys_setsockopt(task_, s, level, name, value);
+}
+
+result<std::size_t> stack_sockets::getsockopt(int s, int level, int name, byte_span out) {
+  host_.enter();
+  return sys_getsockopt(task_, s, level, name, out);
+}
+
+result<sockaddr_buf> stack_sockets::name(int s, bool peer) {
+  host_.enter();
+  return peer ? sys_getpeername(task_, s) : sys_getsockname(task_, s);
+}
+
+result<int> stack_sockets::ioctl(int s, u32 command, byte_span arg) {
+  host_.enter();
+  if (s >= 0) return sys_ioctl(task_, s, command, arg);
+  if (control_ < 0) {
+    TRY(control_, sys_socket(task_, uapi::af_inet, uapi::sock_dgram, 0));
+  }
+  return sys_ioctl(task_, control_, command, arg);
+}
+
+u32 stack_sockets::poll(int s) {
+  host_.enter();
+  return sys_poll(task_, s);
+}
+
+void stack_sockets::watch(int s, wait_entry& entry) {
+  const auto f = task_.get(s);
+  if (f) (*f)->waiters().add(entry);
+}
+
+std::vector<sockaddr_buf> stack_sockets::resolve(std::string_view name) {
+  std::vector<sockaddr_buf> out;
+  const auto [begin, end] = names_.equal_range(name);
+  for (auto at = begin; at != end; ++at) out.push_back(to_sockaddr(at->second));
+  return out;
+}
+
+std::string stack_sockets::name_of(byte_view addr) {
+  const auto* in = view_as<uapi::sockaddr_in>(addr);
+  if (in == nullptr || sockaddr_family(addr) != uapi::af_inet) return {};
+  for (const auto& [name, known] : names_) {
+    if (known.raw == in->sin_addr) return name;
+  }
+  return {};
+}
+
+std::vector<interface_record> stack_sockets::interfaces() {
+  std::vector<interface_record> out;
+  for (const auto& dev : host_.net().devices()) {
+    out.push_back(describe(*dev));
+    const in_device* in_dev = in_dev_of(*dev);
+    if (in_dev == nullptr) continue;
+    for (const in_ifaddr& addr : in_dev->addrs) out.push_back(with_address(describe(*dev), addr));
+  }
+  return out;
+}
+
+}  // namespace ph::dropin
