@@ -1,0 +1,71 @@
+/* Resets: by linger, by close with unread data, with and without bytes exchanged before. */
+#include "check.h"
+
+static void expect_reset(int fd) {
+  char buf[10];
+  CHECK((events(fd, POLLIN, 5000) & (POLLERR | POLLHUP)) == (POLLERR | POLLHUP));
+  FAILS(read(fd, buf, 10), ECONNRESET);
+  CHECK(read(fd, buf, 10) == 0);
+  FAILS(send(fd, "x", 1, MSG_NOSIGNAL), EPIPE);
+}
+
+static void linger_reset(int fd) {
+  struct linger l = {1, 0};
+  CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l) == 0);
+  close(fd);
+}
+
+static int broken_pipes;
+static void on_pipe(int sig) {
+  (void)sig;
+  ++broken_pipes;
+}
+
+int main(void) {
+  char buf[10];
+  int a, b;
+  signal(SIGPIPE, on_pipe);
+  for (int talk = 0; talk < 2; ++talk) {
+    for (int side = 0; side < 2; ++side) {
+      tcp_pair(&a, &b);
+      int victim = side ? a : b, other = side ? b : a;
+      if (talk) {
+        CHECK(write(victim, "hello", 5) == 5 && read(other, buf, 5) == 5);
+        CHECK(write(other, "back", 4) == 4 && read(victim, buf, 4) == 4);
+      }
+      linger_reset(other);
+      expect_reset(victim);
+      close(victim);
+    }
+  }
+  CHECK(broken_pipes == 0);
+
+  /* Close with unread data. */
+  tcp_pair(&a, &b);
+  CHECK(write(a, "unread", 6) == 6);
+  CHECK(events(b, POLLIN, 5000) == POLLIN);
+  close(b);
+  CHECK((events(a, POLLIN, 5000) & POLLERR) && sock_error(a) == ECONNRESET && sock_error(a) == 0);
+  FAILS(send(a, "x", 1, 0), EPIPE);
+  CHECK(broken_pipes == 1);
+  close(a);
+
+  /* A clean close is no reset; what was written before arrives. */
+  tcp_pair(&a, &b);
+  CHECK(write(a, "last", 4) == 4);
+  close(a);
+  CHECK(events(b, POLLRDHUP, 5000) & POLLRDHUP);
+  CHECK(read(b, buf, 10) == 4 && read(b, buf, 10) == 0);
+  close(b);
+
+  /* A listener that closes resets what waits there. */
+  int l = listener(4);
+  a = socket(AF_INET, SOCK_STREAM, 0);
+  CHECK(connect_to(a, port_of(l)) == 0);
+  CHECK(events(l, POLLIN, 5000) == POLLIN);
+  close(l);
+  CHECK(events(a, POLLIN, 5000) & POLLERR);
+  FAILS(read(a, buf, 1), ECONNRESET);
+  close(a);
+  FINISH();
+}

@@ -1,0 +1,129 @@
+// Runs the programs of tests/programs under the preload shim, with a daemon in this process whose
+// stack is the machine's kernel. Each program checks itself and prints what it found wrong; each is
+// also run without the shim, so that it says what Linux does, not what we do.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+
+#include <atomic>
+#include <filesystem>
+#include <thread>
+
+#include "daemon/drop_in.h"
+#include "tests/shim/kernel_sockets.h"
+
+extern char** environ;
+
+namespace ph::dropin {
+namespace {
+
+/// A daemon on a thread of its own.
+class daemon_thread {
+ public:
+  daemon_thread() : stop_(::eventfd(0, EFD_CLOEXEC)) {
+    auto made = drop_in::create({}, [this](std::string_view name) -> host_sockets* {
+      return name == "h1" ? &host_ : nullptr;
+    });
+    drop_ = std::move(*made);
+    thread_ = std::thread([this] { serve(); });
+  }
+  ~daemon_thread() {
+    const u64 one = 1;
+    (void)!::write(stop_.get(), &one, sizeof one);
+    thread_.join();
+  }
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> environment() const {
+    return drop_->environment("h1");
+  }
+  /// Waits until no program holds a socket; false if that does not come.
+  [[nodiscard]] bool sockets_gone() const {
+    for (int i = 0; i < 5000 && sockets_.load() != 0; ++i) ::usleep(1000);
+    return sockets_.load() == 0;
+  }
+
+ private:
+  void serve() {
+    for (bool more = false;;) {
+      pollfd wait[3] = {
+          {drop_->fd(), POLLIN, 0}, {host_.fd(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
+      ::poll(wait, 3, more ? 0 : -1);
+      if (wait[2].revents != 0) return;
+      host_.wake_ready();
+      more = drop_->process();
+      sockets_.store(drop_->socket_count());
+    }
+  }
+  unique_fd stop_;
+  kernel_sockets host_;
+  std::unique_ptr<drop_in> drop_;
+  std::atomic<std::size_t> sockets_{0};
+  std::thread thread_;
+};
+
+struct outcome {
+  int status = -1;
+  std::string output;
+};
+
+outcome run(const std::string& name, const daemon_thread* daemon) {
+  const std::string bin = PH_BINARY_DIR;
+  const std::string path = bin + "/prog_" + name;
+  std::vector<std::string> env;
+  for (char** e = environ; *e != nullptr; ++e) env.emplace_back(*e);
+  if (daemon != nullptr) {
+    env.push_back("LD_PRELOAD=" + bin + "/libph_preload.so");
+    for (const auto& [key, value] : daemon->environment()) env.push_back(key + "=" + value);
+  }
+  std::vector<char*> envp;
+  for (std::string& e : env) envp.push_back(e.data());
+  envp.push_back(nullptr);
+  int out[2];
+  EXPECT_EQ(::pipe2(out, O_CLOEXEC), 0);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+  posix_spawn_file_actions_adddup2(&actions, out[1], 2);
+  std::string argv0 = path;
+  char* argv[] = {argv0.data(), nullptr};
+  pid_t pid = 0;
+  outcome o;
+  const int spawned = ::posix_spawn(&pid, path.c_str(), &actions, nullptr, argv, envp.data());
+  posix_spawn_file_actions_destroy(&actions);
+  ::close(out[1]);
+  EXPECT_EQ(spawned, 0) << path;
+  char buffer[4096];
+  for (ssize_t n; spawned == 0 && (n = ::read(out[0], buffer, sizeof buffer)) > 0;) {
+    o.output.append(buffer, static_cast<std::size_t>(n));
+  }
+  ::close(out[0]);
+  if (spawned == 0) ::waitpid(pid, &o.status, 0);
+  return o;
+}
+
+class program : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(program, says_what_linux_does) {
+  const outcome o = run(GetParam(), nullptr);
+  EXPECT_EQ(o.status, 0) << o.output;
+}
+
+TEST_P(program, passes_under_the_shim) {
+  if (!std::filesystem::exists(std::string(PH_BINARY_DIR) + "/libph_preload.so")) {
+    GTEST_SKIP() << "the shim is not built with a sanitizer";
+  }
+  daemon_thread daemon;
+  const outcome o = run(GetParam(), &daemon);
+  EXPECT_EQ(o.status, 0) << o.output;
+  EXPECT_TRUE(daemon.sockets_gone());
+}
+
+INSTANTIATE_TEST_SUITE_P(tests, program,
+                         ::testing::Values("tcp_echo", "tcp_states", "tcp_reset", "tcp_blocking",
+                                           "udp_talk", "descriptors", "processes", "names"),
+                         [](const auto& one) { return std::string(one.param); });
+
+}  // namespace
+}  // namespace ph::dropin
