@@ -124,6 +124,7 @@ class WordTest(TidyTest):
                      "struct a { a(const a&) = delete; };",
                      "void f(void* p) { new (p) int(5); }",
                      "void* operator new(unsigned long);",
+                     "std::unique_ptr<a> make() { return std::unique_ptr<a>(new a(1)); }",
                      "int f() { return 1'000'000; }  // 'new'",
                      "#include <mutex>"):
             with self.subTest(code=code):
