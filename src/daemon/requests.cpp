@@ -27,6 +27,7 @@ u64 number_of(const json& object, const char* key, u64 otherwise) {
 void server::serve_request(connection& c, control_request request) {
   const std::string verb = text_of(request.what, "verb");
   if (verb == "status") return do_status(c);
+  if (verb == "attach") return do_attach(c, request.what);
   if (verb == "capture") return do_capture(c, request);
   if (verb == "journey") return do_journey(c, request.what);
   if (verb == "trace") return do_trace(c, request.what);
@@ -42,6 +43,15 @@ void server::do_status(connection& c) {
   answer["uptime_s"] = (clock_.now() - started_).ns / 1'000'000'000;
   answer["socket"] = listener_.path();
   c.line.answer(answer);
+}
+
+void server::do_attach(connection& c, const json& request) {
+  const std::string name = text_of(request, "host");
+  sim::host* const where = lab_->find_host(name);
+  if (where == nullptr) return c.line.refuse(lab_->no_such_host(name));
+  json environment = json::object();
+  for (const auto& [key, value] : programs_->environment(*where)) environment[key] = value;
+  c.line.answer({{"ok", true}, {"env", environment}});
 }
 
 tl::expected<std::vector<capture_place>, std::string> server::capture_places(const json& on) {

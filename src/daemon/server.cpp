@@ -42,6 +42,13 @@ tl::expected<void, std::string> server::build(const lab& what) {
   lab_ = std::move(*built);
   journeys_ = std::make_unique<journeys>(lab_->world().trace());
   watch_taps();
+  auto programs_served = programs::serve(*lab_);
+  if (!programs_served) return tl::unexpected(programs_served.error());
+  programs_ = std::move(*programs_served);
+  // Only ends the sleep: programs are served in every turn.
+  if (!poller_.add(programs_->fd(), EPOLLIN, [](u32) {})) {
+    return tl::unexpected(std::string("cannot wait for programs"));
+  }
   if (options_.until_readable >= 0) watch_end(options_.until_readable);
   const auto listening =
       poller_.add(listener_.fd(), EPOLLIN, [this](u32) { accept_ready_ = true; });
@@ -68,8 +75,9 @@ void server::watch_end(int fd) {
 void server::run() {
   if (options_.on_ready) options_.on_ready();
   while (!ending_) {
-    const bool behind = !lab_->world().run_some_until(lab_now(), events_per_turn);
+    bool behind = !lab_->world().run_some_until(lab_now(), events_per_turn);
     serve_taps();
+    if (programs_->process()) behind = true;
     if (std::exchange(accept_ready_, false)) accept_connections();
     for (const u64 id : std::exchange(ready_connections_, {})) serve_connection(id);
     serve_captures();

@@ -15,6 +15,7 @@
 #include "daemon/capture.h"
 #include "daemon/control.h"
 #include "daemon/journeys.h"
+#include "daemon/programs.h"
 #include "daemon/running_lab.h"
 #include "daemon/serve.h"
 #include "daemon/socket_path.h"
@@ -73,6 +74,7 @@ class server {
   void serve_journeys();
 
   void do_status(connection& c);
+  void do_attach(connection& c, const nlohmann::json& request);
   void do_capture(connection& c, control_request& request);
   void do_journey(connection& c, const nlohmann::json& request);
   void do_trace(connection& c, const nlohmann::json& request);
@@ -91,6 +93,7 @@ class server {
   poller poller_;
   std::unique_ptr<running_lab> lab_;
   std::unique_ptr<journeys> journeys_;
+  std::unique_ptr<programs> programs_;
   u64 last_connection_ = 0;
   u64 journeys_seen_ = 0;
   bool tracing_ = false;  ///< asked for by `trace`

@@ -39,8 +39,8 @@ interface_record with_address(interface_record r, const in_ifaddr& addr) {
 
 }  // namespace
 
-stack_sockets::stack_sockets(sim::host& where, const host_table& names)
-    : host_(where), names_(names), task_(where.machine(), where.net(), "programs") {}
+stack_sockets::stack_sockets(running_lab& lab, sim::host& where)
+    : lab_(lab), host_(where), task_(where.machine(), where.net(), "programs") {}
 
 result<int> stack_sockets::open(int domain, int type, int protocol) {
   host_.enter();
@@ -123,18 +123,14 @@ void stack_sockets::watch(int s, wait_entry& entry) {
 
 std::vector<sockaddr_buf> stack_sockets::resolve(std::string_view name) {
   std::vector<sockaddr_buf> out;
-  const auto [begin, end] = names_.equal_range(name);
-  for (auto at = begin; at != end; ++at) out.push_back(to_sockaddr(at->second));
+  for (const ipv4_addr addr : lab_.resolve(host_, name)) out.push_back(to_sockaddr(addr));
   return out;
 }
 
 std::string stack_sockets::name_of(byte_view addr) {
   const auto* in = view_as<uapi::sockaddr_in>(addr);
   if (in == nullptr || sockaddr_family(addr) != uapi::af_inet) return {};
-  for (const auto& [name, known] : names_) {
-    if (known.raw == in->sin_addr) return name;
-  }
-  return {};
+  return lab_.name_of(host_, ipv4_addr(in->sin_addr.value()));
 }
 
 std::vector<interface_record> stack_sockets::interfaces() {

@@ -1,21 +1,16 @@
-// host_sockets over a host of a world: the system calls of net/socket/syscall.h, made by one task
-// that owns every socket of the host's programs, however many processes share them.
+// host_sockets over a host of a lab: the system calls of net/socket/syscall.h, made by one task that
+// owns every socket of the host's programs, however many processes share them.
 #pragma once
 
-#include <map>
-
 #include "daemon/host_sockets.h"
-#include "sim/host.h"
+#include "daemon/running_lab.h"
 
 namespace ph::dropin {
 
-/// Host names of a lab and their addresses, for programs that resolve names.
-using host_table = std::multimap<std::string, ipv4_addr, std::less<>>;
-
 class stack_sockets final : public host_sockets {
  public:
-  /// `where` and `names` outlive this.
-  stack_sockets(sim::host& where, const host_table& names);
+  /// `where` is a host of `lab`; both outlive this.
+  stack_sockets(running_lab& lab, sim::host& where);
 
   result<int> open(int domain, int type, int protocol) override;
   void close(int s) override;
@@ -37,8 +32,8 @@ class stack_sockets final : public host_sockets {
   std::vector<interface_record> interfaces() override;
 
  private:
+  running_lab& lab_;
   sim::host& host_;
-  const host_table& names_;
   task task_;
   int control_ = -1;  ///< the socket on which interface ioctls are made
 };

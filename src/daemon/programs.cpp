@@ -1,0 +1,28 @@
+// Joins drop-in and the lab: a host's sockets are made when its first program comes.
+#include "daemon/programs.h"
+
+#include <fmt/format.h>
+
+namespace ph {
+
+tl::expected<std::unique_ptr<programs>, std::string> programs::serve(running_lab& lab) {
+  auto out = std::make_unique<programs>(lab);
+  auto made = dropin::drop_in::create(
+      {}, [p = out.get()](std::string_view host) { return p->sockets_of(host); });
+  if (!made) {
+    return tl::unexpected(
+        fmt::format("cannot listen for programs: {}", errc_name(made.error())));
+  }
+  out->drop_in_ = std::move(*made);
+  return out;
+}
+
+dropin::host_sockets* programs::sockets_of(std::string_view host) {
+  sim::host* const where = lab_.find_host(host);
+  if (where == nullptr) return nullptr;
+  auto& sockets = hosts_[where];
+  if (!sockets) sockets = std::make_unique<dropin::stack_sockets>(lab_, *where);
+  return sockets.get();
+}
+
+}  // namespace ph
