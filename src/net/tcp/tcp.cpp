@@ -1,0 +1,473 @@
+// The life of a TCP socket, and what programs do with one that exists: send, receive, poll,
+// shutdown, close (RFC 9293 §3.10.2 to §3.10.5).
+#include "net/tcp/tcp.h"
+
+#include <algorithm>
+
+#include "net/tcp/tcp_input.h"
+#include "net/tcp/tcp_ofo.h"
+#include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_rate.h"
+#include "net/tcp/tcp_reno.h"
+#include "net/tcp/tcp_request.h"
+#include "net/tcp/tcp_timer.h"
+#include "net/tcp/tcp_timewait.h"
+
+namespace ph {
+namespace {
+
+/// What a change from a state that could send to one that has said FIN looks like.
+struct close_step {
+  tcp_state next;
+  bool fin;
+};
+close_step after_close(tcp_state state) {
+  switch (state) {
+    case tcp_state::established:
+    case tcp_state::syn_recv: return {tcp_state::fin_wait1, true};
+    case tcp_state::close_wait: return {tcp_state::last_ack, true};
+    case tcp_state::fin_wait1:
+    case tcp_state::fin_wait2:
+    case tcp_state::last_ack:
+    case tcp_state::closing: return {state, false};
+    default: return {tcp_state::close, false};
+  }
+}
+
+/// RFC 9293 §3.10.5: states in which the peer must hear of an ABORT.
+bool reset_needed(tcp_state state) {
+  switch (state) {
+    case tcp_state::established:
+    case tcp_state::close_wait:
+    case tcp_state::fin_wait1:
+    case tcp_state::fin_wait2:
+    case tcp_state::syn_recv: return true;
+    default: return false;
+  }
+}
+
+void abort_connection(cpu& cx, tcp_sock& tp) {
+  tcp_send_active_reset(cx, tp);
+  tcp_write_queue_purge(cx, tp);
+  tcp_done(cx, tp);
+}
+
+/// Nobody holds the file any more: what the connection still does, it does alone.
+void orphan(cpu& cx, tcp_sock& tp) {
+  tp.dead = true;
+  tcp_net& tn = tp.tcp();
+  if (tp.state == tcp_state::close) {
+    tp.ofo_queue.purge(cx, drop_reason::socket_closed);
+    tcp_write_queue_purge(cx, tp);
+    tcp_release_port(tp);
+    return;
+  }
+  tp.orphaned = true;
+  ++tn.orphans;
+  if (tn.orphans > static_cast<u32>(tn.sysctl.max_orphans)) {
+    tp.net().mib().add(cx, mib::tcpext_tcp_abort_on_memory);
+    abort_connection(cx, tp);
+  } else if (tp.state == tcp_state::fin_wait2) {
+    if (tp.linger2 < 0) {
+      tp.net().mib().add(cx, mib::tcpext_tcp_abort_on_linger);
+      abort_connection(cx, tp);
+    } else {
+      tcp_arm_keepalive(cx, tp, tcp_fin_time(tp));
+    }
+  }
+}
+
+bool unread_data(tcp_sock& tp) {
+  for (sk_buff* skb = tp.receive_queue.front(); skb != nullptr;
+       skb = tp.receive_queue.next(*skb)) {
+    const tcp_skb_cb& cb = tcp_cb(*skb);
+    const seq32 end = cb.end_seq - ((cb.flags & tcphdr_fin) != 0 ? 1u : 0u);
+    if (end > tp.copied_seq) return true;
+  }
+  return false;
+}
+
+u32 wspace(const tcp_sock& tp) {
+  return tp.opt.sndbuf > tp.wmem_queued ? tp.opt.sndbuf - tp.wmem_queued : 0;
+}
+
+bool writeable(const tcp_sock& tp) {
+  return wspace(tp) >= tp.wmem_queued / 2 && tcp_stream_memory_free(tp);
+}
+
+}  // namespace
+
+// --- the tree of packets ------------------------------------------------------------------------
+
+sk_buff* tcp_skb_tree::find(seq32 seq) {
+  struct ends_before {
+    bool operator()(const sk_buff& skb, seq32 at) const { return tcp_cb(skb).end_seq <= at; }
+    bool operator()(seq32 at, const sk_buff& skb) const { return at < tcp_cb(skb).end_seq; }
+  };
+  const auto it = tree_.lower_bound(seq, ends_before{});
+  return it == tree_.end() ? nullptr : &*it;
+}
+
+sk_buff& tcp_skb_tree::insert(skb_ptr skb) {
+  sk_buff& out = *skb.release();
+  tree_.insert(out);
+  ++count_;
+  return out;
+}
+
+sk_buff& tcp_skb_tree::push_back(skb_ptr skb) {
+  sk_buff& out = *skb.release();
+  tree_.insert(tree_.end(), out);
+  ++count_;
+  return out;
+}
+
+skb_ptr tcp_skb_tree::remove(sk_buff& skb) {
+  tree_.erase(tree_.iterator_to(skb));
+  --count_;
+  return skb_ptr(&skb);
+}
+
+// --- life ---------------------------------------------------------------------------------------
+
+tcp_sock::tcp_sock(net_namespace& net, cpu& home, const inet_af_ops& af)
+    : inet_sock(net, home, af.family(), uapi::sock_stream, uapi::ipproto_tcp, af),
+      ehash_entry(ehash_kind::established) {
+  const tcp_sysctls& sysctl = tcp().sysctl;
+  opt.rcvbuf = static_cast<u32>(sysctl.rmem[1]);
+  opt.sndbuf = static_cast<u32>(sysctl.wmem[1]);
+  tcp_init_timers(*this);
+  tcp_assign_congestion_control(*this);
+}
+
+tcp_sock::~tcp_sock() {
+  cpu& cx = home();
+  receive_queue.purge(cx, drop_reason::socket_closed);
+  ofo_queue.purge(cx, drop_reason::socket_closed);
+  tcp_write_queue_purge(cx, *this);
+  tcp_release_port(*this);
+}
+
+void tcp_release_port(tcp_sock& tp) {
+  if (std::exchange(tp.port_held, false)) tp.tcp().ports.release(tp);
+}
+
+void tcp_hash(tcp_sock& tp) {
+  tp.key = tp.tuple();
+  tp.bound_dev = tp.opt.bound_dev_if;
+  tp.tcp().ehash.insert(tp);
+  tp.self = ref<tcp_sock>(&tp);
+}
+
+void tcp_unhash(tcp_sock& tp) {
+  if (tp.hashed_listen) {
+    tp.tcp().listeners.remove(tp);
+    tp.hashed_listen = false;
+  } else if (tp.hashed()) {
+    tp.tcp().ehash.erase(tp);
+  }
+  tp.self.reset();
+}
+
+void tcp_set_state(cpu& cx, tcp_sock& tp, tcp_state state) {
+  const tcp_state old = tp.state;
+  if (old == state) return;
+  const auto counted = [](tcp_state s) {
+    return s == tcp_state::established || s == tcp_state::close_wait;
+  };
+  mib_table& mibs = tp.net().mib();
+  if (state == tcp_state::close && counted(old)) mibs.add(cx, mib::tcp_estab_resets);
+  if (state == tcp_state::established) mibs.add(cx, mib::tcp_curr_estab);
+  if (old == tcp_state::established) mibs.add(cx, mib::tcp_curr_estab, ~u64{0});
+  tp.state = state;
+}
+
+void tcp_write_queue_purge(cpu& cx, tcp_sock& tp) {
+  while (!tp.write_queue.empty()) tcp_free_queued(cx, tp, tp.write_queue.pop_front());
+  while (!tp.rtx_queue.empty()) {
+    tcp_free_queued(cx, tp, tp.rtx_queue.remove(*tp.rtx_queue.first()));
+  }
+  tp.packets_out = tp.sacked_out = tp.lost_out = tp.retrans_out = 0;
+  tp.page.reset();
+  tcp_chrono_set(cx, tp, tcp_chrono::idle);
+}
+
+void tcp_done(cpu& cx, tcp_sock& tp) {
+  if (tp.state == tcp_state::close) return;
+  const ref<tcp_sock> hold(&tp);
+  if (tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv})) {
+    tp.net().mib().add(cx, mib::tcp_attempt_fails);
+  }
+  tcp_set_state(cx, tp, tcp_state::close);
+  tcp_clear_timers(tp);
+  tcp_unhash(tp);
+  if (!tp.port_bound || tp.dead) tcp_release_port(tp);
+  if (tp.orphaned) {
+    tp.orphaned = false;
+    --tp.tcp().orphans;
+  }
+  tp.shutdown_state = shutdown_mask;
+  tp.ofo_queue.purge(cx, drop_reason::socket_closed);
+  tp.num_sacks = 0;
+  if (tp.dead) {
+    tcp_write_queue_purge(cx, tp);
+    tp.receive_queue.purge(cx, drop_reason::socket_closed);
+    return;
+  }
+  tp.wake(uapi::pollin | uapi::pollrdnorm | uapi::pollout | uapi::pollwrnorm | uapi::pollrdhup |
+          uapi::pollhup);
+}
+
+void tcp_reset(cpu& cx, tcp_sock& tp, errc error) {
+  const ref<tcp_sock> hold(&tp);
+  if (error != errc::ok && !tp.dead) tp.set_error(error);
+  tcp_done(cx, tp);
+}
+
+void tcp_reinit(tcp_sock& tp) {
+  tp.shutdown_state = 0;
+  tp.stream_done = false;
+  tp.srtt = tp.rttvar = tp.min_rtt = duration{};
+  tp.rto = tcp_timeout_init;
+  tp.cong = {};
+  tp.ca_state = tcp_ca_state::open;
+  tp.recover_valid = false;
+  tp.retransmits = tp.backoff = tp.probes_out = 0;
+  tp.urg_mode = tp.urg_seen = tp.urg_valid = tp.urg_read = false;
+  tp.tstamp_ok = tp.sack_ok = tp.wscale_ok = tp.ts_recent_valid = false;
+  tp.snd_wscale = tp.rcv_wscale = 0;
+  tp.num_sacks = 0;
+  tp.have_dsack = false;
+  tp.sack_cache = {};
+  tp.snd_wnd = tp.max_window = 0;
+  tp.quick = 0;
+  tp.ato = duration{};
+  tp.pingpong = false;
+  tp.rcv_rtt = duration{};
+  tp.bytes_acked = tp.bytes_received = tp.bytes_sent = tp.bytes_retrans = 0;
+  tp.segs_in = tp.segs_out = tp.data_segs_in = tp.data_segs_out = 0;
+  tp.total_retrans = tp.delivered = 0;
+  tp.soft_error = errc::ok;
+  tp.dst.reset();
+}
+
+void tcp_disconnect(cpu& cx, tcp_sock& tp) {
+  const ref<tcp_sock> hold(&tp);
+  const tcp_state old = tp.state;
+  if (old == tcp_state::listen) {
+    tcp_set_state(cx, tp, tcp_state::close);
+    tcp_unhash(tp);
+    tcp_listen_stop(cx, tp);
+  } else if (old != tcp_state::close) {
+    const bool must = reset_needed(old) ||
+                      (tp.snd_nxt != tp.write_seq &&
+                       (old == tcp_state::closing || old == tcp_state::last_ack));
+    if (must) tcp_send_active_reset(cx, tp);
+    if (must || old == tcp_state::syn_sent) tp.set_error(errc::connreset);
+    tcp_done(cx, tp);
+  }
+  tp.receive_queue.purge(cx, drop_reason::socket_closed);
+  tp.ofo_queue.purge(cx, drop_reason::socket_closed);
+  tcp_write_queue_purge(cx, tp);
+  tcp_reinit(tp);
+  tp.connect_pending = false;
+  tp.daddr = {};
+  tp.dport = {};
+  if (!tp.addr_bound) tp.saddr = tp.rcv_saddr = {};
+  if (!tp.port_bound) {
+    tcp_release_port(tp);
+    tp.sport = {};
+  }
+}
+
+void tcp_init_transfer(cpu& cx, tcp_sock& tp) {
+  tp.cong.cwnd = tp.dst && tp.dst->initcwnd != 0 ? tp.dst->initcwnd : tcp_init_cwnd;
+  // RFC 6298 (5.7), RFC 5681 §3.1: after a lost SYN the network deserves caution.
+  if (tp.total_retrans > 1) tp.cong.cwnd = 1;
+  if (tp.total_retrans > 0 && tp.srtt.ns == 0) tp.rto = std::max(tp.rto, seconds(3));
+  tp.ca_state = tcp_ca_state::open;
+  tp.retrans_stamp = instant{};
+  tp.max_packets_seq = tp.snd_nxt;
+  tcp_init_buffer_space(cx, tp);
+}
+
+void tcp_assign_congestion_control(tcp_sock& tp) {
+  const auto& registry = tp.net().machine().slots().get(tcp_congestion_key);
+  const std::string& wanted =
+      tp.congestion_name.empty() ? tp.tcp().sysctl.congestion_control : tp.congestion_name;
+  const congestion_entry* entry = registry.find(wanted);
+  if (entry == nullptr) entry = &registry.all().front();
+  entry->emplace(tp.ca);
+}
+
+ref<sock> tcp_create(net_namespace& net, cpu& home, const inet_af_ops& af) {
+  return ref<sock>(make_ref<tcp_sock>(net, home, af));
+}
+
+// --- buffers ------------------------------------------------------------------------------------
+
+bool tcp_stream_memory_free(const tcp_sock& tp) {
+  if (tp.wmem_queued >= tp.opt.sndbuf) return false;
+  const s32 limit = tp.tcp().sysctl.notsent_lowat;
+  const u32 lowat = tp.notsent_lowat != 0 ? tp.notsent_lowat : static_cast<u32>(limit);
+  return static_cast<u32>(tp.write_seq - tp.snd_nxt) < lowat;
+}
+
+void tcp_expand_sndbuf(tcp_sock& tp) {
+  if (tp.opt.sndbuf_locked) return;
+  constexpr u32 overhead = static_cast<u32>(sizeof(sk_buff)) + 512 + max_header;
+  const u32 per_segment = std::max(tp.mss_clamp == 65535 ? 0 : tp.mss_clamp, tp.mss_cache) + overhead;
+  const u64 segments = std::max({tcp_init_cwnd, tp.cong.cwnd, tp.reordering + 1});
+  const u64 wanted = 2 * segments * per_segment;
+  const u64 most = static_cast<u64>(std::max(tp.tcp().sysctl.wmem[2], 0));
+  if (tp.opt.sndbuf < wanted) {
+    tp.opt.sndbuf = std::max(tp.opt.sndbuf, static_cast<u32>(std::min(wanted, most)));
+  }
+}
+
+void tcp_check_space(cpu& cx, tcp_sock& tp) {
+  if (!tp.sndbuf_full) return;
+  if (tp.packets_out < tp.cong.cwnd) tcp_expand_sndbuf(tp);
+  if (!writeable(tp)) return;
+  tp.sndbuf_full = false;
+  if (tp.chrono == tcp_chrono::sndbuf_limited) {
+    tcp_chrono_set(cx, tp, tp.packets_out != 0 ? tcp_chrono::busy : tcp_chrono::idle);
+  }
+  tp.wake(uapi::pollout | uapi::pollwrnorm | uapi::pollwrband);
+}
+
+/// Packets on their way out do not bound a stream: what is queued does (tcp_check_space).
+void tcp_sock::write_space() {}
+
+// --- poll, shutdown, close ----------------------------------------------------------------------
+
+u32 tcp_sock::poll() {
+  if (state == tcp_state::listen) {
+    return accept_queue.empty() ? 0 : uapi::pollin | uapi::pollrdnorm;
+  }
+  u32 mask = 0;
+  if (shutdown_state == shutdown_mask || state == tcp_state::close) mask |= uapi::pollhup;
+  if ((shutdown_state & rcv_shutdown) != 0) {
+    mask |= uapi::pollin | uapi::pollrdnorm | uapi::pollrdhup;
+  }
+  if (!in_state({tcp_state::syn_sent, tcp_state::syn_recv})) {
+    u32 target = opt.rcvlowat;
+    if (urg_seen && !urg_read && urg_seq == copied_seq && !opt.oobinline) ++target;
+    const u32 waiting = static_cast<u32>(rcv_nxt - copied_seq);
+    const bool pressed = rmem_alloc > opt.rcvbuf || tcp_receive_window(*this) <= rcv_mss;
+    if (waiting != 0 && (waiting >= target || pressed)) mask |= uapi::pollin | uapi::pollrdnorm;
+    if ((shutdown_state & send_shutdown) != 0 || writeable(*this)) {
+      mask |= uapi::pollout | uapi::pollwrnorm;
+    } else {
+      sndbuf_full = true;
+    }
+    if (urg_valid && !urg_read) mask |= uapi::pollpri;
+  }
+  if (pending_error() != errc::ok || !error_queue.empty()) mask |= uapi::pollerr;
+  return mask;
+}
+
+result<void> tcp_sock::shutdown(cpu& cx, u8 how) {
+  if (how == 0 || (how & ~shutdown_mask) != 0) return fail(errc::inval);
+  const ref<tcp_sock> hold(this);
+  switch (state) {
+    case tcp_state::close: return fail(errc::notconn);
+    case tcp_state::listen:
+      if ((how & rcv_shutdown) == 0) return {};
+      tcp_disconnect(cx, *this);
+      return {};
+    case tcp_state::syn_sent:
+      tcp_disconnect(cx, *this);
+      take_error();
+      return {};
+    default: break;
+  }
+  shutdown_state |= how;
+  if ((how & send_shutdown) != 0 &&
+      in_state({tcp_state::established, tcp_state::syn_recv, tcp_state::close_wait})) {
+    const close_step step = after_close(state);
+    tcp_set_state(cx, *this, step.next);
+    if (step.fin) tcp_send_fin(cx, *this);
+  }
+  wake(uapi::pollin | uapi::pollout | uapi::pollrdnorm | uapi::pollwrnorm |
+       ((shutdown_state & rcv_shutdown) != 0 ? uapi::pollrdhup : 0) |
+       (shutdown_state == shutdown_mask ? uapi::pollhup : 0));
+  return {};
+}
+
+void tcp_sock::close(cpu& cx) {
+  const ref<tcp_sock> hold(this);
+  shutdown_state = shutdown_mask;
+  if (state == tcp_state::listen) {
+    tcp_set_state(cx, *this, tcp_state::close);
+    tcp_unhash(*this);
+    tcp_listen_stop(cx, *this);
+  }
+  const bool unread = unread_data(*this);
+  receive_queue.purge(cx, drop_reason::socket_closed);
+  if (state != tcp_state::close) {
+    if (unread) {
+      // RFC 1122 §4.2.2.13: data were lost; the peer must learn of it.
+      net().mib().add(cx, mib::tcpext_tcp_abort_on_close);
+      dead = true;
+      abort_connection(cx, *this);
+    } else if (opt.linger && opt.linger_time.ns == 0) {
+      net().mib().add(cx, mib::tcpext_tcp_abort_on_data);
+      dead = true;
+      if (reset_needed(state)) tcp_send_active_reset(cx, *this);
+      tcp_write_queue_purge(cx, *this);
+      tcp_done(cx, *this);
+    } else {
+      const close_step step = after_close(state);
+      if (step.next == tcp_state::close) {
+        dead = true;
+        tcp_write_queue_purge(cx, *this);
+        tcp_done(cx, *this);
+      } else {
+        tcp_set_state(cx, *this, step.next);
+        if (step.fin) tcp_send_fin(cx, *this);
+      }
+    }
+  }
+  orphan(cx, *this);
+}
+
+result<sockaddr_buf> tcp_sock::getname(bool peer) {
+  if (peer) {
+    if (!dport || in_state({tcp_state::close, tcp_state::syn_sent})) return fail(errc::notconn);
+    return af_ops->make_sockaddr(daddr, dport);
+  }
+  return af_ops->make_sockaddr(rcv_saddr.is_any() ? saddr : rcv_saddr, sport);
+}
+
+// --- namespace ----------------------------------------------------------------------------------
+
+tcp_net::tcp_net(net_namespace& n) : net(n), ehash([&] {
+      siphash_key key;
+      n.machine().secret({reinterpret_cast<u8*>(&key), sizeof key});
+      return key;
+    }()) {
+  for (siphash_key* key : {&ehash_key, &isn_key, &ts_key}) {
+    n.machine().secret({reinterpret_cast<u8*>(key), sizeof *key});
+  }
+}
+
+tcp_net::~tcp_net() {
+  cpu& cx = net.machine().boot_cpu();
+  while (!listeners.empty()) {
+    const ref<tcp_sock> tp(listeners.any());
+    tcp_unhash(*tp);
+    while (!tp->requests.empty()) tcp_request_drop(tp->requests.front());
+    tp->accept_queue.clear();
+    tp->state = tcp_state::close;
+  }
+  ehash.for_each([&](ehash_entry& entry) {
+    if (entry.kind == ehash_kind::timewait) {
+      tcp_timewait_kill(static_cast<tcp_timewait&>(entry));
+    } else if (entry.kind == ehash_kind::established) {
+      tcp_done(cx, static_cast<tcp_sock&>(entry));
+    }
+  });
+}
+
+}  // namespace ph

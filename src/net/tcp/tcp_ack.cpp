@@ -1,0 +1,237 @@
+// Acknowledgement processing: RFC 9293 §3.10.7.4 (fifth step), RFC 6298 (RTT and RTO), RFC 7323 §4
+// (RTT by timestamps), RFC 5961 §5 and §7.
+#include "net/tcp/tcp_ack.h"
+
+#include <algorithm>
+
+#include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_recovery.h"
+#include "net/tcp/tcp_sack.h"
+#include "net/tcp/tcp_timer.h"
+
+namespace ph {
+namespace {
+
+bool update_window(tcp_sock& tp, const tcp_seg& seg) {
+  const u32 window = tcp_segment_window(tp, seg);
+  const bool newer = seg.ack_seq > tp.snd_una || seg.seq > tp.snd_wl1 ||
+                     (seg.seq == tp.snd_wl1 && window > tp.snd_wnd);
+  if (!newer) return false;
+  tp.snd_wl1 = seg.seq;
+  if (window == tp.snd_wnd) return false;
+  tp.snd_wnd = window;
+  if (window > tp.max_window) {
+    tp.max_window = window;
+    tcp_sync_mss(tp, tp.pmtu_cookie);
+  }
+  return true;
+}
+
+/// A packet at the front of the retransmission queue is wholly acknowledged.
+void clear_packet(cpu& cx, tcp_sock& tp, sk_buff& skb, tcp_ack_info& info, instant& first_sent) {
+  const tcp_skb_cb& cb = tcp_cb(skb);
+  if ((cb.sacked & skb_ever_retrans) != 0) {
+    info.retrans_acked = true;
+    if ((cb.sacked & skb_retrans) != 0) tp.retrans_out -= cb.pcount;
+  } else if ((cb.sacked & skb_sacked) == 0 && first_sent == never) {
+    first_sent = cb.sent_at;
+  }
+  if ((cb.sacked & skb_sacked) != 0) {
+    tp.sacked_out -= cb.pcount;
+  } else {
+    tp.delivered += cb.pcount;
+    info.acked_segs += cb.pcount;
+    tcp_rate_skb_delivered(tp, skb, info.rate);
+  }
+  if ((cb.sacked & skb_lost) != 0) tp.lost_out -= cb.pcount;
+  tp.packets_out -= cb.pcount;
+  info.cleared_segs += cb.pcount;
+  tcp_free_queued(cx, tp, tp.rtx_queue.remove(skb));
+}
+
+/// Removes what SND.UNA has passed.
+void clean_rtx_queue(cpu& cx, tcp_sock& tp, tcp_ack_info& info) {
+  instant first_sent = never;
+  while (sk_buff* skb = tp.rtx_queue.first()) {
+    const tcp_skb_cb& cb = tcp_cb(*skb);
+    if (cb.end_seq > tp.snd_una) {
+      if (cb.pcount <= 1 || tp.snd_una <= cb.seq) break;
+      const u32 whole = static_cast<u32>(tp.snd_una - cb.seq) / cb.mss * cb.mss;
+      if (whole == 0 || whole >= skb->len()) break;
+      tcp_fragment(cx, tp, tcp_queue::rtx, *skb, whole, cb.mss);
+    }
+    clear_packet(cx, tp, *skb, info, first_sent);
+  }
+  // RFC 6298 §3 (Karn): only what was sent once tells the round-trip time.
+  if (first_sent != never && !info.retrans_acked) info.rtt = cx.now() - first_sent;
+  if (info.cleared_segs != 0) tcp_rearm_rto(cx, tp);
+  if (tp.packets_out == 0) {
+    tp.page.reset();
+    if (tp.write_queue.empty()) tcp_chrono_set(cx, tp, tcp_chrono::idle);
+  }
+}
+
+void update_rtt(cpu& cx, tcp_sock& tp, const tcp_ack_info& info) {
+  duration rtt = info.rtt;
+  if (rtt.ns < 0) rtt = info.sack_rtt;
+  if (rtt.ns < 0 && info.una_advanced && tp.tstamp_ok && tp.rx.saw_tstamp &&
+      tp.rx.rcv_tsecr != 0) {
+    // RFC 7323 §4.1: the echoed timestamp tells which transmission was acknowledged.
+    const s32 ms = static_cast<s32>(tcp_time_stamp(cx, tp) - tp.rx.rcv_tsecr);
+    if (ms >= 0 && milliseconds(ms) < tcp_rto_max) rtt = milliseconds(std::max(ms, 1));
+  }
+  if (rtt.ns >= 0) tcp_rtt_estimate(cx, tp, rtt);
+}
+
+bool cwnd_limited(const tcp_sock& tp) {
+  if (tp.is_cwnd_limited) return true;
+  // RFC 7661: in slow start the window may run ahead to twice what was used.
+  return tp.cong.in_slow_start() && tp.cong.cwnd < 2 * tp.max_packets_out;
+}
+
+void control_congestion(cpu& cx, tcp_sock& tp, const tcp_ack_info& info) {
+  const u64 rate = tcp_rate_generate(cx, tp, info.rate);
+  ack_sample sample;
+  sample.acked_segs = info.acked_segs + info.sacked_segs;
+  sample.acked_bytes = info.acked_bytes;
+  sample.in_flight_segs = info.prior_in_flight;
+  sample.lost_segs = info.lost_segs;
+  sample.mss_bytes = tp.mss_cache;
+  sample.rtt = info.rtt.ns >= 0 ? info.rtt : info.sack_rtt;
+  sample.srtt = tp.srtt;
+  sample.min_rtt = tp.min_rtt;
+  sample.cwnd_limited = cwnd_limited(tp);
+  sample.in_recovery =
+      tp.ca_state == tcp_ca_state::recovery || tp.ca_state == tcp_ca_state::cwr;
+  sample.delivery_rate = rate;
+  sample.app_limited = info.rate.app_limited;
+  if (sample.acked_segs != 0) tp.ca->on_ack(cx, sample, tp.cong);
+}
+
+/// The answer to a persist probe, or any acknowledgement while nothing was in flight.
+void ack_probe(cpu& cx, tcp_sock& tp) {
+  sk_buff* head = tp.write_queue.front();
+  if (head == nullptr) return;
+  if (tcp_cb(*head).end_seq <= tcp_wnd_end(tp)) {
+    tp.backoff = 0;
+    tcp_stop_probing(tp);
+  } else {
+    tcp_arm_probe(cx, tp);
+  }
+}
+
+tcp_ack_verdict old_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_info& info) {
+  // RFC 5961 §5.2: acceptable only down to SND.UNA - MAX.SND.WND.
+  if (seg.ack_seq < tp.snd_una - tp.max_window) {
+    tcp_send_challenge_ack(cx, tp);
+    return tcp_ack_verdict::too_old;
+  }
+  if (tp.sack_ok && tp.rx.num_sacks != 0 && tp.packets_out != 0) {
+    tcp_sacktag_write_queue(cx, tp, seg, info);
+    info.dupack = info.sacked_segs != 0;
+    tcp_fastretrans_alert(cx, tp, info);
+    tcp_xmit_recovery(cx, tp);
+  }
+  return tcp_ack_verdict::old;
+}
+
+}  // namespace
+
+void tcp_update_window(cpu&, tcp_sock& tp, const tcp_seg& seg) { update_window(tp, seg); }
+
+tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
+  tcp_ack_info info;
+  info.prior_una = tp.snd_una;
+  info.prior_in_flight = tp.in_flight();
+  if (seg.ack_seq < tp.snd_una) return old_ack(cx, tp, seg, info);
+  if (seg.ack_seq > tp.snd_nxt) return tcp_ack_verdict::unsent;
+
+  const bool window_changed = update_window(tp, seg);
+  info.una_advanced = seg.ack_seq > tp.snd_una;
+  if (info.una_advanced) {
+    tp.retransmits = 0;
+    info.acked_bytes = static_cast<u32>(seg.ack_seq - tp.snd_una);
+    tp.bytes_acked += info.acked_bytes;
+    tp.snd_una = seg.ack_seq;
+    if (tp.urg_mode && tp.snd_up <= tp.snd_una) tp.urg_mode = false;
+  }
+  tp.last_ack_rcv = cx.now();
+  tp.probes_out = 0;
+  tp.soft_error = errc::ok;
+  const u32 prior_packets = tp.packets_out;
+  if (prior_packets == 0) {
+    ack_probe(cx, tp);
+    return tcp_ack_verdict::ok;
+  }
+  if (tp.sack_ok && tp.rx.num_sacks != 0) tcp_sacktag_write_queue(cx, tp, seg, info);
+  if (info.una_advanced) clean_rtx_queue(cx, tp, info);
+  update_rtt(cx, tp, info);
+  // RFC 5681 §2: a duplicate carries nothing, moves nothing and leaves the window alone.
+  info.dupack = tp.sack_ok ? info.sacked_segs != 0
+                           : !info.una_advanced && seg.len == 0 && !seg.syn() && !seg.fin() &&
+                                 !window_changed;
+  const bool plain = info.una_advanced && !info.dupack && tp.ca_state == tcp_ca_state::open &&
+                     tp.sacked_out == 0 && tp.lost_out == 0;
+  if (!plain) tcp_fastretrans_alert(cx, tp, info);
+  tp.net().mib().add(cx, mib::tcpext_tcp_delivered, info.acked_segs + info.sacked_segs);
+  control_congestion(cx, tp, info);
+  tcp_xmit_recovery(cx, tp);
+  tcp_debug_invariants(tp);
+  return tcp_ack_verdict::ok;
+}
+
+void tcp_rtt_estimate(cpu& cx, tcp_sock& tp, duration rtt) {
+  if (rtt.ns <= 0) rtt.ns = 1;
+  if (tp.srtt.ns == 0) {
+    tp.srtt = rtt;  // RFC 6298 (2.2)
+    tp.rttvar = rtt / 2;
+  } else {
+    const duration error = rtt < tp.srtt ? tp.srtt - rtt : rtt - tp.srtt;
+    tp.rttvar = (tp.rttvar * 3 + error) / 4;  // (2.3)
+    tp.srtt = (tp.srtt * 7 + rtt) / 8;
+  }
+  constexpr duration window = seconds(300);
+  if (tp.min_rtt.ns == 0 || rtt <= tp.min_rtt || cx.now() - tp.min_rtt_stamp > window) {
+    tp.min_rtt = rtt;
+    tp.min_rtt_stamp = cx.now();
+  }
+  tcp_set_rto(tp);
+  tp.backoff = 0;
+}
+
+void tcp_set_rto(tcp_sock& tp) {
+  duration floor = tcp_rto_min;
+  if (tp.dst && tp.dst->rto_min_ms != 0) floor = milliseconds(tp.dst->rto_min_ms);
+  // RFC 6298 (2.3) with the variance term never below the floor, as Linux does.
+  tp.rto = std::min(tp.srtt + std::max(tp.rttvar * 4, floor), tcp_rto_max);
+}
+
+bool tcp_challenge_allowed(cpu& cx, tcp_sock& tp) {
+  const tcp_sysctls& sysctl = tp.tcp().sysctl;
+  const instant now = cx.now();
+  if (tp.challenged && now - tp.last_challenge < milliseconds(sysctl.invalid_ratelimit)) {
+    tp.net().mib().add(cx, mib::tcpext_tcp_ack_skipped);
+    return false;
+  }
+  tcp_net& tn = tp.tcp();
+  const s64 second = now.ms() / 1000;
+  if (second != tn.challenge_second) {
+    // RFC 5961 §7; the count is random, so that it cannot be probed from outside.
+    const u32 half = static_cast<u32>(sysctl.challenge_ack_limit) / 2;
+    tn.challenge_second = second;
+    tn.challenge_count = half + static_cast<u32>(cx.random().below(u64{half} + 1));
+  }
+  if (tn.challenge_count == 0) return false;
+  --tn.challenge_count;
+  tp.challenged = true;
+  tp.last_challenge = now;
+  return true;
+}
+
+void tcp_send_challenge_ack(cpu& cx, tcp_sock& tp) {
+  if (!tcp_challenge_allowed(cx, tp)) return;
+  tp.net().mib().add(cx, mib::tcpext_tcp_challenge_ack);
+  tcp_send_ack(cx, tp);
+}
+
+}  // namespace ph

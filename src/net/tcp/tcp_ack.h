@@ -1,0 +1,52 @@
+// Acknowledgements: what they clear, the round-trip time they give, the window they carry.
+#pragma once
+
+#include "net/tcp/tcp_rate.h"
+#include "net/tcp/tcp_sock.h"
+
+namespace ph {
+
+/// What one acknowledgement did, for recovery and congestion control.
+struct tcp_ack_info {
+  seq32 prior_una;
+  u32 prior_in_flight = 0;
+  u32 acked_segs = 0;        ///< cumulatively, not counted as selective before
+  u32 cleared_segs = 0;      ///< cumulatively, all
+  u32 sacked_segs = 0;       ///< selectively, new
+  u64 acked_bytes = 0;
+  bool dupack = false;       ///< RFC 5681 §2, or brought new selective acknowledgements
+  bool dsack = false;
+  bool una_advanced = false;
+  bool retrans_acked = false;  ///< something that was sent more than once
+  u32 lost_segs = 0;         ///< newly marked
+  duration rtt{-1};
+  duration sack_rtt{-1};
+  tcp_rate_sample rate;
+};
+
+/// What the acknowledgement number means.
+enum class tcp_ack_verdict : u8 {
+  ok,        ///< processed (it may be a duplicate)
+  old,       ///< behind SND.UNA: nothing new
+  too_old,   ///< RFC 5961 §5.2: far behind; answered with a challenge ACK
+  unsent,    ///< beyond SND.NXT
+};
+/// RFC 9293 §3.10.7.4 fifth step, for states from SYN_RECV on. `update_window`: the segment may
+/// change SND.WND (it was acceptable).
+tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg);
+/// HOT: the header-prediction case: in-order acknowledgement, window unchanged, no SACK.
+void tcp_rtt_estimate(cpu& cx, tcp_sock& tp, duration rtt);
+/// RTO from the estimate, RFC 6298 §2.3 with Linux's floor.
+void tcp_set_rto(tcp_sock& tp);
+/// SND.WND from a SYN or ACK (RFC 9293 §3.10.7.4).
+void tcp_update_window(cpu& cx, tcp_sock& tp, const tcp_seg& seg);
+/// The window of a segment in bytes.
+inline u32 tcp_segment_window(const tcp_sock& tp, const tcp_seg& seg) {
+  return seg.syn() ? seg.window : u32{seg.window} << tp.snd_wscale;
+}
+/// RFC 5961 §7: may a challenge ACK be sent? Counts it.
+bool tcp_challenge_allowed(cpu& cx, tcp_sock& tp);
+/// Sends a challenge ACK within the limits.
+void tcp_send_challenge_ack(cpu& cx, tcp_sock& tp);
+
+}  // namespace ph

@@ -1,0 +1,284 @@
+// How connections begin on the program's side: bind, connect, listen, accept (RFC 9293 §3.10.1),
+// and the rules by which sockets share a port.
+#include <algorithm>
+
+#include "net/tcp/tcp_input.h"
+#include "net/tcp/tcp_isn.h"
+#include "net/tcp/tcp_ofo.h"
+#include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_request.h"
+#include "net/tcp/tcp_timer.h"
+#include "net/tcp/tcp_timewait.h"
+
+namespace ph {
+namespace {
+
+const tcp_sock& tcp_of_sock(const inet_sock& sk) { return static_cast<const tcp_sock&>(sk); }
+
+/// socket(7): SO_REUSEADDR on both and no listener among them, or SO_REUSEPORT on both and the same
+/// user.
+bool share_bound(const inet_sock& sk, const inet_sock& other) {
+  if (sk.opt.bound_dev_if && other.opt.bound_dev_if &&
+      sk.opt.bound_dev_if != other.opt.bound_dev_if) {
+    return true;
+  }
+  if (sk.opt.reuseport && other.opt.reuseport && sk.opt.uid == other.opt.uid) return true;
+  return sk.opt.reuseaddr && other.opt.reuseaddr &&
+         tcp_of_sock(sk).state != tcp_state::listen &&
+         tcp_of_sock(other).state != tcp_state::listen;
+}
+
+/// Ports that connect() chose may be shared with others that it chose: the peer differs.
+bool share_connecting(const inet_sock&, const inet_sock& other) {
+  return !other.port_bound && tcp_of_sock(other).state != tcp_state::listen &&
+         tcp_of_sock(other).state != tcp_state::close;
+}
+
+bool addresses_overlap(const inet_addr& a, const inet_addr& b) {
+  return a.is_any() || b.is_any() || a == b;
+}
+
+/// A port stays taken while connections from it linger in TIME-WAIT, unless both agreed to reuse.
+bool blocked_by_timewait(tcp_sock& tp, port_no port) {
+  const auto [begin, end] = tp.tcp().timewaits.equal_range(port);
+  for (auto it = begin; it != end; ++it) {
+    const tcp_timewait& tw = *it->second;
+    if (!addresses_overlap(tp.rcv_saddr, tw.key.laddr)) continue;
+    const bool shared = (tp.opt.reuseaddr && tw.reuseaddr) || (tp.opt.reuseport && tw.reuseport);
+    if (!shared) return true;
+  }
+  return false;
+}
+
+/// Is the connection's four-tuple free, or held only by a TIME-WAIT that may be taken over?
+bool tuple_free(cpu& cx, tcp_sock& tp, port_no port) {
+  inet_tuple tuple = tp.tuple();
+  tuple.lport = port;
+  tcp_net& tn = tp.tcp();
+  ehash_entry* entry = tn.ehash.find(tuple, tp.opt.bound_dev_if);
+  if (entry == nullptr) return true;
+  if (entry->kind != ehash_kind::timewait) return false;
+  return tcp_timewait_reusable(cx, static_cast<tcp_timewait&>(*entry), tn.sysctl.tw_reuse);
+}
+
+result<void> choose_port(cpu& cx, tcp_sock& tp, port_share_fn share, bool connecting) {
+  const auto [low, high] = tp.af_ops->local_port_range(tp);
+  tcp_sock* self = &tp;
+  cpu* at = &cx;
+  const auto usable = [self, at, connecting](port_no port) {
+    return connecting ? tuple_free(*at, *self, port) : !blocked_by_timewait(*self, port);
+  };
+  TRY(tp.sport, tp.tcp().ports.bind_ephemeral(tp, low, high, cx.random(), share, usable));
+  tp.port_held = true;
+  return {};
+}
+
+/// Takes over from a TIME-WAIT entry with the same ends; returns the first sequence number.
+seq32 initial_sequence(cpu& cx, tcp_sock& tp) {
+  tcp_net& tn = tp.tcp();
+  ehash_entry* entry = tn.ehash.find(tp.tuple(), tp.opt.bound_dev_if);
+  if (entry != nullptr && entry->kind == ehash_kind::timewait) {
+    auto& tw = static_cast<tcp_timewait&>(*entry);
+    const seq32 isn = tw.snd_nxt + (65535 + 2);
+    tp.ts_recent = tw.ts_recent;
+    tp.ts_recent_stamp = tw.ts_recent_stamp;
+    tcp_timewait_kill(tw);
+    return isn;
+  }
+  return tcp_init_seq(cx, tn, tp.tuple());
+}
+
+/// The variables of a connection that has not begun.
+void begin_active_open(cpu& cx, tcp_sock& tp) {
+  const tcp_sysctls& sysctl = tp.tcp().sysctl;
+  tp.iss = initial_sequence(cx, tp);
+  tp.snd_una = tp.snd_nxt = tp.write_seq = tp.pushed_seq = tp.snd_sml = tp.snd_up = tp.iss;
+  tp.recover = tp.high_seq = tp.lost_edge = tp.retrans_hint = tp.high_rxt = tp.iss;
+  tp.highest_sack = tp.max_packets_seq = tp.iss;
+  tp.rcv_nxt = tp.rcv_wup = tp.copied_seq = tp.irs = seq32(0);
+  tp.tsoffset = tcp_ts_offset(tp.tcp(), tp.saddr, tp.daddr);
+  tp.mss_clamp = tp.user_mss != 0 ? tp.user_mss : 65535;
+  tp.tstamp_ok = false;
+  tcp_sync_mss(tp, tp.dst->mtu(cx.now()));
+  tp.advmss = tcp_advertise_mss(cx, tp);
+  tcp_initialize_rcv_mss(tp);
+  const u32 options = sysctl.timestamps != 0 ? static_cast<u32>(tcpolen_tstamp_aligned) : 0;
+  const tcp_initial_window first = tcp_select_initial_window(
+      sysctl, tcp_full_space(tp), tp.user_window_clamp, tp.advmss - options,
+      sysctl.window_scaling != 0);
+  tp.rcv_wnd = tp.rcv_ssthresh = first.rcv_wnd;
+  tp.window_clamp = first.window_clamp;
+  tp.rcv_wscale = first.wscale;
+  tp.rto = tcp_timeout_init;
+  tp.retransmits = tp.backoff = 0;
+  tp.retrans_stamp = instant{};
+}
+
+void forget_peer(tcp_sock& tp) {
+  tp.daddr = {};
+  tp.dport = {};
+  if (!tp.addr_bound) tp.saddr = tp.rcv_saddr = {};
+}
+
+/// Joins the peers: route, port, table. Errors leave the socket as it was.
+result<void> take_ends(cpu& cx, tcp_sock& tp, const inet_addr& peer, port_no port) {
+  tp.daddr = peer;
+  tp.dport = port;
+  TRY_VOID(tp.af_ops->connect_route(cx, tp));
+  if (tp.rcv_saddr.is_any()) tp.rcv_saddr = tp.saddr;
+  if (tp.port_held) {
+    if (!tuple_free(cx, tp, tp.sport)) return fail(errc::addrnotavail);
+    return {};
+  }
+  if (!choose_port(cx, tp, share_connecting, true)) return fail(errc::addrnotavail);
+  return {};
+}
+
+/// connect(2) on a socket whose connection is under way or over.
+result<void> connect_again(tcp_sock& tp) {
+  if (tp.state == tcp_state::listen) return fail(errc::isconn);
+  if (tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv})) return fail(errc::already);
+  // The first call after a connect that did not wait tells the outcome.
+  if (std::exchange(tp.connect_pending, false)) return {};
+  return fail(errc::isconn);
+}
+
+}  // namespace
+
+result<void> tcp_sock::bind(cpu& cx, byte_view addr) {
+  TRY(const auto to, af_ops->parse_sockaddr(addr));
+  const auto& [wanted, port] = to;
+  if (state != tcp_state::close || port_held) return fail(errc::inval);
+  TRY_VOID(af_ops->check_bind(*this, wanted, port));
+  const inet_addr old_saddr = saddr;
+  const inet_addr old_rcv = rcv_saddr;
+  saddr = rcv_saddr = wanted;
+  result<void> done;
+  if (port) {
+    if (blocked_by_timewait(*this, port)) {
+      done = fail(errc::addrinuse);
+    } else {
+      done = tcp().ports.bind(*this, port, share_bound);
+      if (done) {
+        sport = port;
+        port_held = true;
+      }
+    }
+  } else if (!inet.bind_address_no_port) {
+    done = choose_port(cx, *this, share_bound, false);
+  }
+  if (!done) {
+    saddr = old_saddr;
+    rcv_saddr = old_rcv;
+    return done;
+  }
+  addr_bound = !wanted.is_any();
+  port_bound = static_cast<bool>(port);
+  return {};
+}
+
+result<void> tcp_sock::connect(cpu& cx, byte_view addr) {
+  if (sockaddr_family(addr) == uapi::af_unspec && addr.size() >= 2) {
+    tcp_disconnect(cx, *this);
+    return {};
+  }
+  if (state != tcp_state::close) return connect_again(*this);
+  if (std::exchange(connect_pending, false)) {
+    // It failed meanwhile; tell why, then the socket may try anew.
+    const errc why = take_error();
+    return fail(why != errc::ok ? why : errc::connaborted);
+  }
+  TRY(const auto to, af_ops->parse_sockaddr(addr));
+  tcp_reinit(*this);
+  const bool old_port = port_held;
+  if (const auto joined = take_ends(cx, *this, to.first, to.second); !joined) {
+    if (!old_port) {
+      tcp_release_port(*this);
+      sport = {};
+    }
+    forget_peer(*this);
+    return joined;
+  }
+  begin_active_open(cx, *this);
+  tcp_assign_congestion_control(*this);
+  tcp_set_state(cx, *this, tcp_state::syn_sent);
+  tcp_hash(*this);
+  connect_pending = true;
+  tcp_send_syn(cx, *this);
+  return fail(errc::inprogress);
+}
+
+result<void> tcp_sock::listen(cpu& cx, int backlog) {
+  if (state != tcp_state::close && state != tcp_state::listen) return fail(errc::inval);
+  max_ack_backlog = backlog < 0 || backlog > uapi::somaxconn ? u32{uapi::somaxconn}
+                                                              : static_cast<u32>(backlog);
+  if (state == tcp_state::listen) return {};
+  tcp_reinit(*this);
+  if (!port_held) TRY_VOID(choose_port(cx, *this, share_bound, false));
+  state = tcp_state::listen;
+  // Sockets that shared the port while nobody listened: the first listener wins.
+  for (const inet_sock* other : *tcp().ports.owners(sport)) {
+    if (other == this || !addresses_overlap(rcv_saddr, other->rcv_saddr)) continue;
+    if (tcp_of_sock(*other).state != tcp_state::listen || share_bound(*this, *other)) continue;
+    state = tcp_state::close;
+    return fail(errc::addrinuse);
+  }
+  key = {rcv_saddr, {}, sport, {}};
+  window_clamp = user_window_clamp;
+  tcp().listeners.add(*this);
+  hashed_listen = true;
+  self = ref<tcp_sock>(this);
+  return {};
+}
+
+result<ref<sock>> tcp_sock::accept(cpu&) {
+  if (state != tcp_state::listen) return fail(errc::inval);
+  if (accept_queue.empty()) {
+    if (const errc why = take_error(); why != errc::ok) return fail(why);
+    return fail(errc::again);
+  }
+  const ref<tcp_sock> child = accept_queue.front();
+  accept_queue.pop_front();
+  child->listener = nullptr;
+  return ref<sock>(child);
+}
+
+void tcp_listeners::add(tcp_sock& tp) { by_port_[tp.sport].push_back(&tp); }
+
+void tcp_listeners::remove(tcp_sock& tp) {
+  const auto found = by_port_.find(tp.sport);
+  if (found == by_port_.end()) return;
+  std::erase(found->second, &tp);
+  if (found->second.empty()) by_port_.erase(found);
+}
+
+tcp_sock* tcp_listeners::find(const inet_tuple& tuple, ifindex dev, u64 hash) const {
+  const auto found = by_port_.find(tuple.lport);
+  if (found == by_port_.end()) return nullptr;
+  tcp_sock* best = nullptr;
+  int best_score = -1;
+  u32 equals = 0;
+  for (tcp_sock* tp : found->second) {
+    int score = 0;
+    if (!tp->rcv_saddr.is_any()) {
+      if (tp->rcv_saddr != tuple.laddr) continue;
+      score += 2;
+    }
+    if (tp->opt.bound_dev_if) {
+      if (tp->opt.bound_dev_if != dev) continue;
+      score += 4;
+    }
+    if (score > best_score) {
+      best = tp;
+      best_score = score;
+      equals = 1;
+    } else if (score == best_score && tp->opt.reuseport && best->opt.reuseport) {
+      // A group: each member gets its share of the flows.
+      ++equals;
+      if ((hash >> 32) % equals == 0) best = tp;
+    }
+  }
+  return best;
+}
+
+}  // namespace ph

@@ -1,0 +1,64 @@
+// Furnishing a kernel with the congestion controls and a namespace with TCP: tables and settings
+// (net.ipv4.tcp_* as ip-sysctl describes them).
+#include "net/tcp/tcp.h"
+#include "net/tcp/tcp_reno.h"
+#include "net/tcp/tcp_sock.h"
+
+namespace ph {
+namespace {
+
+constexpr s32 s32_max = 0x7fffffff;
+
+void add_sysctls(tcp_net& tn) {
+  tcp_sysctls& s = tn.sysctl;
+  sysctl_table& table = tn.net.sysctls();
+  const auto add = [&](const char* name, s32& value, s32 min, s32 max) {
+    table.add(std::string("net.ipv4.tcp_") + name, value, min, max);
+  };
+  table.add("net.ipv4.tcp_rmem", {&s.rmem[0], &s.rmem[1], &s.rmem[2]}, 1, s32_max);
+  table.add("net.ipv4.tcp_wmem", {&s.wmem[0], &s.wmem[1], &s.wmem[2]}, 1, s32_max);
+  add("syn_retries", s.syn_retries, 1, 127);
+  add("synack_retries", s.synack_retries, 0, 255);
+  add("retries2", s.retries2, 0, 255);
+  add("orphan_retries", s.orphan_retries, 0, 255);
+  add("fin_timeout", s.fin_timeout, 0, s32_max);
+  add("keepalive_time", s.keepalive_time, 0, s32_max);
+  add("keepalive_intvl", s.keepalive_intvl, 0, s32_max);
+  add("keepalive_probes", s.keepalive_probes, 0, 255);
+  add("max_syn_backlog", s.max_syn_backlog, 0, s32_max);
+  add("abort_on_overflow", s.abort_on_overflow, 0, 1);
+  add("window_scaling", s.window_scaling, 0, 1);
+  add("timestamps", s.timestamps, 0, 1);
+  add("sack", s.sack, 0, 1);
+  add("dsack", s.dsack, 0, 1);
+  add("moderate_rcvbuf", s.moderate_rcvbuf, 0, 1);
+  add("slow_start_after_idle", s.slow_start_after_idle, 0, 1);
+  add("tw_reuse", s.tw_reuse, 0, 2);
+  add("max_tw_buckets", s.max_tw_buckets, 0, s32_max);
+  add("max_orphans", s.max_orphans, 0, s32_max);
+  add("rfc1337", s.rfc1337, 0, 1);
+  add("stdurg", s.stdurg, 0, 1);
+  add("challenge_ack_limit", s.challenge_ack_limit, 0, s32_max);
+  add("invalid_ratelimit", s.invalid_ratelimit, 0, s32_max);
+  add("min_snd_mss", s.min_snd_mss, 28, 65535);
+  add("notsent_lowat", s.notsent_lowat, -s32_max - 1, s32_max);
+  kernel* machine = &tn.net.machine();
+  table.add("net.ipv4.tcp_congestion_control", s.congestion_control, [machine](std::string_view name) {
+    return machine->slots().get(tcp_congestion_key).find(name) != nullptr;
+  });
+}
+
+}  // namespace
+
+void tcp_kernel_init(kernel& machine) {
+  auto& registry =
+      machine.slots().set(tcp_congestion_key, std::make_unique<tcp_congestion_registry>());
+  registry.add<tcp_reno>("reno");
+}
+
+void tcp_init(net_namespace& net) {
+  tcp_net& tn = net.slots().set(tcp_key, std::make_unique<tcp_net>(net));
+  add_sysctls(tn);
+}
+
+}  // namespace ph

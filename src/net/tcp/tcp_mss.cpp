@@ -1,0 +1,90 @@
+// Segment sizes: from path MTU, the peer's MSS option and its largest window; the MSS and the
+// first window that we announce (RFC 9293 §3.7.1, RFC 6691, RFC 7323 §2).
+#include <algorithm>
+
+#include "net/core/net_device.h"
+#include "net/tcp/tcp_output.h"
+
+namespace ph {
+namespace {
+
+/// RFC 9293 §3.8.6.2.1: segments beyond half of the peer's largest window would never leave.
+u32 bound_to_half_window(const tcp_sock& tp, u32 bytes) {
+  const u32 cutoff = tp.max_window > uapi::tcp_mss_default ? tp.max_window / 2 : tp.max_window;
+  if (cutoff != 0 && bytes > cutoff) return std::max(cutoff, 28u);
+  return bytes;
+}
+
+}  // namespace
+
+u32 tcp_mtu_to_mss(const tcp_sock& tp, u32 pmtu) {
+  const u32 headers = tp.af_ops->net_header_len() + static_cast<u32>(tp.inet.ip_options.size()) +
+                      static_cast<u32>(sizeof(tcphdr));
+  u32 mss = pmtu > headers ? pmtu - headers : 0;
+  // RFC 6691: the peer's MSS option does not account for options; the sender does.
+  mss = std::min(mss, tp.mss_clamp);
+  mss = std::max(mss, static_cast<u32>(tp.tcp().sysctl.min_snd_mss));
+  const u32 options = tp.tstamp_ok ? static_cast<u32>(tcpolen_tstamp_aligned) : 0;
+  return mss - options;
+}
+
+u32 tcp_sync_mss(tcp_sock& tp, u32 pmtu) {
+  tp.mss_cache = bound_to_half_window(tp, tcp_mtu_to_mss(tp, pmtu));
+  tp.pmtu_cookie = pmtu;
+  return tp.mss_cache;
+}
+
+u32 tcp_current_mss(cpu& cx, tcp_sock& tp) {
+  if (tp.dst) {
+    const u32 mtu = tp.dst->mtu(cx.now());
+    if (mtu != tp.pmtu_cookie) tcp_sync_mss(tp, mtu);
+  }
+  const u32 blocks = tp.num_sacks + (tp.have_dsack ? 1u : 0u);
+  if (!tp.sack_ok || blocks == 0) return tp.mss_cache;
+  const std::size_t room = tcp_max_option_space - (tp.tstamp_ok ? tcpolen_tstamp_aligned : 0);
+  const std::size_t fit = std::min<std::size_t>(
+      blocks, (room - tcpolen_sack_base_aligned) / tcpolen_sack_perblock);
+  const u32 taken = static_cast<u32>(tcpolen_sack_base_aligned + fit * tcpolen_sack_perblock);
+  return tp.mss_cache > taken + 8 ? tp.mss_cache - taken : 8;
+}
+
+u32 tcp_size_goal(const tcp_sock& tp, u32 mss) {
+  constexpr u32 super_packet = 65535 - 120;  // with headers it must fit an IP length
+  const bool tso = tp.dst && tp.dst->dev != nullptr &&
+                   (tp.dst->dev->features() & netif_f_tso) != 0;
+  if (!tso) return mss;
+  const u32 goal = std::min(super_packet, std::max(tp.max_window / 2, mss));
+  return std::max(goal / mss, 1u) * mss;
+}
+
+u32 tcp_advertise_mss(cpu& cx, const tcp_sock& tp) {
+  if (!tp.dst) return uapi::tcp_mss_default;
+  const u32 headers = tp.af_ops->net_header_len() + static_cast<u32>(sizeof(tcphdr));
+  u32 mss = tp.dst->advmss;
+  if (mss == 0) {
+    const u32 mtu = tp.dst->mtu(cx.now());
+    mss = mtu > headers ? mtu - headers : uapi::tcp_mss_default;
+  }
+  if (tp.user_mss != 0) mss = std::min(mss, tp.user_mss);
+  return std::clamp(mss, tcp_min_mss, 65535u - headers);
+}
+
+tcp_initial_window tcp_select_initial_window(const tcp_sysctls& sysctl, u32 space, u32 clamp,
+                                             u32 mss, bool wscale_ok) {
+  tcp_initial_window out;
+  if (clamp == 0) clamp = tcp_max_window << uapi::tcp_max_winshift;
+  space = std::min(space, clamp);
+  if (space > mss) space = space / mss * mss;
+  if (wscale_ok) {
+    u32 largest = std::min(std::max(space, static_cast<u32>(sysctl.rmem[2])), clamp);
+    while (largest > tcp_max_window && out.wscale < uapi::tcp_max_winshift) {
+      largest >>= 1;
+      ++out.wscale;
+    }
+  }
+  out.rcv_wnd = std::min(space, tcp_max_window);
+  out.window_clamp = std::min(tcp_max_window << out.wscale, clamp);
+  return out;
+}
+
+}  // namespace ph

@@ -1,0 +1,459 @@
+// The receive side's queues. RFC 9293 §3.10.7.4 (text and FIN), RFC 5681 §4.2 (when to
+// acknowledge), RFC 2018/2883 (what to report), and dynamic right-sizing of the receive buffer
+// (Fisk and Feng).
+#include "net/tcp/tcp_ofo.h"
+
+#include <algorithm>
+
+#include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_sack.h"
+#include "net/tcp/tcp_timer.h"
+#include "net/tcp/tcp_timewait.h"
+
+namespace ph {
+namespace {
+
+/// Payloads up to this size are copied behind the last packet, so that crumbs do not eat the
+/// buffer with their overhead.
+constexpr u32 crumb_bytes = 512;
+
+/// Appends the bytes of `skb` to the last packet of the queue; false: does not suit.
+bool try_coalesce(tcp_sock& tp, sk_buff& skb) {
+  sk_buff* tail = tp.receive_queue.back();
+  const u32 len = skb.len();
+  if (tail == nullptr || len == 0 || len > crumb_bytes || tail->tailroom() < len) return false;
+  tcp_skb_cb& cb = tcp_cb(*tail);
+  if (tail->cloned() || cb.end_seq != tcp_cb(skb).seq || (cb.flags & tcphdr_fin) != 0) return false;
+  if (!skb.copy_bits(0, tail->put(len))) return false;
+  cb.end_seq = tcp_cb(skb).end_seq;
+  cb.flags |= tcp_cb(skb).flags;
+  tp.receive_queue.adjust_bytes(len);
+  return true;
+}
+
+/// Copies runs of badly filled packets together. Linux counts this as TCPRcvCollapsed.
+void collapse_receive_queue(cpu& cx, tcp_sock& tp) {
+  constexpr u32 block = 16 * 1024;
+  skb_queue old;
+  old.splice_back(tp.receive_queue);
+  skb_ptr packed;
+  const auto flush = [&] {
+    if (!packed) return;
+    tp.set_owner_r(*packed);
+    tp.receive_queue.push_back(std::move(packed));
+  };
+  while (skb_ptr skb = old.pop_front()) {
+    const tcp_skb_cb cb = tcp_cb(*skb);
+    const bool dense = skb->len() * 2 > skb->truesize;
+    if (dense || skb->len() > block || skb->len() == 0) {
+      flush();
+      tp.receive_queue.push_back(std::move(skb));
+      continue;
+    }
+    if (packed && packed->tailroom() < skb->len()) flush();
+    if (!packed) {
+      packed = alloc_skb(cx, block);
+      packed->init_cb<tcp_skb_cb>() = cb;
+    }
+    ph_check(skb->copy_bits(0, packed->put(skb->len())));
+    tcp_cb(*packed).end_seq = cb.end_seq;
+    tcp_cb(*packed).flags |= cb.flags;
+    tp.net().mib().add(cx, mib::tcpext_tcp_rcv_collapsed);
+    consume(cx, std::move(skb));
+  }
+  flush();
+}
+
+/// Throws away what lies out of order, farthest first, until the buffer has room (RFC 2018 §8
+/// allows it: it was not acknowledged).
+void prune_ofo(cpu& cx, tcp_sock& tp) {
+  if (tp.ofo_queue.empty()) return;
+  tp.net().mib().add(cx, mib::tcpext_ofo_pruned);
+  while (tp.rmem_alloc > tp.opt.rcvbuf && !tp.ofo_queue.empty()) {
+    drop(cx, tp.ofo_queue.remove(*tp.ofo_queue.last()), drop_reason::tcp_rcv_pruned);
+  }
+  tp.num_sacks = 0;
+  for (sk_buff* skb = tp.ofo_queue.first(); skb != nullptr; skb = tp.ofo_queue.next(*skb)) {
+    tcp_sack_new_ofo(tp, tcp_cb(*skb).seq, tcp_cb(*skb).end_seq);
+  }
+}
+
+/// Room for one more packet? Makes some if there is none.
+bool rmem_schedule(cpu& cx, tcp_sock& tp) {
+  if (tp.rmem_alloc <= tp.opt.rcvbuf) return true;
+  tp.net().mib().add(cx, mib::tcpext_prune_called);
+  collapse_receive_queue(cx, tp);
+  if (tp.rmem_alloc > tp.opt.rcvbuf) prune_ofo(cx, tp);
+  return tp.rmem_alloc <= tp.opt.rcvbuf;
+}
+
+void trim_front(sk_buff& skb, seq32 to) {
+  tcp_skb_cb& cb = tcp_cb(skb);
+  skb.eat(std::min(static_cast<u32>(to - cb.seq), skb.len()));
+  cb.seq = to;
+}
+
+/// RFC 9293 §3.10.7.4: what lies beyond the window is cut off.
+void trim_to_window(sk_buff& skb, seq32 end) {
+  tcp_skb_cb& cb = tcp_cb(skb);
+  if (cb.end_seq <= end) return;
+  const u32 keep = static_cast<u32>(end - cb.seq);
+  if (keep >= skb.len()) return;  // only the FIN is beyond: it takes no room
+  skb.trim(keep);
+  cb.end_seq = end;
+  cb.flags &= static_cast<u8>(~tcphdr_fin);
+}
+
+/// RCV.NXT moved: takes what follows out of the tree.
+void drain_ofo(cpu& cx, tcp_sock& tp) {
+  while (sk_buff* first = tp.ofo_queue.first()) {
+    const tcp_skb_cb& cb = tcp_cb(*first);
+    if (cb.seq > tp.rcv_nxt) break;
+    if (cb.seq < tp.rcv_nxt) {
+      tcp_dsack_set(cx, tp, cb.seq, seq_min(cb.end_seq, tp.rcv_nxt), true);
+    }
+    skb_ptr skb = tp.ofo_queue.remove(*first);
+    if (cb.end_seq <= tp.rcv_nxt) {
+      drop(cx, std::move(skb), drop_reason::tcp_old_data);
+      continue;
+    }
+    if (cb.seq < tp.rcv_nxt) trim_front(*skb, tp.rcv_nxt);
+    const bool fin = (cb.flags & tcphdr_fin) != 0;
+    tcp_queue_rcv(cx, tp, std::move(skb));
+    if (fin) {
+      tcp_fin(cx, tp);
+      return;
+    }
+  }
+  if (tp.num_sacks != 0) tcp_sack_remove(tp);
+}
+
+void data_queue_ofo(cpu& cx, tcp_sock& tp, skb_ptr skb) {
+  tcp_skb_cb& cb = tcp_cb(*skb);
+  tp.net().mib().add(cx, mib::tcpext_tcp_ofo_queue);
+  ++tp.rcv_ooopack;
+  if (!rmem_schedule(cx, tp)) {
+    drop(cx, std::move(skb), drop_reason::tcp_ofo_drop);
+    return;
+  }
+  sk_buff* other = tp.ofo_queue.find(cb.seq);
+  if (other != nullptr && tcp_cb(*other).seq <= cb.seq) {
+    if (tcp_cb(*other).end_seq >= cb.end_seq) {
+      tcp_dsack_set(cx, tp, cb.seq, cb.end_seq, true);
+      drop(cx, std::move(skb), drop_reason::tcp_ofo_merge);
+      return;
+    }
+    tcp_dsack_set(cx, tp, cb.seq, tcp_cb(*other).end_seq, true);
+    trim_front(*skb, tcp_cb(*other).end_seq);
+    other = tp.ofo_queue.next(*other);
+  }
+  while (other != nullptr && tcp_cb(*other).seq < cb.end_seq) {
+    sk_buff* after = tp.ofo_queue.next(*other);
+    const tcp_skb_cb& o = tcp_cb(*other);
+    tcp_dsack_set(cx, tp, o.seq, seq_min(o.end_seq, cb.end_seq), true);
+    if (o.end_seq > cb.end_seq) break;
+    drop(cx, tp.ofo_queue.remove(*other), drop_reason::tcp_ofo_merge);
+    other = after;
+  }
+  if (tp.sack_ok) tcp_sack_new_ofo(tp, cb.seq, cb.end_seq);
+  skb->dst.reset();
+  skb->dev = nullptr;
+  tp.set_owner_r(*skb);
+  tp.ofo_queue.insert(std::move(skb));
+}
+
+/// Data that cannot be taken are answered at once, so that the peer learns where we are.
+void refuse(cpu& cx, tcp_sock& tp, skb_ptr skb, drop_reason why) {
+  tcp_enter_quickack(tp, tcp_max_quickacks);
+  tp.ack_scheduled = true;
+  drop(cx, std::move(skb), why);
+}
+
+/// Data that begin at RCV.NXT, and what they make contiguous.
+void queue_in_order(cpu& cx, tcp_sock& tp, skb_ptr skb) {
+  const u32 len = skb->len();
+  const u32 truesize = skb->truesize;
+  const u8 flags = tcp_cb(*skb).flags;
+  tcp_queue_rcv(cx, tp, std::move(skb));
+  if (len != 0) tcp_event_data_recv(cx, tp, len, truesize, flags);
+  if ((flags & tcphdr_fin) != 0) {
+    tcp_fin(cx, tp);
+  } else if (!tp.ofo_queue.empty()) {
+    drain_ofo(cx, tp);
+    // RFC 5681 §4.2: filling a gap is told at once.
+    if (tp.ofo_queue.empty()) tp.ack_now = true;
+  }
+  if (len != 0 && tp.state != tcp_state::close) tcp_data_ready(tp);
+}
+
+void incr_quickack(tcp_sock& tp, u32 most) {
+  u32 n = tp.rcv_wnd / (2 * tp.rcv_mss);
+  if (n == 0) n = 2;
+  tp.quick = static_cast<u8>(std::max<u32>(tp.quick, std::min(n, most)));
+}
+
+/// How fast rcv_ssthresh may grow after a packet of that density.
+u32 window_growth(const tcp_sock& tp, u32 len, u32 truesize) {
+  if (tcp_win_from_space(truesize) <= len) return 2 * tp.advmss;
+  // A sparse packet proves less, the more of the maximum is in use.
+  u32 cost = tcp_win_from_space(truesize) / 2;
+  u32 window = tcp_win_from_space(static_cast<u32>(tp.tcp().sysctl.rmem[2])) / 2;
+  while (tp.rcv_ssthresh <= window) {
+    if (cost <= len) return 2 * tp.rcv_mss;
+    cost /= 2;
+    window /= 2;
+  }
+  return 0;
+}
+
+void grow_window(tcp_sock& tp, u32 len, u32 truesize) {
+  const u32 most = std::min(tp.window_clamp, tcp_space(tp));
+  if (most <= tp.rcv_ssthresh) return;
+  const u32 more = std::min(most - tp.rcv_ssthresh, window_growth(tp, len, truesize));
+  if (more == 0) return;
+  tp.rcv_ssthresh += more;
+  tp.quick |= 1;
+}
+
+/// The peer's round trip as the receiver can see it: by timestamps, else the time one window takes.
+void measure_rcv_rtt(cpu& cx, tcp_sock& tp, u32 len) {
+  const auto sample = [&](duration rtt, bool by_window) {
+    rtt = std::max(rtt, microseconds(1));
+    if (tp.rcv_rtt.ns == 0) {
+      tp.rcv_rtt = rtt;
+    } else if (by_window) {
+      tp.rcv_rtt = std::min(tp.rcv_rtt, rtt);
+    } else {
+      tp.rcv_rtt = (tp.rcv_rtt * 7 + rtt) / 8;
+    }
+  };
+  if (tp.tstamp_ok && tp.rx.saw_tstamp && tp.rx.rcv_tsecr != 0) {
+    if (tp.rx.rcv_tsecr == tp.rcv_rtt_tsecr || len < tp.rcv_mss) return;
+    tp.rcv_rtt_tsecr = tp.rx.rcv_tsecr;
+    const s32 ms = static_cast<s32>(tcp_time_stamp(cx, tp) - tp.rx.rcv_tsecr);
+    if (ms >= 0) sample(milliseconds(std::max(ms, 1)), false);
+    return;
+  }
+  if (tp.rcv_rtt_time != instant{}) {
+    if (tp.rcv_nxt < tp.rcv_rtt_seq) return;
+    sample(cx.now() - tp.rcv_rtt_time, true);
+  }
+  tp.rcv_rtt_seq = tp.rcv_nxt + tp.rcv_wnd;
+  tp.rcv_rtt_time = cx.now();
+}
+
+}  // namespace
+
+void tcp_queue_rcv(cpu& cx, tcp_sock& tp, skb_ptr skb) {
+  const seq32 end = tcp_cb(*skb).end_seq;
+  tp.bytes_received += static_cast<u32>(end - tp.rcv_nxt);
+  tp.rcv_nxt = end;
+  if (skb->sk != &tp && try_coalesce(tp, *skb)) {
+    tp.net().mib().add(cx, mib::tcpext_tcp_rcv_coalesce);
+    consume(cx, std::move(skb));
+    return;
+  }
+  if (skb->sk != &tp) {
+    skb->dst.reset();
+    skb->dev = nullptr;
+    tp.set_owner_r(*skb);
+  }
+  tp.receive_queue.push_back(std::move(skb));
+}
+
+void tcp_event_data_recv(cpu& cx, tcp_sock& tp, u32 len, u32 truesize, u8 flags) {
+  tp.ack_scheduled = true;
+  if (len >= tp.rcv_mss) {
+    tp.rcv_mss = std::min(len, tp.advmss);
+  } else if ((flags & tcphdr_psh) != 0 && tp.ack_pushed < 2) {
+    ++tp.ack_pushed;
+  }
+  measure_rcv_rtt(cx, tp, len);
+  const instant now = cx.now();
+  if (tp.ato.ns == 0) {
+    // The first data: the peer is in slow start and needs every acknowledgement.
+    incr_quickack(tp, tcp_max_quickacks);
+    tp.ato = tcp_ato_min;
+  } else {
+    const duration gap = now - tp.last_rcv;
+    if (gap <= tcp_ato_min / 2) {
+      tp.ato = tp.ato / 2 + tcp_ato_min / 2;
+    } else if (gap < tp.ato) {
+      tp.ato = std::min(tp.ato / 2 + gap, tp.rto);
+    } else if (gap > tp.rto) {
+      incr_quickack(tp, tcp_max_quickacks);  // the peer's window has probably restarted
+    }
+  }
+  tp.last_rcv = now;
+  tp.last_data_rcv = now;
+  if (len >= 128) grow_window(tp, len, truesize);
+}
+
+void tcp_enter_quickack(tcp_sock& tp, u32 most) {
+  incr_quickack(tp, most);
+  tp.pingpong = false;
+  tp.ato = tcp_ato_min;
+}
+
+void tcp_ack_snd_check(cpu& cx, tcp_sock& tp) {
+  if (!tp.ack_scheduled && !tp.ack_now) return;
+  const u32 unacked = static_cast<u32>(tp.rcv_nxt - tp.rcv_wup);
+  // RFC 5681 §4.2: at least every second full-sized segment, and at once while there are holes.
+  const bool full = unacked > tp.rcv_mss &&
+                    (static_cast<u32>(tp.rcv_nxt - tp.copied_seq) < tp.opt.rcvlowat ||
+                     tcp_choose_window(tp) >= tp.rcv_wnd);
+  if (full || tcp_in_quickack(tp) || tp.ack_now || !tp.ofo_queue.empty()) {
+    tcp_send_ack(cx, tp);
+  } else {
+    tcp_send_delayed_ack(cx, tp);
+  }
+}
+
+void tcp_data_ready(tcp_sock& tp) {
+  const u32 waiting = static_cast<u32>(tp.rcv_nxt - tp.copied_seq);
+  const bool pressed = tp.rmem_alloc > tp.opt.rcvbuf / 2 || tcp_receive_window(tp) == 0;
+  if (waiting < tp.opt.rcvlowat && !pressed && (tp.shutdown_state & rcv_shutdown) == 0) return;
+  tp.wake(uapi::pollin | uapi::pollrdnorm);
+}
+
+void tcp_data_queue(cpu& cx, tcp_sock& tp, skb_ptr skb) {
+  const tcp_skb_cb& cb = tcp_cb(*skb);
+  if (cb.seq == cb.end_seq) {
+    consume(cx, std::move(skb));
+    return;
+  }
+  const u32 window = tcp_receive_window(tp);
+  const bool only_fin = skb->len() == 0;
+  if (cb.end_seq <= tp.rcv_nxt) {
+    // A retransmission: our acknowledgement was lost. Say it again, and that it came twice.
+    tp.net().mib().add(cx, mib::tcpext_delayed_ack_lost);
+    tcp_dsack_set(cx, tp, cb.seq, cb.end_seq, false);
+    refuse(cx, tp, std::move(skb), drop_reason::tcp_old_data);
+    return;
+  }
+  if (cb.seq >= tp.rcv_nxt + window && !(only_fin && cb.seq == tp.rcv_nxt)) {
+    refuse(cx, tp, std::move(skb),
+           window == 0 ? drop_reason::tcp_zero_window : drop_reason::tcp_overwindow);
+    return;
+  }
+  trim_to_window(*skb, tp.rcv_nxt + window);
+  if (cb.end_seq <= tp.rcv_nxt) {
+    refuse(cx, tp, std::move(skb), drop_reason::tcp_zero_window);
+    return;
+  }
+  if (cb.seq > tp.rcv_nxt) {
+    tp.ack_scheduled = true;
+    tp.ack_now = true;  // RFC 5681 §4.2: a hole is reported at once
+    data_queue_ofo(cx, tp, std::move(skb));
+    return;
+  }
+  if (cb.seq < tp.rcv_nxt) {
+    tcp_dsack_set(cx, tp, cb.seq, tp.rcv_nxt, false);
+    trim_front(*skb, tp.rcv_nxt);
+  }
+  if (!only_fin && !rmem_schedule(cx, tp)) {
+    tp.net().mib().add(cx, mib::tcpext_tcp_rcv_q_drop);
+    refuse(cx, tp, std::move(skb), drop_reason::tcp_rcv_pruned);
+    return;
+  }
+  queue_in_order(cx, tp, std::move(skb));
+}
+
+void tcp_fin(cpu& cx, tcp_sock& tp) {
+  tp.ack_scheduled = true;
+  tp.shutdown_state |= rcv_shutdown;
+  tp.stream_done = true;
+  tp.ofo_queue.purge(cx, drop_reason::tcp_old_data);
+  tp.num_sacks = 0;
+  switch (tp.state) {
+    case tcp_state::syn_recv:
+    case tcp_state::established:
+      tcp_set_state(cx, tp, tcp_state::close_wait);
+      tp.pingpong = true;
+      break;
+    case tcp_state::fin_wait1:
+      // RFC 9293 figure 13: both sides close at the same time.
+      tcp_send_ack(cx, tp);
+      tcp_set_state(cx, tp, tcp_state::closing);
+      break;
+    case tcp_state::fin_wait2:
+      tcp_send_ack(cx, tp);
+      tcp_time_wait(cx, tp);
+      break;
+    default: break;
+  }
+  if (tp.dead) return;
+  const bool both = tp.shutdown_state == shutdown_mask || tp.state == tcp_state::close;
+  tp.wake(uapi::pollin | uapi::pollrdnorm | uapi::pollrdhup | (both ? uapi::pollhup : 0));
+}
+
+void tcp_cleanup_rbuf(cpu& cx, tcp_sock& tp, std::size_t copied) {
+  if (tp.in_state({tcp_state::close, tcp_state::listen, tcp_state::syn_sent})) return;
+  bool now = false;
+  if (tp.ack_scheduled) {
+    const bool read_all = copied != 0 && tp.rmem_alloc == 0;
+    now = static_cast<u32>(tp.rcv_nxt - tp.rcv_wup) > tp.rcv_mss ||
+          (read_all && (tp.ack_pushed >= 2 || (tp.ack_pushed == 1 && !tp.pingpong)));
+  }
+  if (copied != 0 && !now && (tp.shutdown_state & rcv_shutdown) == 0) {
+    const u32 current = tcp_receive_window(tp);
+    // RFC 9293 §3.8.6.2.2: told only when it opened by much.
+    if (2 * u64{current} <= tp.window_clamp) {
+      const u32 window = tcp_choose_window(tp);
+      now = window != 0 && window >= 2 * u64{current};
+    }
+  }
+  if (now) tcp_send_ack(cx, tp);
+}
+
+void tcp_rcv_space_adjust(cpu& cx, tcp_sock& tp) {
+  const duration elapsed = cx.now() - tp.rcvq_time;
+  if (tp.rcv_rtt.ns == 0 || elapsed < tp.rcv_rtt) return;
+  const u32 copied = static_cast<u32>(tp.copied_seq - tp.rcvq_seq);
+  if (copied > tp.rcvq_space) {
+    const tcp_sysctls& sysctl = tp.tcp().sysctl;
+    if (sysctl.moderate_rcvbuf != 0 && !tp.opt.rcvbuf_locked) {
+      // Twice what was read in a round trip, since the sender may double its window meanwhile,
+      // and more while the reading itself grows.
+      u64 window = 2 * u64{copied} + 16 * tp.advmss;
+      window += 2 * (window * (copied - tp.rcvq_space) / std::max(tp.rcvq_space, 1u));
+      const u64 space =
+          std::min<u64>(window * 2, static_cast<u64>(std::max(sysctl.rmem[2], 0)));
+      if (space > tp.opt.rcvbuf) {
+        tp.opt.rcvbuf = static_cast<u32>(space);
+        tp.window_clamp = std::max(tp.window_clamp, tcp_win_from_space(tp.opt.rcvbuf));
+      }
+    }
+    tp.rcvq_space = copied;
+  }
+  tp.rcvq_seq = tp.copied_seq;
+  tp.rcvq_time = cx.now();
+}
+
+void tcp_initialize_rcv_mss(tcp_sock& tp) {
+  u32 hint = std::min({tp.advmss, tp.mss_cache, uapi::tcp_mss_default + 0u});
+  hint = std::min(hint, tp.rcv_wnd / 2);
+  tp.rcv_mss = std::max(hint, tcp_min_mss);
+}
+
+void tcp_init_buffer_space(cpu& cx, tcp_sock& tp) {
+  tcp_expand_sndbuf(tp);
+  tp.rcvq_space = std::min(tp.rcv_wnd, tcp_init_cwnd * tp.advmss);
+  tp.rcvq_seq = tp.copied_seq;
+  tp.rcvq_time = cx.now();
+  const u32 most = tcp_full_space(tp);
+  if (tp.window_clamp > most) tp.window_clamp = most;
+  tp.rcv_ssthresh = std::min(std::max(tp.rcv_ssthresh, tp.rcv_wnd), tp.window_clamp);
+  tp.cwnd_stamp = cx.now();
+}
+
+void tcp_send_dupack(cpu& cx, tcp_sock& tp, seq32 seq, seq32 end_seq) {
+  if (seq != end_seq && seq < tp.rcv_nxt) {
+    tp.net().mib().add(cx, mib::tcpext_delayed_ack_lost);
+    tcp_enter_quickack(tp, tcp_max_quickacks);
+    tcp_dsack_set(cx, tp, seq, seq_min(end_seq, tp.rcv_nxt), false);
+  }
+  tcp_send_ack(cx, tp);
+}
+
+}  // namespace ph

@@ -1,0 +1,252 @@
+// Choosing what to send: windows, Nagle with Minshall's change, cutting, retransmission, and the
+// segments that open, probe and close a connection (RFC 9293 §3.7.4, §3.8.6).
+#include "net/tcp/tcp_output.h"
+
+#include <algorithm>
+
+#include "net/tcp/tcp_recovery.h"
+#include "net/tcp/tcp_timer.h"
+
+namespace ph {
+namespace {
+
+/// RFC 9293 §3.7.4 with Minshall's change: a small segment waits only for another small one.
+bool nagle_allows(tcp_sock& tp, sk_buff& skb, u32 mss, tcp_nagle mode) {
+  const tcp_skb_cb& cb = tcp_cb(skb);
+  if (mode == tcp_nagle::push || tp.write_queue.next(skb) != nullptr) return true;
+  if (tp.urg_mode || (cb.flags & tcphdr_fin) != 0 || skb.len() >= mss) return true;
+  if (mode == tcp_nagle::cork || tp.cork) return false;
+  if (tp.nodelay || tp.packets_out == 0) return true;
+  const bool small_in_flight = tp.snd_sml > tp.snd_una && tp.snd_sml <= tp.snd_nxt;
+  return !small_in_flight;
+}
+
+/// How much of a packet of several segments may leave now: whole segments only, unless its end is
+/// reached and Nagle lets the small rest go.
+u32 split_point(tcp_sock& tp, sk_buff& skb, u32 mss, u32 quota, tcp_nagle mode) {
+  const u32 window = static_cast<u32>(tcp_wnd_end(tp) - tcp_cb(skb).seq);
+  const u32 largest = mss * std::min(quota, std::max(tcp_size_goal(tp, mss) / mss, 1u));
+  const u32 possible = std::min({skb.len(), window, largest});
+  const u32 partial = possible % mss;
+  if (partial == 0) return possible;
+  const bool whole = possible == skb.len();
+  if (whole && (skb.len() >= mss) && tp.write_queue.next(skb) != nullptr) return possible;
+  const tcp_skb_cb& cb = tcp_cb(skb);
+  const bool held = tp.cork || mode == tcp_nagle::cork ||
+                    (!tp.nodelay && tp.packets_out != 0 && mode != tcp_nagle::push &&
+                     tp.snd_sml > tp.snd_una && tp.snd_sml <= tp.snd_nxt);
+  if (whole && (!held || (cb.flags & tcphdr_fin) != 0 || tp.urg_mode)) return possible;
+  return possible - partial;
+}
+
+/// RFC 7661: remembers how much of the window was used.
+void cwnd_validate(cpu& cx, tcp_sock& tp, bool limited) {
+  if (tp.snd_una >= tp.max_packets_seq || limited || tp.packets_out > tp.max_packets_out) {
+    tp.max_packets_out = tp.packets_out;
+    tp.max_packets_seq = tp.snd_nxt;
+    tp.is_cwnd_limited = limited;
+  }
+  if (limited || tp.in_flight() >= tp.cong.cwnd) {
+    tp.cwnd_stamp = cx.now();
+  }
+}
+
+void new_data_sent(cpu& cx, tcp_sock& tp, u32 mss) {
+  skb_ptr skb = tp.write_queue.pop_front();
+  tcp_skb_cb& cb = tcp_cb(*skb);
+  cb.sent = true;
+  tp.snd_nxt = cb.end_seq;
+  if (skb->len() < mss) tp.snd_sml = cb.end_seq;
+  const bool idle = tp.packets_out == 0;
+  tp.packets_out += cb.pcount;
+  if (skb->len() != 0) tp.net().mib().add(cx, mib::tcpext_tcp_orig_data_sent, cb.pcount);
+  tp.rtx_queue.push_back(std::move(skb));
+  if (idle || tp.probing) tcp_rearm_rto(cx, tp);
+}
+
+/// Sequence space of a retransmitted packet that was acknowledged in part is cut away.
+void trim_head(tcp_sock& tp, sk_buff& skb) {
+  tcp_skb_cb& cb = tcp_cb(skb);
+  if (cb.seq >= tp.snd_una) return;
+  const u32 n = std::min(static_cast<u32>(tp.snd_una - cb.seq), skb.len());
+  skb.eat(n);
+  cb.seq += n;
+}
+
+void count_change(tcp_sock& tp, const tcp_skb_cb& cb, u32 was, u32 is) {
+  const u32 diff = is - was;  // wraps when fewer
+  tp.packets_out += diff;
+  if ((cb.sacked & skb_sacked) != 0) tp.sacked_out += diff;
+  if ((cb.sacked & skb_retrans) != 0) tp.retrans_out += diff;
+  if ((cb.sacked & skb_lost) != 0) tp.lost_out += diff;
+}
+
+}  // namespace
+
+void tcp_set_pcount(sk_buff& skb, u32 mss) {
+  tcp_skb_cb& cb = tcp_cb(skb);
+  if (skb.len() <= mss) {
+    cb.pcount = 1;
+    cb.mss = static_cast<u16>(skb.len());
+  } else {
+    cb.pcount = static_cast<u16>((skb.len() + mss - 1) / mss);
+    cb.mss = static_cast<u16>(mss);
+  }
+}
+
+skb_ptr tcp_stream_alloc(cpu& cx, tcp_sock& tp, seq32 seq, u8 flags) {
+  skb_ptr skb = alloc_skb(cx, 0);
+  tcp_skb_cb& cb = skb->init_cb<tcp_skb_cb>();
+  cb.seq = seq;
+  cb.end_seq = seq + ((flags & (tcphdr_syn | tcphdr_fin)) != 0 ? 1u : 0u);
+  cb.flags = flags;
+  cb.pcount = 1;
+  tp.wmem_queued += skb->truesize;
+  return skb;
+}
+
+void tcp_free_queued(cpu& cx, tcp_sock& tp, skb_ptr skb) {
+  ph_debug_check(tp.wmem_queued >= skb->truesize);
+  tp.wmem_queued -= skb->truesize;
+  consume(cx, std::move(skb));
+}
+
+void tcp_fragment(cpu& cx, tcp_sock& tp, tcp_queue queue, sk_buff& skb, u32 len, u32 mss) {
+  ph_check(len > 0 && len < skb.len());
+  tcp_skb_cb& cb = tcp_cb(skb);
+  skb_ptr rest = tcp_stream_alloc(cx, tp, cb.seq + len, 0);
+  const u32 moved = skb.len() - len;
+  const u32 segs_before = cb.pcount;
+  skb.split(cx, *rest, len);
+  skb.truesize -= moved;
+  rest->truesize += moved;
+  tcp_skb_cb& rest_cb = tcp_cb(*rest);
+  const seq32 rest_seq = rest_cb.seq;
+  rest_cb = cb;
+  rest_cb.seq = rest_seq;
+  cb.end_seq = rest_seq;
+  cb.flags &= static_cast<u8>(~(tcphdr_fin | tcphdr_psh));
+  cb.eor = false;
+  tcp_set_pcount(skb, mss);
+  tcp_set_pcount(*rest, mss);
+  if (queue == tcp_queue::rtx) {
+    count_change(tp, cb, segs_before, u32{cb.pcount} + rest_cb.pcount);
+    tp.rtx_queue.insert(std::move(rest));
+  } else {
+    tp.write_queue.adjust_bytes(-static_cast<s64>(moved));
+    tp.write_queue.insert_after(skb, std::move(rest));
+  }
+}
+
+bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
+  const u32 mss = tcp_current_mss(cx, tp);
+  bool sent = false;
+  bool cwnd_limited = false;
+  while (sk_buff* skb = tp.write_queue.front()) {
+    tcp_set_pcount(*skb, mss);
+    const tcp_skb_cb& cb = tcp_cb(*skb);
+    const u32 flight = tp.in_flight();
+    if (flight >= tp.cong.cwnd) {
+      cwnd_limited = true;
+      break;
+    }
+    if (seq_min(cb.end_seq, cb.seq + mss) > tcp_wnd_end(tp)) {
+      tcp_chrono_set(cx, tp, tcp_chrono::rwnd_limited);
+      break;
+    }
+    if (cb.pcount == 1) {
+      if (!nagle_allows(tp, *skb, mss, mode)) break;
+    } else {
+      const u32 limit = split_point(tp, *skb, mss, tp.cong.cwnd - flight, mode);
+      if (limit == 0) break;
+      if (limit < skb->len()) tcp_fragment(cx, tp, tcp_queue::write, *skb, limit, mss);
+    }
+    const bool congested = tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq,
+                                            tcp_cb(*skb).flags) == xmit_result::congested;
+    new_data_sent(cx, tp, mss);
+    sent = true;
+    if (congested) tcp_enter_cwr(cx, tp);
+  }
+  if (sent) tcp_chrono_set(cx, tp, tcp_chrono::busy);
+  if (sent || cwnd_limited) {
+    cwnd_validate(cx, tp, cwnd_limited || tp.in_flight() >= tp.cong.cwnd);
+  }
+  tcp_debug_invariants(tp);
+  return tp.packets_out == 0 && !tp.write_queue.empty();
+}
+
+void tcp_push_pending(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
+  if (tp.write_queue.empty() || tp.state == tcp_state::close) return;
+  if (tcp_write_xmit(cx, tp, mode)) tcp_check_probe_timer(cx, tp);
+}
+
+bool tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb) {
+  const u32 mss = tcp_current_mss(cx, tp);
+  trim_head(tp, skb);
+  tcp_skb_cb& cb = tcp_cb(skb);
+  // RFC 9293 §3.8.6.1: the oldest segment may be sent into a closed window, nothing else.
+  if (cb.seq >= tcp_wnd_end(tp) && cb.seq != tp.snd_una) return false;
+  if (skb.len() > mss) {
+    tcp_fragment(cx, tp, tcp_queue::rtx, skb, mss, mss);
+  } else {
+    const u32 was = cb.pcount;
+    tcp_set_pcount(skb, mss);
+    count_change(tp, cb, was, cb.pcount);
+  }
+  tp.total_retrans += cb.pcount;
+  tp.bytes_retrans += skb.len();
+  tp.net().mib().add(cx, mib::tcp_retrans_segs, cb.pcount);
+  if ((cb.flags & tcphdr_syn) != 0) tp.net().mib().add(cx, mib::tcpext_tcp_syn_retrans);
+  if ((cb.sacked & skb_retrans) == 0) tp.retrans_out += cb.pcount;
+  cb.sacked |= skb_retrans | skb_ever_retrans;
+  if (tp.retrans_stamp == instant{}) tp.retrans_stamp = cx.now();
+  tp.high_rxt = seq_max(tp.high_rxt, cb.end_seq);
+  static_cast<void>(tcp_transmit_skb(cx, tp, &skb, cb.seq, cb.flags));
+  return true;
+}
+
+void tcp_send_syn(cpu& cx, tcp_sock& tp) {
+  skb_ptr skb = tcp_stream_alloc(cx, tp, tp.iss, tcphdr_syn);
+  tp.write_seq = tp.iss + 1;
+  tcp_cb(*skb).sent = true;
+  sk_buff& queued = tp.rtx_queue.push_back(std::move(skb));
+  tp.snd_nxt = tp.write_seq;
+  tp.packets_out = 1;
+  tp.net().mib().add(cx, mib::tcp_active_opens);
+  static_cast<void>(tcp_transmit_skb(cx, tp, &queued, tp.iss, tcphdr_syn));
+  tcp_arm_rto(cx, tp, tp.rto);
+}
+
+void tcp_send_fin(cpu& cx, tcp_sock& tp) {
+  sk_buff* last = tp.write_queue.back();
+  if (last != nullptr) {
+    tcp_skb_cb& cb = tcp_cb(*last);
+    cb.flags |= tcphdr_fin;
+    ++cb.end_seq;
+  } else {
+    tp.write_queue.push_back(
+        tcp_stream_alloc(cx, tp, tp.write_seq, tcphdr_ack | tcphdr_fin));
+  }
+  ++tp.write_seq;
+  tcp_push_pending(cx, tp, tcp_nagle::push);
+}
+
+bool tcp_write_wakeup(cpu& cx, tcp_sock& tp) {
+  sk_buff* skb = tp.write_queue.front();
+  if (skb == nullptr || tcp_cb(*skb).seq >= tcp_wnd_end(tp)) {
+    tcp_send_probe(cx, tp);
+    return skb != nullptr;
+  }
+  const u32 mss = tcp_current_mss(cx, tp);
+  const u32 room = static_cast<u32>(tcp_wnd_end(tp) - tcp_cb(*skb).seq);
+  const u32 len = std::min(room, mss);
+  tcp_set_pcount(*skb, mss);
+  if (len < skb->len()) tcp_fragment(cx, tp, tcp_queue::write, *skb, len, mss);
+  tcp_cb(*skb).flags |= tcphdr_psh;
+  tp.pushed_seq = seq_max(tp.pushed_seq, tcp_cb(*skb).end_seq);
+  static_cast<void>(tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags));
+  new_data_sent(cx, tp, mss);
+  return true;
+}
+
+}  // namespace ph

@@ -1,0 +1,371 @@
+// Passive opens: RFC 9293 §3.10.7.2 and §3.10.7.4 (SYN-RECEIVED), RFC 7323 §1.3, RFC 2018 §2, with
+// the two queues of a listener: half-open, and waiting for accept().
+#include "net/tcp/tcp_request.h"
+
+#include <algorithm>
+
+#include "net/tcp/tcp_ack.h"
+#include "net/tcp/tcp_input.h"
+#include "net/tcp/tcp_isn.h"
+#include "net/tcp/tcp_ofo.h"
+#include "net/tcp/tcp_output.h"
+
+namespace ph {
+namespace {
+
+bool accept_queue_full(const tcp_sock& listener) {
+  return listener.accept_queue.size() > listener.max_ack_backlog;
+}
+
+inet_af_ops::reply_info reply_info_of(const tcp_sock& listener, const inet_tuple& tuple) {
+  inet_af_ops::reply_info info;
+  info.tuple = tuple;
+  info.protocol = uapi::ipproto_tcp;
+  info.tos = listener.inet.tos;
+  info.ttl = listener.inet.uc_ttl;
+  info.mark = listener.opt.mark;
+  info.priority = listener.opt.priority;
+  info.oif = listener.opt.bound_dev_if;
+  info.sk = const_cast<tcp_sock*>(&listener);
+  return info;
+}
+
+void send_synack(cpu& cx, tcp_request& req) {
+  tcp_reply reply;
+  reply.info = reply_info_of(*req.listener, req.key);
+  reply.seq = req.snt_isn;
+  reply.ack_seq = req.rcv_isn + 1;
+  reply.flags = tcphdr_syn | tcphdr_ack;
+  reply.window = static_cast<u16>(std::min(req.rcv_wnd, tcp_max_window));
+  reply.options.mss = req.advmss;
+  reply.options.wscale_ok = req.wscale_ok;
+  reply.options.wscale = req.rcv_wscale;
+  reply.options.sack_permitted = req.sack_ok;
+  reply.options.timestamps = req.tstamp_ok;
+  reply.options.tsval = static_cast<u32>(cx.now().ms()) + req.tsoffset;
+  reply.options.tsecr = req.ts_recent;
+  tcp_send_reply(cx, req.listener->net(), *req.listener->af_ops, std::move(reply));
+}
+
+/// The answer to something that does not fit: an ACK of where we are (RFC 9293 §3.10.7.4).
+void send_request_ack(cpu& cx, tcp_request& req) {
+  const duration limit = milliseconds(req.listener->tcp().sysctl.invalid_ratelimit);
+  if (req.answered && cx.now() - req.last_answer < limit) {
+    req.listener->net().mib().add(cx, mib::tcpext_tcp_ack_skipped);
+    return;
+  }
+  req.answered = true;
+  req.last_answer = cx.now();
+  tcp_reply reply;
+  reply.info = reply_info_of(*req.listener, req.key);
+  reply.seq = req.snt_isn + 1;
+  reply.ack_seq = req.rcv_isn + 1;
+  reply.flags = tcphdr_ack;
+  reply.window = static_cast<u16>(req.rcv_wnd >> req.rcv_wscale);
+  reply.options.timestamps = req.tstamp_ok;
+  reply.options.tsval = static_cast<u32>(cx.now().ms()) + req.tsoffset;
+  reply.options.tsecr = req.ts_recent;
+  tcp_send_reply(cx, req.listener->net(), *req.listener->af_ops, std::move(reply));
+}
+
+duration synack_timeout(const tcp_request& req) {
+  return std::min(tcp_timeout_init * (s64{1} << std::min<u32>(req.num_timeout, 10)), tcp_rto_max);
+}
+
+void resend_fired(cpu& cx, tcp_request& req) {
+  tcp_sock& listener = *req.listener;
+  const u32 most = std::max<u32>(
+      listener.syn_retries != 0 ? listener.syn_retries
+                                : static_cast<u32>(listener.tcp().sysctl.synack_retries),
+      listener.defer_accept);
+  if (req.num_timeout >= most) {
+    listener.net().mib().add(cx, mib::tcp_attempt_fails);
+    tcp_request_drop(req);
+    return;
+  }
+  ++req.num_timeout;
+  // With TCP_DEFER_ACCEPT the peer has been heard: it is reminded only near the end.
+  const bool silent = req.acked && listener.defer_accept != 0 &&
+                      req.num_timeout < listener.defer_accept;
+  if (!silent) {
+    ++req.num_retrans;
+    listener.net().mib().add(cx, mib::tcp_retrans_segs);
+    listener.net().mib().add(cx, mib::tcpext_tcp_syn_retrans);
+    send_synack(cx, req);
+  }
+  listener.home().timers().arm(req.resend, cx.now() + synack_timeout(req));
+}
+
+void take_syn_options(cpu& cx, tcp_request& req, const tcp_seg& seg, const dst_entry& dst) {
+  const tcp_sock& listener = *req.listener;
+  const tcp_sysctls& sysctl = listener.tcp().sysctl;
+  const tcp_options_received rx = tcp_parse_options(seg.options, true);
+  req.peer_mss = rx.mss != 0 ? rx.mss : uapi::tcp_mss_default;
+  req.wscale_ok = rx.wscale_ok && sysctl.window_scaling != 0;
+  req.snd_wscale = req.wscale_ok ? rx.snd_wscale : u8{0};
+  req.sack_ok = rx.sack_ok && sysctl.sack != 0;
+  req.tstamp_ok = rx.saw_tstamp && sysctl.timestamps != 0;
+  req.ts_recent = rx.rcv_tsval;
+  const u32 headers = listener.af_ops->net_header_len() + static_cast<u32>(sizeof(tcphdr));
+  u32 advmss = dst.advmss != 0 ? dst.advmss : dst.mtu(cx.now()) - headers;
+  if (listener.user_mss != 0) advmss = std::min(advmss, listener.user_mss);
+  req.advmss = static_cast<u16>(std::clamp(advmss, tcp_min_mss, 65535u - headers));
+  const u32 options = req.tstamp_ok ? static_cast<u32>(tcpolen_tstamp_aligned) : 0;
+  const tcp_initial_window first = tcp_select_initial_window(
+      sysctl, tcp_full_space(listener), listener.window_clamp, req.advmss - options,
+      req.wscale_ok);
+  req.rcv_wnd = first.rcv_wnd;
+  req.window_clamp = first.window_clamp;
+  req.rcv_wscale = first.wscale;
+}
+
+/// The full socket of a half-open connection.
+ref<tcp_sock> make_child(cpu& cx, tcp_request& req, const tcp_seg& seg) {
+  tcp_sock& listener = *req.listener;
+  ref<tcp_sock> child =
+      make_ref<tcp_sock>(listener.net(), listener.home(), *listener.af_ops);
+  child->opt = listener.opt;
+  child->inet = listener.inet;
+  child->inet.memberships.clear();
+  child->saddr = child->rcv_saddr = req.key.laddr;
+  child->daddr = req.key.raddr;
+  child->sport = req.key.lport;
+  child->dport = req.key.rport;
+  child->nodelay = listener.nodelay;
+  child->cork = listener.cork;
+  child->keepalive_time = listener.keepalive_time;
+  child->keepalive_intvl = listener.keepalive_intvl;
+  child->keepalive_probes = listener.keepalive_probes;
+  child->syn_retries = listener.syn_retries;
+  child->linger2 = listener.linger2;
+  child->user_timeout_ms = listener.user_timeout_ms;
+  child->notsent_lowat = listener.notsent_lowat;
+  child->user_mss = listener.user_mss;
+  child->recv_cmsg_inq = listener.recv_cmsg_inq;
+  child->congestion_name = listener.congestion_name;
+  tcp_assign_congestion_control(*child);
+
+  child->state = tcp_state::syn_recv;
+  child->iss = req.snt_isn;
+  child->snd_una = child->snd_nxt = child->write_seq = child->pushed_seq = req.snt_isn + 1;
+  child->snd_sml = child->snd_up = child->recover = child->high_seq = child->snd_una;
+  child->lost_edge = child->retrans_hint = child->high_rxt = child->highest_sack = child->snd_una;
+  child->irs = req.rcv_isn;
+  child->rcv_nxt = child->rcv_wup = child->copied_seq = req.rcv_isn + 1;
+  child->rcv_up = child->urg_seq = child->rcv_nxt;
+  child->last_ack_sent = child->rcv_nxt;
+  child->snd_wl1 = seg.seq;
+  child->tstamp_ok = req.tstamp_ok;
+  child->ts_recent = req.ts_recent;
+  child->ts_recent_stamp = cx.now();
+  child->ts_recent_valid = req.tstamp_ok;
+  child->tsoffset = req.tsoffset;
+  child->sack_ok = req.sack_ok;
+  child->wscale_ok = req.wscale_ok;
+  child->snd_wscale = req.snd_wscale;
+  child->rcv_wscale = req.rcv_wscale;
+  child->snd_wnd = u32{seg.window} << req.snd_wscale;
+  child->max_window = child->snd_wnd;
+  child->rcv_wnd = child->rcv_ssthresh = req.rcv_wnd;
+  child->window_clamp = req.window_clamp;
+  child->advmss = req.advmss;
+  child->mss_clamp = req.peer_mss;
+  if (child->user_mss != 0) child->mss_clamp = std::min(child->mss_clamp, child->user_mss);
+  return child;
+}
+
+/// The handshake is complete: a socket takes the place of the request. nullptr: no way, and the
+/// packet stays with the caller.
+ref<tcp_sock> tcp_request_to_sock(cpu& cx, tcp_request& req, const tcp_seg& seg) {
+  tcp_sock& listener = *req.listener;
+  tcp_net& tn = listener.tcp();
+  ref<tcp_sock> child = make_child(cx, req, seg);
+  if (!child->af_ops->connect_route(cx, *child)) return {};
+  tcp_sync_mss(*child, child->dst->mtu(cx.now()));
+  tcp_initialize_rcv_mss(*child);
+  // RFC 6298: the SYN+ACK gives the first sample if it was sent once.
+  if (req.num_retrans == 0) tcp_rtt_estimate(cx, *child, cx.now() - req.sent_at);
+  const ref<tcp_request> hold(&req);
+  tcp_request_drop(req);
+  tn.ports.inherit(*child, child->sport);
+  child->port_held = true;
+  tcp_hash(*child);
+  child->listener = &listener;
+  listener.accept_queue.push_back(child);
+  listener.net().mib().add(cx, mib::tcp_passive_opens);
+  return child;
+}
+
+void overflow(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg) {
+  tcp_sock& listener = *req.listener;
+  if (listener.tcp().sysctl.abort_on_overflow != 0) {
+    tcp_reply_reset(cx, listener.net(), *listener.af_ops, req.key, seg);
+    tcp_request_drop(req);
+  } else {
+    req.acked = true;  // the peer believes itself connected; it will send again
+  }
+  drop(cx, std::move(skb), drop_reason::tcp_listen_overflow);
+}
+
+/// RST or SYN inside the window of a half-open connection.
+void embryonic_reset(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg) {
+  tcp_sock& listener = *req.listener;
+  if (seg.rst() && seg.seq != req.rcv_isn + 1) {
+    send_request_ack(cx, req);  // RFC 5961 §3.2
+    drop(cx, std::move(skb), drop_reason::tcp_request);
+    return;
+  }
+  if (!seg.rst()) tcp_reply_reset(cx, listener.net(), *listener.af_ops, req.key, seg);
+  listener.net().mib().add(cx, mib::tcpext_embryonic_rsts);
+  listener.net().mib().add(cx, mib::tcp_attempt_fails);
+  tcp_request_drop(req);
+  drop(cx, std::move(skb), drop_reason::tcp_reset);
+}
+
+bool in_window(const tcp_request& req, const tcp_seg& seg) {
+  const seq32 start = req.rcv_isn + 1;
+  const seq32 end = start + req.rcv_wnd;
+  if (seg.seq == start) return true;
+  if (seg.end_seq > start && seg.seq < end) return true;
+  return seg.seq == end && seg.seq == seg.end_seq;
+}
+
+}  // namespace
+
+void tcp_rcv_listen(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& seg,
+                    const inet_tuple& tuple, std::optional<seq32> isn) {
+  PH_TRACE(cx, *skb);
+  if (seg.rst()) {
+    drop(cx, std::move(skb), drop_reason::tcp_flags);
+  } else if (seg.ack()) {
+    tcp_reply_reset(cx, listener.net(), *listener.af_ops, tuple, seg);
+    drop(cx, std::move(skb), drop_reason::tcp_no_socket);
+  } else if (!seg.syn() || seg.fin()) {
+    drop(cx, std::move(skb), drop_reason::tcp_flags);
+  } else {
+    tcp_conn_request(cx, listener, std::move(skb), seg, tuple, isn);
+  }
+}
+
+void tcp_conn_request(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& seg,
+                      const inet_tuple& tuple, std::optional<seq32> isn) {
+  PH_TRACE(cx, *skb);
+  tcp_net& tn = listener.tcp();
+  const u32 half_open = listener.request_count;
+  if (half_open >= std::max(listener.max_ack_backlog, 1u) ||
+      half_open >= static_cast<u32>(tn.sysctl.max_syn_backlog)) {
+    drop(cx, std::move(skb), drop_reason::tcp_syn_queue_full);
+    return;
+  }
+  if (accept_queue_full(listener)) {
+    drop(cx, std::move(skb), drop_reason::tcp_listen_overflow);
+    return;
+  }
+  const auto dst = listener.af_ops->route_to(cx, listener.net(), reply_info_of(listener, tuple));
+  if (!dst) {
+    drop(cx, std::move(skb), drop_reason::ip_outnoroutes);
+    return;
+  }
+  ref<tcp_request> req = make_ref<tcp_request>(listener);
+  req->key = tuple;
+  req->bound_dev = listener.opt.bound_dev_if;
+  req->rcv_isn = seg.seq;
+  req->snt_isn = isn.value_or(tcp_init_seq(cx, tn, tuple));
+  req->tsoffset = tcp_ts_offset(tn, tuple.laddr, tuple.raddr);
+  req->tos = seg.tos;
+  take_syn_options(cx, *req, seg, **dst);
+  tcp_request* raw = req.get();
+  req->resend.set_callback([raw](cpu& at) {
+    const ref<tcp_request> hold(raw);
+    resend_fired(at, *raw);
+  });
+  req->self = req;
+  tn.ehash.insert(*req);
+  listener.requests.push_back(*req);
+  ++listener.request_count;
+  req->sent_at = cx.now();
+  listener.home().timers().arm(req->resend, cx.now() + synack_timeout(*req));
+  consume(cx, std::move(skb));
+  send_synack(cx, *req);
+}
+
+void tcp_check_req(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg) {
+  PH_TRACE(cx, *skb);
+  const ref<tcp_request> hold(&req);
+  tcp_sock& listener = *req.listener;
+  const tcp_options_received rx = tcp_parse_options(seg.options, seg.syn());
+  const bool old = req.tstamp_ok && rx.saw_tstamp && !seg.rst() &&
+                   static_cast<s32>(req.ts_recent - rx.rcv_tsval) > 0;
+  if (seg.seq == req.rcv_isn && seg.syn() && !seg.ack() && !seg.rst() && !old) {
+    // The SYN again: so did our answer get lost, or the peer is impatient.
+    send_synack(cx, req);
+    ++req.num_retrans;
+    drop(cx, std::move(skb), drop_reason::tcp_request);
+    return;
+  }
+  if (seg.ack() && !seg.rst() && seg.ack_seq != req.snt_isn + 1) {
+    tcp_reply_reset(cx, listener.net(), *listener.af_ops, req.key, seg);
+    drop(cx, std::move(skb), drop_reason::tcp_invalid_ack);
+    return;
+  }
+  if (old || !in_window(req, seg)) {
+    if (!seg.rst()) send_request_ack(cx, req);
+    drop(cx, std::move(skb), old ? drop_reason::tcp_paws : drop_reason::tcp_request);
+    return;
+  }
+  if (req.tstamp_ok && rx.saw_tstamp && seg.seq <= req.rcv_isn + 1) {
+    req.ts_recent = rx.rcv_tsval;
+  }
+  if (seg.rst() || seg.syn()) {
+    embryonic_reset(cx, req, std::move(skb), seg);
+    return;
+  }
+  if (!seg.ack()) {
+    drop(cx, std::move(skb), drop_reason::tcp_flags);
+    return;
+  }
+  if (req.num_timeout < listener.defer_accept && seg.end_seq == req.rcv_isn + 1) {
+    // TCP_DEFER_ACCEPT: a bare ACK is not worth waking anybody.
+    req.acked = true;
+    listener.net().mib().add(cx, mib::tcpext_tcp_defer_accept_drop);
+    drop(cx, std::move(skb), drop_reason::tcp_request);
+    return;
+  }
+  if (accept_queue_full(listener)) {
+    overflow(cx, req, std::move(skb), seg);
+    return;
+  }
+  const ref<tcp_sock> child = tcp_request_to_sock(cx, req, seg);
+  if (!child) {
+    drop(cx, std::move(skb), drop_reason::ip_outnoroutes);
+    return;
+  }
+  const ref<tcp_sock> parent(&listener);
+  tcp_do_rcv(cx, *child, std::move(skb), seg);
+  parent->wake(uapi::pollin | uapi::pollrdnorm);
+}
+
+void tcp_request_drop(tcp_request& req) {
+  const ref<tcp_request> last = std::exchange(req.self, {});
+  if (!last) return;
+  tcp_sock& listener = *req.listener;
+  listener.tcp().ehash.erase(req);
+  req.list_hook<tcp_request_tag>::unlink();
+  --listener.request_count;
+  listener.home().timers().cancel(req.resend);
+}
+
+void tcp_listen_stop(cpu& cx, tcp_sock& listener) {
+  while (!listener.requests.empty()) tcp_request_drop(listener.requests.front());
+  while (!listener.accept_queue.empty()) {
+    const ref<tcp_sock> child = listener.accept_queue.front();
+    listener.accept_queue.pop_front();
+    child->listener = nullptr;
+    child->dead = true;
+    // Nobody will ever read what it brought: RFC 9293 §3.6 ABORT.
+    if (child->state != tcp_state::close) tcp_send_active_reset(cx, *child);
+    tcp_done(cx, *child);
+  }
+}
+
+}  // namespace ph

@@ -1,0 +1,44 @@
+// Half-open connections as small objects: what a listener knows between SYN and the ACK of its
+// SYN+ACK (SYN-RECEIVED of a passive open, RFC 9293 §3.10.7.2).
+#pragma once
+
+#include "net/tcp/tcp_sock.h"
+
+namespace ph {
+
+struct tcp_request final : counted, ehash_entry, list_hook<struct tcp_request_tag> {
+  explicit tcp_request(tcp_sock& l) : ehash_entry(ehash_kind::request), listener(&l) {}
+  tcp_sock* listener;             ///< which outlives it
+  ref<tcp_request> self;          ///< held while listed
+  timer resend;
+  seq32 rcv_isn, snt_isn;
+  u16 peer_mss = 0;
+  u16 advmss = 0;
+  u8 snd_wscale = 0, rcv_wscale = 0;
+  bool wscale_ok = false, sack_ok = false, tstamp_ok = false;
+  bool acked = false;             ///< the ACK came, but waits for data or room
+  u8 num_timeout = 0;
+  u8 num_retrans = 0;
+  u8 tos = 0;
+  u32 ts_recent = 0;
+  u32 tsoffset = 0;
+  u32 rcv_wnd = 0, window_clamp = 0;
+  instant sent_at{};
+  instant last_answer{};
+  bool answered = false;
+};
+
+/// A SYN for a listener. `isn`: from TIME-WAIT, else a fresh one. Consumes the packet.
+void tcp_conn_request(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& seg,
+                      const inet_tuple& tuple, std::optional<seq32> isn);
+/// A segment for LISTEN (RFC 9293 §3.10.7.2). Consumes it.
+void tcp_rcv_listen(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& seg,
+                    const inet_tuple& tuple, std::optional<seq32> isn);
+/// A segment for a half-open connection. Consumes it.
+void tcp_check_req(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg);
+/// Forgets a half-open connection.
+void tcp_request_drop(tcp_request& req);
+/// The listener ends: half-open and unaccepted connections end with it.
+void tcp_listen_stop(cpu& cx, tcp_sock& listener);
+
+}  // namespace ph

@@ -1,0 +1,167 @@
+// The scoreboard (RFC 2018, RFC 2883, RFC 6675 §4 Update()) and the blocks we report.
+#include "net/tcp/tcp_sack.h"
+
+#include <algorithm>
+
+#include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_rate.h"
+
+namespace ph {
+namespace {
+
+/// RFC 2883 §4: the first block reports a duplicate when it lies before the acknowledgement number
+/// or within the second block.
+bool is_dsack(const tcp_options_received& rx, seq32 ack_seq) {
+  const tcp_sack_block& first = rx.sacks[0];
+  if (first.end_seq <= ack_seq) return true;
+  if (rx.num_sacks < 2) return false;
+  const tcp_sack_block& second = rx.sacks[1];
+  return first.start_seq >= second.start_seq && first.end_seq <= second.end_seq;
+}
+
+bool plausible(const tcp_sock& tp, const tcp_sack_block& block) {
+  return block.start_seq < block.end_seq && block.end_seq <= tp.snd_nxt &&
+         block.end_seq > tp.snd_una;
+}
+
+void mark_sacked(cpu& cx, tcp_sock& tp, sk_buff& skb, tcp_ack_info& info) {
+  tcp_skb_cb& cb = tcp_cb(skb);
+  if ((cb.sacked & skb_lost) != 0) tp.lost_out -= cb.pcount;
+  if ((cb.sacked & skb_retrans) != 0) tp.retrans_out -= cb.pcount;
+  if ((cb.sacked & skb_ever_retrans) == 0) {
+    info.sack_rtt = cx.now() - cb.sent_at;
+  } else {
+    info.retrans_acked = true;
+  }
+  cb.sacked = static_cast<u8>((cb.sacked & skb_ever_retrans) | skb_sacked);
+  tp.sacked_out += cb.pcount;
+  tp.delivered += cb.pcount;
+  info.sacked_segs += cb.pcount;
+  tp.highest_sack = seq_max(tp.highest_sack, cb.seq);
+  tcp_rate_skb_delivered(tp, skb, info.rate);
+}
+
+/// Cuts a packet of several segments at the edges of [start, end); false: it is covered in part
+/// only and cannot be cut.
+bool cut_to_block(cpu& cx, tcp_sock& tp, sk_buff*& skb, seq32 start, seq32 end) {
+  tcp_skb_cb* cb = &tcp_cb(*skb);
+  if (cb->seq < start) {
+    if (cb->pcount <= 1) return false;
+    const u32 before = static_cast<u32>(start - cb->seq);
+    const u32 cut = (before + cb->mss - 1) / cb->mss * cb->mss;
+    if (cut >= skb->len()) return false;
+    tcp_fragment(cx, tp, tcp_queue::rtx, *skb, cut, cb->mss);
+    skb = tp.rtx_queue.next(*skb);
+    cb = &tcp_cb(*skb);
+  }
+  if (cb->end_seq > end) {
+    if (cb->pcount <= 1 || end <= cb->seq) return false;
+    const u32 cut = static_cast<u32>(end - cb->seq) / cb->mss * cb->mss;
+    if (cut == 0) return false;
+    tcp_fragment(cx, tp, tcp_queue::rtx, *skb, cut, cb->mss);
+  }
+  return true;
+}
+
+void mark_range(cpu& cx, tcp_sock& tp, seq32 start, seq32 end, tcp_ack_info& info) {
+  sk_buff* skb = tp.rtx_queue.find(start);
+  while (skb != nullptr && tcp_cb(*skb).seq < end) {
+    if ((tcp_cb(*skb).sacked & skb_sacked) == 0 && cut_to_block(cx, tp, skb, start, end)) {
+      mark_sacked(cx, tp, *skb, info);
+    }
+    skb = tp.rtx_queue.next(*skb);
+  }
+}
+
+/// The part of a block that no earlier acknowledgement reported in the same shape.
+tcp_sack_block news_of(const tcp_sock& tp, tcp_sack_block block) {
+  block.start_seq = seq_max(block.start_seq, tp.snd_una);
+  for (const tcp_sack_block& seen : tp.sack_cache) {
+    if (seen.start_seq == seen.end_seq) continue;
+    if (seen.start_seq <= block.start_seq && block.start_seq < seen.end_seq) {
+      block.start_seq = seq_min(seen.end_seq, block.end_seq);
+    }
+  }
+  return block;
+}
+
+}  // namespace
+
+void tcp_sacktag_write_queue(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_info& info) {
+  const tcp_options_received& rx = tp.rx;
+  u8 first = 0;
+  if (is_dsack(rx, seg.ack_seq)) {
+    first = 1;
+    // RFC 2883 §4: only what was sent and is not long past says anything.
+    if (rx.sacks[0].start_seq < rx.sacks[0].end_seq && rx.sacks[0].end_seq <= tp.snd_nxt) {
+      info.dsack = true;
+      ++tp.dsack_dups;
+      tp.net().mib().add(cx, mib::tcpext_tcp_dsack_recv);
+    }
+  }
+  std::array<tcp_sack_block, tcp_max_sacks> cache{};
+  for (u8 i = first; i < rx.num_sacks; ++i) {
+    const tcp_sack_block& block = rx.sacks[i];
+    if (!plausible(tp, block)) {
+      if (block.end_seq > tp.snd_nxt || block.start_seq >= block.end_seq) {
+        tp.net().mib().add(cx, mib::tcpext_tcp_sack_discard);
+      }
+      continue;
+    }
+    const tcp_sack_block fresh = news_of(tp, block);
+    if (fresh.start_seq < fresh.end_seq) {
+      mark_range(cx, tp, fresh.start_seq, fresh.end_seq, info);
+    }
+    cache[i] = block;
+  }
+  tp.sack_cache = cache;
+}
+
+void tcp_sack_options(const tcp_sock& tp, tcp_out_options& out) {
+  const std::size_t room = tcp_max_option_space - (out.timestamps ? tcpolen_tstamp_aligned : 0);
+  const std::size_t most =
+      std::min((room - tcpolen_sack_base_aligned) / tcpolen_sack_perblock, tcp_max_sacks);
+  std::size_t n = 0;
+  if (tp.have_dsack) out.sacks[n++] = tp.duplicate_sack;
+  for (std::size_t i = 0; i < tp.num_sacks && n < most; ++i) out.sacks[n++] = tp.selective_acks[i];
+  out.num_sacks = static_cast<u8>(n);
+}
+
+void tcp_sack_new_ofo(tcp_sock& tp, seq32 seq, seq32 end) {
+  tcp_sack_block merged{seq, end};
+  std::array<tcp_sack_block, tcp_max_sacks> kept{};
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < tp.num_sacks; ++i) {
+    const tcp_sack_block& b = tp.selective_acks[i];
+    if (b.start_seq <= merged.end_seq && merged.start_seq <= b.end_seq) {
+      merged.start_seq = seq_min(merged.start_seq, b.start_seq);
+      merged.end_seq = seq_max(merged.end_seq, b.end_seq);
+    } else {
+      kept[n++] = b;
+    }
+  }
+  // RFC 2018 §4: the block of the segment that caused this acknowledgement comes first, the ones
+  // reported most recently follow.
+  tp.selective_acks[0] = merged;
+  tp.num_sacks = 1;
+  for (std::size_t i = 0; i < n && tp.num_sacks < tcp_max_sacks; ++i) {
+    tp.selective_acks[tp.num_sacks++] = kept[i];
+  }
+}
+
+void tcp_sack_remove(tcp_sock& tp) {
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < tp.num_sacks; ++i) {
+    if (tp.selective_acks[i].end_seq > tp.rcv_nxt) tp.selective_acks[n++] = tp.selective_acks[i];
+  }
+  tp.num_sacks = tp.ofo_queue.empty() ? u8{0} : static_cast<u8>(n);
+}
+
+void tcp_dsack_set(cpu& cx, tcp_sock& tp, seq32 seq, seq32 end, bool ofo) {
+  if (!tp.sack_ok || tp.tcp().sysctl.dsack == 0 || !(seq < end)) return;
+  tp.net().mib().add(cx, ofo ? mib::tcpext_tcp_dsack_ofo_sent : mib::tcpext_tcp_dsack_old_sent);
+  tp.have_dsack = true;
+  tp.duplicate_sack = {seq, end};
+}
+
+}  // namespace ph

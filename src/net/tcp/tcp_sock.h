@@ -1,0 +1,465 @@
+// tcp_sock: the state of one TCP connection (or listener) with the names of RFC 9293 §3.3.1, and
+// of TCP in one namespace. Who changes what:
+//
+//   tcp            the program's side: queues fill and empty
+//   tcp_input      segments arrive: state machine, receive variables
+//   tcp_ack        acknowledgements: send variables, RTT, clearing the retransmission queue
+//   tcp_sack       which segments the peer has (sacked_out), ours for the peer
+//   tcp_recovery   which segments are lost (lost_out), congestion states, retransmission
+//   tcp_ofo        data out of order, receive buffer and its growth
+//   tcp_output     choosing, cutting, building and sending segments; the window we offer
+//   tcp_timer      time
+//
+// A socket in the established or listening table holds a reference to itself (`self`), so it
+// lives as long as the connection does. No other file's data are changed behind its back.
+#pragma once
+
+#include <list>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/seq.h"
+#include "kernel/timer_wheel.h"
+#include "net/core/skb_queue.h"
+#include "net/inet/inet_hashtables.h"
+#include "net/inet/inet_ports.h"
+#include "net/inet/inet_sock.h"
+#include "net/tcp/tcp_cong.h"
+#include "uapi/socket.h"
+#include "wire/tcp.h"
+
+namespace ph {
+
+using uapi::tcp_ca_state;
+using uapi::tcp_state;
+
+// --- constants (RFC 9293, RFC 6298, RFC 1122; values as Linux has them) -----------------------
+inline constexpr duration tcp_rto_min = milliseconds(200);
+inline constexpr duration tcp_rto_max = seconds(120);
+inline constexpr duration tcp_timeout_init = seconds(1);   ///< RFC 6298 §2.1
+inline constexpr duration tcp_delack_min = milliseconds(40);
+inline constexpr duration tcp_delack_max = milliseconds(200);
+inline constexpr duration tcp_ato_min = milliseconds(40);
+inline constexpr duration tcp_timewait_len = seconds(60);  ///< 2 MSL
+inline constexpr u32 tcp_max_quickacks = 16;
+inline constexpr u32 tcp_init_cwnd = 10;                   ///< RFC 6928
+inline constexpr u32 tcp_min_mss = 88;
+inline constexpr u32 tcp_dupthresh = 3;
+inline constexpr u32 tcp_max_window = 65535;               ///< without scaling
+inline constexpr duration tcp_paws_24days = seconds(60 * 60 * 24 * 24);
+
+/// Bytes of buffer a payload may be expected to fill: half, the rest is overhead.
+constexpr u32 tcp_win_from_space(u32 space) { return space / 2; }
+constexpr u32 tcp_space_from_win(u32 window) { return window * 2; }
+
+// --- control block ----------------------------------------------------------------------------
+
+/// cb::sacked bits of a segment in the retransmission queue.
+enum : u8 { skb_sacked = 1, skb_retrans = 2, skb_lost = 4, skb_ever_retrans = 8 };
+
+struct tcp_skb_cb {
+  static constexpr cb_owner owner = cb_owner::tcp;
+  seq32 seq;             ///< of the first byte (or of SYN)
+  seq32 end_seq;         ///< after the last; SYN and FIN count
+  u8 flags = 0;          ///< tcphdr_* bits
+  u8 sacked = 0;         ///< skb_sacked ...
+  u16 pcount = 0;        ///< tx: segments of `mss` in it
+  u16 mss = 0;           ///< tx: payload bytes per segment when it was counted
+  bool eor = false;      ///< tx: MSG_EOR, nothing may be appended
+  bool sent = false;     ///< tx: was on the wire
+  instant sent_at{};     ///< tx: last transmission
+  // Delivery rate (tcp_rate): the connection's state when it was sent.
+  u64 delivered = 0;
+  instant delivered_at{};
+  instant first_sent_at{};
+  bool app_limited = false;
+};
+inline tcp_skb_cb& tcp_cb(sk_buff& skb) { return skb.cb<tcp_skb_cb>(); }
+inline const tcp_skb_cb& tcp_cb(const sk_buff& skb) { return skb.cb<tcp_skb_cb>(); }
+
+struct tcp_seq_order {
+  bool operator()(const sk_buff& a, const sk_buff& b) const {
+    return tcp_cb(a).seq < tcp_cb(b).seq;
+  }
+};
+
+/// Owns packets in the order of their sequence numbers; finds one by number.
+class tcp_skb_tree {
+ public:
+  tcp_skb_tree() = default;
+  tcp_skb_tree(const tcp_skb_tree&) = delete;
+  tcp_skb_tree& operator=(const tcp_skb_tree&) = delete;
+  ~tcp_skb_tree() { ph_check(tree_.empty()); }
+  [[nodiscard]] bool empty() const { return tree_.empty(); }
+  [[nodiscard]] std::size_t size() const { return count_; }
+  [[nodiscard]] sk_buff* first() { return tree_.empty() ? nullptr : &*tree_.begin(); }
+  [[nodiscard]] sk_buff* last() { return tree_.empty() ? nullptr : &*tree_.rbegin(); }
+  [[nodiscard]] sk_buff* next(sk_buff& skb) {
+    auto it = std::next(tree_.iterator_to(skb));
+    return it == tree_.end() ? nullptr : &*it;
+  }
+  [[nodiscard]] sk_buff* prev(sk_buff& skb) {
+    auto it = tree_.iterator_to(skb);
+    return it == tree_.begin() ? nullptr : &*std::prev(it);
+  }
+  /// The first packet that ends after `seq`, or nullptr.
+  [[nodiscard]] sk_buff* find(seq32 seq);
+  sk_buff& insert(skb_ptr skb);
+  /// As insert, for a packet behind all others.
+  sk_buff& push_back(skb_ptr skb);
+  skb_ptr remove(sk_buff& skb);
+  void purge(cpu& cx, drop_reason why) {
+    while (!empty()) drop(cx, remove(*first()), why);
+  }
+
+ private:
+  intrusive_multiset<sk_buff, tcp_seq_order, skb_tree_tag> tree_;
+  std::size_t count_ = 0;
+};
+
+/// A received segment in host order; SYN and FIN count in end_seq.
+struct tcp_seg {
+  seq32 seq, end_seq, ack_seq;
+  u16 source = 0, dest = 0;
+  u16 window = 0;        ///< as on the wire
+  u16 urg_ptr = 0;
+  u8 flags = 0;
+  u8 tos = 0;            ///< of the IP header
+  u32 len = 0;           ///< payload bytes
+  u32 hdr_bytes = 0;     ///< TCP header with options
+  byte_view options;     ///< valid while the packet's head is
+  [[nodiscard]] bool fin() const { return (flags & tcphdr_fin) != 0; }
+  [[nodiscard]] bool syn() const { return (flags & tcphdr_syn) != 0; }
+  [[nodiscard]] bool rst() const { return (flags & tcphdr_rst) != 0; }
+  [[nodiscard]] bool ack() const { return (flags & tcphdr_ack) != 0; }
+  [[nodiscard]] bool urg() const { return (flags & tcphdr_urg) != 0; }
+};
+
+// --- namespace --------------------------------------------------------------------------------
+
+/// net.ipv4.tcp_* with Linux's defaults.
+struct tcp_sysctls {
+  s32 rmem[3] = {4096, 131072, 6291456};
+  s32 wmem[3] = {4096, 16384, 4194304};
+  s32 syn_retries = 6, synack_retries = 5;
+  s32 retries2 = 15, orphan_retries = 0;
+  s32 fin_timeout = 60;
+  s32 keepalive_time = 7200, keepalive_intvl = 75, keepalive_probes = 9;
+  s32 max_syn_backlog = 512;
+  s32 abort_on_overflow = 0;
+  s32 window_scaling = 1, timestamps = 1, sack = 1, dsack = 1;
+  s32 moderate_rcvbuf = 1;
+  s32 slow_start_after_idle = 1;
+  s32 tw_reuse = 2;
+  s32 max_tw_buckets = 8192;
+  s32 max_orphans = 8192;
+  s32 rfc1337 = 0;
+  s32 stdurg = 0;
+  s32 challenge_ack_limit = 1000;
+  s32 invalid_ratelimit = 500;
+  s32 min_snd_mss = 48;
+  s32 notsent_lowat = -1;
+  std::string congestion_control = "reno";
+};
+
+class tcp_sock;
+struct tcp_request;
+struct tcp_timewait;
+
+/// The listening sockets of a namespace, by port.
+class tcp_listeners {
+ public:
+  void add(tcp_sock& tp);
+  void remove(tcp_sock& tp);
+  /// The best listener for a new connection; SO_REUSEPORT groups choose by the tuple's hash.
+  [[nodiscard]] tcp_sock* find(const inet_tuple& tuple, ifindex dev, u64 hash) const;
+  template <class F>
+  void for_each(F&& f) {
+    for (auto& [port, list] : by_port_) {
+      for (tcp_sock* tp : list) f(*tp);
+    }
+  }
+  [[nodiscard]] bool empty() const { return by_port_.empty(); }
+  [[nodiscard]] tcp_sock* any() const { return by_port_.begin()->second.front(); }
+
+ private:
+  std::map<port_no, std::vector<tcp_sock*>> by_port_;
+};
+
+/// TCP's state in one namespace.
+struct tcp_net final : slot_object {
+  explicit tcp_net(net_namespace& net);
+  /// Ends every connection without a word.
+  ~tcp_net() override;
+  net_namespace& net;
+  tcp_sysctls sysctl;
+  siphash_key ehash_key, isn_key, ts_key;
+  inet_ehash ehash;
+  tcp_listeners listeners;
+  inet_ports ports;
+  std::multimap<port_no, tcp_timewait*> timewaits;  ///< by local port
+  u32 orphans = 0;                ///< connections without a file
+  u32 challenge_count = 0;        ///< challenge ACKs still allowed in this second (RFC 5961 §7)
+  s64 challenge_second = -1;
+};
+inline constexpr slot_key<tcp_net> tcp_key{slot_id::tcp};
+inline tcp_net& tcp_of(net_namespace& net) { return net.slots().get(tcp_key); }
+
+// --- socket -----------------------------------------------------------------------------------
+
+/// What the program's side waits for, for TCP_INFO's busy times.
+enum class tcp_chrono : u8 { idle, busy, rwnd_limited, sndbuf_limited };
+
+class tcp_sock final : public inet_sock, public ehash_entry {
+ public:
+  tcp_sock(net_namespace& net, cpu& home, const inet_af_ops& af);
+  ~tcp_sock() override;
+
+  // The operations of sock, in tcp.cpp, tcp_connect.cpp and tcp_sockopt.cpp.
+  result<void> bind(cpu& cx, byte_view addr) override;
+  result<void> connect(cpu& cx, byte_view addr) override;
+  result<void> listen(cpu& cx, int backlog) override;
+  result<ref<sock>> accept(cpu& cx) override;
+  result<std::size_t> sendmsg(cpu& cx, const send_msg& msg) override;
+  result<std::size_t> recvmsg(cpu& cx, recv_msg& msg) override;
+  u32 poll() override;
+  result<void> shutdown(cpu& cx, u8 how) override;
+  void close(cpu& cx) override;
+  result<void> setsockopt(cpu& cx, int level, int name, byte_view value) override;
+  result<std::size_t> getsockopt(cpu& cx, int level, int name, byte_span out) override;
+  result<sockaddr_buf> getname(bool peer) override;
+  result<int> ioctl(cpu& cx, u32 command, byte_span arg) override;
+  void option_changed(cpu& cx, int name) override;
+  void write_space() override;
+
+  [[nodiscard]] tcp_net& tcp() const { return tcp_of(net()); }
+  [[nodiscard]] bool in_state(std::initializer_list<tcp_state> states) const {
+    for (const tcp_state s : states) {
+      if (state == s) return true;
+    }
+    return false;
+  }
+
+  tcp_state state = tcp_state::close;
+  ref<tcp_sock> self;             ///< held while hashed: the connection keeps itself
+  bool hashed_listen = false;
+
+  // --- send sequence (RFC 9293 §3.3.1) --------------------------------------------------------
+  seq32 iss, snd_una, snd_nxt, snd_wl1, snd_up;
+  u32 snd_wnd = 0;                ///< peer's window, bytes
+  u32 max_window = 0;             ///< largest that the peer ever offered
+  seq32 write_seq;                ///< after the last byte the program gave
+  seq32 pushed_seq;               ///< after the last PSH
+  seq32 snd_sml;                  ///< end of the last small segment (Minshall's Nagle)
+  u8 snd_wscale = 0, rcv_wscale = 0;
+  bool urg_mode = false;          ///< snd_up is ahead of what was acknowledged
+  skb_queue write_queue;          ///< not yet sent
+  tcp_skb_tree rtx_queue;         ///< sent, not yet acknowledged
+  u32 wmem_queued = 0;            ///< truesize of both
+  block_ref page;                 ///< being filled by sendmsg
+  u32 page_offset = 0;
+  bool sndbuf_full = false;       ///< the program waits for room (SOCK_NOSPACE)
+  instant last_write{};           ///< last sendmsg that queued
+
+  // --- segment sizes --------------------------------------------------------------------------
+  u32 mss_cache = tcp_mss_base;   ///< payload of a full segment, without options that vary
+  u32 mss_clamp = tcp_mss_base;   ///< what the peer's MSS option and TCP_MAXSEG allow
+  u32 user_mss = 0;               ///< TCP_MAXSEG
+  u32 advmss = tcp_mss_base;      ///< what we tell the peer
+  u32 pmtu_cookie = 0;            ///< path MTU for which mss_cache was computed
+  u32 xmit_size_goal = 0;
+  static constexpr u32 tcp_mss_base = uapi::tcp_mss_default;
+
+  // --- counts of segments in flight (RFC 6675 pipe) -------------------------------------------
+  u32 packets_out = 0, sacked_out = 0, lost_out = 0, retrans_out = 0;
+  [[nodiscard]] u32 in_flight() const {
+    return packets_out - sacked_out - lost_out + retrans_out;
+  }
+
+  // --- congestion and recovery ----------------------------------------------------------------
+  congestion_state cong;
+  congestion_holder ca;
+  std::string congestion_name;    ///< TCP_CONGESTION; empty: the namespace's
+  tcp_ca_state ca_state = tcp_ca_state::open;
+  seq32 high_seq;                 ///< snd_nxt when the recovery began
+  seq32 recover;                  ///< RFC 6582: no new fast retransmit up to here
+  bool recover_valid = false;
+  seq32 lost_edge;                ///< everything before is judged
+  seq32 retrans_hint;             ///< nothing lost and unsent before
+  seq32 highest_sack;             ///< begin of the highest packet that was selectively acknowledged
+  std::array<tcp_sack_block, tcp_max_sacks> sack_cache{};  ///< blocks of the last acknowledgement
+  seq32 high_rxt;                 ///< end of the last retransmission in this recovery
+  u32 reordering = tcp_dupthresh;
+  u32 max_packets_out = 0;        ///< most outstanding in the current window
+  seq32 max_packets_seq;
+  bool is_cwnd_limited = false;
+  instant cwnd_stamp{};           ///< last validation (RFC 7661)
+  u32 prior_cwnd = 0;
+
+  // --- round-trip time (RFC 6298) -------------------------------------------------------------
+  duration srtt{}, rttvar{}, rto = tcp_timeout_init;
+  duration min_rtt{};
+  instant min_rtt_stamp{};
+  u8 backoff = 0;
+  u8 retransmits = 0;             ///< timeouts since snd_una moved
+  instant retrans_stamp{};        ///< first of them; zero: none
+  u8 probes_out = 0;
+  instant probes_stamp{};
+  bool probing = false;           ///< the retransmission timer is the persist timer
+
+  // --- receive sequence -----------------------------------------------------------------------
+  seq32 irs, rcv_nxt, rcv_wup, copied_seq, rcv_up;
+  u32 rcv_wnd = 0;                ///< window last offered, bytes, counted from rcv_wup
+  u32 window_clamp = 0;           ///< largest to offer
+  u32 rcv_ssthresh = 0;           ///< grown with proven good use of the buffer
+  bool urg_seen = false;          ///< an urgent byte is ahead or unread
+  bool urg_valid = false;         ///< urg_data holds it
+  bool urg_read = false;          ///< and MSG_OOB took it
+  u8 urg_data = 0;
+  seq32 urg_seq;                  ///< where the urgent byte lies
+  tcp_skb_tree ofo_queue;
+  u8 num_sacks = 0;
+  std::array<tcp_sack_block, tcp_max_sacks> selective_acks{};
+  bool have_dsack = false;
+  tcp_sack_block duplicate_sack{};
+  u32 rcv_mss = tcp_mss_base;     ///< estimate of the peer's segment size
+
+  // Receive buffer growth.
+  seq32 rcvq_seq;
+  u32 rcvq_space = 0;
+  instant rcvq_time{};
+  duration rcv_rtt{};
+  seq32 rcv_rtt_seq;
+  instant rcv_rtt_time{};
+  u32 rcv_rtt_tsecr = 0;
+
+  // --- options agreed -------------------------------------------------------------------------
+  bool tstamp_ok = false, sack_ok = false, wscale_ok = false;
+  u32 ts_recent = 0;
+  instant ts_recent_stamp{};      ///< when it was taken; zero: never
+  bool ts_recent_valid = false;
+  u32 tsoffset = 0;               ///< our timestamps are clock + this
+  seq32 last_ack_sent;            ///< RFC 7323 §4.3
+  tcp_options_received rx;        ///< of the segment at hand
+
+  // --- acknowledgement ------------------------------------------------------------------------
+  u8 quick = 0;                   ///< acknowledge at once that many times
+  bool pingpong = false;          ///< interactive: delay
+  bool ack_scheduled = false;     ///< an acknowledgement is owed
+  bool ack_now = false;
+  u8 ack_pushed = 0;              ///< small pushed segments since the last acknowledgement
+  duration ato{};
+  instant last_rcv{};
+  instant last_challenge{};       ///< last reply to something out of window
+  bool challenged = false;
+
+  // --- timers ---------------------------------------------------------------------------------
+  timer retransmit_timer;         ///< RTO or persist, see `probing`
+  timer delack_timer;
+  timer keepalive_timer;          ///< keepalive, or the end of FIN_WAIT2
+
+  // --- options of the program -----------------------------------------------------------------
+  bool nodelay = false, cork = false;
+  u8 keepalive_probes = 0;        ///< TCP_KEEPCNT, 0: default
+  duration keepalive_time{}, keepalive_intvl{};
+  u8 syn_retries = 0;             ///< TCP_SYNCNT
+  s32 linger2 = 0;                ///< seconds; 0: default, negative: no FIN_WAIT2
+  u8 defer_accept = 0;            ///< retransmissions of SYN+ACK, TCP_DEFER_ACCEPT
+  u32 user_timeout_ms = 0;
+  u32 notsent_lowat = 0;          ///< 0: the namespace's
+  bool recv_cmsg_inq = false;
+  u32 user_window_clamp = 0;      ///< TCP_WINDOW_CLAMP, 0: none
+  bool port_held = false;         ///< sport is taken in tcp_net::ports
+  bool connect_pending = false;   ///< the outcome of connect() was not told yet
+  bool stream_done = false;       ///< the peer's FIN was taken: nothing more will come
+  errc soft_error = errc::ok;
+  bool orphaned = false;          ///< counted in tcp_net::orphans
+
+  // --- listener -------------------------------------------------------------------------------
+  u32 max_ack_backlog = 0;
+  intrusive_list<tcp_request, struct tcp_request_tag> requests;
+  u32 request_count = 0;
+  std::list<ref<tcp_sock>> accept_queue;
+  tcp_sock* listener = nullptr;   ///< child: whose accept queue it lies in
+
+  // --- counters for TCP_INFO ------------------------------------------------------------------
+  u64 bytes_acked = 0, bytes_received = 0, bytes_sent = 0, bytes_retrans = 0;
+  u32 segs_in = 0, segs_out = 0, data_segs_in = 0, data_segs_out = 0;
+  u32 total_retrans = 0, dsack_dups = 0, rcv_ooopack = 0, reord_seen = 0;
+  u32 delivered = 0;
+  u16 total_rto = 0, total_rto_recoveries = 0;
+  duration total_rto_time{};
+  instant rto_stamp{};
+  instant last_data_sent{}, last_ack_rcv{}, last_data_rcv{}, last_ack_sent_at{};
+  tcp_chrono chrono = tcp_chrono::idle;
+  instant chrono_start{};
+  duration chrono_total[4]{};
+  // Delivery rate (tcp_rate).
+  instant delivered_at{}, first_sent_at{};
+  u64 app_limited = 0;
+  u32 rate_delivered = 0;
+  duration rate_interval{};
+  bool rate_app_limited = false;
+};
+
+/// Aborts when the variables contradict each other: sequence order, segment counts, queues.
+void tcp_check_invariants(tcp_sock& tp);
+#ifdef PH_DEBUG
+inline void tcp_debug_invariants(tcp_sock& tp) { tcp_check_invariants(tp); }
+#else
+inline void tcp_debug_invariants(tcp_sock&) {}
+#endif
+
+// --- small questions --------------------------------------------------------------------------
+
+/// Our timestamp clock: milliseconds, shifted by a secret per pair of hosts.
+inline u32 tcp_time_stamp(const cpu& cx, const tcp_sock& tp) {
+  return static_cast<u32>(cx.now().ms()) + tp.tsoffset;
+}
+/// End of the window that the peer lets us fill.
+inline seq32 tcp_wnd_end(const tcp_sock& tp) { return tp.snd_una + tp.snd_wnd; }
+/// What is left of the window we offered; the peer may fill that much.
+inline u32 tcp_receive_window(const tcp_sock& tp) {
+  const s32 win = tp.rcv_wup + tp.rcv_wnd - tp.rcv_nxt;
+  return win < 0 ? 0 : static_cast<u32>(win);
+}
+/// Bytes of receive buffer still free, as payload.
+inline u32 tcp_space(const tcp_sock& tp) {
+  return tp.opt.rcvbuf <= tp.rmem_alloc ? 0 : tcp_win_from_space(tp.opt.rcvbuf - tp.rmem_alloc);
+}
+inline u32 tcp_full_space(const tcp_sock& tp) { return tcp_win_from_space(tp.opt.rcvbuf); }
+
+// --- life (tcp.cpp) ---------------------------------------------------------------------------
+
+void tcp_set_state(cpu& cx, tcp_sock& tp, tcp_state state);
+/// The connection is over: out of the tables, timers off, waiters told. May destroy tp once the
+/// caller's reference goes.
+void tcp_done(cpu& cx, tcp_sock& tp);
+/// As tcp_done with an error for the program.
+void tcp_reset(cpu& cx, tcp_sock& tp, errc error);
+/// Back to CLOSED as connect(AF_UNSPEC) does: the peer is told, addresses that bind gave stay.
+void tcp_disconnect(cpu& cx, tcp_sock& tp);
+/// The variables of a socket that has had no connection.
+void tcp_reinit(tcp_sock& tp);
+/// Enters the established table under its tuple.
+void tcp_hash(tcp_sock& tp);
+void tcp_unhash(tcp_sock& tp);
+/// Gives the local port back, if it is held.
+void tcp_release_port(tcp_sock& tp);
+/// Throws away all unsent and unacknowledged data.
+void tcp_write_queue_purge(cpu& cx, tcp_sock& tp);
+/// First steps common to both ways into ESTABLISHED: buffers, MSS, congestion control.
+void tcp_init_transfer(cpu& cx, tcp_sock& tp);
+/// Room was made in the send buffer: tell the program if it waits.
+void tcp_check_space(cpu& cx, tcp_sock& tp);
+/// The sending program has more memory?
+[[nodiscard]] bool tcp_stream_memory_free(const tcp_sock& tp);
+/// Lets the send buffer hold two congestion windows, up to tcp_wmem[2].
+void tcp_expand_sndbuf(tcp_sock& tp);
+void tcp_chrono_set(cpu& cx, tcp_sock& tp, tcp_chrono kind);
+/// Picks the congestion control of the namespace, or the first one known.
+void tcp_assign_congestion_control(tcp_sock& tp);
+
+}  // namespace ph

@@ -1,0 +1,249 @@
+// The byte stream as programs see it: sendmsg fills the write queue, recvmsg empties the receive
+// queue, ioctls tell how full they are (RFC 9293 §3.10.2, §3.10.3; tcp(7)).
+#include <algorithm>
+
+#include "net/tcp/tcp_input.h"
+#include "net/tcp/tcp_ofo.h"
+#include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_rate.h"
+#include "net/tcp/tcp_timer.h"
+
+namespace ph {
+namespace {
+
+constexpr std::size_t small_block = 2048;
+constexpr std::size_t large_block = 16 * 1024;
+
+/// Room for new data behind `page_offset` of the socket's block.
+void refill_page(cpu& cx, tcp_sock& tp, std::size_t wanted) {
+  if (tp.page && tp.page_offset < tp.page->capacity) return;
+  tp.page = cx.memory().allocate_block(wanted <= small_block ? small_block : large_block);
+  tp.page_offset = 0;
+}
+
+/// Copies up to `most` bytes into the packet; returns how many fitted.
+u32 append_data(cpu& cx, tcp_sock& tp, sk_buff& skb, msg_reader& from, u32 most) {
+  u32 done = 0;
+  while (done < most) {
+    refill_page(cx, tp, most - done);
+    const u32 take = std::min(most - done, tp.page->capacity - tp.page_offset);
+    if (!skb.add_frag(tp.page, tp.page_offset, take)) break;
+    const std::size_t read = from.read({tp.page->bytes() + tp.page_offset, take});
+    ph_check(read == take);
+    tp.page_offset += take;
+    done += take;
+  }
+  skb.truesize += done;
+  tp.wmem_queued += done;
+  return done;
+}
+
+/// The packet at the end of the queue, if more may be added to it.
+sk_buff* appendable(tcp_sock& tp, u32 goal) {
+  sk_buff* tail = tp.write_queue.back();
+  if (tail == nullptr || tail->len() >= goal || tcp_cb(*tail).eor) return nullptr;
+  return tail->nr_frags() < max_skb_frags ? tail : nullptr;
+}
+
+void mark_push(tcp_sock& tp, sk_buff& skb) {
+  tcp_cb(skb).flags |= tcphdr_psh;
+  tp.pushed_seq = tp.write_seq;
+}
+
+void mark_urgent(tcp_sock& tp) {
+  tp.snd_up = tp.write_seq;
+  tp.urg_mode = true;
+}
+
+/// What has been queued goes out, as flags and Nagle allow.
+void push(cpu& cx, tcp_sock& tp, u32 flags) {
+  sk_buff* tail = tp.write_queue.back();
+  if (tail == nullptr) return;
+  const bool more = (flags & uapi::msg_more) != 0;
+  if (!more || static_cast<u32>(tp.write_seq - tp.pushed_seq) > tp.max_window / 2) {
+    mark_push(tp, *tail);
+  }
+  if ((flags & uapi::msg_oob) != 0) mark_urgent(tp);
+  tcp_push_pending(cx, tp, more ? tcp_nagle::cork : tcp_nagle::normal);
+}
+
+/// Why nothing can be sent: the pending error, or EPIPE.
+errc send_error(tcp_sock& tp) {
+  const errc why = tp.take_error();
+  return why != errc::ok ? why : errc::pipe;
+}
+
+/// Where reading goes on.
+struct read_place {
+  sk_buff* skb = nullptr;
+  u32 offset = 0;
+};
+read_place find_place(tcp_sock& tp, seq32 seq) {
+  for (sk_buff* skb = tp.receive_queue.front(); skb != nullptr;
+       skb = tp.receive_queue.next(*skb)) {
+    const u32 offset = static_cast<u32>(seq - tcp_cb(*skb).seq);
+    const bool fin = (tcp_cb(*skb).flags & tcphdr_fin) != 0;
+    if (offset < skb->len() || (fin && offset == skb->len())) return {skb, offset};
+  }
+  return {};
+}
+
+void copy_out(const sk_buff& skb, u32 offset, u32 len, msg_writer& to) {
+  skb.for_pieces(offset, len, [&](byte_view piece) { to.write(piece); });
+}
+
+/// Reads from `seq` on until the list is full, the queue empty, or the urgent mark is reached.
+std::size_t read_stream(cpu& cx, tcp_sock& tp, recv_msg& msg, seq32& seq) {
+  const bool peek = (msg.flags & uapi::msg_peek) != 0;
+  const bool discard = (msg.flags & uapi::msg_trunc) != 0;
+  msg_writer out(msg.iov);
+  const std::size_t wanted = msg.size();
+  std::size_t copied = 0;
+  while (copied < wanted) {
+    const bool at_mark = tp.urg_seen && tp.urg_seq == seq;
+    if (at_mark && copied != 0) break;  // RFC 9293 §3.8.5: reading stops at the mark
+    const read_place place = find_place(tp, seq);
+    if (place.skb == nullptr) break;
+    u32 used = place.skb->len() - place.offset;
+    used = static_cast<u32>(std::min<std::size_t>(used, wanted - copied));
+    u32 skip = 0;
+    if (tp.urg_seen && tp.urg_seq >= seq) {
+      const u32 ahead = static_cast<u32>(tp.urg_seq - seq);
+      if (ahead == 0 && used != 0 && !tp.opt.oobinline) {
+        skip = 1;  // the urgent byte is not part of the stream
+        used = std::min(place.skb->len() - place.offset - 1,
+                        static_cast<u32>(wanted - copied));
+      } else if (ahead != 0 && ahead < used) {
+        used = ahead;
+      }
+    }
+    if (used != 0 && !discard) copy_out(*place.skb, place.offset + skip, used, out);
+    copied += used;
+    seq += used + skip;
+    if (!peek && tp.urg_seen && seq > tp.urg_seq) tp.urg_seen = tp.urg_valid = tp.urg_read = false;
+    if (place.offset + skip + used < place.skb->len()) continue;
+    const bool fin = (tcp_cb(*place.skb).flags & tcphdr_fin) != 0;
+    if (fin) ++seq;
+    if (!peek) {
+      tp.stamp = place.skb->tstamp;
+      consume(cx, tp.receive_queue.remove(*place.skb));
+    }
+    if (fin) break;
+  }
+  return copied;
+}
+
+/// Bytes that can be read now, as SIOCINQ tells.
+u32 inq(const tcp_sock& tp) {
+  if (tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv})) return 0;
+  const bool mark_ahead = tp.urg_seen && !tp.opt.oobinline && tp.urg_seq >= tp.copied_seq &&
+                          tp.urg_seq < tp.rcv_nxt;
+  if (mark_ahead) return static_cast<u32>(tp.urg_seq - tp.copied_seq);
+  u32 out = static_cast<u32>(tp.rcv_nxt - tp.copied_seq);
+  if (out != 0 && tp.stream_done) --out;  // the FIN is no byte
+  return out;
+}
+
+}  // namespace
+
+result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
+  const ref<tcp_sock> hold(this);
+  if ((msg.flags & uapi::msg_fastopen) != 0) return fail(errc::opnotsupp);
+  if (!in_state({tcp_state::established, tcp_state::close_wait})) {
+    if (pending_error() == errc::ok && (shutdown_state & send_shutdown) == 0 &&
+        in_state({tcp_state::syn_sent, tcp_state::syn_recv})) {
+      return fail(errc::again);
+    }
+    return fail(send_error(*this));
+  }
+  if (pending_error() != errc::ok || (shutdown_state & send_shutdown) != 0) {
+    return fail(send_error(*this));
+  }
+  const u32 mss = tcp_current_mss(cx, *this);
+  const u32 goal = tcp_size_goal(*this, mss);
+  msg_reader from(msg.iov);
+  const std::size_t size = from.remaining();
+  std::size_t copied = 0;
+  tcp_rate_check_app_limited(*this);
+  while (copied < size) {
+    sk_buff* skb = appendable(*this, goal);
+    if (skb == nullptr) {
+      if (!tcp_stream_memory_free(*this)) {
+        sndbuf_full = true;
+        tcp_chrono_set(cx, *this, tcp_chrono::sndbuf_limited);
+        break;
+      }
+      write_queue.push_back(tcp_stream_alloc(cx, *this, write_seq, tcphdr_ack));
+      skb = write_queue.back();
+    }
+    const u32 room = goal - skb->len();
+    const u32 most = static_cast<u32>(std::min<std::size_t>(size - copied, room));
+    const u32 added = append_data(cx, *this, *skb, from, most);
+    write_queue.adjust_bytes(added);
+    tcp_skb_cb& cb = tcp_cb(*skb);
+    cb.end_seq += added;
+    write_seq += added;
+    copied += added;
+    if (copied == size && (msg.flags & uapi::msg_eor) != 0) cb.eor = true;
+    // What fills the window is sent while the rest is copied.
+    if (copied < size && skb->len() >= goal) tcp_push_pending(cx, *this, tcp_nagle::normal);
+  }
+  if (copied == 0 && size != 0) {
+    tcp_push_pending(cx, *this);
+    return fail(errc::again);
+  }
+  last_write = cx.now();
+  if (copied != 0) push(cx, *this, copied == size ? msg.flags : msg.flags & ~u32{uapi::msg_oob});
+  return copied;
+}
+
+result<std::size_t> tcp_sock::recvmsg(cpu& cx, recv_msg& msg) {
+  const ref<tcp_sock> hold(this);
+  if (msg.name != nullptr) msg.name->len = 0;
+  if ((msg.flags & uapi::msg_errqueue) != 0) return fail(errc::again);
+  if (state == tcp_state::listen) return fail(errc::notconn);
+  if ((msg.flags & uapi::msg_oob) != 0) return tcp_recv_urg(cx, *this, msg);
+  const bool peek = (msg.flags & uapi::msg_peek) != 0;
+  seq32 seq = copied_seq;
+  const std::size_t copied = read_stream(cx, *this, msg, seq);
+  if (!peek) {
+    copied_seq = seq;
+    if (copied != 0) tcp_rcv_space_adjust(cx, *this);
+    tcp_cleanup_rbuf(cx, *this, copied);
+  }
+  if (recv_cmsg_inq && copied != 0) {
+    put_cmsg(msg, uapi::sol_tcp, uapi::tcp_cm_inq, bytes_of(le32(inq(*this))));
+  }
+  if (copied != 0 || msg.size() == 0) return copied;
+  if (stream_done) return 0;
+  if (pending_error() != errc::ok) return fail(take_error());
+  if ((shutdown_state & rcv_shutdown) != 0) return 0;
+  if (state == tcp_state::close) return fail(errc::notconn);
+  return fail(errc::again);
+}
+
+result<int> tcp_sock::ioctl(cpu& cx, u32 command, byte_span arg) {
+  u32 answer = 0;
+  const bool opening = in_state({tcp_state::syn_sent, tcp_state::syn_recv});
+  switch (command) {
+    case uapi::siocinq:
+      if (state == tcp_state::listen) return fail(errc::inval);
+      answer = inq(*this);
+      break;
+    case uapi::siocatmark: answer = urg_seen && urg_seq == copied_seq ? 1 : 0; break;
+    case uapi::siocoutq:
+      if (state == tcp_state::listen) return fail(errc::inval);
+      answer = opening || state == tcp_state::close ? 0 : static_cast<u32>(write_seq - snd_una);
+      break;
+    case uapi::siocoutqnsd:
+      if (state == tcp_state::listen) return fail(errc::inval);
+      answer = opening || state == tcp_state::close ? 0 : static_cast<u32>(write_seq - snd_nxt);
+      break;
+    default: return sock::ioctl(cx, command, arg);
+  }
+  if (arg.size() < 4) return fail(errc::fault);
+  copy_bytes(arg, bytes_of(le32(answer)));
+  return 0;
+}
+
+}  // namespace ph

@@ -1,0 +1,286 @@
+// What happens when a timer fires: RFC 6298 §5 (retransmission), RFC 9293 §3.8.6.1 (persist),
+// §3.8.4 (keepalive), §3.8.3 (giving up), RFC 5482 (user timeout).
+#include "net/tcp/tcp_timer.h"
+
+#include <algorithm>
+
+#include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_recovery.h"
+
+namespace ph {
+namespace {
+
+/// The connection failed: the program hears why.
+void write_error(cpu& cx, tcp_sock& tp) {
+  tp.net().mib().add(cx, mib::tcpext_tcp_abort_on_timeout);
+  const errc why = tp.soft_error != errc::ok ? tp.soft_error : errc::timedout;
+  tcp_write_queue_purge(cx, tp);
+  tcp_reset(cx, tp, why);
+}
+
+/// The time that `count` timeouts with doubling from tcp_rto_min take; R2 of RFC 9293 §3.8.3.
+duration backoff_time(u32 count) {
+  constexpr u32 doubling = 9;  // 200 ms << 9 is the last below the maximum of 120 s
+  if (count <= doubling) return tcp_rto_min * ((s64{2} << count) - 1);
+  return tcp_rto_min * ((s64{2} << doubling) - 1) + tcp_rto_max * (count - doubling);
+}
+
+u32 orphan_retries(const tcp_sock& tp, bool alive) {
+  u32 retries = static_cast<u32>(tp.tcp().sysctl.orphan_retries);
+  if (tp.soft_error != errc::ok && !alive) retries = 0;
+  if (retries == 0 && alive) retries = 8;
+  return retries;
+}
+
+bool timed_out(cpu& cx, const tcp_sock& tp, u32 count, u32 user_timeout_ms) {
+  if (tp.retransmits == 0) return false;
+  const duration limit = user_timeout_ms != 0 ? milliseconds(user_timeout_ms) : backoff_time(count);
+  return cx.now() - tp.retrans_stamp >= limit;
+}
+
+/// True when the connection was given up.
+bool give_up(cpu& cx, tcp_sock& tp) {
+  const tcp_sysctls& sysctl = tp.tcp().sysctl;
+  bool expired = false;
+  if (tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv})) {
+    const u32 retries =
+        tp.syn_retries != 0 ? tp.syn_retries : static_cast<u32>(sysctl.syn_retries);
+    expired = tp.retransmits >= retries;
+    if (!expired && tp.user_timeout_ms != 0) expired = timed_out(cx, tp, 0, tp.user_timeout_ms);
+  } else {
+    u32 retries = static_cast<u32>(sysctl.retries2);
+    if (tp.dead) {
+      const bool alive = tp.rto < tcp_rto_max;
+      retries = orphan_retries(tp, alive);
+      if (!alive && retries == 0) expired = true;
+    }
+    expired = expired || timed_out(cx, tp, retries, tp.user_timeout_ms);
+  }
+  if (expired) write_error(cx, tp);
+  return expired;
+}
+
+/// The next timeout; never past the end of TCP_USER_TIMEOUT.
+duration clamped_rto(cpu& cx, const tcp_sock& tp) {
+  if (tp.user_timeout_ms == 0 || tp.retrans_stamp == instant{}) return tp.rto;
+  const duration left =
+      tp.retrans_stamp + milliseconds(tp.user_timeout_ms) - cx.now();
+  return left.ns <= 0 ? milliseconds(1) : std::min(tp.rto, left);
+}
+
+void rto_fired(cpu& cx, tcp_sock& tp) {
+  if (tp.packets_out == 0) return;
+  const bool window_closed = tp.snd_wnd == 0 && !tp.dead &&
+                             !tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv});
+  if (window_closed) {
+    // RFC 9293 §3.8.6.1: the receiver took its window back; it is alive, so keep asking.
+    if (cx.now() - tp.last_ack_rcv > tcp_rto_max) {
+      write_error(cx, tp);
+      return;
+    }
+  } else if (give_up(cx, tp)) {
+    return;
+  }
+  tp.net().mib().add(cx, mib::tcpext_tcp_timeouts);
+  ++tp.total_rto;
+  tcp_enter_loss(cx, tp);
+  sk_buff* head = tp.rtx_queue.first();
+  ph_check(head != nullptr);
+  if (tp.retransmits < 255) ++tp.retransmits;
+  tcp_retransmit_skb(cx, tp, *head);
+  tp.retrans_hint = seq_max(tp.retrans_hint, tcp_cb(*head).end_seq);
+  // RFC 6298 (5.5): back off the timer.
+  if (tp.backoff < 255) ++tp.backoff;
+  tp.rto = std::min(tp.rto * 2, tcp_rto_max);
+  tcp_arm_rto(cx, tp, clamped_rto(cx, tp));
+}
+
+void probe_fired(cpu& cx, tcp_sock& tp) {
+  if (tp.packets_out != 0 || tp.write_queue.empty()) {
+    tp.probes_out = 0;
+    tp.probes_stamp = instant{};
+    return;
+  }
+  if (tp.probes_out == 0) tp.probes_stamp = cx.now();
+  u32 most = static_cast<u32>(tp.tcp().sysctl.retries2);
+  bool expired = tp.user_timeout_ms != 0 && tp.probes_stamp != instant{} &&
+                 cx.now() - tp.probes_stamp >= milliseconds(tp.user_timeout_ms);
+  if (tp.dead) {
+    const bool alive = tp.rto.ns << std::min<u32>(tp.backoff, 20) < tcp_rto_max.ns;
+    most = orphan_retries(tp, alive);
+    if (!alive && tp.backoff >= most) expired = true;
+  }
+  if (expired || tp.probes_out >= most) {
+    write_error(cx, tp);
+    return;
+  }
+  tp.net().mib().add(cx, mib::tcpext_tcp_win_probe);
+  tcp_write_wakeup(cx, tp);
+  if (tp.packets_out != 0 || tp.write_queue.empty()) {
+    tp.probes_out = 0;
+    tp.backoff = 0;
+    return;
+  }
+  ++tp.probes_out;
+  if (tp.backoff < tp.tcp().sysctl.retries2) ++tp.backoff;
+  tcp_arm_probe(cx, tp);
+}
+
+void retransmit_fired(cpu& cx, tcp_sock& tp) {
+  if (std::exchange(tp.probing, false)) {
+    probe_fired(cx, tp);
+  } else {
+    rto_fired(cx, tp);
+  }
+}
+
+void delack_fired(cpu& cx, tcp_sock& tp) {
+  if (!tp.ack_scheduled) return;
+  if (!tp.pingpong) {
+    tp.ato = std::min(tp.ato * 2, tp.rto);  // missed once: be slower
+  } else {
+    tp.pingpong = false;
+    tp.ato = tcp_ato_min;
+  }
+  tp.net().mib().add(cx, mib::tcpext_delayed_acks);
+  tcp_send_ack(cx, tp);
+}
+
+void keepalive_fired(cpu& cx, tcp_sock& tp) {
+  if (tp.state == tcp_state::fin_wait2 && tp.dead) {
+    tcp_done(cx, tp);
+    return;
+  }
+  if (!tp.opt.keepalive || tp.in_state({tcp_state::close, tcp_state::syn_sent})) return;
+  duration again = tcp_keepalive_time(tp);
+  if (tp.packets_out == 0 && tp.write_queue.empty()) {
+    const duration idle = cx.now() - std::max(tp.last_rcv, tp.last_ack_rcv);
+    if (idle >= again) {
+      const bool expired =
+          tp.user_timeout_ms != 0
+              ? idle >= milliseconds(tp.user_timeout_ms) && tp.probes_out > 0
+              : tp.probes_out >= tcp_keepalive_probes(tp);
+      if (expired) {
+        tcp_send_active_reset(cx, tp);
+        write_error(cx, tp);
+        return;
+      }
+      tp.net().mib().add(cx, mib::tcpext_tcp_keep_alive);
+      tcp_send_probe(cx, tp);
+      ++tp.probes_out;
+      again = tcp_keepalive_intvl(tp);
+    } else {
+      again = again - idle;
+    }
+  }
+  tcp_arm_keepalive(cx, tp, again);
+}
+
+using handler = void (*)(cpu&, tcp_sock&);
+
+/// Timers fire on the home cpu of a socket that lives; the work may end it.
+template <handler Work>
+void bind_timer(timer& t, tcp_sock& tp) {
+  tcp_sock* raw = &tp;
+  t.set_callback([raw](cpu& cx) {
+    const ref<tcp_sock> hold(raw);
+    Work(cx, *raw);
+  });
+}
+
+}  // namespace
+
+void tcp_init_timers(tcp_sock& tp) {
+  bind_timer<retransmit_fired>(tp.retransmit_timer, tp);
+  bind_timer<delack_fired>(tp.delack_timer, tp);
+  bind_timer<keepalive_fired>(tp.keepalive_timer, tp);
+}
+
+void tcp_clear_timers(tcp_sock& tp) {
+  timer_wheel& wheel = tp.home().timers();
+  wheel.cancel(tp.retransmit_timer);
+  wheel.cancel(tp.delack_timer);
+  wheel.cancel(tp.keepalive_timer);
+  tp.probing = false;
+  tp.ack_scheduled = false;
+}
+
+void tcp_arm_rto(cpu& cx, tcp_sock& tp, duration after) {
+  tp.probing = false;
+  tp.home().timers().arm(tp.retransmit_timer, cx.now() + std::min(after, tcp_rto_max));
+}
+
+void tcp_rearm_rto(cpu& cx, tcp_sock& tp) {
+  if (tp.packets_out != 0) {
+    tcp_arm_rto(cx, tp, clamped_rto(cx, tp));
+  } else if (!tp.probing) {
+    tp.home().timers().cancel(tp.retransmit_timer);
+  }
+}
+
+void tcp_arm_probe(cpu& cx, tcp_sock& tp) {
+  tp.probing = true;
+  const u32 shift = std::min<u32>(tp.backoff, 20);
+  duration after = std::max(tp.rto, tcp_rto_min);
+  after.ns = after.ns > tcp_rto_max.ns >> shift ? tcp_rto_max.ns : after.ns << shift;
+  if (tp.user_timeout_ms != 0 && tp.probes_stamp != instant{} && tp.probes_out != 0) {
+    const duration left = tp.probes_stamp + milliseconds(tp.user_timeout_ms) - cx.now();
+    after = std::min(after, std::max(left, milliseconds(1)));
+  }
+  tp.home().timers().arm(tp.retransmit_timer, cx.now() + after);
+}
+
+void tcp_check_probe_timer(cpu& cx, tcp_sock& tp) {
+  if (tp.packets_out == 0 && !tp.write_queue.empty() && !tp.retransmit_timer.armed()) {
+    tcp_arm_probe(cx, tp);
+  }
+}
+
+void tcp_stop_probing(tcp_sock& tp) {
+  if (!std::exchange(tp.probing, false)) return;
+  tp.home().timers().cancel(tp.retransmit_timer);
+  tp.probes_stamp = instant{};
+}
+
+void tcp_send_delayed_ack(cpu& cx, tcp_sock& tp) {
+  duration ato = tp.ato;
+  if (ato > tcp_delack_min) {
+    duration most = tp.pingpong ? tcp_delack_max : milliseconds(500);
+    if (tp.srtt.ns != 0) most = std::min(most, std::max(tp.srtt, tcp_delack_min));
+    ato = std::min(ato, most);
+  }
+  ato = std::min(ato, tcp_delack_max);
+  instant when = cx.now() + ato;
+  if (tp.ack_scheduled && tp.delack_timer.armed()) {
+    const instant due = tp.delack_timer.deadline();
+    if (due <= cx.now() + ato / 4) {
+      tcp_send_ack(cx, tp);
+      return;
+    }
+    when = std::min(when, due);
+  }
+  tp.ack_scheduled = true;
+  tp.home().timers().arm(tp.delack_timer, when);
+}
+
+void tcp_arm_keepalive(cpu& cx, tcp_sock& tp, duration after) {
+  tp.home().timers().arm(tp.keepalive_timer, cx.now() + after);
+}
+
+duration tcp_keepalive_time(const tcp_sock& tp) {
+  return tp.keepalive_time.ns != 0 ? tp.keepalive_time : seconds(tp.tcp().sysctl.keepalive_time);
+}
+duration tcp_keepalive_intvl(const tcp_sock& tp) {
+  return tp.keepalive_intvl.ns != 0 ? tp.keepalive_intvl
+                                    : seconds(tp.tcp().sysctl.keepalive_intvl);
+}
+u32 tcp_keepalive_probes(const tcp_sock& tp) {
+  return tp.keepalive_probes != 0 ? tp.keepalive_probes
+                                  : static_cast<u32>(tp.tcp().sysctl.keepalive_probes);
+}
+duration tcp_fin_time(const tcp_sock& tp) {
+  duration out = tp.linger2 != 0 ? seconds(tp.linger2) : seconds(tp.tcp().sysctl.fin_timeout);
+  return std::max(out, tp.rto * 4 - tp.rto / 2);
+}
+
+}  // namespace ph

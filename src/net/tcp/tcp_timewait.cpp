@@ -1,0 +1,135 @@
+// RFC 9293 §3.10.7.4 for TIME-WAIT, RFC 6191 (reuse by timestamps), RFC 1337 (assassination).
+#include "net/tcp/tcp_timewait.h"
+
+#include "net/tcp/tcp_input.h"
+#include "net/tcp/tcp_output.h"
+
+namespace ph {
+namespace {
+
+void arm(cpu& cx, tcp_timewait& tw) {
+  tw.home->timers().arm(tw.expiry, cx.now() + tcp_timewait_len);
+}
+
+void answer(cpu& cx, tcp_timewait& tw) {
+  const duration limit = milliseconds(tcp_of(tw.net).sysctl.invalid_ratelimit);
+  if (tw.acked && cx.now() - tw.last_ack < limit) {
+    tw.net.mib().add(cx, mib::tcpext_tcp_ack_skipped);
+    return;
+  }
+  tw.acked = true;
+  tw.last_ack = cx.now();
+  tcp_reply reply;
+  reply.info.tuple = tw.key;
+  reply.info.tos = tw.tos;
+  reply.info.oif = tw.bound_dev;
+  reply.seq = tw.snd_nxt;
+  reply.ack_seq = tw.rcv_nxt;
+  reply.flags = tcphdr_ack;
+  reply.window = static_cast<u16>(std::min(tw.rcv_wnd >> tw.rcv_wscale, tcp_max_window));
+  if (tw.tstamp_ok) {
+    reply.options.timestamps = true;
+    reply.options.tsval = static_cast<u32>(cx.now().ms()) + tw.tsoffset;
+    reply.options.tsecr = tw.ts_recent;
+  }
+  tcp_send_reply(cx, tw.net, *tw.af_ops, std::move(reply));
+}
+
+}  // namespace
+
+void tcp_time_wait(cpu& cx, tcp_sock& tp) {
+  tcp_net& tn = tp.tcp();
+  const ref<tcp_sock> hold(&tp);
+  if (tn.timewaits.size() >= static_cast<std::size_t>(tn.sysctl.max_tw_buckets)) {
+    tp.net().mib().add(cx, mib::tcpext_tcp_time_wait_overflow);
+    tcp_done(cx, tp);
+    return;
+  }
+  ref<tcp_timewait> tw = make_ref<tcp_timewait>(tp.net(), *tp.af_ops);
+  tw->key = tp.tuple();
+  tw->bound_dev = tp.opt.bound_dev_if;
+  tw->home = &tp.home();
+  tw->rcv_nxt = tp.rcv_nxt;
+  tw->snd_nxt = tp.snd_nxt;
+  tw->rcv_wnd = tcp_receive_window(tp);
+  tw->rcv_wscale = tp.rcv_wscale;
+  tw->tstamp_ok = tp.tstamp_ok;
+  tw->ts_recent = tp.ts_recent;
+  tw->ts_recent_stamp = tp.ts_recent_stamp;
+  tw->tsoffset = tp.tsoffset;
+  tw->tos = tp.inet.tos;
+  tw->reuseaddr = tp.opt.reuseaddr;
+  tw->reuseport = tp.opt.reuseport;
+  tcp_done(cx, tp);  // leaves the table: the entry takes its place
+  tn.ehash.insert(*tw);
+  tn.timewaits.emplace(tw->key.lport, tw.get());
+  tcp_timewait* raw = tw.get();
+  tw->expiry.set_callback([raw](cpu& at) {
+    raw->net.mib().add(at, mib::tcpext_tw);
+    tcp_timewait_kill(*raw);
+  });
+  arm(cx, *tw);
+  tw->self = tw;
+}
+
+void tcp_timewait_kill(tcp_timewait& tw) {
+  const ref<tcp_timewait> last = std::exchange(tw.self, {});
+  if (!last) return;
+  tcp_net& tn = tcp_of(tw.net);
+  tn.ehash.erase(tw);
+  const auto [begin, end] = tn.timewaits.equal_range(tw.key.lport);
+  for (auto it = begin; it != end; ++it) {
+    if (it->second != &tw) continue;
+    tn.timewaits.erase(it);
+    break;
+  }
+}
+
+std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, const tcp_seg& seg,
+                                      bool listening) {
+  const ref<tcp_timewait> hold(&tw);
+  const tcp_options_received rx = tcp_parse_options(seg.options, false);
+  const bool stamped = tw.tstamp_ok && rx.saw_tstamp;
+  const bool old = stamped && tcp_paws_reject(cx, true, tw.ts_recent, tw.ts_recent_stamp,
+                                              rx.rcv_tsval, seg.rst());
+  if (!old && seg.seq == tw.rcv_nxt && (seg.seq == seg.end_seq || seg.rst())) {
+    if (seg.rst()) {
+      // RFC 1337: by default a reset ends it, as most expect.
+      if (tcp_of(tw.net).sysctl.rfc1337 == 0) tcp_timewait_kill(tw);
+    } else {
+      if (stamped) {
+        tw.ts_recent = rx.rcv_tsval;
+        tw.ts_recent_stamp = cx.now();
+      }
+      arm(cx, tw);
+    }
+    drop(cx, std::move(skb), drop_reason::tcp_timewait);
+    return std::nullopt;
+  }
+  // RFC 6191, RFC 9293 §3.10.7.4: a SYN beyond what was received, or with a younger timestamp.
+  const bool younger = stamped && static_cast<s32>(rx.rcv_tsval - tw.ts_recent) > 0;
+  if (listening && seg.syn() && !seg.rst() && !seg.ack() && !old &&
+      (seg.seq > tw.rcv_nxt || younger)) {
+    const seq32 isn = tw.snd_nxt + (65535 + 2);
+    tcp_timewait_kill(tw);
+    return isn;
+  }
+  if (!seg.rst()) {
+    if (old || seg.ack()) arm(cx, tw);
+    answer(cx, tw);
+  }
+  drop(cx, std::move(skb), old ? drop_reason::tcp_paws : drop_reason::tcp_timewait);
+  return std::nullopt;
+}
+
+bool tcp_timewait_reusable(const cpu& cx, const tcp_timewait& tw, s32 tw_reuse) {
+  if (tw_reuse == 0 || !tw.tstamp_ok) return false;
+  if (tw_reuse == 2) {  // loopback only
+    const bool local = tw.key.laddr == tw.key.raddr ||
+                       (tw.key.laddr.is_ipv4() && tw.key.laddr.ipv4().is_loopback());
+    if (!local) return false;
+  }
+  return cx.now() - tw.ts_recent_stamp > seconds(1);
+}
+
+}  // namespace ph

@@ -1,0 +1,41 @@
+// TIME-WAIT as a small object (RFC 9293 §3.6.1, RFC 6191, RFC 1337): it answers what arrives late
+// and gives way to a new connection that is certainly newer.
+#pragma once
+
+#include "net/tcp/tcp_sock.h"
+
+namespace ph {
+
+struct tcp_timewait final : counted, ehash_entry {
+  tcp_timewait(net_namespace& n, const inet_af_ops& af)
+      : ehash_entry(ehash_kind::timewait), net(n), af_ops(&af) {}
+  net_namespace& net;
+  const inet_af_ops* af_ops;
+  ref<tcp_timewait> self;         ///< held until its time is over
+  cpu* home = nullptr;
+  timer expiry;
+  seq32 rcv_nxt, snd_nxt;
+  u32 rcv_wnd = 0;                ///< bytes
+  u8 rcv_wscale = 0;
+  bool tstamp_ok = false;
+  u32 ts_recent = 0;
+  instant ts_recent_stamp{};
+  u32 tsoffset = 0;
+  u8 tos = 0;
+  bool reuseaddr = false, reuseport = false;
+  instant last_ack{};
+  bool acked = false;
+};
+
+/// The connection enters TIME-WAIT: a small object takes its place, the socket is closed.
+void tcp_time_wait(cpu& cx, tcp_sock& tp);
+/// A segment for an entry. Consumes it, or leaves it in `skb` and returns the sequence number from
+/// which a new connection may begin (the entry is gone then).
+std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, const tcp_seg& seg,
+                                      bool listening);
+/// Ends an entry before its time.
+void tcp_timewait_kill(tcp_timewait& tw);
+/// May a new connection from here take over the ends of `tw` (net.ipv4.tcp_tw_reuse)?
+bool tcp_timewait_reusable(const cpu& cx, const tcp_timewait& tw, s32 tw_reuse);
+
+}  // namespace ph
