@@ -2,6 +2,7 @@
 #include "init/builtin.h"
 
 #include "drivers/net/loopback.h"
+#include "net/core/softnet.h"
 #include "net/ipv4/af_inet.h"
 #include "net/ipv4/devinet.h"
 #include "net/ipv4/ipv4_net.h"
@@ -40,6 +41,8 @@ void furnish(net_namespace& net) {
 }  // namespace
 
 void builtin_init(kernel& machine) {
+  // Before the namespaces, so that it outlives their devices.
+  machine.slots().set(softnet_key, std::make_unique<softnet>(machine));
   register_families(machine);
   machine.slots().set(net_namespaces_key, std::make_unique<net_namespaces>());
   builtin_new_namespace(machine, "init");

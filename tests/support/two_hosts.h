@@ -59,7 +59,7 @@ inline u16 port_of(const sockaddr_buf& name) {
 }
 
 struct test_host {
-  test_host(kernel_config config, int number) : machine(std::move(config)), number(number) {
+  test_host(kernel_config config, int number_) : machine(std::move(config)), number(number_) {
     builtin_init(machine);
     app_task = std::make_unique<task>(machine, init_net(machine), "app");
   }

@@ -30,19 +30,20 @@ class inet_frags {
     ipv4_addr saddr, daddr;
     u16 id = 0;
     u8 protocol = 0;
-    u32 iif = 0;  ///< 0 except for multicast and broadcast, which may arrive twice
     friend auto operator<=>(const key&, const key&) = default;
   };
   struct frag_cb;
   struct queue;
-  queue* find_or_create(cpu& cx, const key& k);
-  void insert(cpu& cx, queue& q, skb_ptr skb);
+  queue& find_or_create(cpu& cx, const key& k);
+  drop_reason insert(cpu& cx, queue& q, skb_ptr& skb);
+  drop_reason place(queue& q, skb_ptr& skb);
   [[nodiscard]] skb_ptr reassemble(cpu& cx, queue& q);
+  void drop_fragments(cpu& cx, queue& q, drop_reason why);
   void fail(cpu& cx, queue& q, drop_reason why);
   void expire(cpu& cx, queue& q);
   void erase(queue& q);
   void evict(cpu& cx);
-  bool too_far(cpu& cx, queue& q);
+  void restart_if_too_far(cpu& cx, queue& q);
 
   struct source {
     u32 rid = 0;       ///< fragments of datagrams seen from this source

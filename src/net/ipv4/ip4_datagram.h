@@ -1,0 +1,46 @@
+// What UDP, raw and ping sockets over IPv4 do alike: destinations, routes, connect, limits.
+#pragma once
+
+#include "net/ipv4/ip_sockglue.h"
+#include "net/ipv4/route.h"
+
+namespace ph {
+
+/// Where one datagram goes and how.
+struct ip4_destination {
+  ipv4_addr daddr;
+  port_no dport{};
+  ipv4_addr saddr;          ///< any: chosen by the route
+  ifindex oif{};
+  u8 tos = 0;
+  s32 ttl = -1;             ///< -1: the socket's
+  bool connected = false;   ///< the socket's own peer and nothing unusual: its route may be used
+  bool dontroute = false;
+};
+
+/// From the message's name and control messages, or the connected peer. Errors: inval,
+/// afnosupport, destaddrreq, opnotsupp (MSG_OOB).
+result<ip4_destination> ip4_datagram_dest(inet_sock& sk, const send_msg& msg);
+/// The route; fills in dest.saddr. Errors: those of ip_route_output, acces (broadcast without
+/// SO_BROADCAST).
+result<ref<rtable>> ip4_datagram_route(cpu& cx, inet_sock& sk, ip4_destination& dest);
+/// May the socket send now? Errors: its pending error, pipe (shut down), again (SO_SNDBUF).
+result<void> ip4_datagram_may_send(inet_sock& sk);
+/// Checks the size against the path and IP_MTU_DISCOVER, then sends `skb` (transport header at
+/// data), charged to the socket. Errors: msgsize, nobufs (dropped on the way, with IP_RECVERR).
+result<void> ip4_datagram_output(cpu& cx, inet_sock& sk, const ref<rtable>& rt,
+                                 const ip4_destination& dest, skb_ptr skb);
+/// connect(2) for a socket whose local port is chosen; AF_UNSPEC is disconnect's.
+result<void> ip4_datagram_connect(cpu& cx, inet_sock& sk, byte_view addr);
+/// Forgets the peer, and the local address unless bind gave it.
+void ip4_datagram_disconnect(inet_sock& sk);
+/// Errors: notconn.
+result<sockaddr_buf> inet_getname(inet_sock& sk, bool peer);
+/// shutdown(2) of datagram sockets. Errors: notconn (yet it takes effect).
+result<void> inet_dgram_shutdown(inet_sock& sk, u8 how);
+/// Leaves all groups (close).
+void ip_mc_drop_socket(cpu& cx, inet_sock& sk);
+/// Is the socket a member of the group on this device, or content with any (IP_MULTICAST_ALL)?
+bool ip_mc_socket_wants(const inet_sock& sk, ipv4_addr group, u32 iif);
+
+}  // namespace ph

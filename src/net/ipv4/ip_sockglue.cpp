@@ -1,0 +1,418 @@
+// SOL_IP options by table, control messages, and the error queue of IP_RECVERR (ip(7)).
+#include "net/ipv4/ip_sockglue.h"
+
+#include <algorithm>
+
+#include "net/core/net_device.h"
+#include "net/core/net_namespace.h"
+#include "net/ipv4/devinet.h"
+#include "net/ipv4/ipv4_net.h"
+#include "net/ipv4/route.h"
+#include "uapi/inet.h"
+#include "uapi/socket.h"
+#include "wire/ipv4.h"
+
+namespace ph {
+
+using namespace uapi;
+
+namespace {
+
+struct flag_option {
+  int name;
+  bool inet_options::* member;
+};
+constexpr flag_option flags[] = {
+    {ip_recverr, &inet_options::recverr},
+    {ip_pktinfo, &inet_options::pktinfo},
+    {ip_recvttl, &inet_options::recvttl},
+    {ip_recvtos, &inet_options::recvtos},
+    {ip_recvorigdstaddr, &inet_options::recvorigdstaddr},
+    {ip_freebind, &inet_options::freebind},
+    {ip_bind_address_no_port, &inet_options::bind_address_no_port},
+    {ip_multicast_loop, &inet_options::mc_loop},
+    {ip_multicast_all, &inet_options::mc_all},
+};
+
+bool inet_options::* flag_member(int name) {
+  for (const flag_option& option : flags) {
+    if (option.name == name) return option.member;
+  }
+  return nullptr;
+}
+
+/// IP options take an int or a single byte.
+result<s32> int_value(byte_view value) {
+  byte_reader reader(value);
+  if (value.size() >= sizeof(s32)) return reader.take<s32>();
+  if (!value.empty()) return s32{value[0]};
+  return fail(errc::inval);
+}
+
+/// The queueing priority that a type of service stands for (RFC 1349; tc-prio(8)).
+u32 tos_priority(u8 tos) {
+  constexpr std::array<u8, 4> by_class = {0, 2, 6, 4};
+  return by_class[(tos >> 3) & 3u];
+}
+
+void set_tos(inet_sock& sk, s32 value) {
+  auto tos = static_cast<u8>(value);
+  if (sk.type() == sock_stream) {
+    tos = static_cast<u8>((tos & ~iptos_ecn_mask) | (sk.inet.tos & iptos_ecn_mask));
+  }
+  if (sk.inet.tos == tos) return;
+  sk.inet.tos = tos;
+  sk.opt.priority = tos_priority(tos);
+  sk.dst.reset();
+}
+
+/// Which device a membership means: by index, by its address, or by the route to the group.
+result<net_device*> group_device(inet_sock& sk, ipv4_addr group, ipv4_addr addr, s32 index) {
+  net_namespace& net = sk.net();
+  net_device* dev = nullptr;
+  if (index != 0) {
+    dev = net.device(ifindex(static_cast<u32>(index)));
+  } else if (!addr.is_any()) {
+    dev = ip_dev_find(net, addr);
+  } else {
+    flowi4 flow;
+    flow.daddr = group;
+    const result<fib_result> found = ipv4_of(net).fib.lookup(flow);
+    if (found && found->nh != nullptr) dev = net.device(found->nh->oif);
+  }
+  if (dev == nullptr) return fail(errc::nodev);
+  return dev;
+}
+
+struct group_request {
+  ipv4_addr group, addr;
+  s32 index = 0;
+};
+result<group_request> parse_mreq(byte_view value) {
+  if (value.size() < sizeof(ip_mreq)) return fail(errc::inval);
+  group_request out;
+  byte_reader reader(value);
+  out.group = reader.take<ipv4_addr>();
+  out.addr = reader.take<ipv4_addr>();
+  if (value.size() >= sizeof(ip_mreqn)) out.index = reader.take<s32>();
+  return out;
+}
+
+result<void> add_membership(cpu& cx, inet_sock& sk, byte_view value) {
+  TRY(const group_request want, parse_mreq(value));
+  if (!want.group.is_multicast()) return fail(errc::inval);
+  TRY(net_device* const dev, group_device(sk, want.group, want.addr, want.index));
+  for (const mc_membership& m : sk.inet.memberships) {
+    if (m.group == inet_addr::of(want.group) && m.dev == dev->index()) return fail(errc::addrinuse);
+  }
+  constexpr std::size_t most = 20;  // net.ipv4.igmp_max_memberships
+  if (sk.inet.memberships.size() >= most) return fail(errc::nobufs);
+  TRY_VOID(ip_mc_join(cx, *dev, want.group));
+  sk.inet.memberships.push_back({inet_addr::of(want.group), dev->index()});
+  return {};
+}
+
+result<void> drop_membership(cpu& cx, inet_sock& sk, byte_view value) {
+  TRY(const group_request want, parse_mreq(value));
+  auto& all = sk.inet.memberships;
+  const result<net_device*> dev = group_device(sk, want.group, want.addr, want.index);
+  const auto found = std::find_if(all.begin(), all.end(), [&](const mc_membership& m) {
+    if (m.group != inet_addr::of(want.group)) return false;
+    return (want.index == 0 && want.addr.is_any()) || (dev && (*dev)->index() == m.dev);
+  });
+  if (found == all.end()) return fail(dev ? errc::addrnotavail : errc::nodev);
+  net_device* joined = sk.net().device(found->dev);
+  if (joined != nullptr) static_cast<void>(ip_mc_leave(cx, *joined, want.group));
+  all.erase(found);
+  return {};
+}
+
+result<void> set_multicast_if(inet_sock& sk, byte_view value) {
+  if (sk.type() == sock_stream || value.size() < sizeof(be32)) return fail(errc::inval);
+  ipv4_addr addr;
+  s32 index = 0;
+  if (value.size() >= sizeof(ip_mreq)) {
+    TRY(const group_request want, parse_mreq(value));
+    addr = want.addr;
+    index = want.index;
+  } else {
+    addr = byte_reader(value).take<ipv4_addr>();
+  }
+  if (index == 0 && addr.is_any()) {
+    sk.inet.mc_index = {};
+    sk.inet.mc_addr = {};
+    return {};
+  }
+  const net_device* dev = index != 0 ? sk.net().device(ifindex(static_cast<u32>(index)))
+                                     : ip_dev_find(sk.net(), addr);
+  if (dev == nullptr) return fail(errc::addrnotavail);
+  if (sk.opt.bound_dev_if && sk.opt.bound_dev_if != dev->index()) return fail(errc::inval);
+  sk.inet.mc_index = dev->index();
+  sk.inet.mc_addr = inet_addr::of(addr);
+  return {};
+}
+
+result<void> set_ip_options(inet_sock& sk, byte_view value) {
+  if (value.size() > max_ipoptlen) return fail(errc::inval);
+  std::vector<u8> options(value.begin(), value.end());
+  options.resize((options.size() + 3) / 4 * 4, ipopt_eol);
+  const auto parsed = parse_ipv4_options(options);
+  if (!parsed || parsed->srr != 0) return fail(errc::inval);  // source routes are not sent
+  sk.inet.ip_options = std::move(options);
+  return {};
+}
+
+result<void> set_unicast_if(inet_sock& sk, byte_view value) {
+  if (value.size() != sizeof(be32)) return fail(errc::inval);
+  const ifindex index(byte_reader(value).take<be32>().value());
+  if (index && sk.net().device(index) == nullptr) return fail(errc::addrnotavail);
+  sk.inet.uc_index = index;
+  return {};
+}
+
+result<void> set_port_range(inet_sock& sk, byte_view value) {
+  if (value.size() != sizeof(u32)) return fail(errc::inval);
+  const u32 both = byte_reader(value).take<u32>();
+  const auto low = static_cast<u16>(both), high = static_cast<u16>(both >> 16);
+  if (low != 0 && high != 0 && low > high) return fail(errc::inval);
+  sk.inet.local_port_low = low;
+  sk.inet.local_port_high = high;
+  return {};
+}
+
+result<void> set_int(inet_sock& sk, int name, s32 value) {
+  switch (name) {
+    case ip_tos: set_tos(sk, value); return {};
+    case ip_ttl:
+      if (value != -1 && (value < 1 || value > 255)) return fail(errc::inval);
+      sk.inet.uc_ttl = value;
+      return {};
+    case ip_mtu_discover:
+      if (value < ip_pmtudisc_dont || value > ip_pmtudisc_omit) return fail(errc::inval);
+      sk.inet.pmtudisc = static_cast<u8>(value);
+      return {};
+    case ip_minttl:
+      if (value < 0 || value > 255) return fail(errc::inval);
+      sk.inet.min_ttl = static_cast<u8>(value);
+      return {};
+    case ip_hdrincl:
+      if (sk.type() != sock_raw) return fail(errc::noprotoopt);
+      sk.inet.hdrincl = value != 0;
+      return {};
+    case ip_transparent:
+      if (value != 0 && !sk.opt.net_admin) return fail(errc::perm);
+      sk.inet.transparent = value != 0;
+      return {};
+    case ip_multicast_ttl:
+      if (sk.type() == sock_stream || value < -1 || value > 255) return fail(errc::inval);
+      sk.inet.mc_ttl = value == -1 ? u8{1} : static_cast<u8>(value);
+      return {};
+    default: return fail(errc::noprotoopt);
+  }
+}
+
+result<s32> get_int(cpu& cx, inet_sock& sk, int name) {
+  switch (name) {
+    case ip_tos: return sk.inet.tos;
+    case ip_ttl:
+      return sk.inet.uc_ttl >= 0 ? sk.inet.uc_ttl : ipv4_of(sk.net()).sysctl.ip_default_ttl;
+    case ip_mtu_discover: return sk.inet.pmtudisc;
+    case ip_minttl: return sk.inet.min_ttl;
+    case ip_hdrincl:
+      if (sk.type() != sock_raw) return fail(errc::noprotoopt);
+      return sk.inet.hdrincl ? 1 : 0;
+    case ip_transparent: return sk.inet.transparent ? 1 : 0;
+    case ip_multicast_ttl: return sk.inet.mc_ttl;
+    case ip_mtu:
+      if (!sk.dst || sk.daddr.is_any()) return fail(errc::notconn);
+      if (!rt_valid(static_cast<rtable&>(*sk.dst))) {
+        TRY_VOID(sk.af_ops->connect_route(cx, sk));
+      }
+      return static_cast<s32>(sk.dst->mtu(cx.now()));
+    default: return fail(errc::noprotoopt);
+  }
+}
+
+}  // namespace
+
+result<void> ip_setsockopt(cpu& cx, inet_sock& sk, int name, byte_view value) {
+  switch (name) {
+    case ip_add_membership: return add_membership(cx, sk, value);
+    case ip_drop_membership: return drop_membership(cx, sk, value);
+    case ip_multicast_if: return set_multicast_if(sk, value);
+    case ip_options: return set_ip_options(sk, value);
+    case ip_unicast_if: return set_unicast_if(sk, value);
+    case ip_local_port_range: return set_port_range(sk, value);
+    default: break;
+  }
+  const result<s32> number = int_value(value);
+  if (bool inet_options::* member = flag_member(name); member != nullptr) {
+    if (!number) return fail(number.error());
+    sk.inet.*member = *number != 0;
+    if (name == ip_recverr && *number == 0) sk.error_queue.purge(cx, drop_reason::queue_purge);
+    return {};
+  }
+  return set_int(sk, name, number.value_or(0));
+}
+
+result<std::size_t> ip_getsockopt(cpu& cx, inet_sock& sk, int name, byte_span out) {
+  if (name == ip_options) return copy_bytes(out, sk.inet.ip_options);
+  if (name == ip_multicast_if) {
+    const ipv4_addr addr = sk.inet.mc_addr.is_ipv4() ? sk.inet.mc_addr.ipv4() : ipv4_addr();
+    return copy_bytes(out, bytes_of(addr));
+  }
+  if (name == ip_unicast_if) return copy_bytes(out, bytes_of(be32(sk.inet.uc_index.value)));
+  if (name == ip_local_port_range) {
+    const u32 both = sk.inet.local_port_low | (u32{sk.inet.local_port_high} << 16);
+    return copy_bytes(out, bytes_of(both));
+  }
+  s32 value = 0;
+  if (bool inet_options::* member = flag_member(name); member != nullptr) {
+    value = sk.inet.*member ? 1 : 0;
+  } else {
+    TRY(value, get_int(cx, sk, name));
+  }
+  if (!out.empty() && out.size() < sizeof(s32) && value >= 0 && value <= 255) {
+    out[0] = static_cast<u8>(value);
+    return std::size_t{1};
+  }
+  return copy_bytes(out, bytes_of(value));
+}
+
+// --- control messages -------------------------------------------------------------------------
+
+result<ip_send_cmsg> ip_cmsg_send(inet_sock&, byte_view control) {
+  ip_send_cmsg out;
+  const auto one = [&](int level, int type, byte_view data) -> result<void> {
+    if (level == sol_socket) return fail(errc::inval);
+    if (level != sol_ip) return {};
+    switch (type) {
+      case ip_pktinfo: {
+        if (data.size() != sizeof(in_pktinfo)) return fail(errc::inval);
+        const auto info = byte_reader(data).take<in_pktinfo>();
+        if (info.ipi_ifindex != 0) out.oif = ifindex(static_cast<u32>(info.ipi_ifindex));
+        out.saddr.raw = info.ipi_spec_dst;
+        return {};
+      }
+      case ip_ttl:
+        if (data.size() != sizeof(s32)) return fail(errc::inval);
+        out.ttl = byte_reader(data).take<s32>();
+        return out.ttl < 1 || out.ttl > 255 ? fail(errc::inval) : result<void>{};
+      case ip_tos: {
+        TRY(out.tos, int_value(data));
+        return out.tos < 0 || out.tos > 255 ? fail(errc::inval) : result<void>{};
+      }
+      default: return fail(errc::inval);
+    }
+  };
+  TRY_VOID(for_each_cmsg(control, one));
+  return out;
+}
+
+void ip_cmsg_recv(inet_sock& sk, const sk_buff& skb, recv_msg& msg) {
+  const inet_options& opt = sk.inet;
+  const iphdr& iph = skb.network_header<iphdr>();
+  if (opt.pktinfo) {
+    in_pktinfo info;
+    info.ipi_ifindex = static_cast<s32>(skb.skb_iif);
+    info.ipi_addr = iph.daddr.raw;
+    info.ipi_spec_dst = iph.daddr.raw;
+    const net_device* dev = sk.net().device(ifindex(skb.skb_iif));
+    if (dev != nullptr && ipv4_of(sk.net()).fib.addr_type(iph.daddr) != route_type::local) {
+      const auto link = static_cast<u8>(route_scope::link);
+      info.ipi_spec_dst = inet_select_addr(*dev, iph.saddr, link).raw;
+    }
+    put_cmsg(msg, sol_ip, ip_pktinfo, bytes_of(info));
+  }
+  if (opt.recvttl) put_cmsg(msg, sol_ip, ip_ttl, bytes_of(s32{iph.ttl}));
+  if (opt.recvtos) put_cmsg(msg, sol_ip, ip_tos, bytes_of(iph.tos));
+  if (opt.recvorigdstaddr) {
+    sockaddr_in to;
+    to.sin_family.set(af_inet);
+    to.sin_addr = iph.daddr.raw;
+    to.sin_port.set(sk.sport.value);
+    put_cmsg(msg, sol_ip, ip_origdstaddr, bytes_of(to));
+  }
+}
+
+// --- the error queue --------------------------------------------------------------------------
+
+namespace {
+
+struct exterr_cb {
+  static constexpr cb_owner owner = cb_owner::ip;
+  sock_extended_err ee;
+  ipv4_addr offender;   ///< any: a local error
+  ipv4_addr dest;       ///< where the packet at fault was going
+  u16 port = 0;
+};
+
+void queue_error(cpu& cx, inet_sock& sk, const exterr_cb& what, byte_view payload) {
+  if (sk.rmem_alloc >= sk.opt.rcvbuf) return;
+  skb_ptr skb = alloc_skb(cx, static_cast<u32>(payload.size()));
+  skb->put_bytes(payload);
+  skb->init_cb<exterr_cb>() = what;
+  sk.set_owner_r(*skb);
+  sk.error_queue.push_back(std::move(skb));
+  sk.wake(pollerr);
+}
+
+}  // namespace
+
+void ip_icmp_error(cpu& cx, inet_sock& sk, const sk_buff&, const icmp_error& error,
+                   port_no port, byte_view payload) {
+  exterr_cb what;
+  what.ee.ee_errno = static_cast<u32>(error.error);
+  what.ee.ee_origin = so_ee_origin_icmp;
+  what.ee.ee_type = error.type;
+  what.ee.ee_code = error.code;
+  what.ee.ee_info = error.info;
+  what.offender = error.offender.ipv4();
+  what.dest = error.raddr.ipv4();
+  what.port = port.value;
+  queue_error(cx, sk, what, payload);
+}
+
+void ip_local_error(cpu& cx, inet_sock& sk, errc error, ipv4_addr daddr, port_no port, u32 info) {
+  if (!sk.inet.recverr) return;
+  exterr_cb what;
+  what.ee.ee_errno = static_cast<u32>(error);
+  what.ee.ee_origin = so_ee_origin_local;
+  what.ee.ee_info = info;
+  what.dest = daddr;
+  what.port = port.value;
+  queue_error(cx, sk, what, {});
+}
+
+result<std::size_t> ip_recv_error(cpu& cx, inet_sock& sk, recv_msg& msg) {
+  skb_ptr skb = sk.error_queue.pop_front();
+  if (!skb) return fail(errc::again);
+  const exterr_cb what = skb->cb<exterr_cb>();
+  msg_writer writer(msg.iov);
+  const std::size_t copied = writer.write(skb->data());
+  if (copied < skb->len()) msg.out_flags |= msg_trunc;
+  if (msg.name != nullptr) {
+    *msg.name = sk.af_ops->make_sockaddr(inet_addr::of(what.dest), port_no(what.port));
+  }
+  struct {
+    sock_extended_err ee;
+    sockaddr_in offender;
+  } answer{what.ee, {}};
+  if (what.ee.ee_origin == so_ee_origin_icmp) {
+    answer.offender.sin_family.set(af_inet);
+    answer.offender.sin_addr = what.offender.raw;
+  }
+  put_cmsg(msg, sol_ip, ip_recverr, bytes_of(answer));
+  msg.out_flags |= msg_errqueue;
+  consume(cx, std::move(skb));
+  // The pending error is the next ICMP error's, or none.
+  const sk_buff* next = sk.error_queue.front();
+  if (next != nullptr && next->cb<exterr_cb>().ee.ee_origin == so_ee_origin_icmp) {
+    sk.set_error(static_cast<errc>(next->cb<exterr_cb>().ee.ee_errno));
+  } else {
+    static_cast<void>(sk.take_error());
+  }
+  return copied;
+}
+
+}  // namespace ph
