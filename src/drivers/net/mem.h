@@ -27,7 +27,7 @@ class mem_port {
 
 struct mem_config {
   std::string name = "eth%d";
-  mac_addr addr;
+  mac_addr addr{};
   u32 mtu = 1500;
   u32 features = netif_f_none;  ///< e.g. netif_f_hw_csum | netif_f_tso: super-packets reach the port
   u32 rx_limit = 4096;          ///< frames waiting for NAPI; more are dropped (ring_full)

@@ -16,11 +16,11 @@ namespace ph {
 
 struct tap_config {
   std::string name = "eth%d";  ///< of our interface
-  std::string host_name;       ///< of the TAP on the real machine; "%d" lets the machine choose
+  std::string host_name{};     ///< of the TAP on the real machine; "%d" lets the machine choose
   bool create = true;          ///< make the TAP when it does not exist (needs CAP_NET_ADMIN)
   u32 queues = 0;              ///< 0: one per cpu; more than one needs a multi-queue TAP
   bool offload = true;         ///< checksum and segmentation offload
-  mac_addr addr;               ///< ours; must differ from the TAP's own. Zero: derived, local
+  mac_addr addr{};             ///< ours; must differ from the TAP's own. Zero: derived, local
   u32 mtu = 1500;
 };
 
