@@ -75,7 +75,9 @@ void capture::take(cpu& cx, const sk_buff& skb, u32 interface, bool outgoing) {
   ++packets_;
 }
 
-void capture::write(byte_view block) { backlog_.insert(backlog_.end(), block.begin(), block.end()); }
+void capture::write(byte_view block) {
+  backlog_.insert(backlog_.end(), block.begin(), block.end());
+}
 
 void capture::flush() {
   std::size_t done = 0;

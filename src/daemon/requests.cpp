@@ -2,6 +2,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <limits>
+
 #include "daemon/server.h"
 #include "daemon/status.h"
 
@@ -42,6 +45,7 @@ void server::do_status(connection& c) {
   answer["pid"] = ::getpid();
   answer["uptime_s"] = (clock_.now() - started_).ns / 1'000'000'000;
   answer["socket"] = listener_.path();
+  answer["program_sockets"] = programs_->socket_count();
   c.line.answer(answer);
 }
 

@@ -81,12 +81,12 @@ bool on_subnet_of(sim::host& h, ipv4_addr addr) {
 tl::expected<std::unique_ptr<running_lab>, std::string> running_lab::build(const lab& what,
                                                                            entropy& secrets) {
   try {
-    return std::unique_ptr<running_lab>(new running_lab(what, secrets));
+    return std::make_unique<running_lab>(what, secrets);
   } catch (const sim::setup_error& error) {
     return tl::unexpected(std::string(error.what()));
   } catch (const std::bad_alloc&) {
     return tl::unexpected(fmt::format(
-        "not enough memory for {} hosts and {} links: make the lab smaller, or run it on a larger "
+        "not enough memory for {} hosts and {} links: make the lab smaller, or use a larger "
         "machine",
         what.hosts.size(), what.links.size()));
   }

@@ -21,6 +21,8 @@ class running_lab {
   /// setting that does not exist, a TAP that cannot be had, too little memory).
   static tl::expected<std::unique_ptr<running_lab>, std::string> build(const lab& what,
                                                                        entropy& secrets);
+  /// As build, but throws.
+  running_lab(const lab& what, entropy& secrets);
   running_lab(const running_lab&) = delete;
   running_lab& operator=(const running_lab&) = delete;
 
@@ -41,7 +43,6 @@ class running_lab {
   [[nodiscard]] const std::vector<tap_port*>& taps() const { return taps_; }
 
  private:
-  running_lab(const lab& what, entropy& secrets);
   void add_tap(const lab_device& device);
 
   lab description_;

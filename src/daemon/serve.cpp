@@ -19,7 +19,7 @@
 namespace ph {
 namespace {
 
-/// While it lives, signals that mean "end" are read from fd(), and broken pipes are errors of calls.
+/// While it lives, signals that mean "end" are read from fd(), broken pipes are errors of calls.
 class signal_desk {
  public:
   signal_desk() {

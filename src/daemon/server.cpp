@@ -30,7 +30,7 @@ tl::expected<std::unique_ptr<server>, std::string> server::start(const lab& what
                                                                  int end) {
   auto listener = control_listener::listen(options.socket_path);
   if (!listener) return tl::unexpected(listener.error());
-  std::unique_ptr<server> out(new server(options, std::move(*listener)));
+  auto out = std::make_unique<server>(options, std::move(*listener));
   out->watch_end(end);
   if (const auto built = out->build(what); !built) return tl::unexpected(built.error());
   return out;

@@ -1,7 +1,7 @@
 // The daemon: one thread that lets the lab's world follow the real clock and serves what reaches it
 // from outside: control connections, TAP devices, programs, signals.
 //
-// Everything happens in turns: the world runs up to now; then what the poller reported is served, at
+// Everything happens in turns: the world runs up to now; then what the poller reported is served at
 // that same lab time; then the daemon sleeps until the world's next deadline or the next report.
 // The poller's callbacks only mark, so nothing ever runs at a time that the world has not reached.
 #pragma once
@@ -32,6 +32,7 @@ class server {
   static tl::expected<std::unique_ptr<server>, std::string> start(const lab& what,
                                                                   const serve_options& options,
                                                                   int end);
+  server(const serve_options& options, control_listener listener);
   server(const server&) = delete;
   server& operator=(const server&) = delete;
   ~server();
@@ -55,7 +56,6 @@ class server {
     u32 events;
   };
 
-  server(const serve_options& options, control_listener listener);
   tl::expected<void, std::string> build(const lab& what);
   void watch_taps();
   void watch_end(int fd);
@@ -95,7 +95,6 @@ class server {
   std::unique_ptr<journeys> journeys_;
   std::unique_ptr<programs> programs_;
   u64 last_connection_ = 0;
-  u64 journeys_seen_ = 0;
   bool tracing_ = false;  ///< asked for by `trace`
   bool ending_ = false;
   bool accept_ready_ = false;

@@ -316,7 +316,9 @@ co<std::vector<u8>> app::recv_exactly(int fd, std::size_t n) {
   std::size_t have = 0;
   while (have < n) {
     const std::size_t got = co_await recv(fd, byte_span(out).subspan(have));
-    if (got == 0) throw call_error(fmt::format("stream ended after {} of {}", have, n), errc::nodata);
+    if (got == 0) {
+      throw call_error(fmt::format("stream ended after {} of {}", have, n), errc::nodata);
+    }
     have += got;
   }
   co_return out;

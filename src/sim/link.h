@@ -7,9 +7,9 @@
 //           without preamble and check sequence.
 //   wire    loss, corruption (one bit of the frame turns), duplication
 //   flight  delay, plus a uniform share of -jitter … +jitter
-// Frames arrive in the order they were sent: jitter stretches and squeezes the line but never
-// overtakes (netem without a rate does reorder by jitter; here only `reorder` does). A reordered frame
-// is held back up to one further delay (at least up to 1 ms), so later frames pass it.
+// Frames arrive in the order they were sent: jitter stretches and squeezes the line but nothing
+// overtakes (netem reorders by jitter; here only `reorder` does). A reordered frame is held back
+// up to one further delay, at least up to 1 ms, so later frames pass it.
 // A wire without rate, delay and jitter delivers at the same instant.
 #pragma once
 
@@ -47,7 +47,7 @@ struct link_stats {
   u64 delivered = 0;          ///< handed to the receiving host, copies included
   u64 lost = 0;               ///< dropped as fault_loss
   u64 queue_full = 0;         ///< dropped as link_queue_full
-  u64 corrupt_dropped = 0;    ///< dropped as fault_corrupt: super-packets, which have no bits on a wire
+  u64 corrupt_dropped = 0;    ///< dropped as fault_corrupt: super-packets, never on a real wire
   u64 corrupted = 0, duplicated = 0, reordered = 0;
   u32 longest_queue = 0;      ///< frames
 };

@@ -57,7 +57,8 @@ link& world::connect(const attachment& a, const attachment& b, const link_config
   links_.push_back(std::make_unique<link>(events_, name, port_a, port_b, config,
                                           chance_.fork("link " + name)));
   for (const attachment* at : {&a, &b}) {
-    for (const std::string& prefix : at->addresses) host_at(at->host).add_address(at->device, prefix);
+    host& h = host_at(at->host);
+    for (const std::string& prefix : at->addresses) h.add_address(at->device, prefix);
   }
   return *links_.back();
 }
@@ -112,7 +113,8 @@ void world::run_apps(duration limit) {
   if (running_apps_ == 0) return;
   std::string who;
   for (const auto& a : apps_) {
-    if (!a->done()) who += fmt::format("\n  {} on {} {}", a->name(), a->at().name(), a->waits_for());
+    if (a->done()) continue;
+    who += fmt::format("\n  {} on {} {}", a->name(), a->at().name(), a->waits_for());
   }
   throw stuck_error(fmt::format("at {:.6f} s, with {}, these programs have not ended:{}",
                                 static_cast<double>(now().ns) / 1e9,
