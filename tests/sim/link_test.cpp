@@ -256,7 +256,8 @@ TEST_F(wire_test, a_super_packet_cannot_be_corrupted_only_lost) {
   skb->gso_segs = 3;
   skb->gso_type = gso_tcpv4;
   skb->dev = &a.port->device();
-  static_cast<void>(a.port->device().ops().xmit(a.machine.boot_cpu(), a.port->device(), skb, false));
+  net_device& dev = a.port->device();
+  static_cast<void>(dev.ops().xmit(a.machine.boot_cpu(), dev, skb, false));
   run();
   EXPECT_THAT(b.got, IsEmpty());
   EXPECT_EQ(sent().corrupt_dropped, 1u);
