@@ -6,7 +6,9 @@
 #include "net/ipv4/af_inet.h"
 #include "net/ipv4/devinet.h"
 #include "net/ipv4/ipv4_net.h"
+#include "net/sched/sch_pfifo.h"
 #include "net/socket/socket.h"
+#include "net/tcp/tcp.h"
 #include "net/udp/udp.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
@@ -19,16 +21,20 @@ void register_families(kernel& machine) {
   auto& families = machine.slots().set(net_families_key, std::make_unique<net_families>());
   inet_family& inet =
       machine.slots().set(inet_family_key, std::make_unique<inet_family>());
+  inet.stream = tcp_create;
   inet.dgram = udp_create;
   families.create[uapi::af_inet] = inet_create;
   families.ioctls.push_back(inet_ioctl);
 }
 
 void furnish(net_namespace& net) {
+  net.default_qdisc = pfifo_fast_create;
   socket_init(net);
   ipv4_init(net);
+  tcp_init(net);
   udp_init(net);
   auto& handlers = ipv4_of(net).protocols.handlers;
+  handlers[uapi::ipproto_tcp] = tcp_v4_protocol();
   handlers[uapi::ipproto_udp] = udp_v4_protocol();
 
   const rtnl_guard rtnl(net.machine().rtnl());
@@ -43,6 +49,7 @@ void furnish(net_namespace& net) {
 void builtin_init(kernel& machine) {
   // Before the namespaces, so that it outlives their devices.
   machine.slots().set(softnet_key, std::make_unique<softnet>(machine));
+  tcp_kernel_init(machine);
   register_families(machine);
   machine.slots().set(net_namespaces_key, std::make_unique<net_namespaces>());
   builtin_new_namespace(machine, "init");

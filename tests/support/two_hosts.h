@@ -86,8 +86,8 @@ struct test_host {
     in_ifaddr ifa;
     ifa.local = ifa.address = prefix.addr;
     ifa.prefix_len = prefix.len;
-    ifa.broadcast = prefix.len < 31 ? ipv4_addr(prefix.addr.value() | ~ipv4_mask(prefix.len).value())
-                                    : ipv4_addr();
+    const ipv4_addr last(prefix.addr.value() | ~ipv4_mask(prefix.len).value());
+    ifa.broadcast = prefix.len < 31 ? last : ipv4_addr();
     const rtnl_guard rtnl(machine.rtnl());
     ph_check(inet_addr_add(rtnl.held(), cx(), to, ifa).has_value());
   }
@@ -230,7 +230,9 @@ class test_lab {
     host.ports[i]->receive_bytes(frame);
     settle();
   }
-  [[nodiscard]] test_host& host(std::size_t i) { return *std::next(hosts_.begin(), static_cast<std::ptrdiff_t>(i)); }
+  [[nodiscard]] test_host& host(std::size_t i) {
+    return *std::next(hosts_.begin(), static_cast<std::ptrdiff_t>(i));
+  }
 
   packet_memory memory;
   /// Copies of all frames, in the order they left (unless `capture` is off).
@@ -258,7 +260,8 @@ class test_lab {
   end add_end(test_host& host, const link_config& config) {
     const rtnl_guard rtnl(host.machine.rtnl());
     mem_config mem;
-    mem.addr = mac_addr{{2, 0, 0, 0, static_cast<u8>(host.number), static_cast<u8>(host.ports.size())}};
+    mem.addr = mac_addr{{2, 0, 0, 0, static_cast<u8>(host.number),
+                         static_cast<u8>(host.ports.size())}};
     mem.mtu = config.mtu;
     mem.features = config.features;
     mem_port* port = *mem_create(rtnl.held(), host.net(), mem);

@@ -170,8 +170,8 @@ void learn(cpu& cx, net_device& dev, const arp_message& m, bool to_us, bool unic
   // The first answer wins for a second, so that two proxies do not play ball with the entry.
   const bool fresh = cx.now() - neigh->updated() < locktime && neigh->valid();
   const bool override_it = to_us || gratuitous || !fresh;
-  static_cast<void>(table.update(cx, *neigh, &m.sha, state,
-                                 override_it ? u32{neigh_update_override} : u32{neigh_update_none}));
+  const u32 flags = override_it ? neigh_update_override : neigh_update_none;
+  static_cast<void>(table.update(cx, *neigh, &m.sha, state, flags));
 }
 
 /// Returns none when the message was of use.

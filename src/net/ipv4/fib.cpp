@@ -199,8 +199,9 @@ result<void> fib_tables::add(const rtnl_held&, fib_route route, bool replace) {
       return {};
     }
     // Routes of addresses may stand beside each other: two devices on one subnet.
-    const bool twin = std::any_of(routes.begin(), routes.end(),
-                                  [&](const auto& r) { return same_rank(*r, *made) && identical(*r, *made); });
+    const bool twin = std::any_of(routes.begin(), routes.end(), [&](const auto& r) {
+      return same_rank(*r, *made) && identical(*r, *made);
+    });
     if (made->protocol != rtprot_kernel || twin) return fail(errc::exist);
   }
   const auto place = std::upper_bound(routes.begin(), routes.end(), made,

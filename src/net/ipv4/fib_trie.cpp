@@ -40,7 +40,8 @@ fib_trie::route_list& fib_trie::at(const ipv4_prefix& prefix) {
     slot = std::move(made);
     return out;
   }
-  auto fork = std::make_unique<node>(ipv4_prefix{ipv4_addr(key & ipv4_mask(common).value()), common});
+  const ipv4_addr shared(key & ipv4_mask(common).value());
+  auto fork = std::make_unique<node>(ipv4_prefix{shared, common});
   fork->child[bit(key, common)] = std::move(slot);
   fork->child[bit(prefix.addr.value(), common)] = std::move(made);
   slot = std::move(fork);

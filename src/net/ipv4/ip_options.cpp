@@ -94,7 +94,9 @@ void ip_options_fragment(byte_span options) {
     if (at + 1 >= options.size()) return;
     const std::size_t len = options[at + 1];
     if (len < 2 || len > options.size() - at) return;
-    if ((options[at] & copied) == 0) std::fill_n(options.begin() + static_cast<std::ptrdiff_t>(at), len, uapi::ipopt_noop);
+    if ((options[at] & copied) == 0) {
+      std::fill_n(options.begin() + static_cast<std::ptrdiff_t>(at), len, uapi::ipopt_noop);
+    }
     at += len;
   }
 }

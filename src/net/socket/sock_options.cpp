@@ -63,7 +63,7 @@ result<void> set_linger(sock& sk, byte_view value) {
   if (value.size() < sizeof(linger)) return fail(errc::inval);
   const auto asked = byte_reader(value).take<linger>();
   sk.opt.linger = asked.l_onoff != 0;
-  if (sk.opt.linger) sk.opt.linger_time = seconds(static_cast<s64>(static_cast<u32>(asked.l_linger)));
+  if (sk.opt.linger) sk.opt.linger_time = seconds(s64{static_cast<u32>(asked.l_linger)});
   return {};
 }
 

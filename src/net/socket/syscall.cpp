@@ -63,7 +63,9 @@ result<void> sys_listen(task& t, int fd, int backlog) {
   // listen(2): a backlog above the limit, or a negative one, means the limit.
   const auto limit = static_cast<u32>(t.net().slots().get(socket_limits_key).somaxconn);
   const u32 granted = std::min(static_cast<u32>(backlog), limit);
-  return so->sk().listen(so->sk().home(), static_cast<int>(granted));
+  TRY_VOID(so->sk().listen(so->sk().home(), static_cast<int>(granted)));
+  so->sk().listening = true;
+  return {};
 }
 
 result<int> sys_accept4(task& t, int fd, sockaddr_buf* peer, int flags) {
