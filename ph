@@ -15,7 +15,7 @@ usage() {
 usage: ./ph VERB ...
 
   demo                        a lab of three hosts, a web server in it, and what is on its wire
-  up, run, status, capture, down     the `ph` program: see ./ph run --help and README.md
+  up, run, status, capture, journey, down      the `ph` program: see ./ph run --help and README.md
   test [quick]                the whole check (quick: release build and its tests only)
   build [PRESET [TARGET...]]  build (presets: release, debug, asan, tsan, fuzz, coverage)
   bench [ARGUMENT...]         benchmarks

@@ -50,10 +50,14 @@ int capture(const invocation& call, const capture_options& options) {
   }
   fmt::print(stderr, "capturing on {}; Ctrl-C ends it\n", fmt::join(options.request.on, ", "));
   if (const auto ended = client->wait_capture(stop.get()); !ended) return fail(ended.error());
-  const auto packets = client->finish_capture();
-  if (!packets) return fail(packets.error());
-  fmt::print(stderr, "{} packet{}{}\n", *packets, *packets == 1 ? "" : "s",
+  const auto result = client->finish_capture();
+  if (!result) return fail(result.error());
+  fmt::print(stderr, "{} packet{}{}\n", result->packets, result->packets == 1 ? "" : "s",
              to_stdout ? "" : " in " + options.file);
+  if (result->left_out > 0) {
+    fmt::print(stderr, "{} more were left out: the output did not take them fast enough\n",
+               result->left_out);
+  }
   return 0;
 }
 
@@ -63,7 +67,7 @@ void add_capture(CLI::App& app, invocation& call) {
   CLI::App* verb = app.add_subcommand("capture", "Write packets of the running lab to a file");
   add_socket_option(*verb, call);
   const auto options = std::make_shared<capture_options>();
-  verb->add_option("--on", options->request.on, "Where: host:device, or host for all its devices")
+  verb->add_option("--on", options->request.on, "Where: host:device, host for all its devices, or any")
       ->required()
       ->allow_extra_args(false)
       ->type_name("WHERE");

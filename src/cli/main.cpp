@@ -56,9 +56,11 @@ int run_command_line(int argc, char** argv) {
   app.set_version_flag("--version", "ph " PH_VERSION);
   app.failure_message(usage_error);
   invocation call;
+  add_up(app, call);
   add_run(app, call);
   add_status(app, call);
   add_capture(app, call);
+  add_journey(app, call);
   add_down(app, call);
   std::vector<std::string> words(argv + 1, argv + argc);
   call.program = cut_program(words);

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 
+#include "cli/background.h"
 #include "cli/preload.h"
 #include "cli/verb.h"
 #include "daemon/control_client.h"
@@ -29,6 +30,19 @@ int execute(const std::vector<std::string>& words) {
   return error == ENOENT ? exit_not_found : exit_not_executable;
 }
 
+/// The control socket of the lab in which the program shall run. When nobody said which and none is
+/// running, that is a lab of the program's own.
+tl::expected<std::string, std::string> lab_of(const invocation& call, const std::string& host) {
+  auto path = lab_socket_path(call.socket);
+  const bool chosen =
+      !call.socket.empty() || !host.empty() || std::getenv(lab_socket_variable) != nullptr;
+  if (!path || chosen || control_client::somebody_listens(*path)) return path;
+  if (::isatty(STDERR_FILENO) == 1) {
+    fmt::print(stderr, "ph: no lab is running: the program gets a host with only its loopback\n");
+  }
+  return serve_this_process();
+}
+
 int run(const invocation& call, const std::string& host) {
   const auto shim = find_preload();
   if (!shim) return fail(shim.error());
@@ -38,7 +52,7 @@ int run(const invocation& call, const std::string& host) {
                             "the lab's; use a dynamically linked build of it",
                             program));
   }
-  const auto path = lab_socket_path(call.socket);
+  const auto path = lab_of(call, host);
   if (!path) return fail(path.error());
   auto client = control_client::connect(*path);
   if (!client) return fail(client.error());

@@ -76,9 +76,8 @@ int status(const invocation& call, bool as_json) {
   if (!path) return fail(path.error());
   auto client = control_client::connect(*path);
   if (!client) return fail(client.error());
-  auto status = client->status();
+  const auto status = client->status();
   if (!status) return fail(status.error());
-  status->erase("ok");
   if (as_json) {
     fmt::print("{}\n", status->dump(2, ' ', false, json::error_handler_t::replace));
   } else {

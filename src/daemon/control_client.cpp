@@ -17,11 +17,22 @@ namespace {
 using nlohmann::json;
 using told = tl::unexpected<std::string>;
 
+constexpr int no_fd = -1;
 constexpr duration answer_patience = seconds(10);
 constexpr std::size_t longest_answer = 64 << 20;
 
 std::string start_one(const std::string& why, const std::string& path) {
   return fmt::format("{} at {}: start one with `ph up -f lab.yaml`", why, path);
+}
+
+u64 number_of(const json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number_unsigned() ? found->get<u64>() : 0;
+}
+
+answer<json> without_ok(answer<json> reply) {
+  if (reply) reply->erase("ok");
+  return reply;
 }
 
 /// A connected socket, or the errno.
@@ -126,18 +137,25 @@ answer<json> control_client::receive(duration patience) {
   return reply;
 }
 
-answer<json> control_client::ask(const json& request, int passed_fd) {
+answer<json> control_client::ask(const json& request, int passed_fd, duration patience) {
   const std::string line =
       request.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
   if (const auto sent = send(line, passed_fd); !sent) return told(sent.error());
-  return receive(answer_patience);
+  return receive(patience);
 }
 
-answer<json> control_client::status() { return ask({{"verb", "status"}}); }
+answer<json> control_client::status() {
+  return without_ok(ask({{"verb", "status"}}, no_fd, answer_patience));
+}
+
+answer<json> control_client::journey(u64 wait_s) {
+  return without_ok(ask({{"verb", "journey"}, {"wait_s", wait_s}}, no_fd,
+                        answer_patience + seconds(static_cast<s64>(wait_s))));
+}
 
 answer<std::vector<std::pair<std::string, std::string>>> control_client::run_env(
     const std::string& host) {
-  const auto reply = ask({{"verb", "attach"}, {"host", host}});
+  const auto reply = ask({{"verb", "attach"}, {"host", host}}, no_fd, answer_patience);
   if (!reply) return told(reply.error());
   std::vector<std::pair<std::string, std::string>> environment;
   const auto env = reply->find("env");
@@ -151,7 +169,7 @@ answer<std::vector<std::pair<std::string, std::string>>> control_client::run_env
 }
 
 answer<void> control_client::down() {
-  const auto reply = ask({{"verb", "down"}});
+  const auto reply = ask({{"verb", "down"}}, no_fd, answer_patience);
   if (!reply) return told(reply.error());
   const auto ended = readable(seconds(30));
   if (!ended) return told(ended.error());
@@ -164,7 +182,7 @@ answer<void> control_client::start_capture(const capture_request& request, int o
                           {"on", request.on},
                           {"snaplen", request.snaplen},
                           {"packets", request.packets}},
-                         output);
+                         output, answer_patience);
   if (!reply) return told(reply.error());
   return {};
 }
@@ -181,12 +199,11 @@ answer<bool> control_client::wait_capture(int other) {
   }
 }
 
-answer<u64> control_client::finish_capture() {
+answer<capture_result> control_client::finish_capture() {
   ::shutdown(socket_.get(), SHUT_WR);
   const auto reply = receive(answer_patience);
   if (!reply) return told(reply.error());
-  const auto packets = reply->find("packets");
-  return packets != reply->end() && packets->is_number_unsigned() ? packets->get<u64>() : 0;
+  return capture_result{number_of(*reply, "packets"), number_of(*reply, "left_out")};
 }
 
 }  // namespace ph

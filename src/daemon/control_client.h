@@ -8,6 +8,7 @@
 //                                  → {"ok":true} once capturing; a second answer
 //                                    {"ok":true,"packets":N} after N packets or once the client
 //                                    has shut down its sending side
+//   {"verb":"journey","wait_s":10} → {"ok":true,"text":["a line a step", ...],"events":[...], ...}
 //   {"verb":"down"}                → {"ok":true}; the connection closes when the lab has ended
 // A refusal is {"ok":false,"error":"a sentence"}. Unknown keys are ignored by both sides.
 #pragma once
@@ -32,6 +33,11 @@ struct capture_request {
   u64 packets = 0;              // end after so many; 0: until told
 };
 
+struct capture_result {
+  u64 packets = 0;   // written
+  u64 left_out = 0;  // because the output did not take them fast enough
+};
+
 class control_client {
  public:
   /// Errors: no lab runs there (never started, or its socket is left from a crash), no permission.
@@ -47,6 +53,10 @@ class control_client {
   /// only host); LD_PRELOAD is not in it. Errors: no such host.
   answer<std::vector<std::pair<std::string, std::string>>> run_env(const std::string& host);
 
+  /// The steps of a packet that carries data from one host to another, of those that pass within
+  /// `wait_s` seconds.
+  answer<nlohmann::json> journey(u64 wait_s);
+
   /// Ends the lab; returns when it has ended.
   answer<void> down();
 
@@ -54,13 +64,13 @@ class control_client {
   answer<void> start_capture(const capture_request& request, int output);
   /// Waits until the capture has ended by itself or `other` is readable; true: it has ended.
   answer<bool> wait_capture(int other);
-  /// Ends the capture; how many packets were written.
-  answer<u64> finish_capture();
+  /// Ends the capture.
+  answer<capture_result> finish_capture();
 
  private:
   control_client(std::string path, unique_fd socket)
       : path_(std::move(path)), socket_(std::move(socket)) {}
-  answer<nlohmann::json> ask(const nlohmann::json& request, int passed_fd = -1);
+  answer<nlohmann::json> ask(const nlohmann::json& request, int passed_fd, duration patience);
   answer<void> send(const std::string& line, int passed_fd);
   answer<nlohmann::json> receive(duration patience);
   answer<bool> readable(duration patience);

@@ -132,6 +132,12 @@ class VerbsTest(PhTest):
         self.assertEqual(self.ph("down", "--socket", self.socket).stdout, "the lab has ended\n")
         self.assertEqual(lab.requests, [{"verb": "down"}])
 
+    def test_journey_prints_a_line_a_step(self):
+        lab = self.lab({"ok": True, "text": ["alice tcp_sendmsg", "bob tcp_v4_rcv"], "bytes": 9})
+        out = self.ph("journey", "--wait", "3", "--socket", self.socket).stdout
+        self.assertEqual(out, "alice tcp_sendmsg\nbob tcp_v4_rcv\n")
+        self.assertEqual(lab.requests, [{"verb": "journey", "wait_s": 3}])
+
     def test_capture_hands_over_its_file_and_ends_on_ctrl_c(self):
         capturing = threading.Event()
 

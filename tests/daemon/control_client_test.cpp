@@ -207,14 +207,15 @@ TEST(control_client, a_capture_passes_its_output_and_ends_when_told) {
   EXPECT_EQ(client.wait_capture(output_reader.get()), false);
   const auto packets = client.finish_capture();
   ASSERT_TRUE(packets) << packets.error();
-  EXPECT_EQ(*packets, 2u);
+  EXPECT_EQ(packets->packets, 2u);
+  EXPECT_EQ(packets->left_out, 0u);
 }
 
 TEST(control_client, a_capture_may_end_by_itself) {
   const scripted_lab server([](int connection) {
     const unique_fd out(read_line(connection).second);
     say(connection, "{\"ok\":true}\n");
-    say(connection, "{\"ok\":true,\"packets\":3}\n");
+    say(connection, "{\"ok\":true,\"packets\":3,\"left_out\":7}\n");
   });
   std::array<int, 2> pipe{};
   ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
@@ -223,7 +224,10 @@ TEST(control_client, a_capture_may_end_by_itself) {
   control_client client = server.client();
   ASSERT_TRUE(client.start_capture({{"alice"}, 0, 3}, output.get()));
   EXPECT_EQ(client.wait_capture(never_readable.get()), true);
-  EXPECT_EQ(client.finish_capture(), 3u);
+  const auto result = client.finish_capture();
+  ASSERT_TRUE(result) << result.error();
+  EXPECT_EQ(result->packets, 3u);
+  EXPECT_EQ(result->left_out, 7u);
 }
 
 TEST(control_listener, refuses_a_path_where_a_lab_runs_and_replaces_a_dead_ones) {

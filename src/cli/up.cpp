@@ -1,0 +1,62 @@
+// `ph up`: runs a lab, here or (--detach) as a daemon of its own.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "cli/background.h"
+#include "cli/verb.h"
+#include "daemon/lab.h"
+#include "daemon/serve.h"
+#include "daemon/socket_path.h"
+
+namespace ph::cli {
+namespace {
+
+struct up_options {
+  std::string file;
+  bool detach = false;
+};
+
+std::string started(const lab& l, const std::string& path) {
+  return fmt::format("{} host{}, {} link{}: up at {}\n", l.hosts.size(),
+                     l.hosts.size() == 1 ? "" : "s", l.links.size(),
+                     l.links.size() == 1 ? "" : "s", path);
+}
+
+int up(const invocation& call, const up_options& options) {
+  const auto loaded = load_lab(options.file);
+  if (!loaded) return fail(loaded.error().to_string());
+  const auto path = lab_socket_path(call.socket);
+  if (!path) return fail(path.error());
+  serve_options serving;
+  serving.socket_path = *path;
+  serving.lab_name = options.file;
+  if (options.detach) {
+    const std::string log = *path + ".log";
+    const auto ready = serve_in_background(*loaded, serving, log);
+    if (!ready) return fail(ready.error());
+    fmt::print("{}its log: {}\n", started(*loaded, *path), log);
+    return 0;
+  }
+  serving.on_ready = [&] {
+    fmt::print("{}Ctrl-C ends it\n", started(*loaded, *path));
+    std::fflush(stdout);
+  };
+  if (const auto served = serve(*loaded, serving); !served) return fail(served.error());
+  return 0;
+}
+
+}  // namespace
+
+void add_up(CLI::App& app, invocation& call) {
+  CLI::App* verb = app.add_subcommand("up", "Start a lab");
+  add_socket_option(*verb, call);
+  const auto options = std::make_shared<up_options>();
+  verb->add_option("-f,--file", options->file, "The lab file (docs/lab.md)")
+      ->required()
+      ->type_name("FILE");
+  verb->add_flag("--detach", options->detach, "Return when it is up, and leave it running");
+  verb->callback([&call, options] { call.exit_code = up(call, *options); });
+}
+
+}  // namespace ph::cli
