@@ -30,6 +30,7 @@ if(cli_sources AND daemon_sources)
   add_executable(ph ${cli_sources})
   target_link_libraries(ph PRIVATE ph_daemon CLI11::CLI11)
   target_compile_definitions(ph PRIVATE PH_VERSION="${PROJECT_VERSION}")
+  set_target_properties(ph PROPERTIES ENABLE_EXPORTS ON)  # names in a crash's call chain
   install(TARGETS ph RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 

@@ -105,6 +105,48 @@ class VerbsTest(PhTest):
         done = self.ph("status", expect=125, env={"PH_LAB": "/somewhere/else"})
         self.assertIn(" /somewhere/else: ", done.stderr)
 
+    def test_up_says_what_is_wrong_with_a_lab_file(self):
+        file = os.path.join(self.folder, "lab.yaml")
+        with open(file, "w", encoding="utf-8") as out:
+            out.write("hosts:\n  alice: { cpus: 0 }\n")
+        for more in ([], ["--detach"]):
+            done = self.ph("up", "-f", file, "--socket", self.socket, *more, expect=125)
+            self.assertEqual(done.stderr, f"ph: {file}:2: `0`; expected a number from 1 to 64\n")
+        done = self.ph("up", "-f", file + "x", "--socket", self.socket, expect=125)
+        self.assertIn("cannot be read", done.stderr)
+        self.assertIn("--file", self.ph("up", expect=2).stderr)
+
+    def test_up_detached_reports_what_the_daemon_could_not_do(self):
+        file = os.path.join(self.folder, "lab.yaml")
+        with open(file, "w", encoding="utf-8") as out:
+            out.write("hosts: { alice: {} }\n")
+        for socket_path in ("/nonexistent/lab.sock", os.path.join(self.folder, "x" * 120)):
+            done = self.ph("up", "-f", file, "--detach", "--socket", socket_path, expect=125)
+            self.assertTrue(done.stderr.startswith("ph: "), done.stderr)
+            self.assertEqual(done.stdout, "")
+
+    def test_up_detached_and_in_front(self):
+        file = os.path.join(self.folder, "lab.yaml")
+        with open(file, "w", encoding="utf-8") as out:
+            out.write("hosts: { alice: {} }\n")
+        out = self.ph("up", "-f", file, "--detach", "--socket", self.socket).stdout
+        self.assertTrue(out.startswith(f"1 host, 0 links: up at {self.socket}\n"), out)
+        self.addCleanup(lambda: subprocess.run([PH, "down", "--socket", self.socket],
+                                               capture_output=True, timeout=60))
+        again = self.ph("up", "-f", file, "--detach", "--socket", self.socket, expect=125)
+        self.assertIn("a lab is already running", again.stderr)
+        status = json.loads(self.ph("status", "--json", "--socket", self.socket).stdout)
+        self.assertEqual([host["name"] for host in status["hosts"]], ["alice"])
+        self.ph("down", "--socket", self.socket)
+        self.assertFalse(os.path.exists(self.socket))
+        front = subprocess.Popen([PH, "up", "-f", file, "--socket", self.socket],
+                                 stdout=subprocess.PIPE, text=True, env=self.environment)
+        self.addCleanup(front.stdout.close)
+        self.assertIn("1 host, 0 links: up at ", front.stdout.readline())
+        front.send_signal(signal.SIGINT)
+        self.assertEqual(front.wait(60), 0)
+        self.assertFalse(os.path.exists(self.socket))
+
     def test_status_for_people(self):
         self.lab({"ok": True, "lab": "two.yaml", "seed": 7, "pid": 42, "uptime_s": 3, "hosts": [
             {"name": "alice", "cpus": 1, "programs": 1, "sockets": 2, "devices": [
