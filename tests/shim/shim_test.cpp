@@ -38,6 +38,7 @@ class daemon_thread {
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> environment() const {
     return drop_->environment("h1");
   }
+  [[nodiscard]] u64 instance() const { return drop_->instance(); }
   /// Waits until no program holds a socket; false if that does not come.
   [[nodiscard]] bool sockets_gone() const {
     for (int i = 0; i < 5000 && sockets_.load() != 0; ++i) ::usleep(1000);
@@ -68,54 +69,66 @@ struct outcome {
   std::string output;
 };
 
-outcome run(const std::string& name, const daemon_thread* daemon) {
-  const std::string bin = PH_BINARY_DIR;
-  const std::string path = bin + "/prog_" + name;
-  std::vector<std::string> env;
-  for (char** e = environ; *e != nullptr; ++e) env.emplace_back(*e);
-  if (daemon != nullptr) {
-    env.push_back("LD_PRELOAD=" + bin + "/libph_preload.so");
-    for (const auto& [key, value] : daemon->environment()) env.push_back(key + "=" + value);
+using environment = std::vector<std::pair<std::string, std::string>>;
+
+/// A program of tests/programs that runs; `ours`: what the shim needs, empty for none.
+class running_program {
+ public:
+  running_program(const std::string& name, const environment& ours) {
+    const std::string bin = PH_BINARY_DIR;
+    std::string path = bin + "/prog_" + name;
+    std::vector<std::string> env;
+    for (char** e = environ; *e != nullptr; ++e) env.emplace_back(*e);
+    if (!ours.empty()) env.push_back("LD_PRELOAD=" + bin + "/libph_preload.so");
+    for (const auto& [key, value] : ours) env.push_back(key + "=" + value);
+    std::vector<char*> envp;
+    for (std::string& e : env) envp.push_back(e.data());
+    envp.push_back(nullptr);
+    int out[2];
+    EXPECT_EQ(::pipe2(out, O_CLOEXEC), 0);
+    output_.reset(out[0]);
+    const unique_fd theirs(out[1]);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, theirs.get(), 1);
+    posix_spawn_file_actions_adddup2(&actions, theirs.get(), 2);
+    char* argv[] = {path.data(), nullptr};
+    EXPECT_EQ(::posix_spawn(&pid_, path.c_str(), &actions, nullptr, argv, envp.data()), 0) << path;
+    posix_spawn_file_actions_destroy(&actions);
   }
-  std::vector<char*> envp;
-  for (std::string& e : env) envp.push_back(e.data());
-  envp.push_back(nullptr);
-  int out[2];
-  EXPECT_EQ(::pipe2(out, O_CLOEXEC), 0);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-  posix_spawn_file_actions_adddup2(&actions, out[1], 2);
-  std::string argv0 = path;
-  char* argv[] = {argv0.data(), nullptr};
-  pid_t pid = 0;
-  outcome o;
-  const int spawned = ::posix_spawn(&pid, path.c_str(), &actions, nullptr, argv, envp.data());
-  posix_spawn_file_actions_destroy(&actions);
-  ::close(out[1]);
-  EXPECT_EQ(spawned, 0) << path;
-  char buffer[4096];
-  for (ssize_t n; spawned == 0 && (n = ::read(out[0], buffer, sizeof buffer)) > 0;) {
-    o.output.append(buffer, static_cast<std::size_t>(n));
+  /// The next piece of what it prints; empty at the end.
+  std::string read() {
+    char buffer[4096];
+    const ssize_t n = ::read(output_.get(), buffer, sizeof buffer);
+    return n > 0 ? std::string(buffer, static_cast<std::size_t>(n)) : std::string();
   }
-  ::close(out[0]);
-  if (spawned == 0) ::waitpid(pid, &o.status, 0);
-  return o;
+  outcome finish() {
+    outcome o;
+    for (std::string piece = read(); !piece.empty(); piece = read()) o.output += piece;
+    if (pid_ > 0) ::waitpid(pid_, &o.status, 0);
+    return o;
+  }
+
+ private:
+  pid_t pid_ = -1;
+  unique_fd output_;
+};
+
+bool have_shim() {
+  return std::filesystem::exists(std::string(PH_BINARY_DIR) + "/libph_preload.so");
 }
 
 class program : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(program, says_what_linux_does) {
-  const outcome o = run(GetParam(), nullptr);
+  const outcome o = running_program(GetParam(), {}).finish();
   EXPECT_EQ(o.status, 0) << o.output;
 }
 
 TEST_P(program, passes_under_the_shim) {
-  if (!std::filesystem::exists(std::string(PH_BINARY_DIR) + "/libph_preload.so")) {
-    GTEST_SKIP() << "the shim is not built with a sanitizer";
-  }
+  if (!have_shim()) GTEST_SKIP() << "the shim is not built with a sanitizer";
   daemon_thread daemon;
-  const outcome o = run(GetParam(), &daemon);
+  const outcome o = running_program(GetParam(), daemon.environment()).finish();
   EXPECT_EQ(o.status, 0) << o.output;
   EXPECT_TRUE(daemon.sockets_gone());
 }
@@ -124,6 +137,18 @@ INSTANTIATE_TEST_SUITE_P(tests, program,
                          ::testing::Values("tcp_echo", "tcp_states", "tcp_reset", "tcp_blocking",
                                            "udp_talk", "descriptors", "processes", "names"),
                          [](const auto& one) { return std::string(one.param); });
+
+TEST(daemon_death, ends_every_wait_with_a_reset) {
+  if (!have_shim()) GTEST_SKIP() << "the shim is not built with a sanitizer";
+  auto daemon = std::make_unique<daemon_thread>();
+  const u64 instance = daemon->instance();
+  running_program orphan("orphan", daemon->environment());
+  EXPECT_EQ(orphan.read(), "ready\n");
+  daemon.reset();
+  EXPECT_EQ(send_tombstones(instance), 2u);  // the listener and the unconnected datagram socket
+  const outcome o = orphan.finish();
+  EXPECT_EQ(o.status, 0) << o.output;
+}
 
 }  // namespace
 }  // namespace ph::dropin

@@ -1,0 +1,41 @@
+/* Run with a daemon that is killed on the way: nothing may hang, everything says ECONNRESET. */
+#include "check.h"
+#include <pthread.h>
+
+static void *blocked_accept(void *arg) {
+  FAILS(accept(*(int *)arg, NULL, NULL), ECONNRESET);
+  return NULL;
+}
+
+static void *blocked_receive(void *arg) {
+  struct sockaddr_in from;
+  socklen_t n = sizeof from;
+  char c;
+  FAILS(recvfrom(*(int *)arg, &c, 1, 0, (struct sockaddr *)&from, &n), ECONNRESET);
+  return NULL;
+}
+
+static void *blocked_read(void *arg) {
+  char c;
+  FAILS(read(*(int *)arg, &c, 1), ECONNRESET);
+  return NULL;
+}
+
+int main(void) {
+  int l = listener(4), u = socket(AF_INET, SOCK_DGRAM, 0), a, b;
+  CHECK(bind_to(u, 0) == 0);
+  tcp_pair(&a, &b);
+  pthread_t t[3];
+  pthread_create(&t[0], NULL, blocked_accept, &l);
+  pthread_create(&t[1], NULL, blocked_receive, &u);
+  pthread_create(&t[2], NULL, blocked_read, &a);
+  usleep(50000);
+  printf("ready\n");
+  fflush(stdout);
+  for (int i = 0; i < 3; ++i) pthread_join(t[i], NULL);
+  FAILS(socket(AF_INET, SOCK_STREAM, 0), ECONNRESET);
+  FAILS(listen(l, 5), ECONNRESET);
+  FAILS(send(b, "x", 1, MSG_NOSIGNAL), ECONNRESET);
+  FAILS(send(b, "x", 1, MSG_NOSIGNAL), EPIPE);
+  FINISH();
+}
