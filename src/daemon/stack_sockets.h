@@ -1,5 +1,5 @@
-// host_sockets over a host of a lab: the system calls of net/socket/syscall.h, made by one task that
-// owns every socket of the host's programs, however many processes share them.
+// host_sockets over a host of a lab: the system calls of net/socket/syscall.h, made by one task
+// that owns every socket of the host's programs, however many processes share them.
 #pragma once
 
 #include "daemon/host_sockets.h"
