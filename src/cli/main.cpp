@@ -62,6 +62,7 @@ int run_command_line(int argc, char** argv) {
   add_capture(app, call);
   add_journey(app, call);
   add_down(app, call);
+  add_packetdrill(app, call);
   std::vector<std::string> words(argv + 1, argv + argc);
   call.program = cut_program(words);
   std::reverse(words.begin(), words.end());  // as CLI11 wants them

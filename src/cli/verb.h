@@ -30,6 +30,7 @@ void add_socket_option(CLI::App& verb, invocation& call);
 void add_capture(CLI::App& app, invocation& call);
 void add_down(CLI::App& app, invocation& call);
 void add_journey(CLI::App& app, invocation& call);
+void add_packetdrill(CLI::App& app, invocation& call);
 void add_run(CLI::App& app, invocation& call);
 void add_status(CLI::App& app, invocation& call);
 void add_up(CLI::App& app, invocation& call);
