@@ -14,7 +14,7 @@ usage() {
   cat <<'TEXT'
 usage: ./ph VERB ...
 
-  demo                        a lab of three hosts, a web server in it, and what is on its wire
+  demo                        curl fetches 32 MiB from a web server over a lossy wire; a report
   up, run, status, capture, journey, down      the `ph` program: see ./ph run --help and README.md
   test [quick]                the whole check (quick: release build and its tests only)
   build [PRESET [TARGET...]]  build (presets: release, debug, asan, tsan, fuzz, coverage)
