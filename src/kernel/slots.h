@@ -83,17 +83,23 @@ class slots {
   }
   template <class T>
   void reset(slot_key<T> key) {
-    objects_[index(key.id)].reset();
+    destroy(key.id);
     std::erase(order_, key.id);
   }
   void clear() {
     while (!order_.empty()) {
-      objects_[index(order_.back())].reset();
+      destroy(order_.back());
       order_.pop_back();
     }
   }
 
  private:
+  /// An object is found in its slot until its destructor has ended: what it owns may look it up.
+  void destroy(slot_id id) {
+    auto& place = objects_[index(id)];
+    place.get_deleter()(place.get());
+    static_cast<void>(place.release());
+  }
   static constexpr std::size_t index(slot_id id) { return static_cast<std::size_t>(id); }
   std::array<std::unique_ptr<slot_object>, static_cast<std::size_t>(slot_id::count)> objects_;
   std::vector<slot_id> order_;
