@@ -120,7 +120,7 @@ std::optional<s64> lexer::integer() {
       std::from_chars(rest.data(), rest.data() + rest.size(), value, hex ? 16 : 10);
   if (error != std::errc{}) return std::nullopt;
   at_ = static_cast<std::size_t>(end - text_.data());
-  return negative ? -static_cast<s64>(value) : static_cast<s64>(value);
+  return static_cast<s64>(negative ? 0 - value : value);
 }
 
 }  // namespace ph::packetdrill

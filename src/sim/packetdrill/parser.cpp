@@ -20,9 +20,10 @@ duration from_seconds(double s) { return {static_cast<s64>(s * 1e9 + (s < 0 ? -0
 
 // --- times ------------------------------------------------------------------------------------
 
+/// At most eleven days, so that sums of times stay far from the end of the clock.
 duration parse_seconds(lexer& in) {
   const auto value = in.decimal();
-  if (!value) in.fail("expected a time in seconds");
+  if (!value || *value > 1e6) in.fail("expected a time in seconds");
   return from_seconds(*value);
 }
 
