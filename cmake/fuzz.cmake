@@ -11,3 +11,6 @@ if(TARGET lab_fuzz)  # the daemon's library is not built here; the reader of lab
                                   ${CMAKE_SOURCE_DIR}/src/daemon/units.cpp)
   target_link_libraries(lab_fuzz PRIVATE yaml-cpp)
 endif()
+if(TARGET protocol_fuzz)
+  target_sources(protocol_fuzz PRIVATE ${CMAKE_SOURCE_DIR}/src/daemon/protocol.cpp)
+endif()
