@@ -1,0 +1,73 @@
+// Replays the corpora of the fuzzers, and mutations of them, with whatever compiler builds the
+// tests.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "base/rng.h"
+#include "fuzz/device_ops.h"
+#include "fuzz/syscall_ops.h"
+#include "sim/packetdrill/script.h"
+
+namespace ph {
+namespace {
+
+std::vector<std::vector<u8>> corpus(const std::string& target) {
+  std::vector<std::filesystem::path> paths;
+  const std::filesystem::path folder = PH_SOURCE_DIR "/fuzz/corpus/" + target;
+  for (const auto& file : std::filesystem::directory_iterator(folder)) paths.push_back(file.path());
+  std::sort(paths.begin(), paths.end());
+  std::vector<std::vector<u8>> out;
+  for (const auto& path : paths) {
+    std::ifstream in(path, std::ios::binary);
+    out.emplace_back(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
+  }
+  return out;
+}
+
+/// Calls `run` with each input of the corpus, and with `rounds` mutations of each.
+template <class F>
+void replay(const std::string& target, int rounds, F&& run) {
+  rng random(51);
+  const auto inputs = corpus(target);
+  ASSERT_FALSE(inputs.empty());
+  for (const auto& input : inputs) {
+    run(input);
+    for (int round = 0; round < rounds && !input.empty(); ++round) {
+      auto bytes = input;
+      for (u64 flips = random.below(8) + 1; flips > 0; --flips) {
+        bytes[random.below(bytes.size())] = static_cast<u8>(random.next());
+      }
+      run(bytes);
+    }
+  }
+}
+
+TEST(fuzz_corpus, device) { replay("device_fuzz", 20, fuzz::device_input); }
+
+TEST(fuzz_corpus, syscalls) { replay("syscall_fuzz", 20, fuzz::syscall_input); }
+
+TEST(fuzz_corpus, random_bytes) {
+  rng random(7);
+  for (int round = 0; round < 40; ++round) {
+    std::vector<u8> bytes(random.below(2000));
+    for (u8& byte : bytes) byte = static_cast<u8>(random.next());
+    fuzz::device_input(bytes);
+    fuzz::syscall_input(bytes);
+  }
+}
+
+TEST(fuzz_corpus, packetdrill_scripts) {
+  replay("packetdrill_fuzz", 200, [](const std::vector<u8>& bytes) {
+    const auto parsed = packetdrill::parse_script("fuzzed.pkt", text_of(bytes), {});
+    if (!parsed) {
+      EXPECT_FALSE(parsed.error().message.empty());
+    }
+  });
+}
+
+}  // namespace
+}  // namespace ph
