@@ -127,8 +127,9 @@ TEST_P(gso, segments_carry_the_original) {
     EXPECT_EQ(ip->iph->tot_len.value() + 14u, frame.size());
     EXPECT_EQ(ip->iph->id.value(), static_cast<u16>(0xfffe + i));
     EXPECT_TRUE(ip->iph->dont_fragment());
-    EXPECT_TRUE(csum_ok(csum_add_bytes(
-        ip->payload, csum_pseudo_ipv4(from, to, s.protocol, static_cast<u16>(ip->payload.size())))));
+    const csum_partial pseudo =
+        csum_pseudo_ipv4(from, to, s.protocol, static_cast<u16>(ip->payload.size()));
+    EXPECT_TRUE(csum_ok(csum_add_bytes(ip->payload, pseudo)));
     byte_view data;
     if (tcp) {
       const tcphdr& th = *view_as<tcphdr>(ip->payload);

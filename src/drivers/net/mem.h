@@ -29,7 +29,8 @@ struct mem_config {
   std::string name = "eth%d";
   mac_addr addr{};
   u32 mtu = 1500;
-  u32 features = netif_f_none;  ///< e.g. netif_f_hw_csum | netif_f_tso: super-packets reach the port
+  /// With netif_f_sg | netif_f_hw_csum | netif_f_tso super-packets reach the port.
+  u32 features = netif_f_none;
   u32 rx_limit = 4096;          ///< frames waiting for NAPI; more are dropped (ring_full)
 };
 

@@ -1,5 +1,6 @@
 // Hook slots per family, filled by netfilter, looked at in straight-line code:
-// `if (!nf_hook(cx, net, hook, skb, state)) return;` A packet that is queued stores its resume point itself.
+// `if (!nf_hook(cx, net, hook, skb, state)) return;` A packet that is queued stores its
+// resume point itself.
 #pragma once
 
 #include <array>
@@ -42,9 +43,9 @@ class nf_hook_table {
     return static_cast<std::size_t>(family) * static_cast<std::size_t>(nf_hooknum::count) +
            static_cast<std::size_t>(hook);
   }
-  std::array<std::vector<nf_hook_entry>,
-             static_cast<std::size_t>(nf_family::count) * static_cast<std::size_t>(nf_hooknum::count)>
-      entries_;
+  static constexpr std::size_t places =
+      static_cast<std::size_t>(nf_family::count) * static_cast<std::size_t>(nf_hooknum::count);
+  std::array<std::vector<nf_hook_entry>, places> entries_;
 };
 
 /// Runs the hooks. False: the packet is no longer yours (dropped or stolen).

@@ -154,7 +154,9 @@ class sk_buff : public list_hook<struct skb_list_tag>, public tree_hook<struct s
   [[nodiscard]] bool has_transport_header() const { return transport_header_ != unset; }
   void unset_headers() { mac_header_ = network_header_ = transport_header_ = unset; }
   /// Offset of a header relative to data (negative once pulled).
-  [[nodiscard]] s32 network_offset() const { return s32{network_header_} - static_cast<s32>(data_); }
+  [[nodiscard]] s32 network_offset() const {
+    return s32{network_header_} - static_cast<s32>(data_);
+  }
   [[nodiscard]] s32 transport_offset() const {
     return s32{transport_header_} - static_cast<s32>(data_);
   }
