@@ -78,6 +78,8 @@ class device_harness {
 
   [[nodiscard]] net_namespace& net() { return init_net(machine_); }
   [[nodiscard]] task& app() { return *app_; }
+  /// 0 and 1: the established ones. 2: whom the host tried to reach last. 3: whose SYN it answered
+  /// last.
   [[nodiscard]] tcp_peer& peer(std::size_t i) { return peers_[i % peers_.size()]; }
   [[nodiscard]] const std::vector<int>& fds() const { return fds_; }
   void add_fd(int fd) { fds_.push_back(fd); }
@@ -164,13 +166,13 @@ class device_harness {
     }
     settle();
   }
-  /// Reads what there is on every descriptor.
-  void read_all() {
+  /// Reads what there is on every descriptor. `flags`: MSG_ of recv.
+  void read_all(u32 flags = 0) {
     std::vector<u8> room(70'000);
     for (const int fd : fds_) {
       for (int i = 0; i < 100; ++i) {
-        const auto got = sys_recv(enter(), fd, room);
-        if (!got || *got == 0) break;
+        const auto got = sys_recv(enter(), fd, room, flags);
+        if (!got || *got == 0 || (flags & uapi::msg_peek) != 0) break;
       }
     }
     settle();
@@ -221,7 +223,7 @@ class device_harness {
   void open_sockets() {
     listener_ = open(uapi::sock_stream, 0);
     ph_check(sys_bind(enter(), listener_, inet_name({}, 80).view()).has_value());
-    ph_check(sys_listen(enter(), listener_, 16).has_value());
+    ph_check(sys_listen(enter(), listener_, 4).has_value());
     const int udp = open(uapi::sock_dgram, 0);
     ph_check(sys_bind(enter(), udp, inet_name({}, 53).view()).has_value());
     ph_check(sys_setsockopt_int(enter(), udp, uapi::sol_ip, uapi::ip_recverr, 1).has_value());
@@ -326,8 +328,17 @@ class device_harness {
     const auto tcp = tcp_view::parse(bytes);
     ph_check(tcp.has_value() && tcp->checksum_ok(from, to));
     const tcp_segment segment = tcp->segment();
+    if (segment.syn() && segment.source != 80) note(peers_[2], to, segment);
+    if (segment.syn() && segment.source == 80) note(peers_[3], to, segment);
     if (talking_) learn(*talking_, to, segment);
     for (tcp_peer& p : peers_) learn(p, to, segment);
+  }
+  static void note(tcp_peer& p, ipv4_addr to, const tcp_segment& syn) {
+    p = {};
+    p.addr = to;
+    p.port = syn.dest;
+    p.host_port = syn.source;
+    p.with_options = tcp_parse_options(syn.options, true).saw_tstamp;
   }
   static void learn(tcp_peer& p, ipv4_addr to, const tcp_segment& segment) {
     if (to != p.addr || segment.dest != p.port || segment.source != p.host_port) return;
@@ -374,7 +385,7 @@ class device_harness {
   instant now_{seconds(1).ns};
   std::vector<reply> replies_;
   std::unique_ptr<tcp_peer> talking_;  ///< a handshake under way
-  std::array<tcp_peer, 2> peers_{};
+  std::array<tcp_peer, 4> peers_{};
   std::vector<int> fds_;
   int listener_ = -1;
   u64 sockets_before_ = 0;

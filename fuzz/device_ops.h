@@ -6,7 +6,7 @@
 //   4 a segment from anywhere                 5 a datagram for the UDP socket
 //   6 a fragment                              7 an ICMP error about a connection
 //   8 an ARP message                          9 an echo request or reply
-//  10 time passes                            11 the program reads all it has
+//  10 time passes                            11 the program reads all it has, with any flags
 //  12 it writes                              13 it accepts, shuts down or closes
 //  14 it connects to somewhere               15 it sets an option
 // Sequence numbers, ports and addresses are written relative to the right ones, so that random
@@ -67,7 +67,7 @@ class device_ops {
       case 8: return arp();
       case 9: return echo();
       case 10: return host_.advance(milliseconds(1) * (s64{1} << (in_.byte() & 15)));
-      case 11: return host_.read_all();
+      case 11: return host_.read_all(read_flags());
       case 12: return write();
       case 13: return accept_or_close();
       case 14: return connect();
@@ -75,11 +75,11 @@ class device_ops {
     }
   }
 
-  std::vector<u8> some_bytes(std::size_t most) {
+  /// Up to `most` bytes, of which the input gives the first `given`.
+  std::vector<u8> some_bytes(std::size_t most, std::size_t given = 64) {
     const std::size_t n = in_.word() % (most + 1);
-    const byte_view from = in_.take(n);
     std::vector<u8> out(n, 0x61);
-    copy_bytes(out, from);
+    copy_bytes(out, in_.take(std::min(n, given)));
     return out;
   }
   /// Mostly addresses that mean something here.
@@ -101,7 +101,7 @@ class device_ops {
   }
 
   void frame(bool repaired) {
-    std::vector<u8> bytes = some_bytes(1600);
+    std::vector<u8> bytes = some_bytes(1600, 1600);
     if (repaired && bytes.size() > sizeof(ethhdr)) {
       ethhdr& eth = *view_as<ethhdr>(byte_span(bytes));
       if ((eth.h_dest.bytes[0] & 3) != 3) eth.h_dest = device_harness::host_mac(port_);
@@ -201,16 +201,17 @@ class device_ops {
     const tcp_peer& p = host_.peer(in_.byte());
     std::array<u8, 64> quoted{};
     const ipv4_addr us = device_harness::host_addr(0);
-    const std::size_t head =
-        emit(quoted, ip_header(uapi::ipproto_tcp, us, p.addr), sizeof(tcphdr));
-    const seq32 seq = p.host_snd_nxt + static_cast<u32>(static_cast<s16>(in_.word()));
+    const bool about_udp = (in_.byte() & 3) == 0;
+    const u8 protocol = about_udp ? uapi::ipproto_udp : uapi::ipproto_tcp;
+    const std::size_t head = emit(quoted, ip_header(protocol, us, p.addr), sizeof(tcphdr));
     tcp_segment sent;
-    sent.source = p.host_port;
+    sent.source = about_udp ? u16{53} : p.host_port;
     sent.dest = p.port;
-    sent.seq = seq;
+    sent.seq = p.host_snd_nxt + static_cast<u32>(static_cast<s16>(in_.word()));
     sent.ack_seq = p.snd_nxt;
     sent.flags = tcphdr_ack;
     emit(byte_span(quoted).subspan(head), sent, us, p.addr);
+    if (about_udp) view_as<udphdr>(byte_span(quoted), head)->len.set(20);
     const std::size_t keep = head + std::min<std::size_t>(in_.byte() % 32, 20);
     std::array<u8, 128> icmp{};
     const icmp_message message{in_.byte(), in_.byte(), in_.dword(),
@@ -242,6 +243,16 @@ class device_ops {
     host_.receive_ipv4(ip_header(uapi::ipproto_icmp, from, to), bytes, port_);
   }
 
+  u32 read_flags() {
+    switch (in_.byte() & 15) {
+      case 0: return uapi::msg_oob;
+      case 1: return uapi::msg_errqueue;
+      case 2: return uapi::msg_peek;
+      case 3: return uapi::msg_trunc;
+      case 4: return in_.word();
+      default: return 0;
+    }
+  }
   int some_fd() {
     const auto& fds = host_.fds();
     return fds[in_.byte() % fds.size()];
@@ -275,8 +286,13 @@ class device_ops {
   void set_option() {
     const int fd = some_fd();
     static constexpr int levels[] = {uapi::sol_socket, uapi::sol_ip, uapi::sol_tcp, uapi::sol_udp};
-    const int level = levels[in_.byte() % 4], name = in_.byte() & 63;
-    static_cast<void>(sys_setsockopt_int(host_.enter(), fd, level, name, in_.word()));
+    const int level = levels[in_.byte() % 4], name = in_.byte() & 127;
+    if (name < 64) {
+      static_cast<void>(sys_setsockopt_int(host_.enter(), fd, level, name, in_.word()));
+    } else {
+      const std::vector<u8> value = some_bytes(64);
+      static_cast<void>(sys_setsockopt(host_.enter(), fd, level, name & 63, value));
+    }
     host_.settle();
   }
 

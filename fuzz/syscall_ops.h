@@ -314,7 +314,12 @@ class syscall_ops {
     if ((name & 1) != 0) {
       return ignore(sys_setsockopt_int(who(), on, level, name & 127, in_.word()));
     }
-    ignore(sys_setsockopt(who(), on, level, in_.byte() & 127, some_bytes(128)));
+    const int which = in_.byte() & 127;
+    if ((name & 6) != 0) return ignore(sys_setsockopt(who(), on, level, which, some_bytes(128)));
+    // A group of multicast, as IP_ADD_MEMBERSHIP and its kin take it (ip(7), struct ip_mreqn).
+    std::array<u8, 12> group{224, 0, 0, in_.byte(), 10, 0, 0, static_cast<u8>(host_ + 1)};
+    group[8] = in_.byte() & 3;
+    ignore(sys_setsockopt(who(), on, uapi::sol_ip, 32 + which % 20, group));
   }
   void get_option() {
     const int on = fd(), level = a_level();

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 
 #include "base/rng.h"
 #include "fuzz/device_ops.h"
@@ -47,6 +48,25 @@ void replay(const std::string& target, int rounds, F&& run) {
 }
 
 TEST(fuzz_corpus, device) { replay("device_fuzz", 20, fuzz::device_input); }
+
+/// A language whose seeds reach nothing would find nothing.
+TEST(fuzz_corpus, seeds_of_device_reach_far) {
+  static constexpr mib wanted[] = {
+      mib::ip_forw_datagrams, mib::ip_reasm_oks, mib::ip_reasm_timeout, mib::ip_in_hdr_errors,
+      mib::icmp_out_dest_unreachs, mib::icmp_out_time_excds, mib::icmp_out_echo_reps,
+      mib::udp_in_datagrams, mib::udp_no_ports, mib::udp_in_errors, mib::tcp_active_opens,
+      mib::tcp_estab_resets, mib::tcp_retrans_segs, mib::tcp_out_rsts, mib::tcpext_tw,
+      mib::tcpext_listen_overflows, mib::tcpext_tcp_ofo_queue, mib::tcpext_tcp_timeouts,
+      mib::tcpext_tcp_sack_recovery, mib::tcpext_tcp_challenge_ack, mib::tcpext_tcp_keep_alive};
+  std::map<mib, u64> seen;
+  for (const auto& input : corpus("device_fuzz")) {
+    fuzz::device_harness host;
+    fuzz::device_ops(host, input).run();
+    host.finish();
+    for (const mib counter : wanted) seen[counter] += host.net().mib().get(counter);
+  }
+  for (const mib counter : wanted) EXPECT_GT(seen[counter], 0u) << mib_name(counter);
+}
 
 TEST(fuzz_corpus, syscalls) { replay("syscall_fuzz", 20, fuzz::syscall_input); }
 
