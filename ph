@@ -18,7 +18,7 @@ usage: ./ph VERB ...
   up, run, status, capture, journey, down      the `ph` program: see ./ph run --help and README.md
   test [quick]                the whole check (quick: release build and its tests only)
   build [PRESET [TARGET...]]  build (presets: release, debug, asan, tsan, fuzz, coverage)
-  bench [ARGUMENT...]         benchmarks
+  bench [NAME...] [--json FILE]      benchmarks: micro, stream, dropin, or a pattern
   fuzz [TARGET [SECONDS]]     fuzz one target, or each for a minute
   fmt                         clang-format what you have changed since the last commit
   lint [FILE...]              the project's own rules and clang-tidy
@@ -160,9 +160,9 @@ case $verb in
     exec "$python" "$root/tools/demo.py" "$built/ph"
     ;;
   bench)
-    need build
-    build release ph_bench
-    exec "$built/ph_bench" "$@"
+    need build test
+    build release ph_bench programs
+    exec "$python" "$root/tools/bench.py" "$@"
     ;;
   fuzz)
     need build test
