@@ -100,7 +100,9 @@ def ph_bench(pattern, *options):
             raise BenchError(f"no benchmark's name matches {pattern}") from None
     cpu_s = (after.children_user + after.children_system -
              before.children_user - before.children_system)
-    return [run for run in runs if run["run_type"] == "iteration"], cpu_s
+    runs = [run for run in runs if run["run_type"] == "iteration"]
+    runs.sort(key=lambda run: (run["family_index"], run["per_family_instance_index"]))
+    return runs, cpu_s
 
 
 def by_name(runs):
