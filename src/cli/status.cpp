@@ -29,7 +29,7 @@ const json& list_of(const json& object, const char* key, const json& empty) {
   return found != object.end() && found->is_array() ? *found : empty;
 }
 
-/// "1 program", "2 programs".
+/// "1 socket", "2 sockets".
 std::string counted(u64 n, std::string_view what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
@@ -64,8 +64,7 @@ void print_status(const json& status) {
   fmt::print("lab {}: up {} s, seed {}, pid {}\n", lab.empty() ? "without a file" : lab,
              number_of(status, "uptime_s"), number_of(status, "seed"), number_of(status, "pid"));
   for (const json& host : list_of(status, "hosts", empty)) {
-    fmt::print("{}: {}, {}, {}\n", text_of(host, "name"), counted(number_of(host, "cpus"), "cpu"),
-               counted(number_of(host, "programs"), "program"),
+    fmt::print("{}: {}, {}\n", text_of(host, "name"), counted(number_of(host, "cpus"), "cpu"),
                counted(number_of(host, "sockets"), "socket"));
     for (const json& device : list_of(host, "devices", empty)) print_device(device, empty);
   }

@@ -26,6 +26,17 @@ bool takes_a_piece(int fd) {
   return ::poll(&wanted, 1, 0) == 1 && wanted.revents != 0;
 }
 
+/// Fills in a checksum that was left to the device, in a whole frame that begins with `linear`. On a
+/// wire between two hosts nobody computes it; in a file it would look like a fault.
+void fill_checksum(const sk_buff& skb, byte_view linear, byte_span frame) {
+  const std::ptrdiff_t start = (skb.data().data() - linear.data()) + skb.csum_start -
+                               static_cast<std::ptrdiff_t>(skb.headroom());
+  if (start < 0 || static_cast<std::size_t>(start) + skb.csum_offset + 2 > frame.size()) return;
+  const byte_span summed = frame.subspan(static_cast<std::size_t>(start));
+  const be16 check = csum_fold(csum_add_bytes(summed, {}));
+  copy_bytes(summed.subspan(skb.csum_offset), bytes_of(check == be16(0) ? be16(0xffff) : check));
+}
+
 }  // namespace
 
 capture::capture(unique_fd out, const std::vector<capture_place>& places, capture_limits limits,
@@ -68,6 +79,9 @@ void capture::take(cpu& cx, const sk_buff& skb, u32 interface, bool outgoing) {
     skb.for_pieces(skb.headlen(), static_cast<u32>(kept - linear.size()), [&](byte_view piece) {
       bytes_.insert(bytes_.end(), piece.begin(), piece.end());
     });
+  }
+  if (skb.ip_summed == checksum_state::partial && kept == whole) {
+    fill_checksum(skb, linear, bytes_);
   }
   writer_.packet(interface, epoch_ + duration{cx.now().ns}, bytes_, static_cast<u32>(whole),
                  outgoing ? pcapng_writer::direction::outbound : pcapng_writer::direction::inbound,

@@ -149,12 +149,12 @@ class VerbsTest(PhTest):
 
     def test_status_for_people(self):
         self.lab({"ok": True, "lab": "two.yaml", "seed": 7, "pid": 42, "uptime_s": 3, "hosts": [
-            {"name": "alice", "cpus": 1, "programs": 1, "sockets": 2, "devices": [
+            {"name": "alice", "cpus": 1, "sockets": 2, "devices": [
                 {"name": "eth0", "up": True, "addresses": ["10.0.1.2/24"], "rx_packets": 12,
                  "rx_bytes": 1234, "tx_packets": 3, "tx_bytes": 99, "rx_dropped": 1}]}]})
         out = self.ph("status", "--socket", self.socket).stdout.splitlines()
         self.assertEqual(out[0], "lab two.yaml: up 3 s, seed 7, pid 42")
-        self.assertEqual(out[1], "alice: 1 cpu, 1 program, 2 sockets")
+        self.assertEqual(out[1], "alice: 1 cpu, 2 sockets")
         self.assertEqual(out[2].split(), "eth0 up 10.0.1.2/24 in 12 pkt 1.2 kB "
                                          "out 3 pkt 99 B 1 dropped".split())
 

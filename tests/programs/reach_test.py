@@ -22,12 +22,13 @@ while True:
 ECHO_CLIENT = """
 import socket, sys
 c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 30)
+names = *c.getsockname()[:1], *c.getpeername()
 c.sendall(b"hello")
 c.shutdown(socket.SHUT_WR)
 got = b""
 while data := c.recv(65536):
     got += data
-print(got.decode(), *c.getsockname()[:1], *c.getpeername())
+print(got.decode(), *names)
 """
 
 # Prints the errno's name when a connection fails, "connected" otherwise.

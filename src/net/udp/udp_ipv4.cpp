@@ -38,9 +38,7 @@ drop_reason udp_v4::check(cpu& cx, sk_buff& skb) {
     if (skb.ip_summed == checksum_state::complete) skb.ip_summed = checksum_state::none;
     skb.trim(len);
   }
-  if (uh.check == be16(0) || skb.ip_summed == checksum_state::unnecessary) {
-    return drop_reason::none;
-  }
+  if (uh.check == be16(0) || skb_csum_unnecessary(skb)) return drop_reason::none;
   const iphdr& iph = skb.network_header<iphdr>();
   const csum_partial pseudo =
       csum_pseudo_ipv4(iph.saddr, iph.daddr, ipproto_udp, static_cast<u16>(len));
