@@ -6,7 +6,7 @@ if(benchmark_FOUND AND bench_sources)
   target_link_libraries(ph_bench PRIVATE ph_sim benchmark::benchmark benchmark::benchmark_main)
 endif()
 
-# bench/dropin_experiments/*.cpp: what the kernel does for drop-in, one program each (docs/dropin.md).
+# bench/dropin_experiments/*.cpp: what the kernel does for drop-in, one program each.
 file(GLOB experiment_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/dropin_experiments/*.cpp)
 foreach(source ${experiment_sources})
   get_filename_component(name ${source} NAME_WE)

@@ -67,7 +67,8 @@ void add_capture(CLI::App& app, invocation& call) {
   CLI::App* verb = app.add_subcommand("capture", "Write packets of the running lab to a file");
   add_socket_option(*verb, call);
   const auto options = std::make_shared<capture_options>();
-  verb->add_option("--on", options->request.on, "Where: host:device, host for all its devices, or any")
+  verb->add_option("--on", options->request.on,
+                   "Where: host:device, host for all its devices, or any")
       ->required()
       ->allow_extra_args(false)
       ->type_name("WHERE");

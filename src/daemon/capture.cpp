@@ -26,8 +26,8 @@ bool takes_a_piece(int fd) {
   return ::poll(&wanted, 1, 0) == 1 && wanted.revents != 0;
 }
 
-/// Fills in a checksum that was left to the device, in a whole frame that begins with `linear`. On a
-/// wire between two hosts nobody computes it; in a file it would look like a fault.
+/// Fills in a checksum that was left to the device, in a whole frame that begins with `linear`. On
+/// a wire between two hosts nobody computes it; in a file it would look like a fault.
 void fill_checksum(const sk_buff& skb, byte_view linear, byte_span frame) {
   const std::ptrdiff_t start = (skb.data().data() - linear.data()) + skb.csum_start -
                                static_cast<std::ptrdiff_t>(skb.headroom());

@@ -37,7 +37,8 @@ INSTANTIATE_TEST_SUITE_P(scripts, own_script,
                          });
 
 TEST(script_language, reports_the_line_of_a_mistake) {
-  const auto parsed = parse_script("x.pkt", "0 socket(..., SOCK_STREAM, 0) = 3\n+0 > Q 0:0(0)\n", {});
+  const auto parsed =
+      parse_script("x.pkt", "0 socket(..., SOCK_STREAM, 0) = 3\n+0 > Q 0:0(0)\n", {});
   ASSERT_FALSE(parsed);
   EXPECT_EQ(parsed.error().line, 2);
 }

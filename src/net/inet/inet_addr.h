@@ -9,8 +9,8 @@
 
 namespace ph {
 
-/// 16 bytes; an IPv4 address is kept in its IPv4-mapped form (::ffff:a.b.c.d, RFC 4291 §2.5.5.2), so
-/// that equality and hashing need not know the family.
+/// 16 bytes; an IPv4 address is kept in its IPv4-mapped form (::ffff:a.b.c.d, RFC 4291 §2.5.5.2),
+/// so that equality and hashing need not know the family.
 struct inet_addr {
   std::array<u8, 16> bytes{};
   friend constexpr auto operator<=>(const inet_addr&, const inet_addr&) = default;

@@ -316,7 +316,8 @@ bool tcp_stream_memory_free(const tcp_sock& tp) {
 void tcp_expand_sndbuf(tcp_sock& tp) {
   if (tp.opt.sndbuf_locked) return;
   constexpr u32 overhead = static_cast<u32>(sizeof(sk_buff)) + 512 + max_header;
-  const u32 per_segment = std::max(tp.mss_clamp == 65535 ? 0 : tp.mss_clamp, tp.mss_cache) + overhead;
+  const u32 per_segment =
+      std::max(tp.mss_clamp == 65535 ? 0 : tp.mss_clamp, tp.mss_cache) + overhead;
   const u64 segments = std::max({tcp_init_cwnd, tp.cong.cwnd, tp.reordering + 1});
   const u64 wanted = 2 * segments * per_segment;
   const u64 most = static_cast<u64>(std::max(tp.tcp().sysctl.wmem[2], 0));

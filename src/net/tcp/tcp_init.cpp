@@ -43,9 +43,10 @@ void add_sysctls(tcp_net& tn) {
   add("min_snd_mss", s.min_snd_mss, 28, 65535);
   add("notsent_lowat", s.notsent_lowat, -s32_max - 1, s32_max);
   kernel* machine = &tn.net.machine();
-  table.add("net.ipv4.tcp_congestion_control", s.congestion_control, [machine](std::string_view name) {
-    return machine->slots().get(tcp_congestion_key).find(name) != nullptr;
-  });
+  table.add("net.ipv4.tcp_congestion_control", s.congestion_control,
+            [machine](std::string_view name) {
+              return machine->slots().get(tcp_congestion_key).find(name) != nullptr;
+            });
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ void tcp_apply_syn_options(cpu& cx, tcp_sock& tp, const tcp_options_received& rx
 /// Takes the timestamp of an acceptable segment (RFC 7323 §4.3).
 void tcp_store_ts_recent(cpu& cx, tcp_sock& tp, const tcp_seg& seg);
 
-/// Urgent data (RFC 9293 §3.8.5), in tcp_urg.cpp: notes where it lies, and the byte when it is here.
+/// Urgent data (RFC 9293 §3.8.5), in tcp_urg.cpp: notes where it lies, and the byte if it is here.
 void tcp_urg(cpu& cx, tcp_sock& tp, const sk_buff& skb, const tcp_seg& seg);
 /// recvmsg with MSG_OOB. Errors: inval, again.
 result<std::size_t> tcp_recv_urg(cpu& cx, tcp_sock& tp, recv_msg& msg);

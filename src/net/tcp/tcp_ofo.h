@@ -17,7 +17,9 @@ void tcp_event_data_recv(cpu& cx, tcp_sock& tp, u32 len, u32 truesize, u8 flags)
 void tcp_ack_snd_check(cpu& cx, tcp_sock& tp);
 /// Acknowledge the next segments at once (at most `most`).
 void tcp_enter_quickack(tcp_sock& tp, u32 most);
-[[nodiscard]] inline bool tcp_in_quickack(const tcp_sock& tp) { return tp.quick != 0 && !tp.pingpong; }
+[[nodiscard]] inline bool tcp_in_quickack(const tcp_sock& tp) {
+  return tp.quick != 0 && !tp.pingpong;
+}
 /// The program has read: the window may open, the buffer may grow.
 void tcp_cleanup_rbuf(cpu& cx, tcp_sock& tp, std::size_t copied);
 void tcp_rcv_space_adjust(cpu& cx, tcp_sock& tp);

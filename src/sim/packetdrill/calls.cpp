@@ -110,7 +110,9 @@ std::optional<call_result> call_runner::dispatch(const syscall_spec& call,
     if (r) fds_.erase(static_cast<int>(number(a[0])));
     return r;
   }
-  if (name == "shutdown") return value_of(sys_shutdown(t, fd_of(a), static_cast<int>(number(a.at(1)))));
+  if (name == "shutdown") {
+    return value_of(sys_shutdown(t, fd_of(a), static_cast<int>(number(a.at(1)))));
+  }
   if (name == "write" || name == "send" || name == "sendto" || name == "sendmsg" ||
       name == "writev") {
     return send_call(call);
@@ -256,7 +258,9 @@ call_result call_runner::set_option(const arguments& a) {
   const expression& value = a.at(3);
   std::vector<u8> bytes;
   const auto add = [&](s64 v, std::size_t size) {
-    for (std::size_t i = 0; i < size; ++i) bytes.push_back(static_cast<u8>(static_cast<u64>(v) >> (8 * i)));
+    for (std::size_t i = 0; i < size; ++i) {
+      bytes.push_back(static_cast<u8>(static_cast<u64>(v) >> (8 * i)));
+    }
   };
   if (value.kind == expression::kind_type::structure) {
     for (const expression& field : value.items) add(number(field), 4);

@@ -202,7 +202,9 @@ class interpreter {
     if (text.empty()) fail("expected a value");
     if (std::isdigit(static_cast<unsigned char>(text[0])) == 0) return value_of(text);
     double value = std::strtod(text.c_str(), nullptr);
-    if (text.starts_with("0x")) value = static_cast<double>(std::strtoll(text.c_str(), nullptr, 16));
+    if (text.starts_with("0x")) {
+      value = static_cast<double>(std::strtoll(text.c_str(), nullptr, 16));
+    }
     if (at_ < code_.size() && code_[at_] == '.') {  // 1.5, 1e6: only whole results are kept
       ++at_;
       value = std::strtod((text + "." + word()).c_str(), nullptr);

@@ -71,7 +71,9 @@ class runner {
     return f;
   }
   flow& current() { return flows_.back(); }
-  [[noreturn]] void fail_now(std::string why) const { throw run_stop{outcome::fail, std::move(why)}; }
+  [[noreturn]] void fail_now(std::string why) const {
+    throw run_stop{outcome::fail, std::move(why)};
+  }
   [[nodiscard]] duration now_in_script() const { return host_.since_start(host_.now()); }
 
   void set_sysctl(const std::string& name, const std::string& value) {

@@ -16,7 +16,8 @@ sysctl_list from_freebsd(const std::string& name, const std::string& value) {
   const std::string net = "net.ipv4.";
   if (name == "net.inet.tcp.sack.enable") return {{net + "tcp_sack", value}};
   if (name == "net.inet.tcp.rfc1323") {
-    return {{net + "tcp_window_scaling", value}, {net + "tcp_timestamps", value == "0" ? "0" : "1"}};
+    return {{net + "tcp_window_scaling", value},
+            {net + "tcp_timestamps", value == "0" ? "0" : "1"}};
   }
   if (name == "net.inet.tcp.ecn.enable") return {{net + "tcp_ecn", value}};
   if (name == "net.inet.tcp.fastopen.client_enable") {
