@@ -86,9 +86,10 @@ class Demo:
                              stderr=subprocess.PIPE, text=True)
         capture.stderr.readline()  # it captures from here on
         self.say("run --host bob -- python3 -m http.server 80 &")
-        self.start("run", "--host", "bob", "--", PYTHON, "-u", "-m", "http.server", "80",
-                   "--directory", self._served, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
+        server = self.start("run", "--host", "bob", "--", PYTHON, "-u", "-m", "http.server", "80",
+                            "--directory", self._served, stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL, text=True)
+        server.stdout.readline()  # "Serving HTTP on ..."
         return capture
 
     def fetch(self):
@@ -96,9 +97,9 @@ class Demo:
         self.say("run --host alice -- curl http://bob/big.bin")
         trace = None
         started = time.monotonic()
-        curl = self.start("run", "--host", "alice", "--", "curl", "-sS", "--fail", "--retry", "20",
-                          "--retry-connrefused", "--retry-delay", "0", "-o", self._file, "-w",
-                          "%{time_total}", "http://bob/big.bin", stdout=subprocess.PIPE, text=True)
+        curl = self.start("run", "--host", "alice", "--", "curl", "-sS", "--fail", "-o",
+                          self._file, "-w", "%{time_total}", "http://bob/big.bin",
+                          stdout=subprocess.PIPE, text=True)
         while curl.poll() is None:
             if time.monotonic() - started > PATIENCE_S:
                 raise DemoFailed("the transfer took more than five minutes")
