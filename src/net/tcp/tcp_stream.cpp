@@ -23,6 +23,8 @@ void refill_page(cpu& cx, tcp_sock& tp, std::size_t wanted) {
 
 /// Copies up to `most` bytes into the packet; returns how many fitted.
 u32 append_data(cpu& cx, tcp_sock& tp, sk_buff& skb, msg_reader& from, u32 most) {
+  // What an earlier call pushed is no longer the end of the data.
+  tcp_cb(skb).flags &= static_cast<u8>(~tcphdr_psh);
   u32 done = 0;
   while (done < most) {
     refill_page(cx, tp, most - done);
