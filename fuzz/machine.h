@@ -35,11 +35,14 @@ inline kernel_config machine_config(packet_memory& memory, const char* name = "h
 
 /// A device that is up, with an address of a /24. `transmit`: where its frames go.
 inline mem_port& add_port(kernel& machine, mac_addr mac, ipv4_addr local,
-                          mem_port::transmit_fn transmit) {
+                          mem_port::transmit_fn transmit, u32 mtu = 1500,
+                          u32 features = netif_f_none) {
   cpu& cx = machine.boot_cpu();
   const rtnl_guard rtnl(machine.rtnl());
   mem_config mem;
   mem.addr = mac;
+  mem.mtu = mtu;
+  mem.features = features;
   mem_port* port = *mem_create(rtnl.held(), init_net(machine), mem);
   port->set_transmit(transmit);
   ph_check(port->device().open(rtnl.held(), cx).has_value());

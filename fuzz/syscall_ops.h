@@ -1,6 +1,8 @@
 // The language of syscall_fuzz: any bytes as system calls of two programs on two hosts,
 // 10.0.0.1 and 10.0.0.2, that one wire joins. Sizes are bounded; everything else is not.
 //
+// The first byte says what the wire can do: bits 0 and 1 its MTU, bit 2 whether it takes packets
+// that it has to cut and sum. Then come operations.
 // The low four bits of an operation's first byte choose the call, bit 4 the host. At the end
 // everything is closed, ten virtual minutes pass, nothing may be left, and the two hosts still
 // ping each other and talk over TCP. A promise that does not hold aborts.
@@ -18,7 +20,11 @@ using namespace std::string_view_literals;
 
 class syscall_world {
  public:
-  syscall_world() : a_(*this, "a", 1), b_(*this, "b", 2) {
+  explicit syscall_world(u8 wire)
+      : mtu_(std::array<u32, 4>{1500, 576, 9000, 65535}[wire & 3]),
+        features_((wire & 4) != 0 ? netif_f_sg | netif_f_hw_csum | netif_f_tso | netif_f_rxcsum
+                                  : netif_f_none),
+        a_(*this, "a", 1), b_(*this, "b", 2) {
     a_.other = &b_;
     b_.other = &a_;
     advance(seconds(1));
@@ -90,7 +96,7 @@ class syscall_world {
         return true;
       };
       port = &add_port(machine, mac_addr{{2, 0, 0, 0, 0, number}}, ipv4_addr(10, 0, 0, number),
-                       transmit);
+                       transmit, world.mtu_, world.features_);
       sockets_before = init_net(machine).sockets;
       app = std::make_unique<task>(machine, init_net(machine), "app");
     }
@@ -150,6 +156,7 @@ class syscall_world {
     ph_check(text_of(byte_view(room).first(5)) == "hello");
   }
 
+  u32 mtu_, features_;
   packet_memory memory_;
   instant now_{seconds(1).ns};
   u32 losing_ = 0;
@@ -360,8 +367,8 @@ class syscall_ops {
 
 /// Runs one input to its end; aborts when a promise does not hold.
 inline void syscall_input(byte_view bytes) {
-  syscall_world world;
-  syscall_ops(world, bytes).run();
+  syscall_world world(bytes.empty() ? u8{0} : bytes[0]);
+  syscall_ops(world, bytes.subspan(std::min<std::size_t>(1, bytes.size()))).run();
   world.finish();
 }
 
