@@ -160,10 +160,11 @@ class Capture:
 
 
 class Lab:
-    """A lab that runs until close()."""
+    """A lab that runs until close(). `prefix`: words before every `ph` (ip netns exec NAME)."""
 
-    def __init__(self, text, folder):
+    def __init__(self, text, folder, prefix=()):
         self.folder = folder
+        self._ph = [*prefix, PH]
         self.socket = os.path.join(folder, "lab.sock")
         self._programs = []
         file = os.path.join(folder, "lab.yaml")
@@ -174,7 +175,7 @@ class Lab:
 
     def ph(self, verb, *words, check=True, **more):
         """Runs `ph VERB` on this lab to its end."""
-        done = subprocess.run([PH, verb, "--socket", self.socket, *words], capture_output=True,
+        done = subprocess.run([*self._ph, verb, "--socket", self.socket, *words], capture_output=True,
                               text=True, errors="replace", timeout=more.pop("timeout", PATIENCE_S),
                               **more)
         if check and done.returncode != 0:
@@ -184,7 +185,7 @@ class Lab:
 
     def ph_program(self, verb, *words, **more):
         """Starts `ph VERB` on this lab."""
-        program = Program([PH, verb, "--socket", self.socket, *words], **more)
+        program = Program([*self._ph, verb, "--socket", self.socket, *words], **more)
         self._programs.append(program)
         return program
 
@@ -250,10 +251,10 @@ class LabTest(unittest.TestCase):
 
     maxDiff = None
 
-    def start_lab(self, text=TWO_HOSTS):
+    def start_lab(self, text=TWO_HOSTS, prefix=()):
         folder = tempfile.TemporaryDirectory(prefix="ph-test-")
         self.addCleanup(folder.cleanup)
-        lab = Lab(text, folder.name)
+        lab = Lab(text, folder.name, prefix)
         self.addCleanup(lab.close)
         self.addCleanup(self._assert_alive, lab)
         return lab
