@@ -166,7 +166,11 @@ class LinuxPeerTest(lib.LabTest):
             self.linux.run("curl", "-sS", "--fail", "-o", out, f"http://10.9.0.2/{name}")
             self.assertEqual(self.digest(out), digest)
         self.assert_clean_capture(capture)
-        self.assertEqual(capture.packets("tcp.analysis.retransmission"), [])
+        # A loss probe of Linux's that crosses the acknowledgement (spurious) tells of a busy machine
+        # only; what was really missing, or sent twice by us, is a fault.
+        self.assertEqual(capture.packets("tcp.analysis.retransmission && "
+                                         "!(tcp.analysis.spurious_retransmission && "
+                                         "ip.src == 10.9.0.1)"), [])
 
     def test_errors_cross_the_wire(self):
         refused = ("import socket\ntry: socket.create_connection(('{}', 9), 10)\n"
