@@ -63,11 +63,18 @@ class ServersTest(lib.LabTest):
         self.assert_clean_capture(capture)
 
     @needs(NGINX)
+    def test_nginx_with_one_worker_and_a_reload(self):
+        self.nginx(1)
+
+    @needs(NGINX)
     def test_nginx_with_two_workers_and_a_reload(self):
+        self.nginx(2)
+
+    def nginx(self, workers):
         _, wanted = self.random_file("file", 5_000_000)
         config = self.file("nginx.conf", f"""
 daemon off;
-worker_processes 2;
+worker_processes {workers};
 pid {self.folder}/nginx.pid;
 error_log stderr;
 events {{ worker_connections 256; }}
@@ -88,7 +95,7 @@ http {{
         before = self.workers(nginx.pid)
         nginx.signal(lib.signal.SIGHUP)
         lib.wait_until(lambda: self.workers(nginx.pid).isdisjoint(before) and
-                       len(self.workers(nginx.pid)) == 2, "two new workers")
+                       len(self.workers(nginx.pid)) == workers, "new workers")
         self.fetch("http://10.0.0.2/file", wanted, times=3)
         nginx.signal(lib.signal.SIGQUIT)
         self.assertEqual(nginx.wait(), 0, nginx.output)
