@@ -166,8 +166,8 @@ class LinuxPeerTest(lib.LabTest):
             self.linux.run("curl", "-sS", "--fail", "-o", out, f"http://10.9.0.2/{name}")
             self.assertEqual(self.digest(out), digest)
         self.assert_clean_capture(capture)
-        # A loss probe of Linux's that crosses the acknowledgement (spurious) tells of a busy machine
-        # only; what was really missing, or sent twice by us, is a fault.
+        # A loss probe of Linux's that crosses the acknowledgement (spurious) tells of a busy
+        # machine only; what was really missing, or sent twice by us, is a fault.
         self.assertEqual(capture.packets("tcp.analysis.retransmission && "
                                          "!(tcp.analysis.spurious_retransmission && "
                                          "ip.src == 10.9.0.1)"), [])

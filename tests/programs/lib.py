@@ -175,9 +175,9 @@ class Lab:
 
     def ph(self, verb, *words, check=True, **more):
         """Runs `ph VERB` on this lab to its end."""
-        done = subprocess.run([*self._ph, verb, "--socket", self.socket, *words], capture_output=True,
-                              text=True, errors="replace", timeout=more.pop("timeout", PATIENCE_S),
-                              **more)
+        done = subprocess.run([*self._ph, verb, "--socket", self.socket, *words],
+                              capture_output=True, text=True, errors="replace",
+                              timeout=more.pop("timeout", PATIENCE_S), **more)
         if check and done.returncode != 0:
             raise AssertionError(f"ph {verb} {' '.join(words)} ended with {done.returncode}:\n"
                                  f"{done.stdout}{done.stderr}{self.log()}")

@@ -88,7 +88,8 @@ class LifecycleTest(lib.LabTest):
         self.assertEqual(server.wait(), 0, server.output)
 
     def test_names_of_the_lab_resolve(self):
-        self.lab.spawn("bob", lib.PYTHON, "-m", "http.server", "80", cwd="/usr/share/common-licenses")
+        self.lab.spawn("bob", lib.PYTHON, "-m", "http.server", "80",
+                       cwd="/usr/share/common-licenses")
         self.lab.wait_port("alice", "10.0.0.2", 80)
         for url in ("http://bob/GPL-3", "http://10.0.0.2/GPL-3"):
             out = self.lab.python("alice", "import sys, urllib.request as r;"
