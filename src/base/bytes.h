@@ -31,9 +31,11 @@ T* view_as(byte_span bytes, std::size_t offset = 0) {
   if (offset > bytes.size() || bytes.size() - offset < sizeof(T)) return nullptr;
   return reinterpret_cast<T*>(bytes.data() + offset);
 }
-/// The bytes of an object. Not of arrays or pointers: a string literal is text, without its NUL.
+/// The bytes of an object. A string literal is text (below): its final zero does not count.
 template <class T>
-  requires(std::is_trivially_copyable_v<T> && !std::is_array_v<T> && !std::is_pointer_v<T>)
+  requires(std::is_trivially_copyable_v<T> &&
+           !std::is_same_v<std::remove_cv_t<std::remove_extent_t<T>>, char> &&
+           !std::is_pointer_v<T>)
 byte_view bytes_of(const T& object) {
   return {reinterpret_cast<const u8*>(&object), sizeof(T)};
 }
