@@ -192,6 +192,35 @@ TEST(gso_packets, headers_that_make_no_sense_are_dropped) {
   EXPECT_EQ(m.drops(drop_reason::bad_offload), 7u);
 }
 
+TEST(gso_packets, the_last_segment_takes_over_the_owners_charge) {
+  machine m;
+  u64 given_back = 0;
+  skb_ptr skb = build(m, {});
+  const u32 truesize = skb->truesize;
+  skb->mark = 9;
+  skb->sk = reinterpret_cast<sock*>(&given_back);  // looked at by the destructor alone
+  skb->destructor = [](sk_buff& each) { *reinterpret_cast<u64*>(each.sk) += each.truesize; };
+  skb_queue out;
+  ASSERT_TRUE(skb_gso_segment(m.cx(), std::move(skb), netif_f_sg, out));
+  EXPECT_EQ(given_back, 0u);
+  while (skb_ptr seg = out.pop_front()) {
+    EXPECT_EQ(seg->mark, 9u);
+    consume(m.cx(), std::move(seg));
+    EXPECT_EQ(given_back, out.empty() ? truesize : 0u);
+  }
+}
+
+TEST(gso_packets, a_forwarded_packet_needs_no_transport_header) {
+  machine m;
+  skb_ptr skb = build(m, {});
+  skb->unset_headers();
+  skb->set_network_header(14);
+  skb_queue out;
+  EXPECT_TRUE(skb_gso_segment(m.cx(), std::move(skb), netif_f_none, out));
+  EXPECT_EQ(out.size(), 4u);
+  out.purge(m.cx(), drop_reason::queue_purge);
+}
+
 TEST(gso_packets, a_device_with_tso_takes_them_whole_and_others_cut) {
   for (const bool tso : {true, false}) {
     test::fake_driver::log log;

@@ -30,25 +30,29 @@ struct gso_position {
 /// Reads the layout and makes the headers linear. Errors: badmsg.
 result<gso_layout> gso_parse(cpu& cx, sk_buff& skb) {
   gso_layout out;
-  if (!skb.has_network_header() || !skb.has_transport_header()) return fail(errc::badmsg);
-  if (skb.network_offset() < 0 || skb.transport_offset() < skb.network_offset() + 20) {
+  if (!skb.has_network_header() || skb.network_offset() < 0) return fail(errc::badmsg);
+  out.network = static_cast<u32>(skb.network_offset());
+  if (!skb.may_pull(cx, out.network + sizeof(iphdr))) return fail(errc::badmsg);
+  // A forwarded packet has no transport header set: nobody on the way looked at it.
+  const std::size_t ip_bytes = skb.network_header<iphdr>().header_bytes();
+  out.transport = out.network + static_cast<u32>(ip_bytes);
+  if (skb.ip_summed == checksum_state::partial &&
+      skb.csum_start != skb.headroom() + out.transport) {
     return fail(errc::badmsg);
   }
-  out.network = static_cast<u32>(skb.network_offset());
-  out.transport = static_cast<u32>(skb.transport_offset());
   const bool tcp = skb.gso_type == gso_tcpv4;
   out.protocol = tcp ? uapi::ipproto_tcp : uapi::ipproto_udp;
   out.headers = out.transport + static_cast<u32>(tcp ? sizeof(tcphdr) : sizeof(udphdr));
   if (!skb.may_pull(cx, out.headers)) return fail(errc::badmsg);
   if (tcp) {
-    const auto bytes = static_cast<u32>(skb.transport_header<tcphdr>().header_bytes());
+    const auto bytes =
+        static_cast<u32>(view_as<tcphdr>(skb.data(), out.transport)->header_bytes());
     if (bytes < sizeof(tcphdr)) return fail(errc::badmsg);
     out.headers = out.transport + bytes;
     if (!skb.may_pull(cx, out.headers)) return fail(errc::badmsg);
   }
   const iphdr& iph = skb.network_header<iphdr>();
-  if (iph.version() != 4 || iph.protocol != out.protocol ||
-      iph.header_bytes() != out.transport - out.network) {
+  if (iph.version() != 4 || ip_bytes < sizeof(iphdr) || iph.protocol != out.protocol) {
     return fail(errc::badmsg);
   }
   return out;

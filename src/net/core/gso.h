@@ -8,8 +8,8 @@ namespace ph {
 /// True when a device with these features cannot take the packet whole.
 [[nodiscard]] bool skb_needs_gso(const sk_buff& skb, u32 features);
 
-/// Cuts a super-packet (link header at data, network and transport header set) into packets of
-/// gso_size payload bytes each and appends them to `out`; consumes it. Only what the device
+/// Cuts a super-packet (link header at data, network header set) into packets of gso_size payload
+/// bytes each and appends them to `out`; consumes it. Only what the device
 /// offers is left to it: without netif_f_sg the segments are linear, without netif_f_hw_csum
 /// their checksums are filled in. The last segment takes over the owner's charge. A packet
 /// whose headers make no sense is dropped; false then.

@@ -271,6 +271,7 @@ skb_ptr skb_clone(cpu& cx, const sk_buff& skb) {
   out->gso_type = skb.gso_type;
   out->tc_class = skb.tc_class;
   out->ignore_df = skb.ignore_df;
+  out->encapsulated = skb.encapsulated;
   out->hash = skb.hash;
   out->mark = skb.mark;
   out->priority = skb.priority;

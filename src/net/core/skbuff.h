@@ -224,7 +224,9 @@ class sk_buff : public list_hook<struct skb_list_tag>, public tree_hook<struct s
   u16 queue_mapping = 0;
   u16 vlan_tci = 0;
   u16 vlan_proto = 0;            ///< 0: no tag kept aside
-  u32 truesize = 0;              ///< memory charged, bytes
+  /// Memory to charge, bytes. Set when allocated; attaching, moving and cutting data leaves it to
+  /// the caller, who knows whether the packet is charged to a sock.
+  u32 truesize = 0;
 
  private:
   friend skb_ptr alloc_skb(cpu&, u32);
