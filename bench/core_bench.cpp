@@ -6,6 +6,7 @@
 #include "net/core/dev_tx.h"
 #include "net/core/gso.h"
 #include "net/core/neighbour.h"
+#include "net/core/net_namespace.h"
 #include "net/ethernet/eth.h"
 #include "net/sched/sch_pfifo.h"
 #include "uapi/inet.h"
