@@ -20,8 +20,11 @@ if(PH_MOLD AND NOT PH_BUILD_FUZZ)
 endif()
 
 add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wall> $<$<COMPILE_LANGUAGE:CXX>:-Wextra>
-                    $<$<COMPILE_LANGUAGE:CXX>:-Wshadow> $<$<COMPILE_LANGUAGE:CXX>:-Wconversion>
-                    $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+                    $<$<COMPILE_LANGUAGE:CXX>:-Wshadow> $<$<COMPILE_LANGUAGE:CXX>:-Wconversion>)
+# Instrumented code makes the optimiser warn of what cannot be; debug and release are the judges.
+if(NOT PH_SANITIZE AND NOT PH_BUILD_FUZZ)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+endif()
 add_compile_options(-fno-omit-frame-pointer)
 if(CMAKE_BUILD_TYPE STREQUAL "Debug")
   add_compile_definitions(PH_DEBUG=1)
