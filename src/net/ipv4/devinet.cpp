@@ -210,8 +210,12 @@ result<void> ip_mc_join(cpu&, net_device& dev, ipv4_addr group) {
   auto& groups = in_device_for(dev).groups;
   const auto found = std::find_if(groups.begin(), groups.end(),
                                   [&](const auto& g) { return g.first == group; });
-  if (found != groups.end()) ++found->second;
-  else groups.emplace_back(group, 1);
+  if (found != groups.end()) {
+    ++found->second;
+    return {};
+  }
+  groups.emplace_back(group, 1);
+  ipv4_of(dev.net()).fib.bump_generation();  // who receives a group is part of cached routes
   return {};
 }
 
@@ -222,7 +226,9 @@ result<void> ip_mc_leave(cpu&, net_device& dev, ipv4_addr group) {
   if (found == groups.end() || (group == all_hosts && found->second == 1)) {
     return fail(errc::addrnotavail);
   }
-  if (--found->second == 0) groups.erase(found);
+  if (--found->second != 0) return {};
+  groups.erase(found);
+  ipv4_of(dev.net()).fib.bump_generation();
   return {};
 }
 

@@ -346,7 +346,7 @@ bool cacheable(const flowi4& flow) {
 result<ref<rtable>> ip_route_output(cpu& cx, net_namespace& net, const flowi4& flow) {
   route_cache& cache = *ipv4_of(net).routes;
   const route_key key{flow.daddr, flow.saddr, flow.oif.value, static_cast<u8>(flow.tos & 0x1c),
-                      false};
+                      false, 0};
   const bool may_cache = cacheable(flow);
   if (may_cache) {
     if (ref<rtable> known = cache.find(key)) return known;
@@ -359,8 +359,10 @@ result<ref<rtable>> ip_route_output(cpu& cx, net_namespace& net, const flowi4& f
 drop_reason ip_route_input(cpu& cx, sk_buff& skb, net_device& dev) {
   const iphdr& iph = skb.network_header<iphdr>();
   route_cache& cache = *ipv4_of(dev.net()).routes;
+  const ipv4_sysctls& sysctl = ipv4_of(dev.net()).sysctl;
+  const auto policy = static_cast<u8>((sysctl.ip_forward << 2) | sysctl.rp_filter);
   const route_key key{iph.daddr, iph.saddr, dev.index().value, static_cast<u8>(iph.tos & 0x1c),
-                      true};
+                      true, policy};
   if (ref<rtable> known = cache.find(key)) {
     skb.dst = std::move(known);
     return drop_reason::none;

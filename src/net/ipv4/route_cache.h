@@ -13,6 +13,7 @@ struct route_key {
   u32 device = 0;     ///< iif for input; oif for output
   u8 tos = 0;
   bool input = false;
+  u8 policy = 0;      ///< the settings that took part in the answer: ip_forward, rp_filter
   friend bool operator==(const route_key&, const route_key&) = default;
 };
 

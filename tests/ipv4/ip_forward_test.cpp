@@ -1,0 +1,166 @@
+// A router between two hosts: TTL, MTU, errors, path MTU discovery, redirects.
+#include "tests/support/craft.h"
+#include "tests/support/two_hosts.h"
+
+namespace ph {
+namespace {
+
+using namespace uapi;
+using namespace std::literals;
+
+u32 next_error(task& t, int fd, sock_extended_err& ee, ipv4_addr& offender) {
+  std::vector<u8> control(128), data(2000);
+  const byte_span room(data);
+  recv_msg msg;
+  msg.iov = {&room, 1};
+  msg.control = control;
+  msg.flags = msg_errqueue;
+  const auto n = sys_recvmsg(t, fd, msg);
+  if (!n) return 0;
+  EXPECT_EQ(msg.out_flags & msg_errqueue, u32{msg_errqueue});
+  byte_reader reader(byte_view(control).subspan(16));
+  ee = reader.take<sock_extended_err>();
+  offender.raw = reader.take<sockaddr_in>().sin_addr;
+  return ee.ee_errno;
+}
+
+TEST(forwarding, a_datagram_crosses_with_its_ttl_one_less) {
+  routed_hosts lab;
+  const int s = *sys_socket(lab.b.app(), af_inet, sock_dgram, 0);
+  ASSERT_TRUE(sys_bind(lab.b.app(), s, addr4("10.0.2.2", 7)));
+  const int c = *sys_socket(lab.a.app(), af_inet, sock_dgram, 0);
+  ASSERT_TRUE(sys_sendto(lab.a.app(), c, bytes_of("hi"sv), 0, addr4("10.0.2.2", 7)));
+  lab.settle();
+  std::vector<u8> got(10);
+  EXPECT_EQ(sys_recv(lab.b.app(), s, got).value_or(0), 2u);
+  EXPECT_EQ(lab.frames.back().ip().iph->ttl, 63);
+  EXPECT_TRUE(lab.frames.back().ip().checksum_ok());
+  EXPECT_EQ(lab.router.mib(mib::ip_forw_datagrams), 1u);
+}
+
+TEST(forwarding, traceroute_sees_each_hop) {
+  routed_hosts lab;
+  task& app = lab.a.app();
+  const int fd = *sys_socket(app, af_inet, sock_dgram, 0);
+  ASSERT_TRUE(sys_setsockopt_int(app, fd, sol_ip, ip_recverr, 1));
+  sock_extended_err ee;
+  ipv4_addr offender;
+  ASSERT_TRUE(sys_setsockopt_int(app, fd, sol_ip, ip_ttl, 1));
+  ASSERT_TRUE(sys_sendto(app, fd, bytes_of("x"sv), 0, addr4("10.0.2.2", 33434)));
+  lab.settle();
+  EXPECT_EQ(sys_poll(app, fd) & pollerr, pollerr);
+  EXPECT_EQ(next_error(app, fd, ee, offender), static_cast<u32>(errc::hostunreach));
+  EXPECT_EQ(ee.ee_type, icmp_time_exceeded);
+  EXPECT_EQ(offender, ipv4_addr(10, 0, 1, 1));
+  EXPECT_EQ(lab.router.drops(drop_reason::ttl_expired), 1u);
+  ASSERT_TRUE(sys_setsockopt_int(app, fd, sol_ip, ip_ttl, 2));
+  ASSERT_TRUE(sys_sendto(app, fd, bytes_of("x"sv), 0, addr4("10.0.2.2", 33435)));
+  lab.settle();
+  EXPECT_EQ(next_error(app, fd, ee, offender), static_cast<u32>(errc::connrefused));
+  EXPECT_EQ(ee.ee_code, icmp_port_unreach);
+  EXPECT_EQ(offender, ipv4_addr(10, 0, 2, 2));
+  EXPECT_EQ(next_error(app, fd, ee, offender), 0u);
+  EXPECT_EQ(*sys_getsockopt_int(app, fd, sol_socket, so_error), 0);
+}
+
+TEST(forwarding, path_mtu_is_learned_and_forgotten) {
+  routed_hosts lab({1500, netif_f_none, {}}, {1000, netif_f_none, {}});
+  task& app = lab.a.app();
+  const int s = *sys_socket(lab.b.app(), af_inet, sock_dgram, 0);
+  ASSERT_TRUE(sys_bind(lab.b.app(), s, addr4("10.0.2.2", 7)));
+  const int fd = *sys_socket(app, af_inet, sock_dgram, 0);
+  ASSERT_TRUE(sys_connect(app, fd, addr4("10.0.2.2", 7)));
+  EXPECT_EQ(*sys_getsockopt_int(app, fd, sol_ip, ip_mtu), 1500);
+  const std::vector<u8> data(1400, 5);
+  ASSERT_TRUE(sys_send(app, fd, data));  // DF, by default: the router refuses it
+  lab.settle();
+  EXPECT_EQ(lab.router.drops(drop_reason::pkt_too_big), 1u);
+  EXPECT_EQ(*sys_getsockopt_int(app, fd, sol_ip, ip_mtu), 1000);
+  EXPECT_EQ(sys_send(app, fd, data).error(), errc::msgsize);  // the pending error
+  ASSERT_TRUE(sys_send(app, fd, data));  // now it is cut here
+  lab.settle();
+  std::vector<u8> got(2000);
+  EXPECT_EQ(sys_recv(lab.b.app(), s, got).value_or(0), 1400u);
+  ASSERT_TRUE(sys_setsockopt_int(app, fd, sol_ip, ip_mtu_discover, ip_pmtudisc_do));
+  EXPECT_EQ(sys_send(app, fd, data).error(), errc::msgsize);
+  lab.advance(seconds(601));
+  EXPECT_EQ(*sys_getsockopt_int(app, fd, sol_ip, ip_mtu), 1500);
+}
+
+TEST(forwarding, the_router_cuts_what_may_be_cut) {
+  routed_hosts lab({1500, netif_f_none, {}}, {600, netif_f_none, {}});
+  task& app = lab.a.app();
+  const int s = *sys_socket(lab.b.app(), af_inet, sock_dgram, 0);
+  ASSERT_TRUE(sys_bind(lab.b.app(), s, addr4("10.0.2.2", 7)));
+  const int fd = *sys_socket(app, af_inet, sock_dgram, 0);
+  ASSERT_TRUE(sys_setsockopt_int(app, fd, sol_ip, ip_mtu_discover, ip_pmtudisc_dont));
+  std::vector<u8> data(20000);
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<u8>(i / 5);
+  ASSERT_TRUE(sys_sendto(app, fd, data, 0, addr4("10.0.2.2", 7)));
+  lab.settle();
+  std::vector<u8> got(30000);
+  ASSERT_EQ(sys_recv(lab.b.app(), s, got).value_or(0), data.size());
+  got.resize(data.size());
+  EXPECT_EQ(got, data);
+}
+
+TEST(forwarding, a_router_reports_what_it_cannot_reach) {
+  routed_hosts lab;
+  lab.router.add_route("prohibit 10.7.0.0/16");
+  lab.router.add_route("blackhole 10.8.0.0/16");
+  lab.router.add_route("unreachable 10.9.0.0/16");
+  task& app = lab.a.app();
+  const auto answer = [&](const char* to) {
+    const int fd = *sys_socket(app, af_inet, sock_dgram, 0);
+    EXPECT_TRUE(sys_setsockopt_int(app, fd, sol_ip, ip_recverr, 1));
+    EXPECT_TRUE(sys_sendto(app, fd, bytes_of("x"sv), 0, addr4(to, 7)));
+    lab.settle();
+    sock_extended_err ee;
+    ipv4_addr offender;
+    const u32 error = next_error(app, fd, ee, offender);
+    return error == 0 ? -1 : static_cast<int>(ee.ee_code);
+  };
+  EXPECT_EQ(answer("172.16.0.1"), icmp_net_unreach);
+  EXPECT_EQ(answer("10.7.0.1"), icmp_pkt_filtered);
+  EXPECT_EQ(answer("10.8.0.1"), -1);
+  EXPECT_EQ(answer("10.9.0.1"), icmp_host_unreach);
+  EXPECT_EQ(lab.router.drops(drop_reason::ip_innoroutes), 1u);
+  EXPECT_EQ(lab.router.drops(drop_reason::prohibit_route), 1u);
+  EXPECT_EQ(lab.router.drops(drop_reason::blackhole_route), 1u);
+  EXPECT_EQ(lab.router.drops(drop_reason::unreachable_route), 1u);
+}
+
+TEST(forwarding, a_host_does_not_forward) {
+  routed_hosts lab;
+  const int c = *sys_socket(lab.a.app(), af_inet, sock_dgram, 0);
+  ASSERT_TRUE(sys_sendto(lab.a.app(), c, bytes_of("hi"sv), 0, addr4("10.0.2.2", 7)));
+  lab.settle();
+  EXPECT_EQ(lab.router.drops(drop_reason::ip_forwarding_off), 0u);
+  lab.router.sysctl("net.ipv4.ip_forward", "0");  // takes effect at once
+  ASSERT_TRUE(sys_sendto(lab.a.app(), c, bytes_of("hi"sv), 0, addr4("10.0.2.2", 7)));
+  lab.settle();
+  EXPECT_EQ(lab.router.drops(drop_reason::ip_forwarding_off), 1u);
+}
+
+TEST(forwarding, no_broadcast_is_forwarded) {
+  routed_hosts lab;
+  lab.inject_to(lab.router, craft_udp(ipv4_addr(10, 0, 1, 2), 1, ipv4_addr(10, 0, 2, 2), 7, {}),
+                mac_addr::broadcast());
+  EXPECT_EQ(lab.router.drops(drop_reason::other_host), 1u);
+  EXPECT_TRUE(lab.frames.empty());
+}
+
+TEST(forwarding, redirects_are_sent_only_when_asked_for) {
+  two_hosts lab;
+  lab.a.sysctl("net.ipv4.ip_forward", "1");
+  lab.a.add_route("10.9.0.0/16 via 10.0.0.2");
+  const auto packet = craft_udp(ipv4_addr(10, 0, 0, 3), 1, ipv4_addr(10, 9, 0, 1), 7, {});
+  lab.inject(lab.a, packet);
+  EXPECT_EQ(lab.a.mib(mib::icmp_out_redirects), 0u);
+  lab.a.sysctl("net.ipv4.conf.all.send_redirects", "1");
+  lab.inject(lab.a, packet);
+  EXPECT_EQ(lab.a.mib(mib::icmp_out_redirects), 1u);
+}
+
+}  // namespace
+}  // namespace ph
