@@ -12,6 +12,7 @@ struct outline {
   bool born = false;
   bool arrived = false;
   bool consumed = false;
+  bool routed = false;  ///< an IP packet, not an ARP message
   u32 longest = 0;
 };
 
@@ -33,12 +34,13 @@ std::optional<std::vector<trace_event>> journeys::sample() const {
     o.born = o.born || e.kind == trace_kind::born || e.kind == trace_kind::cloned;
     o.arrived = o.arrived || e.kind == trace_kind::arrived;
     o.consumed = o.consumed || (e.kind == trace_kind::consumed && o.arrived);
+    o.routed = o.routed || e.where == "ip_rcv";
     o.longest = std::max(o.longest, e.len);
   }
   u64 best = 0;
   u32 longest = 0;
   for (const auto& [journey, o] : seen) {
-    if (o.born && o.arrived && o.consumed && o.longest > longest) {
+    if (o.born && o.arrived && o.consumed && o.routed && o.longest > longest) {
       best = journey;
       longest = o.longest;
     }

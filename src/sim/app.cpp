@@ -247,7 +247,8 @@ pending<void> app::try_connect(int fd, const endpoint& peer) {
 pending<int> app::try_accept(int fd, endpoint* peer) {
   const auto made = [this, fd, peer]() -> result<int> {
     sockaddr_buf from;
-    TRY(const int connection, sys_accept4(*process_, fd, &from, 0));
+    TRY(const int connection,
+        sys_accept4(*process_, fd, peer == nullptr ? nullptr : &from, 0));
     if (peer != nullptr) *peer = endpoint::of(from);
     return connection;
   };

@@ -22,7 +22,7 @@ class setup_error : public std::runtime_error {
 
 struct host_config {
   u32 cpus = 1;
-  std::vector<std::pair<std::string, std::string>> sysctls;
+  std::vector<std::pair<std::string, std::string>> sysctls{};
 };
 
 class host {

@@ -27,7 +27,7 @@ struct world_config {
 struct attachment {
   std::string host;
   std::string device = "eth0";
-  std::vector<std::string> addresses;  ///< "10.0.1.2/24"
+  std::vector<std::string> addresses{};  ///< "10.0.1.2/24"
   u32 mtu = 1500;
 };
 

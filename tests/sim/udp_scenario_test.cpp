@@ -13,6 +13,7 @@ using testing::HasSubstr;
 TEST(udp_scenario, echo_takes_two_delays_once_the_address_is_known) {
   world w;
   make_pair_of_hosts(w, {.delay = 10_ms});
+  w.run_for(1_s);  // the hosts announce their addresses
   w.spawn("b", "echo", udp_echo(7));
   std::vector<s64> round_trips;
   bool finished = false;

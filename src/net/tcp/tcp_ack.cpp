@@ -64,7 +64,6 @@ void clean_rtx_queue(cpu& cx, tcp_sock& tp, tcp_ack_info& info) {
   }
   // RFC 6298 §3 (Karn): only what was sent once tells the round-trip time.
   if (first_sent != never && !info.retrans_acked) info.rtt = cx.now() - first_sent;
-  if (info.cleared_segs != 0) tcp_rearm_rto(cx, tp);
   if (tp.packets_out == 0) {
     tp.page.reset();
     if (tp.write_queue.empty()) tcp_chrono_set(cx, tp, tcp_chrono::idle);
@@ -166,6 +165,7 @@ tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   if (tp.sack_ok && tp.rx.num_sacks != 0) tcp_sacktag_write_queue(cx, tp, seg, info);
   if (info.una_advanced) clean_rtx_queue(cx, tp, info);
   update_rtt(cx, tp, info);
+  if (info.cleared_segs != 0) tcp_rearm_rto(cx, tp);  // with the time-out it has now
   // RFC 5681 §2: a duplicate carries nothing, moves nothing and leaves the window alone.
   info.dupack = tp.sack_ok ? info.sacked_segs != 0
                            : !info.una_advanced && seg.len == 0 && !seg.syn() && !seg.fin() &&

@@ -1,0 +1,566 @@
+// The whole daemon on a thread of this process: control connections good, bad and hostile, captures,
+// journeys, programs (this test speaks their protocol itself), ends of every kind.
+#include "daemon/serve.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <map>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "base/rng.h"
+#include "daemon/control_client.h"
+#include "daemon/protocol.h"
+#include "daemon/socket_path.h"
+#include "uapi/socket.h"
+#include "wire/inet_addr.h"
+
+namespace ph {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+constexpr const char* two_hosts = R"(
+hosts: { alice: {}, bob: {} }
+links:
+  - ends: [ "alice:eth0 10.0.1.1/24", "bob:eth0 10.0.1.2/24" ]
+    delay: 1ms
+)";
+
+struct temp_folder {
+  temp_folder() {
+    std::string name = testing::TempDir() + "ph-serve-XXXXXX";
+    path = ::mkdtemp(name.data());
+  }
+  ~temp_folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+  [[nodiscard]] std::string socket() const { return path + "/s"; }
+  std::string path;
+};
+
+lab lab_of(const char* text) {
+  auto read = parse_lab(text, "test.yaml");
+  EXPECT_TRUE(read) << read.error().to_string();
+  return *read;
+}
+
+/// serve() on a thread; ended by `down` unless it has ended before.
+class served_lab {
+ public:
+  explicit served_lab(const char* text = two_hosts) {
+    serve_options options;
+    options.socket_path = folder.socket();
+    options.lab_name = "test.yaml";
+    options.on_ready = [this] { ready_.set_value(); };
+    thread_ = std::thread([this, what = lab_of(text), options] { end_ = serve(what, options); });
+    ready_.get_future().wait();
+  }
+  ~served_lab() {
+    if (thread_.joinable()) {
+      EXPECT_TRUE(client().down());
+      join();
+    }
+  }
+  tl::expected<void, std::string> join() {
+    thread_.join();
+    return end_;
+  }
+  [[nodiscard]] control_client client() const {
+    auto c = control_client::connect(folder.socket());
+    EXPECT_TRUE(c) << c.error();
+    return std::move(*c);
+  }
+  temp_folder folder;
+
+ private:
+  std::promise<void> ready_;
+  tl::expected<void, std::string> end_;
+  std::thread thread_;
+};
+
+unique_fd raw_connection(const std::string& path) {
+  unique_fd out(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::copy(path.begin(), path.end(), address.sun_path);
+  EXPECT_EQ(::connect(out.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  const timeval patience{30, 0};
+  ::setsockopt(out.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  return out;
+}
+
+void send_text(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+    if (n <= 0) return;
+    text.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+/// Everything up to the end.
+std::string read_to_end(int fd) {
+  std::string out;
+  std::array<char, 65536> buffer;
+  for (ssize_t n = 0; (n = ::recv(fd, buffer.data(), buffer.size(), 0)) > 0;) {
+    out.append(buffer.data(), static_cast<std::size_t>(n));
+  }
+  return out;
+}
+
+/// The answers to some bytes; the sending side is shut down behind them.
+std::vector<json> answers_to(const served_lab& lab, std::string_view bytes) {
+  const unique_fd fd = raw_connection(lab.folder.socket());
+  send_text(fd.get(), bytes);
+  ::shutdown(fd.get(), SHUT_WR);
+  std::vector<json> out;
+  std::istringstream lines(read_to_end(fd.get()));
+  for (std::string line; std::getline(lines, line);) out.push_back(json::parse(line));
+  return out;
+}
+
+/// A program of a host, without a shim: speaks the protocol of daemon/protocol.h.
+class raw_program {
+ public:
+  raw_program(const served_lab& lab, const std::string& host) {
+    const auto environment = *lab.client().run_env(host);
+    const std::map<std::string, std::string> env(environment.begin(), environment.end());
+    channel_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    const std::string& at = env.at(dropin::env_socket);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::copy(at.begin(), at.end(), address.sun_path);
+    if (at[0] == '@') address.sun_path[0] = 0;
+    const auto len = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + at.size());
+    EXPECT_EQ(::connect(channel_.get(), reinterpret_cast<sockaddr*>(&address), len), 0);
+    dropin::hello_data hello;
+    env.at(dropin::env_host).copy(hello.host, sizeof hello.host - 1);
+    env.at(dropin::env_token).copy(hello.token, sizeof hello.token - 1);
+    EXPECT_EQ(ask(dropin::request_kind::hello, {::getpid()}, bytes_of(hello), -1), 0);
+  }
+  /// Sends a request and returns the result; a passed descriptor is kept in `passed`.
+  int ask(dropin::request_kind kind, std::array<s32, 3> args, byte_view data, int fd) {
+    dropin::request_head head;
+    head.kind = static_cast<u16>(kind);
+    head.sequence = ++sequence_;
+    std::copy(args.begin(), args.end(), head.arg);
+    head.data_len = static_cast<u32>(data.size());
+    std::array<iovec, 2> parts{iovec{&head, sizeof head},
+                               iovec{const_cast<u8*>(data.data()), data.size()}};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = parts.size();
+    if (fd >= 0) {
+      message.msg_control = control.data();
+      message.msg_controllen = control.size();
+      cmsghdr* c = CMSG_FIRSTHDR(&message);
+      c->cmsg_level = SOL_SOCKET;
+      c->cmsg_type = SCM_RIGHTS;
+      c->cmsg_len = CMSG_LEN(sizeof(int));
+      std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    }
+    EXPECT_GT(::sendmsg(channel_.get(), &message, MSG_NOSIGNAL), 0);
+    return receive();
+  }
+  int socket(int type) {
+    EXPECT_EQ(ask(dropin::request_kind::socket, {uapi::af_inet, type, 0}, {}, -1), 0);
+    return passed.release();
+  }
+  int bind(int anchor, const char* addr, u16 port) {
+    const uapi::sockaddr_in in = sockaddr_of(addr, port);
+    return ask(dropin::request_kind::bind, {}, bytes_of(in), anchor);
+  }
+  int send_to(int anchor, const char* addr, u16 port, std::string_view text) {
+    const uapi::sockaddr_in in = sockaddr_of(addr, port);
+    dropin::message_head head;
+    head.name_len = sizeof in;
+    head.payload_len = static_cast<u32>(text.size());
+    std::vector<u8> data;
+    for (const byte_view piece : {bytes_of(head), bytes_of(in), bytes_of(text)}) {
+      data.insert(data.end(), piece.begin(), piece.end());
+    }
+    return ask(dropin::request_kind::sendmsg, {}, data, anchor);
+  }
+  std::vector<u8> reply_data;
+  unique_fd passed;
+
+ private:
+  static uapi::sockaddr_in sockaddr_of(const char* addr, u16 port) {
+    uapi::sockaddr_in in{};
+    in.sin_family = le16(uapi::af_inet);
+    in.sin_port = be16(port);
+    in.sin_addr = ipv4_addr::parse(addr)->raw;
+    return in;
+  }
+  int receive() {
+    std::vector<u8> buffer(dropin::max_message);
+    iovec part{buffer.data(), buffer.size()};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t n = ::recvmsg(channel_.get(), &message, MSG_CMSG_CLOEXEC);
+    dropin::reply r;
+    if (n <= 0 || !dropin::parse_reply(buffer.data(), static_cast<std::size_t>(n), r)) return -1000;
+    if (const cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(c), sizeof fd);
+      passed.reset(fd);
+    }
+    reply_data.assign(r.data, r.data + r.head.data_len);
+    return r.head.result;
+  }
+  unique_fd channel_;
+  u32 sequence_ = 0;
+};
+
+/// One datagram from alice to a socket of bob's; returns what arrived there.
+std::string send_datagram(const served_lab& lab, std::string_view text) {
+  raw_program bob(lab, "bob");
+  const unique_fd receiver(bob.socket(uapi::sock_dgram));
+  EXPECT_EQ(bob.bind(receiver.get(), "10.0.1.2", 5000), 0);
+  raw_program alice(lab, "alice");
+  const unique_fd sender(alice.socket(uapi::sock_dgram));
+  EXPECT_EQ(alice.send_to(sender.get(), "10.0.1.2", 5000, text), static_cast<int>(text.size()));
+  pollfd wanted{receiver.get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&wanted, 1, 30'000), 1);
+  std::string got(text.size() + 100, '\0');
+  const ssize_t n = ::recv(receiver.get(), got.data(), got.size(), MSG_DONTWAIT);
+  got.resize(n < 0 ? 0 : static_cast<std::size_t>(n));
+  return got;
+}
+
+// --- control ------------------------------------------------------------------------------------
+
+TEST(serve, status_tells_hosts_devices_links_and_counters) {
+  served_lab lab;
+  EXPECT_EQ(send_datagram(lab, "hello"), "hello");
+  const json status = *lab.client().status();
+  EXPECT_EQ(status["lab"], "test.yaml");
+  EXPECT_EQ(status["pid"], ::getpid());
+  ASSERT_EQ(status["hosts"].size(), 2u);
+  const json& alice = status["hosts"][0];
+  EXPECT_EQ(alice["name"], "alice");
+  EXPECT_EQ(alice["devices"][0]["name"], "lo");
+  EXPECT_EQ(alice["devices"][1]["addresses"][0], "10.0.1.1/24");
+  EXPECT_GE(alice["devices"][1]["tx_packets"], 2);
+  EXPECT_EQ(alice["counters"]["UdpOutDatagrams"], 1);
+  const json& link = status["links"][0];
+  EXPECT_EQ(link["ends"], json({"alice:eth0", "bob:eth0"}));
+  EXPECT_GE(link["forth"]["delivered"], 2);
+}
+
+TEST(serve, drops_are_told_with_their_reason) {
+  served_lab lab;
+  raw_program alice(lab, "alice");
+  const unique_fd sender(alice.socket(uapi::sock_dgram));
+  EXPECT_EQ(alice.send_to(sender.get(), "10.0.1.2", 9, "x"), 1);
+  json drops;
+  for (int i = 0; i < 1000 && drops.empty(); ++i) {
+    ::usleep(10'000);
+    drops = (*lab.client().status())["hosts"][1]["drops"];
+  }
+  EXPECT_EQ(drops["udp_no_port"]["packets"], 1);
+  EXPECT_NE(drops["udp_no_port"]["text"], "");
+}
+
+TEST(serve, a_second_daemon_is_refused_and_the_first_goes_on) {
+  served_lab lab;
+  serve_options options;
+  options.socket_path = lab.folder.socket();
+  const auto second = serve(lab_of(two_hosts), options);
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error(), HasSubstr("already running"));
+  EXPECT_TRUE(lab.client().status());
+}
+
+TEST(serve, a_socket_that_a_crash_left_is_replaced) {
+  temp_folder folder;
+  {
+    const unique_fd left(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string path = folder.socket();
+    std::copy(path.begin(), path.end(), address.sun_path);
+    ASSERT_EQ(::bind(left.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  serve_options options;
+  options.socket_path = folder.socket();
+  options.on_ready = [&] {
+    std::thread([path = folder.socket()] {
+      EXPECT_TRUE(control_client::connect(path)->down());
+    }).detach();
+  };
+  const auto served = serve(lab_of(two_hosts), options);
+  EXPECT_TRUE(served) << served.error();
+  EXPECT_FALSE(std::filesystem::exists(folder.socket())) << "the socket goes with the lab";
+}
+
+TEST(serve, a_lab_that_cannot_be_built_says_why) {
+  temp_folder folder;
+  serve_options options;
+  options.socket_path = folder.socket();
+  const auto setting = serve(lab_of("hosts: { a: { sysctl: { net.ipv4.nonsense: 1 } } }"), options);
+  ASSERT_FALSE(setting);
+  EXPECT_THAT(setting.error(), HasSubstr("net.ipv4.nonsense"));
+  EXPECT_FALSE(std::filesystem::exists(folder.socket()));
+}
+
+TEST(serve, requests_that_make_no_sense_are_refused_one_by_one) {
+  served_lab lab;
+  const std::string deep = std::string(50'000, '[') + "\n";
+  const auto answers = answers_to(
+      lab, "nonsense\n{\"verb\":\"fly\"}\n[1]\n\n{\"verb\":7}\n" + deep +
+               "{\"verb\":\"capture\",\"on\":[\"alice\"]}\n"
+               "{\"verb\":\"attach\",\"host\":\"carol\"}\n{\"verb\":\"trace\"}\n"
+               "{\"verb\":\"status\"}\n");
+  ASSERT_EQ(answers.size(), 9u);
+  for (std::size_t i = 0; i < 8; ++i) {
+    EXPECT_EQ(answers[i]["ok"], false) << i;
+    EXPECT_TRUE(answers[i]["error"].is_string()) << i;
+  }
+  EXPECT_THAT(answers[6]["error"].get<std::string>(), HasSubstr("alice bob"));
+  EXPECT_EQ(answers[8]["ok"], true);
+}
+
+TEST(serve, an_endless_line_ends_its_connection_alone) {
+  served_lab lab;
+  const unique_fd fd = raw_connection(lab.folder.socket());
+  send_text(fd.get(), std::string(1'000'000, 'x'));
+  EXPECT_THAT(read_to_end(fd.get()), HasSubstr("longer than"));
+  EXPECT_TRUE(lab.client().status());
+}
+
+TEST(serve, random_bytes_do_no_harm) {
+  served_lab lab;
+  rng random(5);
+  const std::vector<std::string> words = {
+      "{\"verb\":", "\"status\"", "\"capture\"", "\"journey\",\"wait_s\":0", "\"on\":", "[", "]",
+      "{", "}", "\n", ",", "\"any\"", "\"alice:eth0\"", "true", "1e999", "\\u0000", "\xff\xfe"};
+  for (int round = 0; round < 100; ++round) {
+    std::string bytes;
+    for (u64 i = random.below(60); i > 0; --i) {
+      if (random.chance(0.7)) {
+        bytes += words[random.below(words.size())];
+      } else {
+        bytes += static_cast<char>(random.next());
+      }
+    }
+    for (const json& answer : answers_to(lab, bytes)) EXPECT_TRUE(answer.contains("ok"));
+  }
+  EXPECT_TRUE(lab.client().status());
+}
+
+TEST(serve, random_programs_do_no_harm) {
+  served_lab lab;
+  rng random(6);
+  const auto environment = *lab.client().run_env("alice");
+  const std::map<std::string, std::string> env(environment.begin(), environment.end());
+  for (int round = 0; round < 200; ++round) {
+    raw_program program(lab, "alice");
+    for (int i = 0; i < 5; ++i) {
+      std::vector<u8> data(random.below(100));
+      for (u8& byte : data) byte = static_cast<u8>(random.next());
+      const auto kind = static_cast<dropin::request_kind>(2 + random.below(20));
+      const auto arg = [&] { return static_cast<s32>(random.below(40)); };
+      const int answer = program.ask(kind, {arg(), arg(), arg()}, data, -1);
+      if (answer == -1000) break;  // the daemon has closed the channel: its right
+    }
+  }
+  EXPECT_TRUE(lab.client().status());
+}
+
+TEST(serve, many_connections_are_refused_in_words) {
+  served_lab lab;
+  std::vector<unique_fd> idle;
+  for (int i = 0; i < 256; ++i) idle.push_back(raw_connection(lab.folder.socket()));
+  const unique_fd late = raw_connection(lab.folder.socket());
+  EXPECT_THAT(read_to_end(late.get()), HasSubstr("too many"));
+  idle.clear();
+  // The daemon learns of the ends by and by.
+  for (int i = 0; i < 1000; ++i) {
+    auto client = control_client::connect(lab.folder.socket());
+    if (client && client->status()) return;
+    ::usleep(10'000);
+  }
+  FAIL() << "no connection is served any more";
+}
+
+// --- captures and journeys ----------------------------------------------------------------------
+
+std::string file_bytes(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+TEST(serve, a_capture_has_what_passed_and_is_a_capture_file) {
+  served_lab lab;
+  const std::string path = lab.folder.path + "/out.pcapng";
+  control_client capturing = lab.client();
+  {
+    const unique_fd out(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    ASSERT_TRUE(capturing.start_capture({{"alice:eth0", "bob"}, 0, 0}, out.get()));
+  }
+  EXPECT_EQ(send_datagram(lab, "look for me"), "look for me");
+  const auto end = capturing.finish_capture();
+  ASSERT_TRUE(end) << end.error();
+  // A question and an answer for the address, and the datagram, each seen at both ends.
+  EXPECT_GE(end->packets, 6u);
+  const std::string bytes = file_bytes(path);
+  EXPECT_EQ(bytes.substr(0, 4), "\x0a\x0d\x0d\x0a");
+  EXPECT_THAT(bytes, HasSubstr("alice:eth0"));
+  EXPECT_THAT(bytes, HasSubstr("bob:lo"));
+  EXPECT_THAT(bytes, testing::Not(HasSubstr("alice:lo")));
+  const std::size_t first = bytes.find("look for me");
+  ASSERT_NE(first, std::string::npos);
+  EXPECT_NE(bytes.find("look for me", first + 1), std::string::npos);
+}
+
+TEST(serve, a_capture_ends_by_itself_after_so_many_packets) {
+  served_lab lab;
+  const std::string path = lab.folder.path + "/out.pcapng";
+  control_client capturing = lab.client();
+  const unique_fd out(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_TRUE(capturing.start_capture({{"any"}, 40, 2}, out.get()));
+  const unique_fd never(::eventfd(0, EFD_CLOEXEC));
+  EXPECT_EQ(send_datagram(lab, "0123456789"), "0123456789");
+  ASSERT_TRUE(*capturing.wait_capture(never.get()));
+  EXPECT_EQ(capturing.finish_capture()->packets, 2u);
+  EXPECT_THAT(file_bytes(path), testing::Not(HasSubstr("0123456789"))) << "cut to 40 bytes";
+}
+
+TEST(serve, a_capture_whose_reader_sleeps_holds_nobody_up) {
+  served_lab lab;
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  const unique_fd reader(ends[0]);
+  control_client capturing = lab.client();
+  {
+    const unique_fd writer(ends[1]);
+    ASSERT_TRUE(capturing.start_capture({{"any"}, 0, 0}, writer.get()));
+  }
+  const std::string big(1'400, 'b');
+  for (int i = 0; i < 30; ++i) EXPECT_EQ(send_datagram(lab, big), big);  // more than a pipe holds
+  std::thread drain([&] {
+    std::array<char, 65536> buffer;
+    std::size_t all = 0;
+    for (ssize_t n = 0; (n = ::read(reader.get(), buffer.data(), buffer.size())) > 0;) {
+      all += static_cast<std::size_t>(n);
+    }
+    EXPECT_GT(all, 2 * 30 * big.size());
+  });
+  const auto end = capturing.finish_capture();
+  EXPECT_TRUE(end) << end.error();
+  EXPECT_EQ(end->left_out, 0u);
+  drain.join();
+}
+
+TEST(serve, a_capture_into_a_broken_pipe_says_so) {
+  served_lab lab;
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  unique_fd reader(ends[0]);
+  unique_fd writer(ends[1]);
+  control_client capturing = lab.client();
+  ASSERT_TRUE(capturing.start_capture({{"any"}, 0, 0}, writer.get()));
+  writer.reset();
+  reader.reset();
+  EXPECT_EQ(send_datagram(lab, "x"), "x");
+  const auto end = capturing.finish_capture();
+  ASSERT_FALSE(end);
+  EXPECT_THAT(end.error(), HasSubstr("cannot write"));
+}
+
+TEST(serve, captures_of_unknown_places_are_refused) {
+  served_lab lab;
+  const unique_fd out(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  EXPECT_THAT(lab.client().start_capture({{"carol:eth0"}, 0, 0}, out.get()).error(),
+              HasSubstr("no host carol"));
+  EXPECT_THAT(lab.client().start_capture({{"alice:eth7"}, 0, 0}, out.get()).error(),
+              HasSubstr("no device eth7"));
+  EXPECT_THAT(lab.client().start_capture({{""}, 0, 0}, out.get()).error(), HasSubstr("alice bob"));
+}
+
+TEST(serve, a_journey_goes_from_host_to_host) {
+  served_lab lab;
+  auto asked = std::async(std::launch::async, [&] { return lab.client().journey(20); });
+  while (asked.wait_for(std::chrono::milliseconds(10)) != std::future_status::ready) {
+    send_datagram(lab, std::string(500, 'j'));
+  }
+  const auto told = asked.get();
+  ASSERT_TRUE(told) << told.error();
+  EXPECT_GE((*told)["bytes"], 500);
+  std::set<std::string> hosts;
+  bool consumed = false;
+  for (const json& step : (*told)["events"]) {
+    hosts.insert(step["host"].get<std::string>());
+    consumed = consumed || step["kind"] == "consumed";
+  }
+  EXPECT_THAT(hosts, testing::ElementsAre("alice", "bob"));
+  EXPECT_TRUE(consumed);
+  EXPECT_EQ((*told)["text"].size(), (*told)["events"].size());
+}
+
+TEST(serve, a_journey_in_a_silent_lab_is_refused_in_time) {
+  served_lab lab;
+  const auto told = lab.client().journey(0);
+  ASSERT_FALSE(told);
+  EXPECT_THAT(told.error(), HasSubstr("no packet"));
+}
+
+// --- ends ---------------------------------------------------------------------------------------
+
+TEST(serve, a_descriptor_ends_it) {
+  temp_folder folder;
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  const unique_fd reader(ends[0]);
+  unique_fd writer(ends[1]);
+  serve_options options;
+  options.socket_path = folder.socket();
+  options.until_readable = reader.get();
+  options.on_ready = [&] { EXPECT_EQ(::write(writer.get(), "x", 1), 1); };
+  EXPECT_TRUE(serve(lab_of(two_hosts), options));
+  EXPECT_FALSE(std::filesystem::exists(folder.socket()));
+}
+
+TEST(serve, signals_end_it_and_it_returns_as_usual) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+    temp_folder folder;
+    serve_options options;
+    options.socket_path = folder.socket();
+    options.on_ready = [&] { ::pthread_kill(::pthread_self(), signal); };
+    EXPECT_TRUE(serve(lab_of(two_hosts), options)) << signal;
+    EXPECT_FALSE(std::filesystem::exists(folder.socket()));
+  }
+}
+
+TEST(serve, clients_notice_the_end) {
+  served_lab lab;
+  const unique_fd idle = raw_connection(lab.folder.socket());
+  EXPECT_TRUE(lab.client().down());
+  EXPECT_EQ(read_to_end(idle.get()), "");
+  EXPECT_TRUE(lab.join());
+}
+
+}  // namespace
+}  // namespace ph
