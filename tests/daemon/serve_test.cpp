@@ -1,5 +1,5 @@
-// The whole daemon on a thread of this process: control connections good, bad and hostile, captures,
-// journeys, programs (this test speaks their protocol itself), ends of every kind.
+// The whole daemon on a thread of this process: control connections good, bad and hostile,
+// captures, journeys, programs (this test speaks their protocol itself), ends of every kind.
 #include "daemon/serve.h"
 
 #include <fcntl.h>
