@@ -92,7 +92,7 @@ u32 wspace(const tcp_sock& tp) {
 }
 
 bool writeable(const tcp_sock& tp) {
-  return wspace(tp) >= tp.wmem_queued / 2 && tcp_stream_memory_free(tp);
+  return wspace(tp) >= tp.wmem_queued / 2 && tcp_stream_memory_free(tp, true);
 }
 
 }  // namespace
@@ -189,7 +189,7 @@ void tcp_write_queue_purge(cpu& cx, tcp_sock& tp) {
   }
   tp.packets_out = tp.sacked_out = tp.lost_out = tp.retrans_out = 0;
   tp.page.reset();
-  tcp_chrono_set(cx, tp, tcp_chrono::idle);
+  tcp_chrono_stop(cx, tp, tcp_chrono::busy);
 }
 
 void tcp_done(cpu& cx, tcp_sock& tp) {
@@ -306,11 +306,12 @@ ref<sock> tcp_create(net_namespace& net, cpu& home, const inet_af_ops& af) {
 
 // --- buffers ------------------------------------------------------------------------------------
 
-bool tcp_stream_memory_free(const tcp_sock& tp) {
+bool tcp_stream_memory_free(const tcp_sock& tp, bool waking) {
   if (tp.wmem_queued >= tp.opt.sndbuf) return false;
   const s32 limit = tp.tcp().sysctl.notsent_lowat;
   const u32 lowat = tp.notsent_lowat != 0 ? tp.notsent_lowat : static_cast<u32>(limit);
-  return static_cast<u32>(tp.write_seq - tp.snd_nxt) < lowat;
+  const u64 unsent = static_cast<u32>(tp.write_seq - tp.snd_nxt);
+  return (waking ? 2 * unsent : unsent) < lowat;
 }
 
 void tcp_expand_sndbuf(tcp_sock& tp) {
@@ -331,9 +332,7 @@ void tcp_check_space(cpu& cx, tcp_sock& tp) {
   if (tp.packets_out < tp.cong.cwnd) tcp_expand_sndbuf(tp);
   if (!writeable(tp)) return;
   tp.sndbuf_full = false;
-  if (tp.chrono == tcp_chrono::sndbuf_limited) {
-    tcp_chrono_set(cx, tp, tp.packets_out != 0 ? tcp_chrono::busy : tcp_chrono::idle);
-  }
+  tcp_chrono_stop(cx, tp, tcp_chrono::sndbuf_limited);
   tp.wake(uapi::pollout | uapi::pollwrnorm | uapi::pollwrband);
 }
 

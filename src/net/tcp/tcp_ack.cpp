@@ -15,7 +15,7 @@ namespace {
 bool update_window(tcp_sock& tp, const tcp_seg& seg) {
   const u32 window = tcp_segment_window(tp, seg);
   const bool newer = seg.ack_seq > tp.snd_una || seg.seq > tp.snd_wl1 ||
-                     (seg.seq == tp.snd_wl1 && window > tp.snd_wnd);
+                     (seg.seq == tp.snd_wl1 && (window > tp.snd_wnd || window == 0));
   if (!newer) return false;
   tp.snd_wl1 = seg.seq;
   if (window == tp.snd_wnd) return false;
@@ -66,7 +66,7 @@ void clean_rtx_queue(cpu& cx, tcp_sock& tp, tcp_ack_info& info) {
   if (first_sent != never && !info.retrans_acked) info.rtt = cx.now() - first_sent;
   if (tp.packets_out == 0) {
     tp.page.reset();
-    if (tp.write_queue.empty()) tcp_chrono_set(cx, tp, tcp_chrono::idle);
+    tcp_chrono_stop(cx, tp, tcp_chrono::busy);
   }
 }
 

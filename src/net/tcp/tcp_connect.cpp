@@ -126,6 +126,11 @@ result<void> take_ends(cpu& cx, tcp_sock& tp, const inet_addr& peer, port_no por
   tp.dport = port;
   TRY_VOID(tp.af_ops->connect_route(cx, tp));
   if (tp.rcv_saddr.is_any()) tp.rcv_saddr = tp.saddr;
+  if (peer.is_any()) {
+    // As Linux: "any" as a peer is this host.
+    tp.daddr = tp.saddr;
+    TRY_VOID(tp.af_ops->connect_route(cx, tp));
+  }
   if (tp.port_held) {
     if (!tuple_free(cx, tp, tp.sport)) return fail(errc::addrnotavail);
     return {};

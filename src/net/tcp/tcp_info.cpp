@@ -10,6 +10,13 @@ namespace {
 
 u32 ms_since(cpu& cx, instant then) { return static_cast<u32>((cx.now() - then).ms()); }
 
+void chrono_set(cpu& cx, tcp_sock& tp, tcp_chrono kind) {
+  if (tp.chrono == kind) return;
+  tp.chrono_total[static_cast<std::size_t>(tp.chrono)] += cx.now() - tp.chrono_start;
+  tp.chrono = kind;
+  tp.chrono_start = cx.now();
+}
+
 duration chrono_time(cpu& cx, const tcp_sock& tp, tcp_chrono kind) {
   duration out = tp.chrono_total[static_cast<std::size_t>(kind)];
   if (tp.chrono == kind) out += cx.now() - tp.chrono_start;
@@ -105,11 +112,16 @@ uapi::tcp_info tcp_get_info(cpu& cx, tcp_sock& tp) {
   return out;
 }
 
-void tcp_chrono_set(cpu& cx, tcp_sock& tp, tcp_chrono kind) {
-  if (tp.chrono == kind) return;
-  tp.chrono_total[static_cast<std::size_t>(tp.chrono)] += cx.now() - tp.chrono_start;
-  tp.chrono = kind;
-  tp.chrono_start = cx.now();
+void tcp_chrono_start(cpu& cx, tcp_sock& tp, tcp_chrono kind) {
+  if (kind > tp.chrono) chrono_set(cx, tp, kind);
+}
+
+void tcp_chrono_stop(cpu& cx, tcp_sock& tp, tcp_chrono kind) {
+  if (tp.rtx_queue.empty() && tp.write_queue.empty()) {
+    chrono_set(cx, tp, tcp_chrono::idle);
+  } else if (kind == tp.chrono) {
+    chrono_set(cx, tp, tcp_chrono::busy);
+  }
 }
 
 void tcp_check_invariants(tcp_sock& tp) {

@@ -321,11 +321,6 @@ bool state_after_ack(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
   const bool fin_acked = tp.snd_una == tp.write_seq;
   switch (tp.state) {
     case tcp_state::syn_recv:
-      if (seg.ack_seq <= tp.iss) {
-        tcp_reply_reset(cx, tp.net(), *tp.af_ops, tp.tuple(), seg);
-        drop(cx, std::move(skb), drop_reason::tcp_invalid_ack);
-        return false;
-      }
       syn_recv_established(cx, tp, seg);
       return true;
     case tcp_state::fin_wait1: return !fin_acked || fin_acknowledged(cx, tp, skb, seg);
@@ -412,7 +407,8 @@ void tcp_rcv_state_process(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& se
     tcp_cb(*skb).seq = rest.seq;
   }
   if (!validate_incoming(cx, tp, skb, rest)) return;
-  if (tp.state == tcp_state::syn_recv && rest.ack_seq > tp.snd_nxt) {
+  if (tp.state == tcp_state::syn_recv &&
+      (rest.ack_seq <= tp.iss || rest.ack_seq > tp.snd_nxt)) {
     // RFC 9293 §3.10.7.4: in SYN-RECEIVED an unacceptable acknowledgement is answered by RST.
     tcp_reply_reset(cx, tp.net(), *tp.af_ops, tp.tuple(), rest);
     drop(cx, std::move(skb), drop_reason::tcp_invalid_ack);

@@ -33,7 +33,7 @@ bool try_coalesce(tcp_sock& tp, sk_buff& skb) {
 
 /// Copies runs of badly filled packets together. Linux counts this as TCPRcvCollapsed.
 void collapse_receive_queue(cpu& cx, tcp_sock& tp) {
-  constexpr u32 block = 16 * 1024;
+  constexpr u32 block = 2304;  // filled, three quarters of its charge are data
   skb_queue old;
   old.splice_back(tp.receive_queue);
   skb_ptr packed;
@@ -44,7 +44,7 @@ void collapse_receive_queue(cpu& cx, tcp_sock& tp) {
   };
   while (skb_ptr skb = old.pop_front()) {
     const tcp_skb_cb cb = tcp_cb(*skb);
-    const bool dense = skb->len() * 2 > skb->truesize;
+    const bool dense = skb->len() * 4 > skb->truesize * 3;
     if (dense || skb->len() > block || skb->len() == 0) {
       flush();
       tp.receive_queue.push_back(std::move(skb));

@@ -51,12 +51,25 @@ void cwnd_validate(cpu& cx, tcp_sock& tp, bool limited) {
   }
 }
 
+/// For TCP_INFO: what kept more from leaving.
+void note_limits(cpu& cx, tcp_sock& tp, bool sent, bool cwnd_limited, bool rwnd_limited) {
+  if (rwnd_limited) {
+    tcp_chrono_start(cx, tp, tcp_chrono::rwnd_limited);
+  } else {
+    tcp_chrono_stop(cx, tp, tcp_chrono::rwnd_limited);
+  }
+  if (sent && !cwnd_limited && tp.write_queue.empty() && tp.sndbuf_full) {
+    tcp_chrono_start(cx, tp, tcp_chrono::sndbuf_limited);
+  }
+}
+
 void new_data_sent(cpu& cx, tcp_sock& tp, u32 mss) {
   skb_ptr skb = tp.write_queue.pop_front();
   tcp_skb_cb& cb = tcp_cb(*skb);
   cb.sent = true;
   tp.snd_nxt = cb.end_seq;
   if (skb->len() < mss) tp.snd_sml = cb.end_seq;
+  tcp_chrono_start(cx, tp, tcp_chrono::busy);
   const bool idle = tp.packets_out == 0;
   tp.packets_out += cb.pcount;
   if (skb->len() != 0) tp.net().mib().add(cx, mib::tcpext_tcp_orig_data_sent, cb.pcount);
@@ -142,6 +155,7 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
   const u32 mss = tcp_current_mss(cx, tp);
   bool sent = false;
   bool cwnd_limited = false;
+  bool rwnd_limited = false;
   while (sk_buff* skb = tp.write_queue.front()) {
     tcp_set_pcount(*skb, mss);
     const tcp_skb_cb& cb = tcp_cb(*skb);
@@ -151,7 +165,7 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
       break;
     }
     if (seq_min(cb.end_seq, cb.seq + mss) > tcp_wnd_end(tp)) {
-      tcp_chrono_set(cx, tp, tcp_chrono::rwnd_limited);
+      rwnd_limited = true;
       break;
     }
     if (cb.pcount == 1) {
@@ -161,13 +175,15 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
       if (limit == 0) break;
       if (limit < skb->len()) tcp_fragment(cx, tp, tcp_queue::write, *skb, limit, mss);
     }
-    const bool congested = tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq,
-                                            tcp_cb(*skb).flags) == xmit_result::congested;
+    const xmit_result result =
+        tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags);
+    if (result != xmit_result::sent) tcp_enter_cwr(cx, tp);
+    // Refused below: it stays in the queue and the persist timer tries again.
+    if (result == xmit_result::dropped) break;
     new_data_sent(cx, tp, mss);
     sent = true;
-    if (congested) tcp_enter_cwr(cx, tp);
   }
-  if (sent) tcp_chrono_set(cx, tp, tcp_chrono::busy);
+  note_limits(cx, tp, sent, cwnd_limited, rwnd_limited);
   if (sent || cwnd_limited) {
     cwnd_validate(cx, tp, cwnd_limited || tp.in_flight() >= tp.cong.cwnd);
   }
@@ -231,12 +247,9 @@ void tcp_send_fin(cpu& cx, tcp_sock& tp) {
   tcp_push_pending(cx, tp, tcp_nagle::push);
 }
 
-bool tcp_write_wakeup(cpu& cx, tcp_sock& tp) {
+xmit_result tcp_write_wakeup(cpu& cx, tcp_sock& tp) {
   sk_buff* skb = tp.write_queue.front();
-  if (skb == nullptr || tcp_cb(*skb).seq >= tcp_wnd_end(tp)) {
-    tcp_send_probe(cx, tp);
-    return skb != nullptr;
-  }
+  if (skb == nullptr || tcp_cb(*skb).seq >= tcp_wnd_end(tp)) return tcp_send_probe(cx, tp);
   const u32 mss = tcp_current_mss(cx, tp);
   const u32 room = static_cast<u32>(tcp_wnd_end(tp) - tcp_cb(*skb).seq);
   const u32 len = std::min(room, mss);
@@ -244,9 +257,10 @@ bool tcp_write_wakeup(cpu& cx, tcp_sock& tp) {
   if (len < skb->len()) tcp_fragment(cx, tp, tcp_queue::write, *skb, len, mss);
   tcp_cb(*skb).flags |= tcphdr_psh;
   tp.pushed_seq = seq_max(tp.pushed_seq, tcp_cb(*skb).end_seq);
-  static_cast<void>(tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags));
-  new_data_sent(cx, tp, mss);
-  return true;
+  const xmit_result result =
+      tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags);
+  if (result != xmit_result::dropped) new_data_sent(cx, tp, mss);
+  return result;
 }
 
 }  // namespace ph

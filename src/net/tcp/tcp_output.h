@@ -38,7 +38,7 @@ void tcp_send_ack(cpu& cx, tcp_sock& tp);
 /// <SEQ=SND.NXT><CTL=RST,ACK>.
 void tcp_send_active_reset(cpu& cx, tcp_sock& tp);
 /// A segment with nothing new (SEQ = SND.UNA - 1), which the peer must answer.
-void tcp_send_probe(cpu& cx, tcp_sock& tp);
+xmit_result tcp_send_probe(cpu& cx, tcp_sock& tp);
 
 /// A segment that no full socket owns.
 struct tcp_reply {
@@ -67,8 +67,8 @@ bool tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb);
 /// SYN of an active open, FIN behind everything queued.
 void tcp_send_syn(cpu& cx, tcp_sock& tp);
 void tcp_send_fin(cpu& cx, tcp_sock& tp);
-/// One segment into a closed or small window (RFC 9293 §3.8.6.1); false: nothing was to send.
-bool tcp_write_wakeup(cpu& cx, tcp_sock& tp);
+/// One segment into a closed or small window (RFC 9293 §3.8.6.1).
+xmit_result tcp_write_wakeup(cpu& cx, tcp_sock& tp);
 /// Cuts a queued packet in two at `len` payload bytes; the second becomes its successor.
 enum class tcp_queue : u8 { write, rtx };
 void tcp_fragment(cpu& cx, tcp_sock& tp, tcp_queue queue, sk_buff& skb, u32 len, u32 mss);

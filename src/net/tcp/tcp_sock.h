@@ -43,6 +43,7 @@ inline constexpr duration tcp_delack_min = milliseconds(40);
 inline constexpr duration tcp_delack_max = milliseconds(200);
 inline constexpr duration tcp_ato_min = milliseconds(40);
 inline constexpr duration tcp_timewait_len = seconds(60);  ///< 2 MSL
+inline constexpr duration tcp_resource_probe = milliseconds(500);  ///< after a local refusal
 inline constexpr u32 tcp_max_quickacks = 16;
 inline constexpr u32 tcp_init_cwnd = 10;                   ///< RFC 6928
 inline constexpr u32 tcp_min_mss = 88;
@@ -209,7 +210,7 @@ inline tcp_net& tcp_of(net_namespace& net) { return net.slots().get(tcp_key); }
 
 // --- socket -----------------------------------------------------------------------------------
 
-/// What the program's side waits for, for TCP_INFO's busy times.
+/// What holds the sender back, worse last: TCP_INFO's busy times.
 enum class tcp_chrono : u8 { idle, busy, rwnd_limited, sndbuf_limited };
 
 class tcp_sock final : public inet_sock, public ehash_entry {
@@ -454,11 +455,13 @@ void tcp_write_queue_purge(cpu& cx, tcp_sock& tp);
 void tcp_init_transfer(cpu& cx, tcp_sock& tp);
 /// Room was made in the send buffer: tell the program if it waits.
 void tcp_check_space(cpu& cx, tcp_sock& tp);
-/// The sending program has more memory?
-[[nodiscard]] bool tcp_stream_memory_free(const tcp_sock& tp);
+/// May the program queue more? `waking`: it is told only when half of TCP_NOTSENT_LOWAT is free.
+[[nodiscard]] bool tcp_stream_memory_free(const tcp_sock& tp, bool waking = false);
 /// Lets the send buffer hold two congestion windows, up to tcp_wmem[2].
 void tcp_expand_sndbuf(tcp_sock& tp);
-void tcp_chrono_set(cpu& cx, tcp_sock& tp, tcp_chrono kind);
+/// What holds the sender back begins (a worse one wins) or ends.
+void tcp_chrono_start(cpu& cx, tcp_sock& tp, tcp_chrono kind);
+void tcp_chrono_stop(cpu& cx, tcp_sock& tp, tcp_chrono kind);
 /// Picks the congestion control of the namespace, or the first one known.
 void tcp_assign_congestion_control(tcp_sock& tp);
 

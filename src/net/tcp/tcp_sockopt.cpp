@@ -98,7 +98,7 @@ result<void> set_number(cpu& cx, tcp_sock& tp, int name, s32 value) {
   switch (name) {
     case uapi::tcp_nodelay:
       tp.nodelay = value != 0;
-      if (tp.nodelay) tcp_push_pending(cx, tp, tp.cork ? tcp_nagle::normal : tcp_nagle::push);
+      if (tp.nodelay) tcp_push_pending(cx, tp, tcp_nagle::push);
       return {};
     case uapi::tcp_cork:
       tp.cork = value != 0;

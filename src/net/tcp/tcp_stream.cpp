@@ -172,7 +172,6 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
     if (skb == nullptr) {
       if (!tcp_stream_memory_free(*this)) {
         sndbuf_full = true;
-        tcp_chrono_set(cx, *this, tcp_chrono::sndbuf_limited);
         break;
       }
       write_queue.push_back(tcp_stream_alloc(cx, *this, write_seq, tcphdr_ack));
@@ -214,7 +213,10 @@ result<std::size_t> tcp_sock::recvmsg(cpu& cx, recv_msg& msg) {
     tcp_cleanup_rbuf(cx, *this, copied);
   }
   if (recv_cmsg_inq && copied != 0) {
-    put_cmsg(msg, uapi::sol_tcp, uapi::tcp_cm_inq, bytes_of(le32(inq(*this))));
+    // After the last byte a program that trusts the count must still come back for the end.
+    const u32 left = inq(*this);
+    const u32 told = left == 0 && stream_done ? 1 : left;
+    put_cmsg(msg, uapi::sol_tcp, uapi::tcp_cm_inq, bytes_of(le32(told)));
   }
   if (copied != 0 || msg.size() == 0) return copied;
   if (stream_done) return 0;

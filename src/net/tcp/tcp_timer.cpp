@@ -83,6 +83,7 @@ void rto_fired(cpu& cx, tcp_sock& tp) {
   }
   tp.net().mib().add(cx, mib::tcpext_tcp_timeouts);
   ++tp.total_rto;
+  if (tp.retransmits == 0) tp.retrans_stamp = instant{};  // how long nothing moved: from here
   tcp_enter_loss(cx, tp);
   sk_buff* head = tp.rtx_queue.first();
   ph_check(head != nullptr);
@@ -115,13 +116,18 @@ void probe_fired(cpu& cx, tcp_sock& tp) {
     return;
   }
   tp.net().mib().add(cx, mib::tcpext_tcp_win_probe);
-  tcp_write_wakeup(cx, tp);
+  const xmit_result result = tcp_write_wakeup(cx, tp);
   if (tp.packets_out != 0 || tp.write_queue.empty()) {
     tp.probes_out = 0;
     tp.backoff = 0;
     return;
   }
   ++tp.probes_out;
+  if (result == xmit_result::dropped) {
+    // Nothing left this machine, so there is nothing to back off from.
+    tcp_arm_probe_after(cx, tp, tcp_resource_probe);
+    return;
+  }
   if (tp.backoff < tp.tcp().sysctl.retries2) ++tp.backoff;
   tcp_arm_probe(cx, tp);
 }
@@ -166,7 +172,7 @@ void keepalive_fired(cpu& cx, tcp_sock& tp) {
         return;
       }
       tp.net().mib().add(cx, mib::tcpext_tcp_keep_alive);
-      tcp_send_probe(cx, tp);
+      static_cast<void>(tcp_send_probe(cx, tp));
       ++tp.probes_out;
       again = tcp_keepalive_intvl(tp);
     } else {
@@ -218,16 +224,20 @@ void tcp_rearm_rto(cpu& cx, tcp_sock& tp) {
   }
 }
 
-void tcp_arm_probe(cpu& cx, tcp_sock& tp) {
+void tcp_arm_probe_after(cpu& cx, tcp_sock& tp, duration after) {
   tp.probing = true;
-  const u32 shift = std::min<u32>(tp.backoff, 20);
-  duration after = std::max(tp.rto, tcp_rto_min);
-  after.ns = after.ns > tcp_rto_max.ns >> shift ? tcp_rto_max.ns : after.ns << shift;
   if (tp.user_timeout_ms != 0 && tp.probes_stamp != instant{} && tp.probes_out != 0) {
     const duration left = tp.probes_stamp + milliseconds(tp.user_timeout_ms) - cx.now();
     after = std::min(after, std::max(left, milliseconds(1)));
   }
   tp.home().timers().arm(tp.retransmit_timer, cx.now() + after);
+}
+
+void tcp_arm_probe(cpu& cx, tcp_sock& tp) {
+  const u32 shift = std::min<u32>(tp.backoff, 20);
+  duration after = std::max(tp.rto, tcp_rto_min);
+  after.ns = after.ns > tcp_rto_max.ns >> shift ? tcp_rto_max.ns : after.ns << shift;
+  tcp_arm_probe_after(cx, tp, after);
 }
 
 void tcp_check_probe_timer(cpu& cx, tcp_sock& tp) {

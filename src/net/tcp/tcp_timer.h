@@ -14,6 +14,8 @@ void tcp_arm_rto(cpu& cx, tcp_sock& tp, duration after);
 void tcp_rearm_rto(cpu& cx, tcp_sock& tp);
 /// (Re)starts the persist timer with its backoff.
 void tcp_arm_probe(cpu& cx, tcp_sock& tp);
+/// The same after a time of its own; not past TCP_USER_TIMEOUT.
+void tcp_arm_probe_after(cpu& cx, tcp_sock& tp, duration after);
 /// Starts the persist timer if data wait, nothing is in flight and no timer runs.
 void tcp_check_probe_timer(cpu& cx, tcp_sock& tp);
 void tcp_stop_probing(tcp_sock& tp);

@@ -210,8 +210,8 @@ void tcp_send_active_reset(cpu& cx, tcp_sock& tp) {
   static_cast<void>(tcp_transmit_skb(cx, tp, nullptr, tp.snd_nxt, tcphdr_rst | tcphdr_ack));
 }
 
-void tcp_send_probe(cpu& cx, tcp_sock& tp) {
-  static_cast<void>(tcp_transmit_skb(cx, tp, nullptr, tp.snd_una - 1, tcphdr_ack));
+xmit_result tcp_send_probe(cpu& cx, tcp_sock& tp) {
+  return tcp_transmit_skb(cx, tp, nullptr, tp.snd_una - 1, tcphdr_ack);
 }
 
 void tcp_send_reply(cpu& cx, net_namespace& net, const inet_af_ops& af, tcp_reply reply) {
