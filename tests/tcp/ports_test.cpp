@@ -1,0 +1,206 @@
+// Which sockets may share a port (socket(7), RFC 9293 §3.4.2 on TIME-WAIT), and what happens when
+// none is left.
+#include <gtest/gtest.h>
+
+#include "net/tcp/tcp_sock.h"
+#include "tests/support/two_hosts.h"
+
+namespace ph {
+namespace {
+
+using namespace uapi;
+
+struct ports_lab : two_hosts {
+  int tcp(test_host& host) { return *sys_socket(host.app(), af_inet, sock_stream, 0); }
+  int with(int option, int fd) {
+    EXPECT_TRUE(sys_setsockopt_int(a.app(), fd, sol_socket, option, 1));
+    return fd;
+  }
+  errc bind(int fd, const char* addr, u16 port) {
+    const auto done = sys_bind(a.app(), fd, addr4(addr, port));
+    return done ? errc::ok : done.error();
+  }
+  errc listen(int fd) {
+    const auto done = sys_listen(a.app(), fd, 8);
+    return done ? errc::ok : done.error();
+  }
+  errc connect(int fd, u16 port) {
+    a.machine.enter(now());
+    const auto done = sys_connect(a.app(), fd, addr4("10.0.0.2", port));
+    settle();
+    return done ? errc::ok : done.error();
+  }
+  /// A server on b.
+  int serve(u16 port) {
+    const int fd = tcp(b);
+    EXPECT_TRUE(sys_bind(b.app(), fd, addr4("0.0.0.0", port)));
+    EXPECT_TRUE(sys_listen(b.app(), fd, 100));
+    return fd;
+  }
+  /// A server on a with one connection, which a closes first: TIME_WAIT on its port.
+  void make_timewait(u16 port, bool reuse) {
+    const int server = tcp(a);
+    if (reuse) with(so_reuseaddr, server);
+    ASSERT_EQ(bind(server, "0.0.0.0", port), errc::ok);
+    ASSERT_EQ(listen(server), errc::ok);
+    const int client = tcp(b);
+    b.machine.enter(now());
+    ASSERT_EQ(sys_connect(b.app(), client, addr4("10.0.0.1", port)).error(), errc::inprogress);
+    settle();
+    const int fd = *sys_accept4(a.app(), server, nullptr, 0);
+    ASSERT_TRUE(sys_close(a.app(), fd));
+    settle();
+    ASSERT_TRUE(sys_close(b.app(), client));
+    settle();
+    ASSERT_TRUE(sys_close(a.app(), server));
+    ASSERT_EQ(tcp_of(a.net()).timewaits.size(), 1u);
+  }
+};
+
+TEST(tcp_ports, a_port_belongs_to_one_socket) {
+  ports_lab p;
+  ASSERT_EQ(p.bind(p.tcp(p.a), "0.0.0.0", 5000), errc::ok);
+  EXPECT_EQ(p.bind(p.tcp(p.a), "0.0.0.0", 5000), errc::addrinuse);
+  EXPECT_EQ(p.bind(p.tcp(p.a), "10.0.0.1", 5000), errc::addrinuse);
+  EXPECT_EQ(p.bind(p.tcp(p.a), "10.0.0.1", 5001), errc::ok);
+}
+
+TEST(tcp_ports, different_addresses_do_not_meet) {
+  ports_lab p;
+  ASSERT_EQ(p.bind(p.tcp(p.a), "10.0.0.1", 5000), errc::ok);
+  EXPECT_EQ(p.bind(p.tcp(p.a), "127.0.0.1", 5000), errc::ok);
+}
+
+TEST(tcp_ports, an_address_must_be_ours) {
+  ports_lab p;
+  EXPECT_EQ(p.bind(p.tcp(p.a), "10.0.0.77", 5000), errc::addrnotavail);
+  const int fd = p.tcp(p.a);
+  ASSERT_EQ(p.bind(fd, "0.0.0.0", 5000), errc::ok);
+  EXPECT_EQ(p.bind(fd, "0.0.0.0", 5001), errc::inval);  // bound already
+}
+
+TEST(tcp_ports, reuseaddr_lets_share_until_somebody_listens) {
+  ports_lab p;
+  const int one = p.with(so_reuseaddr, p.tcp(p.a));
+  const int two = p.with(so_reuseaddr, p.tcp(p.a));
+  ASSERT_EQ(p.bind(one, "0.0.0.0", 5000), errc::ok);
+  ASSERT_EQ(p.bind(two, "0.0.0.0", 5000), errc::ok);
+  ASSERT_EQ(p.listen(one), errc::ok);
+  EXPECT_EQ(p.listen(two), errc::addrinuse);
+  EXPECT_EQ(p.bind(p.with(so_reuseaddr, p.tcp(p.a)), "0.0.0.0", 5000), errc::addrinuse);
+}
+
+TEST(tcp_ports, reuseaddr_on_one_side_is_not_enough) {
+  ports_lab p;
+  ASSERT_EQ(p.bind(p.tcp(p.a), "0.0.0.0", 5000), errc::ok);
+  EXPECT_EQ(p.bind(p.with(so_reuseaddr, p.tcp(p.a)), "0.0.0.0", 5000), errc::addrinuse);
+}
+
+TEST(tcp_ports, reuseport_lets_listeners_share) {
+  ports_lab p;
+  const int one = p.with(so_reuseport, p.tcp(p.a));
+  const int two = p.with(so_reuseport, p.tcp(p.a));
+  ASSERT_EQ(p.bind(one, "0.0.0.0", 5000), errc::ok);
+  ASSERT_EQ(p.bind(two, "0.0.0.0", 5000), errc::ok);
+  EXPECT_EQ(p.bind(p.tcp(p.a), "0.0.0.0", 5000), errc::addrinuse);
+  ASSERT_EQ(p.listen(one), errc::ok);
+  ASSERT_EQ(p.listen(two), errc::ok);
+  // Connections are spread over the group.
+  for (int i = 0; i < 32; ++i) {
+    p.b.machine.enter(p.now());
+    static_cast<void>(sys_connect(p.b.app(), p.tcp(p.b), addr4("10.0.0.1", 5000)));
+    p.settle();
+  }
+  int counts[2] = {0, 0};
+  while (sys_accept4(p.a.app(), one, nullptr, 0)) ++counts[0];
+  while (sys_accept4(p.a.app(), two, nullptr, 0)) ++counts[1];
+  // Each queue holds nine; what did not fit was dropped.
+  EXPECT_GT(counts[0], 3);
+  EXPECT_GT(counts[1], 3);
+}
+
+TEST(tcp_ports, a_listener_for_the_address_is_preferred) {
+  ports_lab p;
+  const int any = p.tcp(p.a), own = p.tcp(p.a);
+  p.with(so_reuseport, any);
+  p.with(so_reuseport, own);
+  ASSERT_EQ(p.bind(any, "0.0.0.0", 5000), errc::ok);
+  ASSERT_EQ(p.bind(own, "10.0.0.1", 5000), errc::ok);
+  ASSERT_EQ(p.listen(any), errc::ok);
+  ASSERT_EQ(p.listen(own), errc::ok);
+  static_cast<void>(sys_connect(p.b.app(), p.tcp(p.b), addr4("10.0.0.1", 5000)));
+  p.settle();
+  EXPECT_FALSE(sys_accept4(p.a.app(), any, nullptr, 0));
+  EXPECT_TRUE(sys_accept4(p.a.app(), own, nullptr, 0));
+}
+
+TEST(tcp_ports, ephemeral_ports_run_out_per_destination) {
+  ports_lab p;
+  p.a.sysctl("net.ipv4.ip_local_port_range", "40000 40003");
+  p.serve(80);
+  p.serve(81);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(p.connect(p.tcp(p.a), 80), errc::inprogress) << i;
+  EXPECT_EQ(p.connect(p.tcp(p.a), 80), errc::addrnotavail);
+  EXPECT_EQ(p.connect(p.tcp(p.a), 81), errc::inprogress);  // another peer, the same port
+  EXPECT_EQ(p.bind(p.tcp(p.a), "0.0.0.0", 0), errc::addrinuse);
+}
+
+TEST(tcp_ports, a_closed_connection_gives_its_port_back) {
+  ports_lab p;
+  p.a.sysctl("net.ipv4.ip_local_port_range", "40000 40000");
+  p.serve(80);
+  const int fd = p.tcp(p.a);
+  ASSERT_EQ(p.connect(fd, 80), errc::inprogress);
+  std::array<u8, 8> linger{1};
+  ASSERT_TRUE(sys_setsockopt(p.a.app(), fd, sol_socket, so_linger, linger));
+  ASSERT_TRUE(sys_close(p.a.app(), fd));  // with a reset: no TIME_WAIT
+  p.settle();
+  EXPECT_EQ(p.connect(p.tcp(p.a), 80), errc::inprogress);
+}
+
+TEST(tcp_ports, an_explicit_port_is_not_given_to_connections) {
+  ports_lab p;
+  p.a.sysctl("net.ipv4.ip_local_port_range", "40000 40000");
+  p.serve(80);
+  ASSERT_EQ(p.bind(p.tcp(p.a), "0.0.0.0", 40000), errc::ok);
+  EXPECT_EQ(p.connect(p.tcp(p.a), 80), errc::addrnotavail);
+}
+
+TEST(tcp_ports, the_same_two_ends_cannot_connect_twice) {
+  ports_lab p;
+  p.serve(80);
+  const int one = p.with(so_reuseaddr, p.tcp(p.a)), two = p.with(so_reuseaddr, p.tcp(p.a));
+  ASSERT_EQ(p.bind(one, "10.0.0.1", 5000), errc::ok);
+  ASSERT_EQ(p.bind(two, "10.0.0.1", 5000), errc::ok);
+  ASSERT_EQ(p.connect(one, 80), errc::inprogress);
+  EXPECT_EQ(p.connect(two, 80), errc::addrnotavail);
+}
+
+TEST(tcp_ports, timewait_holds_the_port) {
+  ports_lab p;
+  p.make_timewait(5000, false);
+  EXPECT_EQ(p.bind(p.tcp(p.a), "0.0.0.0", 5000), errc::addrinuse);
+  p.advance(seconds(61));
+  EXPECT_EQ(p.bind(p.tcp(p.a), "0.0.0.0", 5000), errc::ok);
+}
+
+TEST(tcp_ports, timewait_lets_a_server_restart_with_reuseaddr) {
+  ports_lab p;
+  p.make_timewait(5000, true);
+  EXPECT_EQ(p.bind(p.tcp(p.a), "0.0.0.0", 5000), errc::addrinuse);
+  const int fd = p.with(so_reuseaddr, p.tcp(p.a));
+  EXPECT_EQ(p.bind(fd, "0.0.0.0", 5000), errc::ok);
+  EXPECT_EQ(p.listen(fd), errc::ok);
+}
+
+TEST(tcp_ports, listening_without_a_port_takes_one) {
+  ports_lab p;
+  const int fd = p.tcp(p.a);
+  ASSERT_EQ(p.listen(fd), errc::ok);
+  const u16 port = port_of(*sys_getsockname(p.a.app(), fd));
+  EXPECT_GE(port, 32768);
+  EXPECT_LE(port, 60999);
+}
+
+}  // namespace
+}  // namespace ph
