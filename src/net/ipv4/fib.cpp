@@ -158,7 +158,10 @@ result<void> fib_tables::check_nexthop(const fib_route& route, fib_nh& nh) const
   flow.scope = static_cast<u8>(route_scope::link);
   const result<fib_result> way = lookup(flow);
   if (!way) return fail(errc::netunreach);
-  if (way->route->type != route_type::unicast) return fail(errc::inval);
+  // An address of our own is let through, useless as it is: so does Linux.
+  if (way->route->type != route_type::unicast && way->route->type != route_type::local) {
+    return fail(errc::inval);
+  }
   nh.oif = way->nh->oif;
   dev = net_.device(nh.oif);
   return dev != nullptr && dev->is_up() ? result<void>{} : fail(errc::netdown);

@@ -165,7 +165,7 @@ result<ref<rtable>> output_lookup::from_tables() {
   if (found_.route->type == route_type::local) {
     if (flow_.saddr.is_any()) {
       const ipv4_addr preferred = found_.route->prefsrc;
-      flow_.saddr = preferred.is_any() || flow_.daddr.is_loopback() ? flow_.daddr : preferred;
+      flow_.saddr = preferred.is_any() ? flow_.daddr : preferred;
     }
     return make(route_type::local, *net_.loopback);
   }
