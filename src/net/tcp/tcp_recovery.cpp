@@ -66,7 +66,7 @@ void mark_head_lost(tcp_sock& tp) {
 }
 
 void leave_recovery(cpu&, tcp_sock& tp) {
-  if (tp.ca_state == tcp_ca_state::recovery) {
+  if (tp.ca_state == tcp_ca_state::recovery && !tp.ca->owns_cwnd()) {
     tp.cong.cwnd = std::max(std::min(tp.cong.cwnd, tp.cong.ssthresh), 1u);
   }
   if (tp.ca_state == tcp_ca_state::loss && tp.rto_stamp != instant{}) {
@@ -240,7 +240,7 @@ void tcp_simple_retransmit(cpu& cx, tcp_sock& tp) {
 void tcp_cwnd_restart_after_idle(cpu& cx, tcp_sock& tp) {
   if (tp.tcp().sysctl.slow_start_after_idle == 0 || tp.last_data_sent == instant{}) return;
   duration idle = cx.now() - tp.last_data_sent;
-  if (idle <= tp.rto || tp.ca_state != tcp_ca_state::open) return;
+  if (idle <= tp.rto || tp.ca_state != tcp_ca_state::open || tp.ca->owns_cwnd()) return;
   // Half the window for each RTO of idle time, not below the initial one (RFC 2861 §3.1).
   const u32 restart = std::min(tcp_init_cwnd, tp.cong.cwnd);
   tp.cong.ssthresh = std::max(tp.cong.ssthresh, tp.cong.cwnd * 3 / 4);

@@ -161,7 +161,7 @@ struct tcp_sysctls {
   s32 invalid_ratelimit = 500;
   s32 min_snd_mss = 48;
   s32 notsent_lowat = -1;
-  std::string congestion_control = "reno";
+  std::string congestion_control = "cubic";
 };
 
 class tcp_sock;

@@ -110,7 +110,11 @@ void note_ack_sent(cpu& cx, tcp_sock& tp) {
 
 void note_data_sent(cpu& cx, tcp_sock& tp, const sk_buff& skb) {
   const instant now = cx.now();
-  if (tp.packets_out == 0) tcp_cwnd_restart_after_idle(cx, tp);
+  if (tp.packets_out == 0) {
+    tcp_cwnd_restart_after_idle(cx, tp);
+    const duration idle = now - std::max(tp.last_data_sent, tp.last_ack_rcv);
+    tp.ca->on_tx_start(cx, idle, tp.app_limited != 0, tp.cong);
+  }
   tp.last_data_sent = now;
   // An answer within the delayed-ACK time makes the session interactive.
   if (now - tp.last_rcv < tp.ato) tp.pingpong = true;
