@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_pacing.h"
 #include "net/tcp/tcp_rate.h"
 #include "net/tcp/tcp_recovery.h"
 #include "net/tcp/tcp_sack.h"
@@ -120,6 +121,7 @@ void note_data_sent(cpu& cx, tcp_sock& tp, const sk_buff& skb) {
   if (now - tp.last_rcv < tp.ato) tp.pingpong = true;
   tp.data_segs_out += tcp_cb(skb).pcount;
   tp.bytes_sent += skb.len();
+  tcp_pacing_sent(cx, tp, skb.len());
 }
 
 u16 urgent_pointer(const tcp_sock& tp, seq32 seq, seq32 end, bool stdurg) {
