@@ -46,10 +46,17 @@ void sysctl_table::add(std::string name, std::string& value,
   entries_.insert_or_assign(std::move(name), std::move(e));
 }
 
+void sysctl_table::add(std::string name, inline_fn<std::string()> text) {
+  entry e;
+  e.text = text;
+  entries_.insert_or_assign(std::move(name), std::move(e));
+}
+
 result<void> sysctl_table::set(std::string_view name, std::string_view text) {
   const auto found = entries_.find(dotted(name));
   if (found == entries_.end()) return fail(errc::noent);
   entry& e = found->second;
+  if (e.text) return fail(errc::acces);
   if (e.word != nullptr) {
     const std::string_view word = next_word(text);
     if (word.empty() || !e.accept(word)) return fail(errc::inval);
@@ -73,6 +80,7 @@ result<std::string> sysctl_table::get(std::string_view name) const {
   const auto found = entries_.find(dotted(name));
   if (found == entries_.end()) return fail(errc::noent);
   const entry& e = found->second;
+  if (e.text) return e.text();
   if (e.word != nullptr) return *e.word;
   std::string out;
   for (const s32* number : e.numbers) {

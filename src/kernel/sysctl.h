@@ -21,8 +21,10 @@ class sysctl_table {
   void add(std::string name, std::vector<s32*> values, s32 min, s32 max);
   /// A word, checked by `accept` (e.g. the name of a congestion control).
   void add(std::string name, std::string& value, inline_fn<bool(std::string_view)> accept);
-  /// Text as one writes it to /proc/sys. Names may use '/' for '.'. Errors: noent, inval (not
-  /// a number, too few or many, or out of range).
+  /// A text that is made when it is read and cannot be written.
+  void add(std::string name, inline_fn<std::string()> text);
+  /// Text as one writes it to /proc/sys. Names may use '/' for '.'. Errors: noent, acces
+  /// (read only), inval (not a number, too few or many, or out of range).
   result<void> set(std::string_view name, std::string_view text);
   result<std::string> get(std::string_view name) const;
   [[nodiscard]] std::vector<std::string> names() const;
@@ -32,6 +34,7 @@ class sysctl_table {
     std::vector<s32*> numbers;
     std::string* word = nullptr;
     inline_fn<bool(std::string_view)> accept;
+    inline_fn<std::string()> text;
     s32 min = 0, max = 0;
   };
   std::map<std::string, entry, std::less<>> entries_;

@@ -46,6 +46,15 @@ TEST_F(sysctl_test, words_are_checked) {
   EXPECT_EQ(table.get("net.ipv4.tcp_congestion_control"), "reno");
 }
 
+TEST_F(sysctl_test, texts_are_made_when_read_and_cannot_be_written) {
+  std::string* word = &congestion;
+  table.add("net.ipv4.tcp_available_congestion_control", [word] { return "reno " + *word; });
+  EXPECT_EQ(table.get("net.ipv4.tcp_available_congestion_control"), "reno cubic");
+  congestion = "vegas";
+  EXPECT_EQ(table.get("net.ipv4.tcp_available_congestion_control"), "reno vegas");
+  EXPECT_EQ(table.set("net.ipv4.tcp_available_congestion_control", "x").error(), errc::acces);
+}
+
 TEST_F(sysctl_test, names_may_be_written_as_paths) {
   EXPECT_TRUE(table.set("net/ipv4/ip_forward", "1"));
   EXPECT_EQ(table.get("net/ipv4/ip_forward"), "1");

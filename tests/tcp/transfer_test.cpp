@@ -43,6 +43,8 @@ draw draw_of(u64 seed, double worst) {
     maybe("net.ipv4.tcp_retries2", "100", 1);
     maybe("net.ipv4.tcp_syn_retries", "50", 1);
     maybe("net.ipv4.tcp_synack_retries", "50", 1);
+    // After close() a sender would give up sooner, and its peer wait for ever.
+    host->sysctls.emplace_back("net.ipv4.tcp_orphan_retries", "100");
   }
   return out;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_ack.h"
 #include "net/tcp/tcp_input.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
@@ -288,6 +289,7 @@ void tcp_init_transfer(cpu& cx, tcp_sock& tp) {
   tp.ca_state = tcp_ca_state::open;
   tp.retrans_stamp = instant{};
   tp.max_packets_seq = tp.snd_nxt;
+  tp.ca->on_init(cx, tcp_congestion_sample(tp), tp.cong);
   tcp_init_buffer_space(cx, tp);
 }
 

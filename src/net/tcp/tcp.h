@@ -7,7 +7,7 @@
 
 namespace ph {
 
-/// Furnishes a kernel with the registry of congestion controls (reno first).
+/// Furnishes a kernel with the registry of congestion controls (tcp_cong.h).
 void tcp_kernel_init(kernel& machine);
 /// Furnishes a namespace: tables, sysctls (net.ipv4.tcp_*), memory limits.
 void tcp_init(net_namespace& net);

@@ -90,21 +90,20 @@ bool cwnd_limited(const tcp_sock& tp) {
 
 void control_congestion(cpu& cx, tcp_sock& tp, const tcp_ack_info& info) {
   const u64 rate = tcp_rate_generate(cx, tp, info.rate);
-  ack_sample sample;
+  ack_sample sample = tcp_congestion_sample(tp);
   sample.acked_segs = info.acked_segs + info.sacked_segs;
   sample.acked_bytes = info.acked_bytes;
   sample.in_flight_segs = info.prior_in_flight;
   sample.lost_segs = info.lost_segs;
-  sample.mss_bytes = tp.mss_cache;
   sample.rtt = info.rtt.ns >= 0 ? info.rtt : info.sack_rtt;
-  sample.srtt = tp.srtt;
-  sample.min_rtt = tp.min_rtt;
   sample.cwnd_limited = cwnd_limited(tp);
   sample.in_recovery =
       tp.ca_state == tcp_ca_state::recovery || tp.ca_state == tcp_ca_state::cwr;
   sample.delivery_rate = rate;
   sample.app_limited = info.rate.app_limited;
+  if (info.rate.valid) sample.prior_delivered = static_cast<s64>(info.rate.prior_delivered);
   if (sample.acked_segs != 0) tp.ca->on_ack(cx, sample, tp.cong);
+  if (tp.cong.app_limited) tp.app_limited = std::max<u64>(u64{tp.delivered} + tp.in_flight(), 1);
 }
 
 /// The answer to a persist probe, or any acknowledgement while nothing was in flight.
@@ -135,6 +134,17 @@ tcp_ack_verdict old_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_info&
 }
 
 }  // namespace
+
+ack_sample tcp_congestion_sample(const tcp_sock& tp) {
+  ack_sample sample;
+  sample.in_flight_now_segs = tp.in_flight();
+  sample.mss_bytes = tp.mss_cache;
+  sample.srtt = tp.srtt;
+  sample.min_rtt = tp.min_rtt;
+  sample.delivered = tp.delivered;
+  sample.ca_state = tp.ca_state;
+  return sample;
+}
 
 void tcp_update_window(cpu&, tcp_sock& tp, const tcp_seg& seg) { update_window(tp, seg); }
 

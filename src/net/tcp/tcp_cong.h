@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "kernel/kernel.h"
 #include "kernel/slots.h"
+#include "uapi/inet.h"
 
 namespace ph {
 
@@ -26,6 +27,7 @@ struct congestion_state {
   u32 cwnd_cnt = 0;               ///< progress towards the next linear increase
   u32 cwnd_clamp = ~u32{0};       ///< never above
   u64 pacing_rate = ~u64{0};      ///< bytes per second, all ones: no pacing
+  bool app_limited = false;       ///< the algorithm sends less than it could: take no rate samples
   [[nodiscard]] bool in_slow_start() const { return cwnd < ssthresh; }
 };
 
@@ -43,6 +45,11 @@ struct ack_sample {
   bool in_recovery = false;       ///< fast recovery is under way
   u64 delivery_rate = 0;          ///< bytes per second, 0: no sample
   bool app_limited = false;       ///< the rate sample is bounded by the program
+  u32 in_flight_now_segs = 0;     ///< outstanding after it
+  u32 ce_segs = 0;                ///< of acked_segs, those acknowledged with an ECN echo
+  u64 delivered = 0;              ///< segments delivered since the connection began, these included
+  s64 prior_delivered = -1;       ///< `delivered` when the newest of them left; negative: unknown
+  uapi::tcp_ca_state ca_state = uapi::tcp_ca_state::open;
 };
 
 /// Why the window must shrink.
@@ -59,6 +66,11 @@ class tcp_congestion {
  public:
   virtual ~tcp_congestion() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;
+  /// True: cwnd is the algorithm's alone. It neither shrinks after idle times nor at the end of a
+  /// recovery, unless the algorithm says so.
+  [[nodiscard]] virtual bool owns_cwnd() const { return false; }
+  /// The connection begins, or changes to this algorithm. The sample tells what is known by now.
+  virtual void on_init(cpu&, const ack_sample&, congestion_state&) {}
   /// Every acknowledgement that delivers something.
   virtual void on_ack(cpu& cx, const ack_sample& sample, congestion_state& state) = 0;
   /// Once per window with losses: sets ssthresh and cwnd for the recovery that begins.
@@ -71,6 +83,9 @@ class tcp_congestion {
   virtual void on_ecn(cpu& cx, const loss_event& event, congestion_state& state) {
     on_loss(cx, event, state);
   }
+  /// Data leave after nothing was in flight for that long. `app_limited`: the program had nothing
+  /// to send; otherwise the window or the peer held it back.
+  virtual void on_tx_start(cpu&, duration /*idle*/, bool /*app_limited*/, congestion_state&) {}
   /// A segment leaves.
   virtual void on_sent(cpu&, u32 /*bytes*/, congestion_state&) {}
   /// Value of TCP_CC_INFO; returns its length (0: none).
@@ -107,7 +122,7 @@ struct congestion_entry {
   void (*emplace)(congestion_holder&);
 };
 
-/// The algorithms of a kernel; the first added is the default.
+/// The algorithms of a kernel; the first added is what remains when none of a name is known.
 class tcp_congestion_registry final : public slot_object {
  public:
   template <class T>
@@ -124,6 +139,24 @@ class tcp_congestion_registry final : public slot_object {
 inline constexpr slot_key<tcp_congestion_registry> tcp_congestion_key{slot_id::congestion};
 
 // --- shared parts of algorithms ---------------------------------------------------------------
+
+/// Tells round trips apart: one is over when something is acknowledged that left after it began.
+/// (The same as RFC 9406's windowEnd, but counted in deliveries, which losses do not disturb.)
+class round_counter {
+ public:
+  /// True: this acknowledgement begins a round trip.
+  bool on_ack(const ack_sample& sample) {
+    if (sample.prior_delivered < 0) return false;
+    if (static_cast<s32>(static_cast<u32>(sample.prior_delivered) - begun_at_) < 0) return false;
+    restart(sample);
+    return true;
+  }
+  /// A round trip begins now.
+  void restart(const ack_sample& sample) { begun_at_ = static_cast<u32>(sample.delivered); }
+
+ private:
+  u32 begun_at_ = 0;  ///< segments delivered; wraps
+};
 
 /// RFC 5681 §3.1 slow start by segments; returns those left over once ssthresh is reached.
 u32 tcp_slow_start(congestion_state& state, u32 acked_segs);

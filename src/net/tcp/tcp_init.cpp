@@ -1,8 +1,12 @@
 // Furnishing a kernel with the congestion controls and a namespace with TCP: tables and settings
 // (net.ipv4.tcp_* as ip-sysctl describes them).
 #include "net/tcp/tcp.h"
+#include "net/tcp/tcp_bbr.h"
+#include "net/tcp/tcp_cubic.h"
+#include "net/tcp/tcp_dctcp.h"
 #include "net/tcp/tcp_reno.h"
 #include "net/tcp/tcp_sock.h"
+#include "net/tcp/tcp_vegas.h"
 
 namespace ph {
 namespace {
@@ -47,6 +51,14 @@ void add_sysctls(tcp_net& tn) {
             [machine](std::string_view name) {
               return machine->slots().get(tcp_congestion_key).find(name) != nullptr;
             });
+  table.add("net.ipv4.tcp_available_congestion_control", [machine] {
+    std::string out;
+    for (const congestion_entry& entry : machine->slots().get(tcp_congestion_key).all()) {
+      if (!out.empty()) out += ' ';
+      out += entry.name;
+    }
+    return out;
+  });
 }
 
 }  // namespace
@@ -55,6 +67,10 @@ void tcp_kernel_init(kernel& machine) {
   auto& registry =
       machine.slots().set(tcp_congestion_key, std::make_unique<tcp_congestion_registry>());
   registry.add<tcp_reno>("reno");
+  registry.add<tcp_cubic>("cubic");
+  registry.add<tcp_bbr>("bbr");
+  registry.add<tcp_dctcp>("dctcp");
+  registry.add<tcp_vegas>("vegas");
 }
 
 void tcp_init(net_namespace& net) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_pacing.h"
 #include "net/tcp/tcp_recovery.h"
 #include "net/tcp/tcp_timer.h"
 
@@ -25,7 +26,8 @@ bool nagle_allows(tcp_sock& tp, sk_buff& skb, u32 mss, tcp_nagle mode) {
 /// reached and Nagle lets the small rest go.
 u32 split_point(tcp_sock& tp, sk_buff& skb, u32 mss, u32 quota, tcp_nagle mode) {
   const u32 window = static_cast<u32>(tcp_wnd_end(tp) - tcp_cb(skb).seq);
-  const u32 largest = mss * std::min(quota, std::max(tcp_size_goal(tp, mss) / mss, 1u));
+  const u32 goal = std::min(tcp_size_goal(tp, mss), tcp_pacing_quantum(tp, mss));
+  const u32 largest = mss * std::min(quota, std::max(goal / mss, 1u));
   const u32 possible = std::min({skb.len(), window, largest});
   const u32 partial = possible % mss;
   if (partial == 0) return possible;
@@ -168,6 +170,7 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
       rwnd_limited = true;
       break;
     }
+    if (tcp_pacing_holds(cx, tp)) break;
     if (cb.pcount == 1) {
       if (!nagle_allows(tp, *skb, mss, mode)) break;
     } else {
@@ -188,7 +191,7 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
     cwnd_validate(cx, tp, cwnd_limited || tp.in_flight() >= tp.cong.cwnd);
   }
   tcp_debug_invariants(tp);
-  return tp.packets_out == 0 && !tp.write_queue.empty();
+  return tp.packets_out == 0 && !tp.write_queue.empty() && !tp.pacing_timer.armed();
 }
 
 void tcp_push_pending(cpu& cx, tcp_sock& tp, tcp_nagle mode) {

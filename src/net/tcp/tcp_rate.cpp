@@ -36,6 +36,7 @@ void tcp_rate_skb_delivered(tcp_sock& tp, const sk_buff& skb, tcp_rate_sample& s
 u64 tcp_rate_generate(cpu& cx, tcp_sock& tp, const tcp_rate_sample& sample) {
   if (tp.app_limited != 0 && tp.delivered > tp.app_limited) tp.app_limited = 0;
   if (!sample.valid) return 0;
+  tp.delivered_at = cx.now();
   const duration ack_elapsed = cx.now() - sample.prior_delivered_at;
   const duration interval = std::max(sample.send_elapsed, ack_elapsed);
   // §3.3: an interval below the smallest round trip is not credible.

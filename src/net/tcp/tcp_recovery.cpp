@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_pacing.h"
 #include "net/tcp/tcp_timer.h"
 
 namespace ph {
@@ -66,7 +67,7 @@ void mark_head_lost(tcp_sock& tp) {
 }
 
 void leave_recovery(cpu&, tcp_sock& tp) {
-  if (tp.ca_state == tcp_ca_state::recovery) {
+  if (tp.ca_state == tcp_ca_state::recovery && !tp.ca->owns_cwnd()) {
     tp.cong.cwnd = std::max(std::min(tp.cong.cwnd, tp.cong.ssthresh), 1u);
   }
   if (tp.ca_state == tcp_ca_state::loss && tp.rto_stamp != instant{}) {
@@ -125,6 +126,7 @@ void retransmit_lost(cpu& cx, tcp_sock& tp) {
   sk_buff* skb = tp.rtx_queue.find(seq_max(tp.retrans_hint, tp.snd_una));
   for (; skb != nullptr && tp.in_flight() < tp.cong.cwnd; skb = tp.rtx_queue.next(*skb)) {
     if ((tcp_cb(*skb).sacked & (skb_lost | skb_retrans | skb_sacked)) == skb_lost) {
+      if (tcp_pacing_holds(cx, tp)) break;
       const bool head = skb == tp.rtx_queue.first();
       if (!tcp_retransmit_skb(cx, tp, *skb)) break;
       tp.net().mib().add(cx, tp.ca_state == tcp_ca_state::loss
@@ -170,7 +172,8 @@ void tcp_xmit_recovery(cpu& cx, tcp_sock& tp) {
   retransmit_lost(cx, tp);
   if (tp.ca_state != tcp_ca_state::recovery || !tp.sack_ok) return;
   tcp_push_pending(cx, tp);
-  while (tp.in_flight() < tp.cong.cwnd && retransmit_below_sack(cx, tp)) {
+  while (tp.in_flight() < tp.cong.cwnd && !tcp_pacing_holds(cx, tp) &&
+         retransmit_below_sack(cx, tp)) {
   }
 }
 
@@ -240,7 +243,7 @@ void tcp_simple_retransmit(cpu& cx, tcp_sock& tp) {
 void tcp_cwnd_restart_after_idle(cpu& cx, tcp_sock& tp) {
   if (tp.tcp().sysctl.slow_start_after_idle == 0 || tp.last_data_sent == instant{}) return;
   duration idle = cx.now() - tp.last_data_sent;
-  if (idle <= tp.rto || tp.ca_state != tcp_ca_state::open) return;
+  if (idle <= tp.rto || tp.ca_state != tcp_ca_state::open || tp.ca->owns_cwnd()) return;
   // Half the window for each RTO of idle time, not below the initial one (RFC 2861 §3.1).
   const u32 restart = std::min(tcp_init_cwnd, tp.cong.cwnd);
   tp.cong.ssthresh = std::max(tp.cong.ssthresh, tp.cong.cwnd * 3 / 4);

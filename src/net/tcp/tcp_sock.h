@@ -162,7 +162,7 @@ struct tcp_sysctls {
   s32 invalid_ratelimit = 500;
   s32 min_snd_mss = 48;
   s32 notsent_lowat = -1;
-  std::string congestion_control = "reno";
+  std::string congestion_control = "cubic";
 };
 
 class tcp_sock;
@@ -298,6 +298,7 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   bool is_cwnd_limited = false;
   instant cwnd_stamp{};           ///< last validation (RFC 7661)
   u32 prior_cwnd = 0;
+  instant pacing_next{};          ///< no segment leaves earlier, if the rate is limited
 
   // --- round-trip time (RFC 6298) -------------------------------------------------------------
   duration srtt{}, rttvar{}, rto = tcp_timeout_init;
@@ -359,6 +360,7 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   // --- timers ---------------------------------------------------------------------------------
   timer retransmit_timer;         ///< RTO or persist, see `probing`
   timer delack_timer;
+  timer pacing_timer;             ///< the next segment may leave
   timer keepalive_timer;          ///< keepalive, or the end of FIN_WAIT2
 
   // --- options of the program -----------------------------------------------------------------

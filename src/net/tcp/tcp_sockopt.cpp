@@ -1,6 +1,7 @@
 // Options of level SOL_TCP, tcp(7), and what options of SOL_SOCKET mean to a connection.
 #include <algorithm>
 
+#include "net/tcp/tcp_ack.h"
 #include "net/tcp/tcp_info.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
@@ -56,7 +57,7 @@ result<void> set_keepidle(cpu& cx, tcp_sock& tp, s32 value) {
   return {};
 }
 
-result<void> set_congestion(tcp_sock& tp, byte_view value) {
+result<void> set_congestion(cpu& cx, tcp_sock& tp, byte_view value) {
   if (value.empty()) return fail(errc::inval);
   std::string_view name = text_of(value.first(std::min(value.size(), uapi::tcp_ca_name_max - 1)));
   name = name.substr(0, name.find('\0'));
@@ -65,6 +66,11 @@ result<void> set_congestion(tcp_sock& tp, byte_view value) {
   if (tp.ca->name() == name) return {};
   tp.congestion_name = name;
   tcp_assign_congestion_control(tp);
+  if (tp.in_state({tcp_state::close, tcp_state::listen, tcp_state::syn_sent})) return {};
+  // In the middle of a connection: what the old one held back is let go.
+  tp.cong.pacing_rate = congestion_state{}.pacing_rate;
+  tp.cong.app_limited = false;
+  tp.ca->on_init(cx, tcp_congestion_sample(tp), tp.cong);
   return {};
 }
 
@@ -184,7 +190,7 @@ result<u32> get_number(tcp_sock& tp, int name) {
 
 result<void> tcp_sock::setsockopt(cpu& cx, int level, int name, byte_view value) {
   if (level != uapi::sol_tcp) return af_ops->setsockopt(cx, *this, name, value);
-  if (name == uapi::tcp_congestion) return set_congestion(*this, value);
+  if (name == uapi::tcp_congestion) return set_congestion(cx, *this, value);
   TRY(const s32 number, int_of(value));
   return set_number(cx, *this, name, number);
 }

@@ -152,6 +152,12 @@ void delack_fired(cpu& cx, tcp_sock& tp) {
   tcp_send_ack(cx, tp);
 }
 
+void pacing_fired(cpu& cx, tcp_sock& tp) {
+  if (tp.state == tcp_state::close) return;
+  tcp_xmit_recovery(cx, tp);
+  tcp_push_pending(cx, tp);
+}
+
 void keepalive_fired(cpu& cx, tcp_sock& tp) {
   if (tp.state == tcp_state::fin_wait2 && tp.dead) {
     tcp_done(cx, tp);
@@ -199,6 +205,7 @@ void bind_timer(timer& t, tcp_sock& tp) {
 void tcp_init_timers(tcp_sock& tp) {
   bind_timer<retransmit_fired>(tp.retransmit_timer, tp);
   bind_timer<delack_fired>(tp.delack_timer, tp);
+  bind_timer<pacing_fired>(tp.pacing_timer, tp);
   bind_timer<keepalive_fired>(tp.keepalive_timer, tp);
 }
 
@@ -206,6 +213,7 @@ void tcp_clear_timers(tcp_sock& tp) {
   timer_wheel& wheel = tp.home().timers();
   wheel.cancel(tp.retransmit_timer);
   wheel.cancel(tp.delack_timer);
+  wheel.cancel(tp.pacing_timer);
   wheel.cancel(tp.keepalive_timer);
   tp.probing = false;
   tp.ack_scheduled = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_pacing.h"
 #include "net/tcp/tcp_rate.h"
 #include "net/tcp/tcp_recovery.h"
 #include "net/tcp/tcp_sack.h"
@@ -110,12 +111,17 @@ void note_ack_sent(cpu& cx, tcp_sock& tp) {
 
 void note_data_sent(cpu& cx, tcp_sock& tp, const sk_buff& skb) {
   const instant now = cx.now();
-  if (tp.packets_out == 0) tcp_cwnd_restart_after_idle(cx, tp);
+  if (tp.packets_out == 0) {
+    tcp_cwnd_restart_after_idle(cx, tp);
+    const duration idle = now - std::max(tp.last_data_sent, tp.last_ack_rcv);
+    tp.ca->on_tx_start(cx, idle, tp.app_limited != 0, tp.cong);
+  }
   tp.last_data_sent = now;
   // An answer within the delayed-ACK time makes the session interactive.
   if (now - tp.last_rcv < tp.ato) tp.pingpong = true;
   tp.data_segs_out += tcp_cb(skb).pcount;
   tp.bytes_sent += skb.len();
+  tcp_pacing_sent(cx, tp, skb.len());
 }
 
 u16 urgent_pointer(const tcp_sock& tp, seq32 seq, seq32 end, bool stdurg) {

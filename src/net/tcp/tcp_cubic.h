@@ -1,0 +1,51 @@
+// CUBIC, RFC 9438, with HyStart++ (RFC 9406) for the initial slow start.
+//
+// Differs from reno: after a loss the window shrinks to 0.7, not 0.5, and grows along a cubic
+// function of the time since then: fast, flat around the window at which the loss happened, and
+// fast again. The growth does not depend on the round-trip time, except where reno would be faster
+// (the Reno-friendly region). Spurious losses are not taken back (RFC 9438 §4.9).
+#pragma once
+
+#include "net/tcp/tcp_cong.h"
+#include "net/tcp/tcp_hystart.h"
+
+namespace ph {
+
+class tcp_cubic final : public tcp_congestion {
+ public:
+  static constexpr double c = 0.4;      ///< RFC 9438 §5: segments per second³
+  static constexpr double beta = 0.7;   ///< multiplicative decrease, RFC 9438 §4.6
+  static constexpr double alpha = 3 * (1 - beta) / (1 + beta);  ///< RFC 9438 §4.3
+
+  [[nodiscard]] std::string_view name() const override { return "cubic"; }
+  void on_ack(cpu& cx, const ack_sample& sample, congestion_state& state) override;
+  void on_loss(cpu& cx, const loss_event& event, congestion_state& state) override;
+  void on_rto(cpu& cx, const loss_event& event, congestion_state& state) override;
+  void on_tx_start(cpu& cx, duration idle, bool app_limited, congestion_state& state) override;
+
+  /// W_cubic of RFC 9438 §4.2 (figure 1), in segments, t and k in seconds.
+  static double w_cubic(double t, double k, double w_max) {
+    return c * (t - k) * (t - k) * (t - k) + w_max;
+  }
+
+ private:
+  void shrink(congestion_state& state);
+  void begin_epoch(instant now, const congestion_state& state);
+  void avoid_congestion(instant now, duration rtt, u32 acked, congestion_state& state);
+
+  double w_max_ = 0;       ///< W_max: plateau of the curve; 0: no loss yet
+  double k_ = 0;           ///< K: seconds from the beginning of the epoch to the plateau
+  double w_est_ = 0;       ///< W_est: what reno would have
+  double fraction_ = 0;    ///< of a segment by which the window is above cwnd
+  instant epoch_{};        ///< beginning of this congestion avoidance; later by pauses
+  instant paused_at_{-1};  ///< since then the window is not used; negative: it is
+  u32 cwnd_prior_ = 0;     ///< window at the last loss
+  tcp_hystart hystart_;
+  bool in_epoch_ = false;
+};
+static_assert(sizeof(tcp_cubic) <= tcp_congestion_bytes + sizeof(void*));
+
+/// Cube root of x >= 0, the same on every machine (the C library's may differ in the last bit).
+double tcp_cubic_root(double x);
+
+}  // namespace ph

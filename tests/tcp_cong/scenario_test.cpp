@@ -1,0 +1,224 @@
+// Whole connections over a simulated bottleneck: what each algorithm makes of it. The ranges are
+// around what Linux reaches on the same path, and around Mathis' formula for Reno under loss.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+
+#include "sim/topology.h"
+#include "uapi/inet.h"
+#include "uapi/tcp_cc_info.h"
+
+namespace ph::sim {
+namespace {
+
+using namespace literals;
+
+struct bottleneck {
+  bit_rate rate = 20_mbit;
+  duration delay = 20_ms;   ///< one way
+  u32 queue_packets = 66;   ///< 100 kB
+  double loss = 0;
+};
+
+/// a sends to b, for ever. Only that direction is narrow.
+struct transfer {
+  world w;
+  pair_shape hosts;
+  u64 received = 0;
+  int fd = -1;          ///< the sender's socket
+  app* sender = nullptr;
+
+  transfer(const std::string& algorithm, const bottleneck& path)
+      : hosts(make_pair_of_hosts(w, {}, {.sysctls = {{"net.ipv4.tcp_congestion_control",
+                                                      algorithm}}})) {
+    hosts.wire.set_config(link_end::a, {.rate = path.rate, .delay = path.delay, .loss = path.loss,
+                                        .queue_packets = path.queue_packets});
+    hosts.wire.set_config(link_end::b, {.delay = path.delay});
+    w.spawn("b", "sink", [this](app& a) -> co<> {
+      const int listener = a.listener(5001);
+      const int in = co_await a.accept(listener);
+      std::vector<u8> buffer(256 * 1024);
+      for (;;) {
+        const std::size_t got = co_await a.recv(in, buffer);
+        received += got;
+      }
+    });
+    sender = &w.spawn("a", "source", [this](app& a) -> co<> {
+      fd = co_await a.connect("10.0.0.2:5001");
+      const std::vector<u8> data(256 * 1024);
+      for (;;) co_await a.send_all(fd, data);
+    });
+  }
+  double mbit_per_second(duration over) {
+    const u64 before = received;
+    w.run_for(over);
+    return static_cast<double>(received - before) * 8 / over.seconds() / 1e6;
+  }
+  template <class T>
+  T option(int name) {
+    T out{};
+    const auto len = sender->call([&](task& t) {
+      return sys_getsockopt(t, fd, uapi::sol_tcp, name, {reinterpret_cast<u8*>(&out), sizeof out});
+    });
+    EXPECT_TRUE(len.has_value() && *len <= sizeof out);
+    return out;
+  }
+  uapi::tcp_info info() { return option<uapi::tcp_info>(uapi::tcp_info_opt); }
+};
+
+struct row {
+  const char* algorithm;
+  bottleneck path;
+  double least, most;  ///< Mbit/s of payload
+  duration over = 20_s;
+};
+
+class congestion_table : public testing::TestWithParam<row> {};
+
+TEST_P(congestion_table, goodput) {
+  const row& r = GetParam();
+  transfer t(r.algorithm, r.path);
+  t.w.run_for(1_s);
+  const double goodput = t.mbit_per_second(r.over);
+  RecordProperty("mbit_per_second", std::to_string(goodput));
+  EXPECT_GE(goodput, r.least) << r.algorithm;
+  EXPECT_LE(goodput, r.most) << r.algorithm;
+}
+
+constexpr bottleneck fat_and_lossy = {.rate = 100_mbit, .queue_packets = 330, .loss = 0.002};
+
+INSTANTIATE_TEST_SUITE_P(
+    linux, congestion_table,
+    testing::Values(row{"reno", {}, 17.5, 19.3, 10_s},
+                    row{"cubic", {}, 17.5, 19.3, 10_s},
+                    row{"bbr", {}, 15.5, 19.3}, row{"vegas", {}, 17.5, 19.3, 10_s},
+                    row{"reno", fat_and_lossy, 5.5, 9.5}, row{"cubic", fat_and_lossy, 5.5, 10.5},
+                    row{"bbr", fat_and_lossy, 80, 97, 1_s}),
+    [](const auto& which) {
+      return std::string(which.param.algorithm) + (which.param.path.loss > 0 ? "_with_loss" : "");
+    });
+
+TEST(congestion_scenario, bbr_drops_to_four_segments_in_the_tenth_second) {
+  transfer t("bbr", {});
+  t.w.run_for(1_s);
+  std::vector<instant> low;
+  while (t.w.now() < instant{} + 25_s) {
+    t.w.run_for(20_ms);
+    if (t.info().tcpi_snd_cwnd <= 4) low.push_back(t.w.now());
+  }
+  ASSERT_GE(low.size(), 16u);
+  EXPECT_GE(low.front(), instant{} + 10_s);
+  EXPECT_LE(low.front(), instant{} + 11_s);
+  // Twice, for 200 ms and a round trip or two each.
+  const auto gap = std::adjacent_find(low.begin(), low.end(),
+                                      [](instant x, instant y) { return y - x > 5_s; });
+  ASSERT_NE(gap, low.end());
+  const auto first = static_cast<std::size_t>(gap - low.begin()) + 1;
+  EXPECT_GE(first, 9u);
+  EXPECT_LE(first, 20u);
+}
+
+TEST(congestion_scenario, bbr_keeps_the_queue_short_where_cubic_fills_it) {
+  const bottleneck deep = {.queue_packets = 266};  // four bandwidth-delay products
+  const auto mean_rtt_us = [&](const char* algorithm) {
+    transfer t(algorithm, deep);
+    t.w.run_for(3_s);
+    u64 sum = 0;
+    for (int i = 0; i < 60; ++i) {
+      t.w.run_for(100_ms);
+      sum += t.info().tcpi_rtt;
+    }
+    return sum / 60;
+  };
+  EXPECT_LT(mean_rtt_us("bbr"), 75'000u);
+  EXPECT_GT(mean_rtt_us("cubic"), 90'000u);
+}
+
+TEST(congestion_scenario, pacing_spreads_segments_over_the_round_trip) {
+  transfer t("bbr", {});
+  t.w.run_for(5_s);
+  u32 together = 0, longest = 0;
+  instant last{-1};
+  t.hosts.wire.set_observer([&](const link::frame_seen& f) {
+    if (f.from != link_end::a) return;
+    together = f.when == last ? together + 1 : 1;
+    longest = std::max(longest, together);
+    last = f.when;
+  });
+  t.w.run_for(2_s);
+  EXPECT_LE(longest, 3u);
+}
+
+TEST(congestion_scenario, so_max_pacing_rate_limits_any_algorithm) {
+  transfer t("cubic", {});
+  t.w.run_for(100_ms);
+  t.sender->setsockopt(t.fd, uapi::sol_socket, uapi::so_max_pacing_rate, 500'000);
+  t.w.run_for(2_s);
+  EXPECT_NEAR(t.mbit_per_second(5_s), 4.0, 0.1);
+}
+
+TEST(congestion_scenario, sysctls_and_options_name_the_algorithms) {
+  world w;
+  make_pair_of_hosts(w);
+  host& a = w.host_at("a");
+  sysctl_table& table = a.net().sysctls();
+  EXPECT_EQ(*table.get("net.ipv4.tcp_congestion_control"), "cubic");
+  EXPECT_EQ(*table.get("net.ipv4.tcp_available_congestion_control"),
+            "reno cubic bbr dctcp vegas");
+  EXPECT_EQ(table.set("net.ipv4.tcp_available_congestion_control", "x"), fail(errc::acces));
+  EXPECT_EQ(table.set("net.ipv4.tcp_congestion_control", "nonesuch"), fail(errc::inval));
+  w.spawn("a", "names", [](app& p) -> co<> {
+    const int fd = p.tcp();
+    const auto set = [&](std::string_view name) {
+      return p.call([&](task& t) {
+        return sys_setsockopt(t, fd, uapi::sol_tcp, uapi::tcp_congestion, bytes_of(name));
+      });
+    };
+    const auto get = [&] {
+      std::array<char, 16> name{};
+      EXPECT_EQ(p.call([&](task& t) {
+        return sys_getsockopt(t, fd, uapi::sol_tcp, uapi::tcp_congestion,
+                              {reinterpret_cast<u8*>(name.data()), name.size()});
+      }), 16u);
+      return std::string(name.data());
+    };
+    EXPECT_EQ(get(), "cubic");
+    for (const char* name : {"reno", "bbr", "dctcp", "vegas", "cubic"}) {
+      EXPECT_TRUE(set(name));
+      EXPECT_EQ(get(), name);
+    }
+    EXPECT_EQ(set("nonesuch"), fail(errc::noent));
+    EXPECT_EQ(get(), "cubic");
+    co_return;
+  });
+  w.run_apps();
+}
+
+TEST(congestion_scenario, tcp_cc_info_tells_the_model) {
+  transfer bbr("bbr", {});
+  bbr.w.run_for(3_s);
+  const auto model = bbr.option<uapi::tcp_bbr_info>(uapi::tcp_cc_info);
+  EXPECT_NEAR(model.bbr_bw_lo, 2.39e6, 0.1e6);  // payload of 20 Mbit/s of frames
+  EXPECT_NEAR(model.bbr_min_rtt, 40'600, 1'500);
+  EXPECT_EQ(model.bbr_cwnd_gain, 512u);
+  transfer vegas("vegas", {});
+  vegas.w.run_for(3_s);
+  const auto rtts = vegas.option<uapi::tcpvegas_info>(uapi::tcp_cc_info);
+  EXPECT_NEAR(rtts.tcpv_minrtt, 40'600, 1'500);
+}
+
+TEST(congestion_scenario, changing_the_algorithm_in_the_middle_lets_go_of_pacing) {
+  transfer t("bbr", {});
+  t.w.run_for(3_s);
+  ASSERT_LT(t.info().tcpi_pacing_rate, 10'000'000u);
+  const std::string_view name = "cubic";
+  ASSERT_TRUE(t.sender->call([&](task& p) {
+    return sys_setsockopt(p, t.fd, uapi::sol_tcp, uapi::tcp_congestion, bytes_of(name));
+  }));
+  EXPECT_GT(t.mbit_per_second(10_s), 16.0);
+  EXPECT_GT(t.info().tcpi_snd_cwnd, 20u);
+}
+
+}  // namespace
+}  // namespace ph::sim
