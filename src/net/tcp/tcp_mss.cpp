@@ -8,6 +8,9 @@
 namespace ph {
 namespace {
 
+/// Payload of the largest packet: with its headers it must fit an IP length.
+constexpr u32 super_packet = 65535 - 120;
+
 /// RFC 9293 §3.8.6.2.1: segments beyond half of the peer's largest window would never leave.
 u32 bound_to_half_window(const tcp_sock& tp, u32 bytes) {
   const u32 cutoff = tp.max_window > uapi::tcp_mss_default ? tp.max_window / 2 : tp.max_window;
@@ -49,12 +52,33 @@ u32 tcp_current_mss(cpu& cx, tcp_sock& tp) {
 }
 
 u32 tcp_size_goal(const tcp_sock& tp, u32 mss) {
-  constexpr u32 super_packet = 65535 - 120;  // with headers it must fit an IP length
-  const bool tso = tp.dst && tp.dst->dev != nullptr &&
-                   (tp.dst->dev->features() & netif_f_tso) != 0;
-  if (!tso) return mss;
+  // A device that cannot cut super-packets is helped on the way out (net/core/gso).
   const u32 goal = std::min(super_packet, std::max(tp.max_window / 2, mss));
   return std::max(goal / mss, 1u) * mss;
+}
+
+u64 tcp_pacing_rate(const tcp_sock& tp) {
+  u64 rate = tp.cong.pacing_rate;
+  if (rate == ~u64{0} && tp.srtt.ns > 0) {
+    const tcp_sysctls& sysctl = tp.tcp().sysctl;
+    const bool slow_start = tp.cong.cwnd < tp.cong.ssthresh / 2;
+    const s32 percent = slow_start ? sysctl.pacing_ss_ratio : sysctl.pacing_ca_ratio;
+    const u64 bytes = u64{tp.mss_cache} * std::max(tp.cong.cwnd, tp.packets_out);
+    const u64 us = static_cast<u64>(std::max<s64>(tp.srtt.us(), 1));
+    rate = bytes * 10'000 * static_cast<u64>(percent) / us;
+  }
+  return std::min(rate, tp.opt.max_pacing_rate);
+}
+
+u32 tcp_tso_segs(const tcp_sock& tp, u32 mss) {
+  const tcp_sysctls& sysctl = tp.tcp().sysctl;
+  u64 bytes = std::min<u64>(tcp_pacing_rate(tp) >> 10, super_packet);
+  // Near peers may have larger ones: they halve with every 2^tso_rtt_log microseconds of distance.
+  const s64 distance = tp.min_rtt.ns > 0 ? tp.min_rtt.us() >> sysctl.tso_rtt_log : 0;
+  if (sysctl.tso_rtt_log != 0 && distance < 32) bytes += u64{65536} >> distance;
+  bytes = std::min<u64>(bytes, super_packet);
+  const u32 least = static_cast<u32>(sysctl.min_tso_segs);
+  return std::max(static_cast<u32>(bytes / mss), least);
 }
 
 u32 tcp_advertise_mss(cpu& cx, const tcp_sock& tp) {
