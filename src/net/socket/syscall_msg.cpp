@@ -9,7 +9,9 @@ result<std::size_t> sys_sendmsg(task& t, int fd, const send_msg& msg) {
   TRY(const ref<socket> so, socket_of(t, fd));
   if (msg.iov.size() > uio_maxiov) return fail(errc::msgsize);
   TRY_VOID(check_sockaddr(msg.name));
-  return so->sk().sendmsg(so->sk().home(), msg);
+  send_msg given = msg;
+  if (so->nonblocking()) given.flags |= msg_dontwait;
+  return so->sk().sendmsg(so->sk().home(), given);
 }
 
 result<std::size_t> sys_recvmsg(task& t, int fd, recv_msg& msg) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_ack.h"
+#include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_input.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
@@ -200,6 +201,7 @@ void tcp_done(cpu& cx, tcp_sock& tp) {
     tp.net().mib().add(cx, mib::tcp_attempt_fails);
   }
   tcp_set_state(cx, tp, tcp_state::close);
+  tcp_fastopen_child_done(tp);
   tcp_clear_timers(tp);
   tcp_unhash(tp);
   if (!tp.port_bound || tp.dead) tcp_release_port(tp);
@@ -249,6 +251,10 @@ void tcp_reinit(tcp_sock& tp) {
   tp.segs_in = tp.segs_out = tp.data_segs_in = tp.data_segs_out = 0;
   tp.total_retrans = tp.delivered = 0;
   tp.soft_error = errc::ok;
+  tp.defer_connect = tp.syn_fastopen = tp.syn_data_acked = tp.write_waits = false;
+  tp.syn_data = 0;
+  tp.fastopen_cookie = {};
+  tp.fastopen_waiting.reset();
   tp.dst.reset();
 }
 
@@ -290,6 +296,8 @@ void tcp_init_transfer(cpu& cx, tcp_sock& tp) {
   tp.retrans_stamp = instant{};
   tp.max_packets_seq = tp.snd_nxt;
   tp.ca->on_init(cx, tcp_congestion_sample(tp), tp.cong);
+  // As TCP_INFO counts it while nothing came; an answer at once makes the session interactive.
+  tp.last_data_rcv = tp.last_rcv = cx.now();
   tcp_init_buffer_space(cx, tp);
 }
 
@@ -352,7 +360,8 @@ u32 tcp_sock::poll() {
   if ((shutdown_state & rcv_shutdown) != 0) {
     mask |= uapi::pollin | uapi::pollrdnorm | uapi::pollrdhup;
   }
-  if (!in_state({tcp_state::syn_sent, tcp_state::syn_recv})) {
+  if (defer_connect) mask |= uapi::pollout | uapi::pollwrnorm;
+  if (!opening()) {
     u32 target = opt.rcvlowat;
     if (urg_seen && !urg_read && urg_seq == copied_seq && !opt.oobinline) ++target;
     const u32 waiting = static_cast<u32>(rcv_nxt - copied_seq);
@@ -449,7 +458,7 @@ tcp_net::tcp_net(net_namespace& n) : net(n), ehash([&] {
       n.machine().secret({reinterpret_cast<u8*>(&key), sizeof key});
       return key;
     }()) {
-  for (siphash_key* key : {&ehash_key, &isn_key, &ts_key}) {
+  for (siphash_key* key : {&ehash_key, &isn_key, &ts_key, &fastopen_secret}) {
     n.machine().secret({reinterpret_cast<u8*>(key), sizeof *key});
   }
 }

@@ -2,6 +2,7 @@
 // and the rules by which sockets share a port.
 #include <algorithm>
 
+#include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_input.h"
 #include "net/tcp/tcp_isn.h"
 #include "net/tcp/tcp_ofo.h"
@@ -141,7 +142,7 @@ result<void> take_ends(cpu& cx, tcp_sock& tp, const inet_addr& peer, port_no por
 
 /// connect(2) on a socket whose connection is under way or over.
 result<void> connect_again(tcp_sock& tp) {
-  if (tp.state == tcp_state::listen) return fail(errc::isconn);
+  if (tp.state == tcp_state::listen || tp.defer_connect) return fail(errc::isconn);
   if (tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv})) return fail(errc::already);
   // The first call after a connect that did not wait tells the outcome.
   if (std::exchange(tp.connect_pending, false)) return {};
@@ -182,6 +183,25 @@ result<void> tcp_sock::bind(cpu& cx, byte_view addr) {
   return {};
 }
 
+result<void> tcp_begin_connect(cpu& cx, tcp_sock& tp, byte_view addr) {
+  TRY(const auto to, tp.af_ops->parse_sockaddr(addr));
+  tcp_reinit(tp);
+  const bool old_port = tp.port_held;
+  if (const auto joined = take_ends(cx, tp, to.first, to.second); !joined) {
+    if (!old_port) {
+      tcp_release_port(tp);
+      tp.sport = {};
+    }
+    forget_peer(tp);
+    return joined;
+  }
+  begin_active_open(cx, tp);
+  tcp_assign_congestion_control(tp);
+  tcp_set_state(cx, tp, tcp_state::syn_sent);
+  tcp_hash(tp);
+  return {};
+}
+
 result<void> tcp_sock::connect(cpu& cx, byte_view addr) {
   if (sockaddr_family(addr) == uapi::af_unspec && addr.size() >= 2) {
     tcp_disconnect(cx, *this);
@@ -193,21 +213,11 @@ result<void> tcp_sock::connect(cpu& cx, byte_view addr) {
     const errc why = take_error();
     return fail(why != errc::ok ? why : errc::connaborted);
   }
-  TRY(const auto to, af_ops->parse_sockaddr(addr));
-  tcp_reinit(*this);
-  const bool old_port = port_held;
-  if (const auto joined = take_ends(cx, *this, to.first, to.second); !joined) {
-    if (!old_port) {
-      tcp_release_port(*this);
-      sport = {};
-    }
-    forget_peer(*this);
-    return joined;
+  TRY_VOID(tcp_begin_connect(cx, *this, addr));
+  if (tcp_fastopen_defers(cx, *this)) {
+    defer_connect = true;
+    return {};
   }
-  begin_active_open(cx, *this);
-  tcp_assign_congestion_control(*this);
-  tcp_set_state(cx, *this, tcp_state::syn_sent);
-  tcp_hash(*this);
   connect_pending = true;
   tcp_send_syn(cx, *this);
   return fail(errc::inprogress);

@@ -88,6 +88,7 @@ uapi::tcp_info tcp_get_info(cpu& cx, tcp_sock& tp) {
     out.tcpi_snd_wscale = tp.snd_wscale & 15;
     out.tcpi_rcv_wscale = tp.rcv_wscale & 15;
   }
+  if (tp.syn_data_acked) out.tcpi_options |= uapi::tcpi_opt_syn_data;
   out.tcpi_snd_mss = tp.mss_cache;
   out.tcpi_rcv_mss = tp.rcv_mss;
   put_counts(out, tp);
@@ -99,7 +100,7 @@ uapi::tcp_info tcp_get_info(cpu& cx, tcp_sock& tp) {
   out.tcpi_advmss = tp.advmss;
   out.tcpi_reordering = tp.reordering;
   out.tcpi_rcv_space = tp.rcvq_space;
-  out.tcpi_pacing_rate = tp.cong.pacing_rate;
+  out.tcpi_pacing_rate = tcp_pacing_rate(tp);
   out.tcpi_max_pacing_rate = tp.opt.max_pacing_rate;
   out.tcpi_notsent_bytes = static_cast<u32>(tp.write_seq - tp.snd_nxt);
   if (tp.rate_interval.ns > 0) {

@@ -4,6 +4,7 @@
 #include "net/tcp/tcp_bbr.h"
 #include "net/tcp/tcp_cubic.h"
 #include "net/tcp/tcp_dctcp.h"
+#include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_reno.h"
 #include "net/tcp/tcp_sock.h"
 #include "net/tcp/tcp_vegas.h"
@@ -45,7 +46,13 @@ void add_sysctls(tcp_net& tn) {
   add("challenge_ack_limit", s.challenge_ack_limit, 0, s32_max);
   add("invalid_ratelimit", s.invalid_ratelimit, 0, s32_max);
   add("min_snd_mss", s.min_snd_mss, 28, 65535);
+  add("min_tso_segs", s.min_tso_segs, 1, 65535);
+  add("tso_rtt_log", s.tso_rtt_log, 0, 31);
+  add("pacing_ss_ratio", s.pacing_ss_ratio, 0, 1000);
+  add("pacing_ca_ratio", s.pacing_ca_ratio, 0, 1000);
   add("notsent_lowat", s.notsent_lowat, -s32_max - 1, s32_max);
+  add("fastopen", s.fastopen, 0, s32_max);
+  table.add("net.ipv4.tcp_fastopen_key", s.fastopen_key, &tcp_fastopen_key_valid);
   kernel* machine = &tn.net.machine();
   table.add("net.ipv4.tcp_congestion_control", s.congestion_control,
             [machine](std::string_view name) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_ack.h"
+#include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_recovery.h"
@@ -189,8 +190,21 @@ bool predicted(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
   return true;
 }
 
-/// SYN+ACK to our SYN.
-void synsent_established(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
+/// RFC 9293 §3.10.7.3: data and FIN of a SYN+ACK are processed in the new state. Only who opened
+/// fast expects them; others will send them again.
+void synack_payload(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
+  if (!tp.syn_fastopen || (seg.len == 0 && !seg.fin())) {
+    consume(cx, std::move(skb));
+    return;
+  }
+  tcp_skb_cb& cb = tcp_cb(*skb);
+  cb.seq = seg.seq + 1;
+  cb.flags &= static_cast<u8>(~tcphdr_syn);
+  tcp_data_queue(cx, tp, std::move(skb));
+}
+
+/// SYN+ACK to our SYN. Consumes the packet.
+void synsent_established(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
   tp.rcv_nxt = seg.seq + 1;
   tp.rcv_wup = tp.rcv_nxt;
   tp.irs = seg.seq;
@@ -207,7 +221,11 @@ void synsent_established(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tcp_init_transfer(cx, tp);
   if (tp.opt.keepalive) tcp_arm_keepalive(cx, tp, tcp_keepalive_time(tp));
   tp.wake(uapi::pollout | uapi::pollwrnorm | uapi::pollwrband);
-  if (!tp.write_queue.empty() || tp.defer_accept != 0 || tp.pingpong) {
+  const bool resent = tcp_fastopen_synack(cx, tp, tp.rx);
+  const bool writer = std::exchange(tp.write_waits, false);
+  synack_payload(cx, tp, std::move(skb), seg);
+  if (resent) return;
+  if (writer || !tp.write_queue.empty() || tp.defer_accept != 0 || tp.pingpong) {
     // Data follow at once and carry the acknowledgement.
     tp.ack_scheduled = true;
     tcp_enter_quickack(tp, tcp_max_quickacks);
@@ -265,24 +283,28 @@ void rcv_synsent(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
     return;
   }
   if (seg.ack()) {
-    synsent_established(cx, tp, seg);
+    synsent_established(cx, tp, std::move(skb), seg);
   } else {
     synsent_crossed(cx, tp, seg);
+    consume(cx, std::move(skb));
   }
-  consume(cx, std::move(skb));
 }
 
 /// SYN-RECEIVED and our SYN is acknowledged.
 void syn_recv_established(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
-  tp.copied_seq = tp.rcv_nxt;
+  const bool in_use = tp.fastopen_child;  // then data may wait already
+  tcp_fastopen_child_done(tp);
+  if (!in_use) tp.copied_seq = tp.rcv_nxt;
   tp.snd_wnd = tcp_segment_window(tp, seg);
   tp.max_window = std::max(tp.max_window, tp.snd_wnd);
   tp.snd_wl1 = seg.seq;
   tcp_sync_mss(tp, tp.pmtu_cookie);
-  tcp_initialize_rcv_mss(tp);
   tcp_set_state(cx, tp, tcp_state::established);
-  tcp_init_transfer(cx, tp);
-  tp.last_data_sent = cx.now();
+  if (!in_use) {
+    tcp_initialize_rcv_mss(tp);
+    tcp_init_transfer(cx, tp);
+    tp.last_data_sent = cx.now();
+  }
   if (tp.opt.keepalive) tcp_arm_keepalive(cx, tp, tcp_keepalive_time(tp));
   tp.wake(uapi::pollout | uapi::pollwrnorm | uapi::pollwrband);
 }
@@ -396,6 +418,11 @@ void tcp_rcv_state_process(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& se
   if (tp.state == tcp_state::syn_sent) {
     rcv_synsent(cx, tp, std::move(skb), seg);
     if (tp.state != tcp_state::close) data_snd_check(cx, tp);
+    return;
+  }
+  if (tp.fastopen_child && seg.syn() && !seg.ack() && !seg.rst() && seg.seq == tp.irs) {
+    tcp_fastopen_repeat(cx, tp);
+    drop(cx, std::move(skb), drop_reason::tcp_request);
     return;
   }
   // A crossed SYN+ACK of a simultaneous open: its SYN was processed, its ACK was not.

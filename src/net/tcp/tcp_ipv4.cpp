@@ -4,6 +4,7 @@
 #include "net/core/net_device.h"
 #include "net/ipv4/ipv4_net.h"
 #include "net/tcp/tcp.h"
+#include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_input.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_recovery.h"
@@ -64,6 +65,14 @@ bool tcp_v4::steer(cpu& cx, net_namespace& net, skb_ptr& skb, cpu& home) {
   sk_buff* raw = skb.release();
   home.mail().post([this, raw, &net](cpu& at) { rcv(at, net, skb_ptr(raw)); });
   return true;
+}
+
+/// Errors that end a half-open connection, as on Linux: the way back is known to be broken.
+bool gives_up_request(const icmp_error& error) {
+  if (error.type == uapi::icmp_dest_unreach) {
+    return error.code == uapi::icmp_net_unreach || error.code == uapi::icmp_host_unreach;
+  }
+  return error.type == uapi::icmp_time_exceeded || error.type == uapi::icmp_parameterprob;
 }
 
 cpu& home_of(ehash_entry& entry) {
@@ -165,7 +174,7 @@ void tcp_v4::err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_
     auto& req = static_cast<tcp_request&>(*entry);
     if (seq != req.snt_isn) {
       net.mib().add(cx, mib::tcpext_out_of_window_icmps);
-    } else if (error.fatal) {
+    } else if (gives_up_request(error)) {
       tcp_request_drop(req);
       net.mib().add(cx, mib::tcpext_listen_drops);
     }
@@ -190,7 +199,11 @@ void tcp_v4::sock_err(cpu& cx, tcp_sock& tp, const icmp_error& error) {
     if (error.info >= 68) mtu = std::min(mtu, error.info);
     if (mtu >= old) return;
     tcp_sync_mss(tp, mtu);
-    tcp_simple_retransmit(cx, tp);
+    if (tp.state == tcp_state::syn_sent) {
+      tcp_fastopen_syn_too_big(cx, tp);
+    } else {
+      tcp_simple_retransmit(cx, tp);
+    }
     return;
   }
   if (error.error == errc::ok) return;

@@ -4,6 +4,7 @@
 
 #include "net/core/net_device.h"
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_pacing.h"
 
 namespace ph {
 namespace {
@@ -49,11 +50,8 @@ u32 tcp_current_mss(cpu& cx, tcp_sock& tp) {
 }
 
 u32 tcp_size_goal(const tcp_sock& tp, u32 mss) {
-  constexpr u32 super_packet = 65535 - 120;  // with headers it must fit an IP length
-  const bool tso = tp.dst && tp.dst->dev != nullptr &&
-                   (tp.dst->dev->features() & netif_f_tso) != 0;
-  if (!tso) return mss;
-  const u32 goal = std::min(super_packet, std::max(tp.max_window / 2, mss));
+  // A device that cannot cut super-packets is helped on the way out (net/core/gso).
+  const u32 goal = std::min(tcp_super_packet, std::max(tp.max_window / 2, mss));
   return std::max(goal / mss, 1u) * mss;
 }
 

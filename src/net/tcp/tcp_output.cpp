@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_pacing.h"
+#include "net/tcp/tcp_rate.h"
 #include "net/tcp/tcp_recovery.h"
 #include "net/tcp/tcp_timer.h"
 
@@ -26,8 +27,7 @@ bool nagle_allows(tcp_sock& tp, sk_buff& skb, u32 mss, tcp_nagle mode) {
 /// reached and Nagle lets the small rest go.
 u32 split_point(tcp_sock& tp, sk_buff& skb, u32 mss, u32 quota, tcp_nagle mode) {
   const u32 window = static_cast<u32>(tcp_wnd_end(tp) - tcp_cb(skb).seq);
-  const u32 goal = std::min(tcp_size_goal(tp, mss), tcp_pacing_quantum(tp, mss));
-  const u32 largest = mss * std::min(quota, std::max(goal / mss, 1u));
+  const u32 largest = mss * std::min(quota, tcp_tso_segs(tp, mss));
   const u32 possible = std::min({skb.len(), window, largest});
   const u32 partial = possible % mss;
   if (partial == 0) return possible;
@@ -174,7 +174,9 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
     if (cb.pcount == 1) {
       if (!nagle_allows(tp, *skb, mss, mode)) break;
     } else {
-      const u32 limit = split_point(tp, *skb, mss, tp.cong.cwnd - flight, mode);
+      // At least two packets share a window, so that acknowledgements keep coming.
+      const u32 quota = std::min(std::max(tp.cong.cwnd / 2, 1u), tp.cong.cwnd - flight);
+      const u32 limit = split_point(tp, *skb, mss, quota, mode);
       if (limit == 0) break;
       if (limit < skb->len()) tcp_fragment(cx, tp, tcp_queue::write, *skb, limit, mss);
     }
@@ -224,15 +226,27 @@ bool tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb) {
   return true;
 }
 
-void tcp_send_syn(cpu& cx, tcp_sock& tp) {
+void tcp_send_syn(cpu& cx, tcp_sock& tp, skb_ptr data) {
   skb_ptr skb = tcp_stream_alloc(cx, tp, tp.iss, tcphdr_syn);
   tp.write_seq = tp.iss + 1;
   tcp_cb(*skb).sent = true;
+  tcp_cb(*skb).sent_at = cx.now();
+  tcp_rate_skb_sent(cx, tp, *skb);
   sk_buff& queued = tp.rtx_queue.push_back(std::move(skb));
   tp.snd_nxt = tp.write_seq;
   tp.packets_out = 1;
   tp.net().mib().add(cx, mib::tcp_active_opens);
-  static_cast<void>(tcp_transmit_skb(cx, tp, &queued, tp.iss, tcphdr_syn));
+  sk_buff* payload = nullptr;
+  if (data) {
+    // One packet on the wire, two in the queue: they may be acknowledged and lost separately.
+    tcp_set_pcount(*data, tp.mss_cache);
+    tcp_cb(*data).sent = true;
+    payload = &tp.rtx_queue.push_back(std::move(data));
+    tp.snd_nxt = tp.write_seq = tcp_cb(*payload).end_seq;
+    tp.packets_out += tcp_cb(*payload).pcount;
+  }
+  static_cast<void>(
+      tcp_transmit_skb(cx, tp, payload != nullptr ? payload : &queued, tp.iss, tcphdr_syn));
   tcp_arm_rto(cx, tp, tp.rto);
 }
 

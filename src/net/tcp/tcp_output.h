@@ -15,7 +15,8 @@ u32 tcp_mtu_to_mss(const tcp_sock& tp, u32 pmtu);
 u32 tcp_sync_mss(tcp_sock& tp, u32 pmtu);
 /// mss_cache for the route at hand, less the SACK blocks that go with the next segment.
 u32 tcp_current_mss(cpu& cx, tcp_sock& tp);
-/// How many payload bytes sendmsg gathers into one packet: more than `mss` only if the device cuts.
+/// How many payload bytes sendmsg gathers into one packet: whole segments, at most half of the
+/// peer's largest window.
 u32 tcp_size_goal(const tcp_sock& tp, u32 mss);
 /// The MSS we advertise: what the route's MTU allows.
 u32 tcp_advertise_mss(cpu& cx, const tcp_sock& tp);
@@ -64,8 +65,9 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode);
 void tcp_push_pending(cpu& cx, tcp_sock& tp, tcp_nagle mode = tcp_nagle::normal);
 /// Sends again from the retransmission queue. False when it could not.
 bool tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb);
-/// SYN of an active open, FIN behind everything queued.
-void tcp_send_syn(cpu& cx, tcp_sock& tp);
+/// SYN of an active open, with the payload of `data` (at iss + 1) if there is one.
+void tcp_send_syn(cpu& cx, tcp_sock& tp, skb_ptr data = {});
+/// FIN behind everything queued.
 void tcp_send_fin(cpu& cx, tcp_sock& tp);
 /// One segment into a closed or small window (RFC 9293 §3.8.6.1).
 xmit_result tcp_write_wakeup(cpu& cx, tcp_sock& tp);

@@ -59,9 +59,14 @@ void mark_lost_by_sack(tcp_sock& tp, tcp_ack_info& info) {
   info.lost_segs += tp.lost_out - before;
 }
 
-void mark_head_lost(tcp_sock& tp) {
+void mark_head_lost(cpu& cx, tcp_sock& tp) {
   sk_buff* head = tp.rtx_queue.first();
   if (head == nullptr || (tcp_cb(*head).sacked & (skb_lost | skb_sacked)) != 0) return;
+  // RFC 6582: one segment is known to be missing, not the whole packet it was sent in.
+  if (tcp_cb(*head).pcount > 1) {
+    const u32 mss = tcp_cb(*head).mss;
+    tcp_fragment(cx, tp, tcp_queue::rtx, *head, mss, mss);
+  }
   tcp_mark_lost(tp, *head);
   if (!tp.sack_ok) limit_reno_sacked(tp);
 }
@@ -98,7 +103,7 @@ void enter_recovery(cpu& cx, tcp_sock& tp) {
   tp.recover_valid = true;
   tp.high_rxt = tp.snd_una;
   tp.retrans_hint = tp.snd_una;
-  if (!tp.sack_ok) mark_head_lost(tp);
+  if (!tp.sack_ok) mark_head_lost(cx, tp);
   // RFC 6675 §5 (4.3): the first segment is retransmitted whatever the pipe holds.
   sk_buff* head = tp.rtx_queue.first();
   if (head != nullptr && (tcp_cb(*head).sacked & (skb_lost | skb_retrans)) == skb_lost) {
@@ -155,7 +160,7 @@ void tcp_fastretrans_alert(cpu& cx, tcp_sock& tp, tcp_ack_info& info) {
     case tcp_ca_state::recovery:
     case tcp_ca_state::loss:
       // RFC 6582 §3.2: a partial acknowledgement shows the next hole.
-      if (!tp.sack_ok && info.una_advanced) mark_head_lost(tp);
+      if (!tp.sack_ok && info.una_advanced) mark_head_lost(cx, tp);
       return;
     default: break;
   }

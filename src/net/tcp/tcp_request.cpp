@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_ack.h"
+#include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_input.h"
 #include "net/tcp/tcp_isn.h"
 #include "net/tcp/tcp_ofo.h"
@@ -44,6 +45,7 @@ void send_synack(cpu& cx, tcp_request& req) {
   reply.options.timestamps = req.tstamp_ok;
   reply.options.tsval = static_cast<u32>(cx.now().ms()) + req.tsoffset;
   reply.options.tsecr = req.ts_recent;
+  if (req.num_retrans == 0) reply.options.fastopen = req.fastopen_cookie;
   tcp_send_reply(cx, req.listener->net(), *req.listener->af_ops, std::move(reply));
 }
 
@@ -174,11 +176,20 @@ ref<tcp_sock> make_child(cpu& cx, tcp_request& req, const tcp_seg& seg) {
   return child;
 }
 
+/// Tables and the listener's queue for accept().
+void enqueue_child(cpu& cx, tcp_sock& listener, const ref<tcp_sock>& child) {
+  listener.tcp().ports.inherit(*child, child->sport);
+  child->port_held = true;
+  tcp_hash(*child);
+  child->listener = &listener;
+  listener.accept_queue.push_back(child);
+  listener.net().mib().add(cx, mib::tcp_passive_opens);
+}
+
 /// The handshake is complete: a socket takes the place of the request. nullptr: no way, and the
 /// packet stays with the caller.
 ref<tcp_sock> tcp_request_to_sock(cpu& cx, tcp_request& req, const tcp_seg& seg) {
   tcp_sock& listener = *req.listener;
-  tcp_net& tn = listener.tcp();
   ref<tcp_sock> child = make_child(cx, req, seg);
   if (!child->af_ops->connect_route(cx, *child)) return {};
   tcp_sync_mss(*child, child->dst->mtu(cx.now()));
@@ -187,13 +198,24 @@ ref<tcp_sock> tcp_request_to_sock(cpu& cx, tcp_request& req, const tcp_seg& seg)
   if (req.num_retrans == 0) tcp_rtt_estimate(cx, *child, cx.now() - req.sent_at);
   const ref<tcp_request> hold(&req);
   tcp_request_drop(req);
-  tn.ports.inherit(*child, child->sport);
-  child->port_held = true;
-  tcp_hash(*child);
-  child->listener = &listener;
-  listener.accept_queue.push_back(child);
-  listener.net().mib().add(cx, mib::tcp_passive_opens);
+  enqueue_child(cx, listener, child);
   return child;
+}
+
+/// RFC 7413 §4.2.2: a socket before the handshake is over. False: the ordinary way must do.
+bool open_at_once(cpu& cx, tcp_request& req, skb_ptr& skb, const tcp_seg& seg) {
+  const ref<tcp_sock> listener(req.listener);
+  const ref<tcp_sock> child = make_child(cx, req, seg);
+  if (!child->af_ops->connect_route(cx, *child)) return false;
+  tcp_sync_mss(*child, child->dst->mtu(cx.now()));
+  tcp_initialize_rcv_mss(*child);
+  child->fastopen_cookie = req.fastopen_cookie;
+  child->fastopen_parent = listener;
+  ++listener->fastopen_pending;
+  enqueue_child(cx, *listener, child);
+  tcp_fastopen_begin(cx, *child, std::move(skb), seg);
+  listener->wake(uapi::pollin | uapi::pollrdnorm);
+  return true;
 }
 
 void overflow(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg) {
@@ -274,6 +296,10 @@ void tcp_conn_request(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& s
   req->tsoffset = tcp_ts_offset(tn, tuple.laddr, tuple.raddr);
   req->tos = seg.tos;
   take_syn_options(cx, *req, seg, **dst);
+  const auto fastopen = tcp_fastopen_judge(listener, seg, tuple,
+                                           tcp_parse_options(seg.options, true).fastopen);
+  req->fastopen_cookie = fastopen.cookie;
+  if (fastopen.accept && open_at_once(cx, *req, skb, seg)) return;
   tcp_request* raw = req.get();
   req->resend.set_callback([raw](cpu& at) {
     const ref<tcp_request> hold(raw);

@@ -162,7 +162,20 @@ struct tcp_sysctls {
   s32 invalid_ratelimit = 500;
   s32 min_snd_mss = 48;
   s32 notsent_lowat = -1;
+  s32 fastopen = 1;               ///< bits of tcp_fastopen.h
+  std::string fastopen_key = "00000000-00000000-00000000-00000000";
+  s32 min_tso_segs = 2, tso_rtt_log = 9;
+  s32 pacing_ss_ratio = 200, pacing_ca_ratio = 120;
   std::string congestion_control = "cubic";
+};
+
+/// What a client remembers of a server for Fast Open (RFC 7413 §4.1.3).
+struct tcp_fastopen_peer {
+  tcp_fastopen_cookie cookie;
+  u16 mss = 0;                    ///< as it announced it; 0: unknown
+  u8 try_exp = 0;                 ///< 1: ask with the experimental option; 2: that failed, too
+  u8 syn_losses = 0;              ///< SYNs with data in a row that did not arrive
+  instant last_loss{};
 };
 
 class tcp_sock;
@@ -196,7 +209,8 @@ struct tcp_net final : slot_object {
   ~tcp_net() override;
   net_namespace& net;
   tcp_sysctls sysctl;
-  siphash_key ehash_key, isn_key, ts_key;
+  siphash_key ehash_key, isn_key, ts_key, fastopen_secret;
+  std::map<std::pair<inet_addr, inet_addr>, tcp_fastopen_peer> fastopen_peers;  ///< ours, theirs
   inet_ehash ehash;
   tcp_listeners listeners;
   inet_ports ports;
@@ -379,6 +393,26 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   bool stream_done = false;       ///< the peer's FIN was taken: nothing more will come
   errc soft_error = errc::ok;
   bool orphaned = false;          ///< counted in tcp_net::orphans
+
+  // --- Fast Open (tcp_fastopen) ---------------------------------------------------------------
+  bool fastopen_connect = false;  ///< TCP_FASTOPEN_CONNECT
+  bool fastopen_no_cookie = false;  ///< TCP_FASTOPEN_NO_COOKIE
+  bool defer_connect = false;     ///< connected in name only: the SYN waits for data
+  bool syn_fastopen = false;      ///< our SYN took part
+  bool syn_data_acked = false;    ///< the data of the SYN were taken
+  u32 syn_data = 0;               ///< bytes in our SYN
+  tcp_fastopen_cookie fastopen_cookie;  ///< for the first SYN or SYN+ACK
+  std::optional<std::size_t> fastopen_waiting;  ///< a call waits, so many of its bytes are queued
+  bool write_waits = false;       ///< a writer waits for the connection
+  u32 fastopen_qlen = 0;          ///< listener: TCP_FASTOPEN
+  u32 fastopen_pending = 0;       ///< listener: children whose handshake is not over
+  std::vector<siphash_key> fastopen_keys;  ///< listener: TCP_FASTOPEN_KEY
+  bool fastopen_child = false;    ///< usable although in SYN-RECEIVED
+  ref<tcp_sock> fastopen_parent;  ///< child: whose fastopen_pending counts it
+  /// The handshake does not yet allow data.
+  [[nodiscard]] bool opening() const {
+    return state == tcp_state::syn_sent || (state == tcp_state::syn_recv && !fastopen_child);
+  }
 
   // --- listener -------------------------------------------------------------------------------
   u32 max_ack_backlog = 0;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_ack.h"
+#include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_info.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
@@ -100,6 +101,36 @@ result<void> set_window_clamp(tcp_sock& tp, s32 value) {
   return {};
 }
 
+result<void> set_fastopen(tcp_sock& tp, int name, s32 value) {
+  const bool idle = tp.in_state({tcp_state::close, tcp_state::listen});
+  if (name == uapi::tcp_fastopen) {
+    if (value < 0 || !idle) return fail(errc::inval);
+    tp.fastopen_qlen = std::min(static_cast<u32>(value), u32{uapi::somaxconn});
+    return {};
+  }
+  if (value != 0 && value != 1) return fail(errc::inval);
+  if (name == uapi::tcp_fastopen_no_cookie) {
+    if (!idle) return fail(errc::inval);
+    tp.fastopen_no_cookie = value != 0;
+    return {};
+  }
+  if ((tp.tcp().sysctl.fastopen & tfo_client_enable) == 0) return fail(errc::opnotsupp);
+  if (tp.state != tcp_state::close) return fail(errc::inval);
+  tp.fastopen_connect = value != 0;
+  return {};
+}
+
+result<std::size_t> get_fastopen_key(const tcp_sock& tp, byte_span out) {
+  std::size_t at = 0;
+  for (const siphash_key& key : tcp_fastopen_keys(tp)) {
+    for (const u64 word : {key.k0, key.k1}) {
+      if (out.size() < at + 8) return at;
+      at += copy_bytes(out.subspan(at), bytes_of(le64(word)));
+    }
+  }
+  return at;
+}
+
 result<void> set_number(cpu& cx, tcp_sock& tp, int name, s32 value) {
   switch (name) {
     case uapi::tcp_nodelay:
@@ -149,6 +180,9 @@ result<void> set_number(cpu& cx, tcp_sock& tp, int name, s32 value) {
       tp.notsent_lowat = static_cast<u32>(value);
       tcp_check_space(cx, tp);
       return {};
+    case uapi::tcp_fastopen:
+    case uapi::tcp_fastopen_connect:
+    case uapi::tcp_fastopen_no_cookie: return set_fastopen(tp, name, value);
     case uapi::tcp_inq:
       if (value != 0 && value != 1) return fail(errc::inval);
       tp.recv_cmsg_inq = value != 0;
@@ -181,6 +215,9 @@ result<u32> get_number(tcp_sock& tp, int name) {
     case uapi::tcp_quickack: return tp.pingpong ? 0 : 1;
     case uapi::tcp_user_timeout: return tp.user_timeout_ms;
     case uapi::tcp_notsent_lowat: return tp.notsent_lowat;
+    case uapi::tcp_fastopen: return tp.fastopen_qlen;
+    case uapi::tcp_fastopen_connect: return tp.fastopen_connect ? 1 : 0;
+    case uapi::tcp_fastopen_no_cookie: return tp.fastopen_no_cookie ? 1 : 0;
     case uapi::tcp_inq: return tp.recv_cmsg_inq ? 1 : 0;
     default: return fail(errc::noprotoopt);
   }
@@ -191,6 +228,10 @@ result<u32> get_number(tcp_sock& tp, int name) {
 result<void> tcp_sock::setsockopt(cpu& cx, int level, int name, byte_view value) {
   if (level != uapi::sol_tcp) return af_ops->setsockopt(cx, *this, name, value);
   if (name == uapi::tcp_congestion) return set_congestion(cx, *this, value);
+  if (name == uapi::tcp_fastopen_key) {
+    TRY(fastopen_keys, tcp_fastopen_read_key(value));
+    return {};
+  }
   TRY(const s32 number, int_of(value));
   return set_number(cx, *this, name, number);
 }
@@ -199,6 +240,7 @@ result<std::size_t> tcp_sock::getsockopt(cpu& cx, int level, int name, byte_span
   if (level != uapi::sol_tcp) return af_ops->getsockopt(cx, *this, name, out);
   switch (name) {
     case uapi::tcp_info_opt: return copy_bytes(out, bytes_of(tcp_get_info(cx, *this)));
+    case uapi::tcp_fastopen_key: return get_fastopen_key(*this, out);
     case uapi::tcp_cc_info: return ca->info(out);
     case uapi::tcp_congestion: {
       std::array<u8, uapi::tcp_ca_name_max> text{};

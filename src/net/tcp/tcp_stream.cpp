@@ -2,10 +2,12 @@
 // queue, ioctls tell how full they are (RFC 9293 §3.10.2, §3.10.3; tcp(7)).
 #include <algorithm>
 
+#include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_input.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_rate.h"
+#include "net/tcp/tcp_recovery.h"
 #include "net/tcp/tcp_timer.h"
 
 namespace ph {
@@ -75,6 +77,53 @@ errc send_error(tcp_sock& tp) {
   return why != errc::ok ? why : errc::pipe;
 }
 
+/// RFC 7413 §4.2.1: connects with the first bytes in the SYN. Returns how many bytes it took; a
+/// call that waits comes again once the connection is established (or not).
+result<std::size_t> open_with_data(cpu& cx, tcp_sock& tp, const send_msg& msg) {
+  if (!tp.defer_connect) {
+    const bool enabled = (tp.tcp().sysctl.fastopen & tfo_client_enable) != 0;
+    if (!enabled || sockaddr_family(msg.name) == uapi::af_unspec) return fail(errc::opnotsupp);
+    if (tp.opening()) return fail(errc::already);
+    if (tp.state != tcp_state::close) return fail(errc::isconn);
+    TRY_VOID(tcp_begin_connect(cx, tp, msg.name));
+  }
+  tp.defer_connect = false;
+  msg_reader from(msg.iov);
+  const std::size_t size = from.remaining();
+  const u32 most = static_cast<u32>(
+      std::min<std::size_t>(size, tcp_fastopen_prepare(cx, tp)));
+  skb_ptr data;
+  if (most != 0) {
+    data = tcp_stream_alloc(cx, tp, tp.iss + 1, tcphdr_ack | tcphdr_psh);
+    tp.syn_data = append_data(cx, tp, *data, from, most);
+    tcp_cb(*data).flags |= tcphdr_psh;
+    tcp_cb(*data).end_seq += tp.syn_data;
+  }
+  tp.connect_pending = true;
+  tcp_send_syn(cx, tp, std::move(data));
+  tp.pushed_seq = tp.write_seq;
+  if ((msg.flags & uapi::msg_dontwait) != 0) {
+    if (tp.syn_data == 0) return fail(errc::inprogress);
+    return tp.syn_data;
+  }
+  tp.fastopen_waiting = tp.syn_data;
+  tp.write_waits = tp.syn_data < size;
+  return fail(errc::again);
+}
+
+/// May data be queued? Errors: again while connecting, the pending error, EPIPE.
+result<void> check_sendable(tcp_sock& tp, u32 flags) {
+  const bool open = tp.pending_error() == errc::ok && (tp.shutdown_state & send_shutdown) == 0;
+  if (open && tp.opening()) {
+    if ((flags & uapi::msg_dontwait) == 0) tp.write_waits = true;
+    return fail(errc::again);
+  }
+  const bool connected =
+      tp.in_state({tcp_state::established, tcp_state::close_wait, tcp_state::syn_recv});
+  if (!open || !connected) return fail(send_error(tp));
+  return {};
+}
+
 /// Where reading goes on.
 struct read_place {
   sk_buff* skb = nullptr;
@@ -137,7 +186,7 @@ std::size_t read_stream(cpu& cx, tcp_sock& tp, recv_msg& msg, seq32& seq) {
 
 /// Bytes that can be read now, as SIOCINQ tells.
 u32 inq(const tcp_sock& tp) {
-  if (tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv})) return 0;
+  if (tp.opening()) return 0;
   const bool mark_ahead = tp.urg_seen && !tp.opt.oobinline && tp.urg_seq >= tp.copied_seq &&
                           tp.urg_seq < tp.rcv_nxt;
   if (mark_ahead) return static_cast<u32>(tp.urg_seq - tp.copied_seq);
@@ -150,22 +199,21 @@ u32 inq(const tcp_sock& tp) {
 
 result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
   const ref<tcp_sock> hold(this);
-  if ((msg.flags & uapi::msg_fastopen) != 0) return fail(errc::opnotsupp);
-  if (!in_state({tcp_state::established, tcp_state::close_wait})) {
-    if (pending_error() == errc::ok && (shutdown_state & send_shutdown) == 0 &&
-        in_state({tcp_state::syn_sent, tcp_state::syn_recv})) {
-      return fail(errc::again);
-    }
-    return fail(send_error(*this));
-  }
-  if (pending_error() != errc::ok || (shutdown_state & send_shutdown) != 0) {
-    return fail(send_error(*this));
-  }
+  const bool fresh = !fastopen_waiting && ((msg.flags & uapi::msg_fastopen) != 0 || defer_connect);
+  if (fresh) return open_with_data(cx, *this, msg);
+  TRY_VOID(check_sendable(*this, fastopen_waiting ? msg.flags | uapi::msg_dontwait : msg.flags));
   const u32 mss = tcp_current_mss(cx, *this);
   const u32 goal = tcp_size_goal(*this, mss);
   msg_reader from(msg.iov);
   const std::size_t size = from.remaining();
   std::size_t copied = 0;
+  if (fastopen_waiting) {
+    // The call that opened the connection: the SYN took its first bytes.
+    std::array<u8, tcp_max_window> taken;
+    copied = from.read(byte_span(taken).first(*fastopen_waiting));
+    fastopen_waiting.reset();
+    if (copied == size) return copied;
+  }
   tcp_rate_check_app_limited(*this);
   while (copied < size) {
     sk_buff* skb = appendable(*this, goal);
@@ -174,6 +222,8 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
         sndbuf_full = true;
         break;
       }
+      // The window must be known before the first packet is cut to it.
+      if (packets_out == 0 && write_queue.empty()) tcp_cwnd_restart_after_idle(cx, *this);
       write_queue.push_back(tcp_stream_alloc(cx, *this, write_seq, tcphdr_ack));
       skb = write_queue.back();
     }
@@ -228,7 +278,7 @@ result<std::size_t> tcp_sock::recvmsg(cpu& cx, recv_msg& msg) {
 
 result<int> tcp_sock::ioctl(cpu& cx, u32 command, byte_span arg) {
   u32 answer = 0;
-  const bool opening = in_state({tcp_state::syn_sent, tcp_state::syn_recv});
+  const bool unsent = opening() || state == tcp_state::close;
   switch (command) {
     case uapi::siocinq:
       if (state == tcp_state::listen) return fail(errc::inval);
@@ -237,11 +287,11 @@ result<int> tcp_sock::ioctl(cpu& cx, u32 command, byte_span arg) {
     case uapi::siocatmark: answer = urg_seen && urg_seq == copied_seq ? 1 : 0; break;
     case uapi::siocoutq:
       if (state == tcp_state::listen) return fail(errc::inval);
-      answer = opening || state == tcp_state::close ? 0 : static_cast<u32>(write_seq - snd_una);
+      answer = unsent ? 0 : static_cast<u32>(write_seq - snd_una);
       break;
     case uapi::siocoutqnsd:
       if (state == tcp_state::listen) return fail(errc::inval);
-      answer = opening || state == tcp_state::close ? 0 : static_cast<u32>(write_seq - snd_nxt);
+      answer = unsent ? 0 : static_cast<u32>(write_seq - snd_nxt);
       break;
     default: return sock::ioctl(cx, command, arg);
   }

@@ -44,7 +44,9 @@ bool give_up(cpu& cx, tcp_sock& tp) {
   bool expired = false;
   if (tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv})) {
     const u32 retries =
-        tp.syn_retries != 0 ? tp.syn_retries : static_cast<u32>(sysctl.syn_retries);
+        tp.syn_retries != 0
+            ? tp.syn_retries
+            : static_cast<u32>(tp.fastopen_child ? sysctl.synack_retries : sysctl.syn_retries);
     expired = tp.retransmits >= retries;
     if (!expired && tp.user_timeout_ms != 0) expired = timed_out(cx, tp, 0, tp.user_timeout_ms);
   } else {

@@ -60,6 +60,9 @@ tcp_out_options syn_options(cpu& cx, tcp_sock& tp, bool with_ack) {
   out.sack_permitted = with_ack ? tp.sack_ok : sysctl.sack != 0;
   out.wscale_ok = with_ack ? tp.wscale_ok : sysctl.window_scaling != 0;
   out.wscale = tp.rcv_wscale;
+  // RFC 7413 §4.2.1: whatever swallowed a SYN may have been afraid of the option.
+  const bool first = with_ack ? tp.fastopen_child : tp.total_retrans == 0;
+  if (first) out.fastopen = tp.fastopen_cookie;
   if (out.timestamps) {
     out.tsval = tcp_time_stamp(cx, tp);
     out.tsecr = tp.ts_recent;
@@ -188,6 +191,8 @@ xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8
                       : select_window(cx, tp);
   values.urg_ptr = urgent_pointer(tp, seq, end, tp.tcp().sysctl.stdurg != 0);
   if (values.urg_ptr != 0) values.flags |= tcphdr_urg;
+  // The last segment of a super-packet ends a burst: as Linux, tell the peer not to wait for more.
+  if (out->gso_segs > 1) values.flags |= tcphdr_psh;
   push_header(*out, values, options);
   begin_checksum(*out, *tp.af_ops, tp.saddr, tp.daddr);
   out->priority = tp.opt.priority;

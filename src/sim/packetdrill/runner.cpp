@@ -9,6 +9,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "net/tcp/tcp_sock.h"
 #include "sim/packetdrill/calls.h"
 #include "sim/packetdrill/machine.h"
 #include "sim/packetdrill/settings.h"
@@ -175,6 +176,11 @@ class runner {
       child.remote_port = next_remote_port_++;
       flows_.push_back(child);
     }
+    const bool opens = !spec.icmp && (spec.flags & tcphdr_syn) != 0;
+    if (opens && !current().remote_known) {
+      current().remote_known = true;
+      current().remote_isn = spec.seq;
+    }
     host_.inject(build_packet(spec, current()));
     try_pending();
   }
@@ -255,6 +261,9 @@ class runner {
 
   // --- commands and code ------------------------------------------------------------------------
   void command(const std::string& text) {
+    if (text.find("tcp_metrics flush") != std::string::npos) {
+      tcp_of(host_.net()).fastopen_peers.clear();
+    }
     for (const auto& [name, value] : command_settings(text, options_)) set_sysctl(name, value);
   }
 

@@ -86,8 +86,11 @@ std::vector<u8> build_tcp(const packet_spec& spec, const flow& f) {
   tcphdr th;
   th.source = be16(f.remote_port);
   th.dest = be16(f.local_port);
-  th.seq = be32(spec.seq);  // the peer's numbers are the script's
-  th.ack_seq = be32(spec.ack ? to_live_seq(f, *spec.ack) : 0);
+  // SYNs carry the script's absolute numbers, everything else counts from the ISNs.
+  const bool syn = (spec.flags & tcphdr_syn) != 0;
+  const bool absolute = syn || spec.absolute_seq;
+  th.seq = be32(absolute ? spec.seq : spec.seq + f.remote_isn);
+  th.ack_seq = be32(spec.ack ? to_live_seq(f, syn ? *spec.ack - f.script_isn : *spec.ack) : 0);
   th.set_header_bytes(sizeof(tcphdr) + options.size());
   if (spec.ae) th.doff_res |= 1;
   th.flags = spec.flags;
@@ -274,12 +277,18 @@ packet_spec to_script(const parsed_packet& p, const flow& f) {
   out.flags = th.flags;
   out.ae = th.ae();
   out.payload = static_cast<u32>(p.tcp.payload.size());
-  out.seq = th.seq.value() - f.isn_offset;
+  out.seq = th.seq.value() - f.isn_offset + (th.syn() ? f.script_isn : 0);
   out.seq_end = out.seq + out.payload;
-  if (th.ack()) out.ack = th.ack_seq.value();
+  if (th.ack()) out.ack = th.ack_seq.value() - (th.syn() ? 0 : f.remote_isn);
   out.window = th.window.value();
   if (th.urg()) out.urgent = th.urg_ptr.value();
   out.options = read_options(p.tcp.options);
+  for (tcp_option_spec& option : out.options) {
+    for (auto& [from, to] : option.blocks) {
+      from -= f.remote_isn;
+      to -= f.remote_isn;
+    }
+  }
   return out;
 }
 
@@ -287,7 +296,8 @@ void learn(const packet_spec& spec, const parsed_packet& p, flow& f) {
   const tcphdr& th = *p.tcp.th;
   if (!f.isn_known && th.syn()) {
     f.isn_known = true;
-    f.isn_offset = th.seq.value() - (spec.any_seq ? 0 : spec.seq);
+    f.isn_offset = th.seq.value();
+    f.script_isn = spec.any_seq ? 0 : spec.seq;
   }
   if (f.local_port == 0) f.local_port = th.source.value();
   const auto live = read_options(p.tcp.options);
@@ -335,7 +345,9 @@ bool join(sent_packet& first, const sent_packet& next) {
   if (b->tcp.th->seq.value() != end || a->tcp.th->ack_seq != b->tcp.th->ack_seq) return false;
   const byte_view more = b->tcp.payload;
   const std::size_t flags_at = a->ip.iph->header_bytes() + 13;
-  first.bytes[flags_at] = static_cast<u8>(first.bytes[flags_at] | b->tcp.th->flags);
+  // PSH is the last segment's: a burst of several super-packets carries some on its way.
+  first.bytes[flags_at] =
+      static_cast<u8>((first.bytes[flags_at] & ~tcphdr_psh) | b->tcp.th->flags);
   append(first.bytes, more);
   const be16 total(static_cast<u16>(std::min<std::size_t>(first.bytes.size(), 0xffff)));
   copy_bytes(byte_span(first.bytes).subspan(2), bytes_of(total));
@@ -375,6 +387,8 @@ bool belongs(const sent_packet& packet, const flow& f) {
   const auto p = parse_tcp_packet(packet);
   if (!p || p->ip.iph->saddr != f.local || p->ip.iph->daddr != f.remote) return false;
   if (f.local_port != 0 && p->tcp.th->source.value() != f.local_port) return false;
+  // The flow's port shows in its SYN; before that, anything else is of an older connection.
+  if (f.local_port == 0 && !p->tcp.th->syn()) return false;
   return p->tcp.th->dest.value() == f.remote_port;
 }
 

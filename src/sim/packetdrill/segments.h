@@ -27,7 +27,10 @@ struct flow {
   ipv4_addr local, remote;
   u16 local_port = 0, remote_port = 0;
   bool isn_known = false;      ///< live and script local ISN are known
-  u32 isn_offset = 0;          ///< live local sequence number minus the script's
+  u32 isn_offset = 0;          ///< our live ISN: behind the SYN, scripts count from it
+  u32 script_isn = 0;          ///< what the script calls it on SYNs
+  bool remote_known = false;   ///< the peer's ISN is known
+  u32 remote_isn = 0;          ///< on SYNs as written; behind them, scripts count from it
   std::map<u32, u32> ts_live;  ///< script TS val → live TS val, of sent packets
   bool ts_known = false;
   u32 ts_offset = 0;           ///< live minus script, from the first one

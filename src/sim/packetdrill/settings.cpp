@@ -32,6 +32,7 @@ sysctl_list one_setting(std::string assignment, const run_options& options) {
   if (equals == std::string::npos) return {};
   std::string name = assignment.substr(0, equals);
   std::string value = assignment.substr(equals + 1);
+  while (!value.empty() && value.back() == '\\') value.pop_back();  // a shell line goes on
   while (!value.empty() && (value.back() == '"' || value.back() == '\'')) value.pop_back();
   while (!value.empty() && (value.front() == '"' || value.front() == '\'')) value.erase(0, 1);
   constexpr std::string_view proc = "/proc/sys/";
