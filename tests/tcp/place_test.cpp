@@ -45,7 +45,8 @@ TEST(tcp_place, several_cpus) {
     world w({.seed = cpus});
     w.add_host("a", {.cpus = cpus, .sysctls = {}});
     w.add_host("b", {.cpus = cpus, .sysctls = {}});
-    w.connect("a", "eth0", "10.0.0.1/24", "b", "eth0", "10.0.0.2/24", {.delay = 1_ms, .loss = 0.01});
+    w.connect("a", "eth0", "10.0.0.1/24", "b", "eth0", "10.0.0.2/24",
+              {.delay = 1_ms, .loss = 0.01});
     for (u16 port = 80; port < 90; ++port) {
       w.spawn("b", "server", stream_checker(port, 100'000));
       w.spawn("a", "client", stream_sender({*ipv4_addr::parse("10.0.0.2"), port}, 100'000));

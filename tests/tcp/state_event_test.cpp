@@ -1,5 +1,5 @@
-// RFC 9293 §3.10.7 as a table: every state against every kind of segment, with the rules of RFC 5961
-// for what is not exactly right. Each cell says what the host answers and where it ends up.
+// RFC 9293 §3.10.7 as a table: every state against every kind of segment, with the rules of RFC
+// 5961 for what is not exactly right. Each cell says what the host answers and where it ends up.
 #include <gtest/gtest.h>
 
 #include <map>

@@ -123,7 +123,8 @@ TEST(tcp_window, data_beyond_the_window_are_cut_off) {
   p.expect(A, 0, 0);
   EXPECT_EQ(p.a.drops(drop_reason::tcp_overwindow), 1u);
   for (s64 at = 0; at < edge - 500; at += 500) {
-    p.send(A, at, 0, std::string(static_cast<std::size_t>(std::min<s64>(500, edge - 500 - at)), 'x'));
+    const auto len = static_cast<std::size_t>(std::min<s64>(500, edge - 500 - at));
+    p.send(A, at, 0, std::string(len, 'x'));
   }
   p.advance(milliseconds(50));
   EXPECT_EQ(p.ack_of(p.sent.back()), edge);

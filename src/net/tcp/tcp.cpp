@@ -125,6 +125,8 @@ sk_buff& tcp_skb_tree::push_back(skb_ptr skb) {
 }
 
 skb_ptr tcp_skb_tree::remove(sk_buff& skb) {
+  list_hook<skb_list_tag>& order = skb;
+  if (order.is_linked()) order.unlink();
   tree_.erase(tree_.iterator_to(skb));
   --count_;
   return skb_ptr(&skb);
@@ -235,6 +237,10 @@ void tcp_reinit(tcp_sock& tp) {
   tp.cong = {};
   tp.ca_state = tcp_ca_state::open;
   tp.recover_valid = false;
+  tp.rack = {};
+  tp.tlp = {};
+  tp.undo = {};
+  tp.frto = false;
   tp.retransmits = tp.backoff = tp.probes_out = 0;
   tp.urg_mode = tp.urg_seen = tp.urg_valid = tp.urg_read = false;
   tp.tstamp_ok = tp.sack_ok = tp.wscale_ok = tp.ts_recent_valid = false;
@@ -291,9 +297,15 @@ void tcp_init_transfer(cpu& cx, tcp_sock& tp) {
   tp.cong.cwnd = tp.dst && tp.dst->initcwnd != 0 ? tp.dst->initcwnd : tcp_init_cwnd;
   // RFC 6298 (5.7), RFC 5681 §3.1: after a lost SYN the network deserves caution.
   if (tp.total_retrans > 1) tp.cong.cwnd = 1;
-  if (tp.total_retrans > 0 && tp.srtt.ns == 0) tp.rto = std::max(tp.rto, seconds(3));
+  if (tp.total_retrans > 0 && tp.srtt.ns == 0) tp.rto = seconds(3);
   tp.ca_state = tcp_ca_state::open;
   tp.retrans_stamp = instant{};
+  tp.reordering = static_cast<u32>(tp.tcp().sysctl.reordering);
+  tp.rack = {};
+  tp.rack.fack = tp.snd_una;
+  tp.tlp = {};
+  tp.undo = {};
+  tp.frto = false;
   tp.max_packets_seq = tp.snd_nxt;
   tp.ca->on_init(cx, tcp_congestion_sample(tp), tp.cong);
   // As TCP_INFO counts it while nothing came; an answer at once makes the session interactive.

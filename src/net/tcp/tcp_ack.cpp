@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_prr.h"
+#include "net/tcp/tcp_rack.h"
 #include "net/tcp/tcp_recovery.h"
 #include "net/tcp/tcp_sack.h"
 #include "net/tcp/tcp_timer.h"
@@ -30,6 +32,7 @@ bool update_window(tcp_sock& tp, const tcp_seg& seg) {
 /// A packet at the front of the retransmission queue is wholly acknowledged.
 void clear_packet(cpu& cx, tcp_sock& tp, sk_buff& skb, tcp_ack_info& info, instant& first_sent) {
   const tcp_skb_cb& cb = tcp_cb(skb);
+  if ((cb.sacked & skb_sacked) == 0) tcp_rack_delivered(cx, tp, skb, info);
   if ((cb.sacked & skb_ever_retrans) != 0) {
     info.retrans_acked = true;
     if ((cb.sacked & skb_retrans) != 0) tp.retrans_out -= cb.pcount;
@@ -62,6 +65,8 @@ void clean_rtx_queue(cpu& cx, tcp_sock& tp, tcp_ack_info& info) {
     }
     clear_packet(cx, tp, *skb, info, first_sent);
   }
+  const sk_buff* head = tp.rtx_queue.first();
+  info.reneged = head != nullptr && (tcp_cb(*head).sacked & skb_sacked) != 0;
   // RFC 6298 §3 (Karn): only what was sent once tells the round-trip time.
   if (first_sent != never && !info.retrans_acked) info.rtt = cx.now() - first_sent;
   if (tp.packets_out == 0) {
@@ -96,14 +101,24 @@ void control_congestion(cpu& cx, tcp_sock& tp, const tcp_ack_info& info) {
   sample.in_flight_segs = info.prior_in_flight;
   sample.lost_segs = info.lost_segs;
   sample.rtt = info.rtt.ns >= 0 ? info.rtt : info.sack_rtt;
-  sample.cwnd_limited = cwnd_limited(tp);
-  sample.in_recovery =
-      tp.ca_state == tcp_ca_state::recovery || tp.ca_state == tcp_ca_state::cwr;
+  // Reordering aside, a selective acknowledgement alone does not open the window.
+  const u32 usual = static_cast<u32>(tp.tcp().sysctl.reordering);
+  sample.cwnd_limited =
+      cwnd_limited(tp) && (info.cleared_segs != 0 || tp.reordering > usual);
+  sample.in_recovery = tcp_in_cwnd_reduction(tp);
   sample.delivery_rate = rate;
   sample.app_limited = info.rate.app_limited;
   if (info.rate.valid) sample.prior_delivered = static_cast<s64>(info.rate.prior_delivered);
   if (sample.acked_segs != 0) tp.ca->on_ack(cx, sample, tp.cong);
   if (tp.cong.app_limited) tp.app_limited = std::max<u64>(u64{tp.delivered} + tp.in_flight(), 1);
+  if (sample.in_recovery) {
+    tcp_prr_step(tp, sample.acked_segs, info.lost_segs, info.una_advanced);
+  }
+}
+
+/// The timer after an acknowledgement: a loss probe if one may go, else the timeout.
+void set_xmit_timer(cpu& cx, tcp_sock& tp) {
+  if (!tcp_schedule_loss_probe(cx, tp, true)) tcp_rearm_rto(cx, tp);
 }
 
 /// The answer to a persist probe, or any acknowledgement while nothing was in flight.
@@ -152,6 +167,7 @@ tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tcp_ack_info info;
   info.prior_una = tp.snd_una;
   info.prior_in_flight = tp.in_flight();
+  info.prior_fack = tp.rack.fack;
   if (seg.ack_seq < tp.snd_una) return old_ack(cx, tp, seg, info);
   if (seg.ack_seq > tp.snd_nxt) return tcp_ack_verdict::unsent;
 
@@ -168,24 +184,28 @@ tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tp.probes_out = 0;
   tp.soft_error = errc::ok;
   const u32 prior_packets = tp.packets_out;
+  if (tp.sack_ok && tp.rx.num_sacks != 0) tcp_sacktag_write_queue(cx, tp, seg, info);
   if (prior_packets == 0) {
+    if (info.dsack) tcp_fastretrans_alert(cx, tp, info);
     ack_probe(cx, tp);
+    tcp_process_tlp_ack(cx, tp, seg, info);
     return tcp_ack_verdict::ok;
   }
-  if (tp.sack_ok && tp.rx.num_sacks != 0) tcp_sacktag_write_queue(cx, tp, seg, info);
   if (info.una_advanced) clean_rtx_queue(cx, tp, info);
   update_rtt(cx, tp, info);
-  if (info.cleared_segs != 0) tcp_rearm_rto(cx, tp);  // with the time-out it has now
   // RFC 5681 §2: a duplicate carries nothing, moves nothing and leaves the window alone.
   info.dupack = tp.sack_ok ? info.sacked_segs != 0
                            : !info.una_advanced && seg.len == 0 && !seg.syn() && !seg.fin() &&
                                  !window_changed;
+  tcp_process_tlp_ack(cx, tp, seg, info);
   const bool plain = info.una_advanced && !info.dupack && tp.ca_state == tcp_ca_state::open &&
-                     tp.sacked_out == 0 && tp.lost_out == 0;
+                     tp.sacked_out == 0 && tp.lost_out == 0 && !info.dsack &&
+                     !info.reordered && !info.reneged;
   if (!plain) tcp_fastretrans_alert(cx, tp, info);
+  if (info.cleared_segs != 0 && !info.reo_timer) set_xmit_timer(cx, tp);
   tp.net().mib().add(cx, mib::tcpext_tcp_delivered, info.acked_segs + info.sacked_segs);
   control_congestion(cx, tp, info);
-  tcp_xmit_recovery(cx, tp);
+  if (!info.hold_retrans) tcp_xmit_recovery(cx, tp, info.send_new);
   tcp_debug_invariants(tp);
   return tcp_ack_verdict::ok;
 }

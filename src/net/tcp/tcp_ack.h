@@ -19,6 +19,14 @@ struct tcp_ack_info {
   bool una_advanced = false;
   bool retrans_acked = false;  ///< something that was sent more than once
   u32 lost_segs = 0;         ///< newly marked
+  seq32 prior_fack;          ///< end of the highest segment delivered before it
+  std::optional<seq32> reordered;  ///< lowest number below prior_fack that came from its first copy
+  bool orig_acked = false;   ///< a first copy that left before the timeout was delivered
+  bool reneged = false;      ///< SND.UNA rose to what had been selectively acknowledged
+  bool send_new = false;     ///< RFC 5682 step 2b: new data first
+  bool hold_retrans = false;  ///< what was sent again proves to have been needless
+  bool reo_timer = false;    ///< the timer waits for reordering
+  bool tlp_dsack = false;    ///< the duplicate reported is our loss probe
   duration rtt{-1};
   duration sack_rtt{-1};
   tcp_rate_sample rate;

@@ -83,6 +83,9 @@ class tcp_congestion {
   virtual void on_ecn(cpu& cx, const loss_event& event, congestion_state& state) {
     on_loss(cx, event, state);
   }
+  /// The last on_loss or on_rto was needless: nothing had been lost. cwnd (unless owned) and
+  /// ssthresh are restored already.
+  virtual void on_undo(cpu&, congestion_state&) {}
   /// Data leave after nothing was in flight for that long. `app_limited`: the program had nothing
   /// to send; otherwise the window or the peer held it back.
   virtual void on_tx_start(cpu&, duration /*idle*/, bool /*app_limited*/, congestion_state&) {}

@@ -95,7 +95,7 @@ void begin_active_open(cpu& cx, tcp_sock& tp) {
   tp.iss = initial_sequence(cx, tp);
   tp.snd_una = tp.snd_nxt = tp.write_seq = tp.pushed_seq = tp.snd_sml = tp.snd_up = tp.iss;
   tp.recover = tp.high_seq = tp.lost_edge = tp.retrans_hint = tp.high_rxt = tp.iss;
-  tp.highest_sack = tp.max_packets_seq = tp.iss;
+  tp.highest_sack = tp.max_packets_seq = tp.rack.fack = tp.iss;
   tp.rcv_nxt = tp.rcv_wup = tp.copied_seq = tp.irs = seq32(0);
   tp.tsoffset = tcp_ts_offset(tp.tcp(), tp.saddr, tp.daddr);
   tp.mss_clamp = tp.user_mss != 0 ? tp.user_mss : 65535;

@@ -247,7 +247,7 @@ bool tcp_fastopen_synack(cpu& cx, tcp_sock& tp, const tcp_options_received& rx) 
     return false;
   }
   for (; data != nullptr; data = tp.rtx_queue.next(*data)) {
-    if ((tcp_cb(*data).sacked & (skb_lost | skb_sacked)) == 0) tcp_mark_lost(tp, *data);
+    if ((tcp_cb(*data).sacked & (skb_lost | skb_sacked)) == 0) tcp_mark_lost(cx, tp, *data);
   }
   // That the server did not take them says nothing about the network: the window stays.
   tp.ca_state = tcp_ca_state::loss;

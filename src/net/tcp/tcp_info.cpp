@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_pacing.h"
 
 namespace ph {
 namespace {

@@ -53,6 +53,11 @@ void add_sysctls(tcp_net& tn) {
   add("notsent_lowat", s.notsent_lowat, -s32_max - 1, s32_max);
   add("fastopen", s.fastopen, 0, s32_max);
   table.add("net.ipv4.tcp_fastopen_key", s.fastopen_key, &tcp_fastopen_key_valid);
+  add("recovery", s.recovery, 0, 7);
+  add("early_retrans", s.early_retrans, 0, 4);
+  add("frto", s.frto, 0, 2);
+  add("reordering", s.reordering, 1, s32_max);
+  add("max_reordering", s.max_reordering, 1, s32_max);
   kernel* machine = &tn.net.machine();
   table.add("net.ipv4.tcp_congestion_control", s.congestion_control,
             [machine](std::string_view name) {

@@ -5,9 +5,12 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_pacing.h"
+#include "net/tcp/tcp_prr.h"
+#include "net/tcp/tcp_rack.h"
 #include "net/tcp/tcp_rate.h"
 #include "net/tcp/tcp_recovery.h"
 #include "net/tcp/tcp_timer.h"
+#include "net/tcp/tcp_undo.h"
 
 namespace ph {
 namespace {
@@ -74,9 +77,12 @@ void new_data_sent(cpu& cx, tcp_sock& tp, u32 mss) {
   tcp_chrono_start(cx, tp, tcp_chrono::busy);
   const bool idle = tp.packets_out == 0;
   tp.packets_out += cb.pcount;
+  if (tcp_in_cwnd_reduction(tp)) tp.prr_out += cb.pcount;
   if (skb->len() != 0) tp.net().mib().add(cx, mib::tcpext_tcp_orig_data_sent, cb.pcount);
-  tp.rtx_queue.push_back(std::move(skb));
-  if (idle || tp.probing) tcp_rearm_rto(cx, tp);
+  tcp_sent_now(tp, tp.rtx_queue.push_back(std::move(skb)));
+  const bool loss_probe_waits =
+      tp.retransmit_timer.armed() && tp.rtx_event == tcp_rtx_event::loss_probe;
+  if (idle || tp.probing || loss_probe_waits) tcp_rearm_rto(cx, tp);
 }
 
 /// Sequence space of a retransmitted packet that was acknowledged in part is cut away.
@@ -146,7 +152,7 @@ void tcp_fragment(cpu& cx, tcp_sock& tp, tcp_queue queue, sk_buff& skb, u32 len,
   tcp_set_pcount(*rest, mss);
   if (queue == tcp_queue::rtx) {
     count_change(tp, cb, segs_before, u32{cb.pcount} + rest_cb.pcount);
-    tp.rtx_queue.insert(std::move(rest));
+    tcp_sent_with(tp, skb, tp.rtx_queue.insert(std::move(rest)));
   } else {
     tp.write_queue.adjust_bytes(-static_cast<s64>(moved));
     tp.write_queue.insert_after(skb, std::move(rest));
@@ -189,6 +195,7 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
     sent = true;
   }
   note_limits(cx, tp, sent, cwnd_limited, rwnd_limited);
+  if (sent) tcp_schedule_loss_probe(cx, tp, false);
   if (sent || cwnd_limited) {
     cwnd_validate(cx, tp, cwnd_limited || tp.in_flight() >= tp.cong.cwnd);
   }
@@ -201,14 +208,15 @@ void tcp_push_pending(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
   if (tcp_write_xmit(cx, tp, mode)) tcp_check_probe_timer(cx, tp);
 }
 
-bool tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb) {
+bool tcp_resend_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
   const u32 mss = tcp_current_mss(cx, tp);
   trim_head(tp, skb);
   tcp_skb_cb& cb = tcp_cb(skb);
   // RFC 9293 §3.8.6.1: the oldest segment may be sent into a closed window, nothing else.
   if (cb.seq >= tcp_wnd_end(tp) && cb.seq != tp.snd_una) return false;
-  if (skb.len() > mss) {
-    tcp_fragment(cx, tp, tcp_queue::rtx, skb, mss, mss);
+  const u32 most = mss * std::max(segs, 1u);
+  if (skb.len() > most) {
+    tcp_fragment(cx, tp, tcp_queue::rtx, skb, most, mss);
   } else {
     const u32 was = cb.pcount;
     tcp_set_pcount(skb, mss);
@@ -218,11 +226,33 @@ bool tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb) {
   tp.bytes_retrans += skb.len();
   tp.net().mib().add(cx, mib::tcp_retrans_segs, cb.pcount);
   if ((cb.flags & tcphdr_syn) != 0) tp.net().mib().add(cx, mib::tcpext_tcp_syn_retrans);
+  cb.sacked |= skb_ever_retrans;
+  if ((cb.sacked & skb_sacked) == 0) tcp_sent_now(tp, skb);
+  static_cast<void>(tcp_transmit_skb(cx, tp, &skb, cb.seq, cb.flags));
+  return true;
+}
+
+bool tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
+  if (!tcp_resend_skb(cx, tp, skb, segs)) return false;
+  tcp_skb_cb& cb = tcp_cb(skb);
   if ((cb.sacked & skb_retrans) == 0) tp.retrans_out += cb.pcount;
-  cb.sacked |= skb_retrans | skb_ever_retrans;
+  cb.sacked |= skb_retrans;
+  tcp_undo_retransmitted(tp, cb.pcount);
+  if (tcp_in_cwnd_reduction(tp)) tp.prr_out += cb.pcount;
   if (tp.retrans_stamp == instant{}) tp.retrans_stamp = cx.now();
   tp.high_rxt = seq_max(tp.high_rxt, cb.end_seq);
-  static_cast<void>(tcp_transmit_skb(cx, tp, &skb, cb.seq, cb.flags));
+  return true;
+}
+
+bool tcp_send_new_probe(cpu& cx, tcp_sock& tp) {
+  sk_buff* skb = tp.write_queue.front();
+  if (skb == nullptr) return false;
+  const u32 mss = tcp_current_mss(cx, tp);
+  tcp_set_pcount(*skb, mss);
+  if (seq_min(tcp_cb(*skb).end_seq, tcp_cb(*skb).seq + mss) > tcp_wnd_end(tp)) return false;
+  if (skb->len() > mss) tcp_fragment(cx, tp, tcp_queue::write, *skb, mss, mss);
+  static_cast<void>(tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags));
+  new_data_sent(cx, tp, mss);
   return true;
 }
 
@@ -233,6 +263,7 @@ void tcp_send_syn(cpu& cx, tcp_sock& tp, skb_ptr data) {
   tcp_cb(*skb).sent_at = cx.now();
   tcp_rate_skb_sent(cx, tp, *skb);
   sk_buff& queued = tp.rtx_queue.push_back(std::move(skb));
+  tcp_sent_now(tp, queued);
   tp.snd_nxt = tp.write_seq;
   tp.packets_out = 1;
   tp.net().mib().add(cx, mib::tcp_active_opens);

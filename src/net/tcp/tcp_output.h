@@ -63,8 +63,13 @@ enum class tcp_nagle : u8 { normal, push, cork };
 bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode);
 /// tcp_write_xmit and, if needed, the persist timer (the first of the two ends an old one).
 void tcp_push_pending(cpu& cx, tcp_sock& tp, tcp_nagle mode = tcp_nagle::normal);
-/// Sends again from the retransmission queue. False when it could not.
-bool tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb);
+/// Sends again from the retransmission queue, at most `segs` segments of a packet (the rest is cut
+/// off). False when it could not.
+bool tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs = 1);
+/// As tcp_retransmit_skb for a loss probe: the copy does not count as being in flight.
+bool tcp_resend_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs = 1);
+/// Sends one segment of new data whatever the congestion window; false: none fits the peer's.
+bool tcp_send_new_probe(cpu& cx, tcp_sock& tp);
 /// SYN of an active open, with the payload of `data` (at iss + 1) if there is one.
 void tcp_send_syn(cpu& cx, tcp_sock& tp, skb_ptr data = {});
 /// FIN behind everything queued.

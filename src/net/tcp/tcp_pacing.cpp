@@ -1,6 +1,6 @@
 // Pacing: data leave at the rate that congestion control or SO_MAX_PACING_RATE sets, by a timer
 // (draft-cardwell-iccrg-bbr-congestion-control-00 §4.2.1, socket(7)). What the retransmission and
-// probe timers send, and the first retransmission of a recovery, does not wait.
+// probe timers send does not wait.
 #include "net/tcp/tcp_pacing.h"
 
 #include <algorithm>

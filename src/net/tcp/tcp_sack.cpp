@@ -4,7 +4,9 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_rack.h"
 #include "net/tcp/tcp_rate.h"
+#include "net/tcp/tcp_undo.h"
 
 namespace ph {
 namespace {
@@ -26,6 +28,8 @@ bool plausible(const tcp_sock& tp, const tcp_sack_block& block) {
 
 void mark_sacked(cpu& cx, tcp_sock& tp, sk_buff& skb, tcp_ack_info& info) {
   tcp_skb_cb& cb = tcp_cb(skb);
+  tcp_rack_delivered(cx, tp, skb, info);
+  tcp_sent_forget(skb);
   if ((cb.sacked & skb_lost) != 0) tp.lost_out -= cb.pcount;
   if ((cb.sacked & skb_retrans) != 0) tp.retrans_out -= cb.pcount;
   if ((cb.sacked & skb_ever_retrans) == 0) {
@@ -85,6 +89,28 @@ tcp_sack_block news_of(const tcp_sock& tp, tcp_sack_block block) {
   return block;
 }
 
+/// RFC 2883 §4: only what was sent and is not long past says anything.
+void take_dsack(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_info& info) {
+  const tcp_sack_block& block = tp.rx.sacks[0];
+  if (block.start_seq >= block.end_seq || block.end_seq > tp.snd_nxt ||
+      block.start_seq < tp.snd_una - std::max(tp.max_window, u32{1} << 16)) {
+    tp.net().mib().add(cx, mib::tcpext_tcp_sack_discard);
+    return;
+  }
+  const u32 bytes = static_cast<u32>(block.end_seq - block.start_seq);
+  const u32 segs = (bytes + tp.mss_cache - 1) / tp.mss_cache;
+  mib_table& mibs = tp.net().mib();
+  mibs.add(cx, block.end_seq <= seg.ack_seq ? mib::tcpext_tcp_dsack_recv
+                                            : mib::tcpext_tcp_dsack_ofo_recv);
+  mibs.add(cx, mib::tcpext_tcp_dsack_recv_segs, segs);
+  tp.dsack_dups += segs;
+  // More duplicates than we made: the network makes them, and they tell nothing.
+  if (tp.dsack_dups > tp.total_retrans) return;
+  info.dsack = true;
+  info.tlp_dsack = tp.tlp.end_seq && tp.tlp.is_retrans && block.end_seq == *tp.tlp.end_seq;
+  tcp_undo_duplicate(tp, block.end_seq, segs);
+}
+
 }  // namespace
 
 void tcp_sacktag_write_queue(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_info& info) {
@@ -92,12 +118,7 @@ void tcp_sacktag_write_queue(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_
   u8 first = 0;
   if (is_dsack(rx, seg.ack_seq)) {
     first = 1;
-    // RFC 2883 §4: only what was sent and is not long past says anything.
-    if (rx.sacks[0].start_seq < rx.sacks[0].end_seq && rx.sacks[0].end_seq <= tp.snd_nxt) {
-      info.dsack = true;
-      ++tp.dsack_dups;
-      tp.net().mib().add(cx, mib::tcpext_tcp_dsack_recv);
-    }
+    take_dsack(cx, tp, seg, info);
   }
   std::array<tcp_sack_block, tcp_max_sacks> cache{};
   for (u8 i = first; i < rx.num_sacks; ++i) {

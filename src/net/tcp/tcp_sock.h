@@ -86,6 +86,42 @@ struct tcp_seq_order {
   }
 };
 
+/// net.ipv4.tcp_recovery: RFC 8985 finds losses; its reordering window stays; dupthresh
+/// selective acknowledgements do not close it.
+enum : s32 {
+  tcp_recovery_rack = 1,
+  tcp_recovery_static_reo_wnd = 2,
+  tcp_recovery_no_dupthresh = 4,
+};
+
+/// RFC 8985 §6.1, the connection's variables.
+struct tcp_rack_state {
+  instant xmit_ts{};              ///< transmission of the latest segment that was delivered
+  seq32 end_seq;                  ///< its end
+  duration rtt{};                 ///< its round trip
+  seq32 fack;                     ///< end of the highest segment delivered
+  u32 reo_wnd_mult = 1;           ///< reordering window in quarters of the minimum RTT
+  u8 reo_wnd_persist = 0;         ///< recoveries for which the multiple stays
+  std::optional<seq32> dsack_round;
+  bool advanced = false;          ///< news since losses were sought
+};
+
+/// RFC 8985 §7.1: the loss probe under way.
+struct tcp_probe_state {
+  std::optional<seq32> end_seq;   ///< SND.NXT when it left
+  bool is_retrans = false;
+};
+
+/// What a needless reduction took away.
+struct tcp_undo_state {
+  std::optional<seq32> marker;    ///< SND.UNA when it began; none: nothing to take back
+  s64 retrans = -1;               ///< copies that no D-SACK has reported; negative: none was sent
+  u32 cwnd = 0, ssthresh = 0;     ///< before it; zero: unknown
+};
+
+/// What the retransmission timer stands for when it is not the persist timer.
+enum class tcp_rtx_event : u8 { timeout, reordering, loss_probe };
+
 /// Owns packets in the order of their sequence numbers; finds one by number.
 class tcp_skb_tree {
  public:
@@ -166,6 +202,10 @@ struct tcp_sysctls {
   std::string fastopen_key = "00000000-00000000-00000000-00000000";
   s32 min_tso_segs = 2, tso_rtt_log = 9;
   s32 pacing_ss_ratio = 200, pacing_ca_ratio = 120;
+  s32 recovery = 1;               ///< tcp_recovery_rack ...
+  s32 early_retrans = 3;          ///< 0: no loss probes
+  s32 frto = 2;                   ///< 0: timeouts are never doubted
+  s32 reordering = 3, max_reordering = 300;
   std::string congestion_control = "cubic";
 };
 
@@ -289,6 +329,10 @@ class tcp_sock final : public inet_sock, public ehash_entry {
 
   // --- counts of segments in flight (RFC 6675 pipe) -------------------------------------------
   u32 packets_out = 0, sacked_out = 0, lost_out = 0, retrans_out = 0;
+  u32 lost = 0;                   ///< segments ever marked lost
+  /// Packets of rtx_queue in the order of transmission; without those that were delivered or wait
+  /// to be sent again (RFC 8985 §6.2 step 5).
+  intrusive_list<sk_buff, skb_list_tag> sent_order;
   [[nodiscard]] u32 in_flight() const {
     return packets_out - sacked_out - lost_out + retrans_out;
   }
@@ -306,12 +350,17 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   seq32 highest_sack;             ///< begin of the highest packet that was selectively acknowledged
   std::array<tcp_sack_block, tcp_max_sacks> sack_cache{};  ///< blocks of the last acknowledgement
   seq32 high_rxt;                 ///< end of the last retransmission in this recovery
-  u32 reordering = tcp_dupthresh;
+  u32 reordering = tcp_dupthresh;  ///< segments by which the path was seen to reorder
+  tcp_rack_state rack;
+  tcp_probe_state tlp;
+  tcp_undo_state undo;
+  bool frto = false;              ///< RFC 5682: whether the timeout was needless is not yet known
   u32 max_packets_out = 0;        ///< most outstanding in the current window
   seq32 max_packets_seq;
   bool is_cwnd_limited = false;
   instant cwnd_stamp{};           ///< last validation (RFC 7661)
-  u32 prior_cwnd = 0;
+  u32 prior_cwnd = 0;             ///< when the reduction began; 0: the algorithm's own affair
+  u32 prr_delivered = 0, prr_out = 0;  ///< RFC 9937: segments since then
   instant pacing_next{};          ///< no segment leaves earlier, if the rate is limited
 
   // --- round-trip time (RFC 6298) -------------------------------------------------------------
@@ -373,6 +422,7 @@ class tcp_sock final : public inet_sock, public ehash_entry {
 
   // --- timers ---------------------------------------------------------------------------------
   timer retransmit_timer;         ///< RTO or persist, see `probing`
+  tcp_rtx_event rtx_event = tcp_rtx_event::timeout;
   timer delack_timer;
   timer pacing_timer;             ///< the next segment may leave
   timer keepalive_timer;          ///< keepalive, or the end of FIN_WAIT2

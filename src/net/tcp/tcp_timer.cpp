@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_rack.h"
 #include "net/tcp/tcp_recovery.h"
 
 namespace ph {
@@ -54,7 +55,6 @@ bool give_up(cpu& cx, tcp_sock& tp) {
     if (tp.dead) {
       const bool alive = tp.rto < tcp_rto_max;
       retries = orphan_retries(tp, alive);
-      if (!alive && retries == 0) expired = true;
     }
     expired = expired || timed_out(cx, tp, retries, tp.user_timeout_ms);
   }
@@ -85,8 +85,14 @@ void rto_fired(cpu& cx, tcp_sock& tp) {
   }
   tp.net().mib().add(cx, mib::tcpext_tcp_timeouts);
   ++tp.total_rto;
-  if (tp.retransmits == 0) tp.retrans_stamp = instant{};  // how long nothing moved: from here
+  const bool repairing = tp.ca_state >= tcp_ca_state::recovery;
   tcp_enter_loss(cx, tp);
+  if (tp.retransmits == 0) {
+    // How long nothing has moved counts from here; what was sent again before makes timestamps
+    // useless as a proof that this timeout was needless.
+    tp.retrans_stamp = instant{};
+    if (repairing) tp.undo.marker.reset();
+  }
   sk_buff* head = tp.rtx_queue.first();
   ph_check(head != nullptr);
   if (tp.retransmits < 255) ++tp.retransmits;
@@ -137,8 +143,12 @@ void probe_fired(cpu& cx, tcp_sock& tp) {
 void retransmit_fired(cpu& cx, tcp_sock& tp) {
   if (std::exchange(tp.probing, false)) {
     probe_fired(cx, tp);
-  } else {
-    rto_fired(cx, tp);
+    return;
+  }
+  switch (std::exchange(tp.rtx_event, tcp_rtx_event::timeout)) {
+    case tcp_rtx_event::timeout: rto_fired(cx, tp); return;
+    case tcp_rtx_event::reordering: tcp_rack_reo_timeout(cx, tp); return;
+    case tcp_rtx_event::loss_probe: tcp_send_loss_probe(cx, tp); return;
   }
 }
 
@@ -218,24 +228,42 @@ void tcp_clear_timers(tcp_sock& tp) {
   wheel.cancel(tp.pacing_timer);
   wheel.cancel(tp.keepalive_timer);
   tp.probing = false;
+  tp.rtx_event = tcp_rtx_event::timeout;
   tp.ack_scheduled = false;
 }
 
 void tcp_arm_rto(cpu& cx, tcp_sock& tp, duration after) {
+  tcp_arm_rtx(cx, tp, tcp_rtx_event::timeout, after);
+}
+
+void tcp_arm_rtx(cpu& cx, tcp_sock& tp, tcp_rtx_event event, duration after) {
   tp.probing = false;
+  tp.rtx_event = event;
   tp.home().timers().arm(tp.retransmit_timer, cx.now() + std::min(after, tcp_rto_max));
+}
+
+duration tcp_rto_left(cpu& cx, tcp_sock& tp) {
+  const sk_buff* head = tp.rtx_queue.first();
+  return head == nullptr ? tp.rto : tcp_cb(*head).sent_at + tp.rto - cx.now();
 }
 
 void tcp_rearm_rto(cpu& cx, tcp_sock& tp) {
   if (tp.packets_out != 0) {
-    tcp_arm_rto(cx, tp, clamped_rto(cx, tp));
+    duration after = clamped_rto(cx, tp);
+    // What was waited for in between does not put the timeout off (RFC 8985 §7.3).
+    if (tp.rtx_event != tcp_rtx_event::timeout && !tp.probing) {
+      after = std::min(after, std::max(tcp_rto_left(cx, tp), milliseconds(1)));
+    }
+    tcp_arm_rto(cx, tp, after);
   } else if (!tp.probing) {
+    tp.rtx_event = tcp_rtx_event::timeout;
     tp.home().timers().cancel(tp.retransmit_timer);
   }
 }
 
 void tcp_arm_probe_after(cpu& cx, tcp_sock& tp, duration after) {
   tp.probing = true;
+  tp.rtx_event = tcp_rtx_event::timeout;
   if (tp.user_timeout_ms != 0 && tp.probes_stamp != instant{} && tp.probes_out != 0) {
     const duration left = tp.probes_stamp + milliseconds(tp.user_timeout_ms) - cx.now();
     after = std::min(after, std::max(left, milliseconds(1)));

@@ -10,6 +10,10 @@ void tcp_init_timers(tcp_sock& tp);
 void tcp_clear_timers(tcp_sock& tp);
 /// Starts the retransmission timer (ends persisting).
 void tcp_arm_rto(cpu& cx, tcp_sock& tp, duration after);
+/// Starts the same timer for something else that comes before the timeout.
+void tcp_arm_rtx(cpu& cx, tcp_sock& tp, tcp_rtx_event event, duration after);
+/// How long until the timeout of the oldest segment, counted from its transmission.
+duration tcp_rto_left(cpu& cx, tcp_sock& tp);
 /// RFC 6298 §5: restarts it while something is outstanding, stops it otherwise.
 void tcp_rearm_rto(cpu& cx, tcp_sock& tp);
 /// (Re)starts the persist timer with its backoff.
