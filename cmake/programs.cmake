@@ -23,14 +23,12 @@ if(daemon_sources)
   add_library(ph_daemon STATIC ${daemon_sources})
   target_link_libraries(ph_daemon PUBLIC ph_sim yaml-cpp nlohmann_json::nlohmann_json
                                          spdlog::spdlog)
-  ph_precompile(ph_daemon daemon <nlohmann/json.hpp>)
 endif()
 
 file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/*.cpp)
 if(cli_sources AND daemon_sources)
   add_executable(ph ${cli_sources})
   target_link_libraries(ph PRIVATE ph_daemon CLI11::CLI11)
-  ph_precompile(ph programs <nlohmann/json.hpp> <CLI/CLI.hpp>)
   target_compile_options(ph PRIVATE -O1)  # reading flags is not where time goes
   target_compile_definitions(ph PRIVATE PH_VERSION="${PROJECT_VERSION}")
   set_target_properties(ph PROPERTIES ENABLE_EXPORTS ON)  # names in a crash's call chain

@@ -35,7 +35,6 @@ foreach(area ${areas})
     target_compile_options(test_${area} PRIVATE -Wno-use-after-free -Wno-array-bounds
                            -Wno-stringop-overflow -Wno-stringop-overread)
   endif()
-  ph_precompile(test_${area} tests <gtest/gtest.h> <gmock/gmock.h> <sstream> <thread>)
   target_compile_definitions(test_${area} PRIVATE PH_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                              PH_BINARY_DIR="${CMAKE_BINARY_DIR}")
   add_test(NAME ${area} COMMAND test_${area} --gtest_brief=1)

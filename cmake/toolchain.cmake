@@ -13,9 +13,7 @@ find_program(PH_CCACHE ccache)
 if(PH_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER
       ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
-      CCACHE_DEPEND=1
-      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-      ${PH_CCACHE})
+      CCACHE_DEPEND=1 ${PH_CCACHE})
 endif()
 find_program(PH_MOLD mold)
 if(PH_MOLD AND NOT PH_BUILD_FUZZ)
@@ -41,21 +39,3 @@ if(PH_BUILD_FUZZ)
   add_link_options(-fsanitize=address,undefined)
 endif()
 include_directories(${CMAKE_SOURCE_DIR}/src)
-
-# The standard library takes most of the time that a file takes to compile: read it once. Sources
-# still include what they use. The first target of a kind compiles it, the others reuse it.
-set(CMAKE_PCH_WARN_INVALID OFF)
-function(ph_precompile target kind)
-  get_property(first GLOBAL PROPERTY ph_precompiled_${kind})
-  if(first)
-    target_precompile_headers(${target} REUSE_FROM ${first})
-  else()
-    target_precompile_headers(${target} PRIVATE <algorithm> <array> <chrono> <concepts> <functional>
-                              <map> <memory> <optional> <span> <string> <string_view> <utility>
-                              <variant> <vector> <fmt/format.h> ${ARGN})
-    set_property(GLOBAL PROPERTY ph_precompiled_${kind} ${target})
-  endif()
-endfunction()
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)  # for ccache
-endif()
