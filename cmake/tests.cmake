@@ -2,6 +2,15 @@
 find_package(GTest REQUIRED)
 file(GLOB areas CONFIGURE_DEPENDS LIST_DIRECTORIES true RELATIVE ${CMAKE_SOURCE_DIR}/tests
      ${CMAKE_SOURCE_DIR}/tests/*)
+# Only these know the folders' names: a compiler cache serves all others wherever the clone lies.
+set_property(SOURCE ${CMAKE_SOURCE_DIR}/tests/corpus/fuzz_corpus_test.cpp
+                    ${CMAKE_SOURCE_DIR}/tests/corpus/pcap_corpus_test.cpp
+                    ${CMAKE_SOURCE_DIR}/tests/daemon/lab_test.cpp
+                    ${CMAKE_SOURCE_DIR}/tests/packetdrill/scripts_test.cpp
+                    ${CMAKE_SOURCE_DIR}/tests/shim/shim_test.cpp
+                    ${CMAKE_SOURCE_DIR}/tests/wire/corpus_test.cpp
+             PROPERTY COMPILE_DEFINITIONS PH_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                                          PH_BINARY_DIR="${CMAKE_BINARY_DIR}")
 foreach(area ${areas})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${area}/*.cpp)
   if(NOT sources OR (area MATCHES "^(daemon|shim|cli)$" AND NOT TARGET ph_daemon))
@@ -35,8 +44,6 @@ foreach(area ${areas})
     target_compile_options(test_${area} PRIVATE -Wno-use-after-free -Wno-array-bounds
                            -Wno-stringop-overflow -Wno-stringop-overread)
   endif()
-  target_compile_definitions(test_${area} PRIVATE PH_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
-                             PH_BINARY_DIR="${CMAKE_BINARY_DIR}")
   add_test(NAME ${area} COMMAND test_${area} --gtest_brief=1)
   set_tests_properties(${area} PROPERTIES TIMEOUT 600)
 endforeach()
