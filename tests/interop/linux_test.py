@@ -166,8 +166,8 @@ class LinuxPeerTest(lib.LabTest):
             self.linux.run("curl", "-sS", "--fail", "-o", out, f"http://10.9.0.2/{name}")
             self.assertEqual(self.digest(out), digest)
         self.assert_clean_capture(capture)
-        # Probes and timeouts (on both sides) tell of a busy machine only; a gap, or what either side
-        # took for one, is a fault.
+        # Probes and timeouts (on both sides) tell of a busy machine only; a gap, or what either
+        # side took for one, is a fault.
         self.assertEqual(capture.packets("tcp.analysis.fast_retransmission || "
                                          "tcp.analysis.lost_segment || "
                                          "tcp.analysis.ack_lost_segment"), [])
