@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 
 #include "net/core/gso.h"
@@ -24,7 +25,9 @@ namespace {
 using vnet_hdr = uapi::virtio_net_hdr;
 
 constexpr u32 rx_linear = 2048;        // bytes read into the packet itself, as headers and small
-constexpr u32 rx_overflow = 66 * 1024; // frames; the rest of a super-packet goes to a block
+                                       // frames; the rest of a super-packet goes to blocks, small
+constexpr u32 rx_block = 16 * 1024;    // ones, as a receiver's buffer pays for the unused part
+constexpr std::size_t rx_blocks = 5;   // of the last: enough for 64 KiB and its headers
 
 // --- virtio-net header <-> metadata -----------------------------------------------------------
 
@@ -102,7 +105,7 @@ class tap_queue final : public napi {
   int fd_;
   vnet_hdr hdr_;
   skb_ptr spare_;       ///< for the next read
-  block_ref overflow_;
+  std::array<block_ref, rx_blocks> overflow_;  ///< those used are replaced before the next read
 };
 
 class tap_device final : public netdev_ops, public tap_port {
@@ -188,11 +191,13 @@ skb_ptr tap_queue::read(cpu& cx) {
     spare_ = alloc_skb(cx, max_header + rx_linear);
     spare_->reserve(max_header);
   }
-  if (!overflow_) overflow_ = cx.memory().allocate_block(rx_overflow);
   const byte_span linear = spare_->put(rx_linear);
-  const std::array<iovec, 3> pieces = {iovec{&hdr_, sizeof(hdr_)},
-                                       iovec{linear.data(), linear.size()},
-                                       iovec{overflow_->bytes(), rx_overflow}};
+  std::array<iovec, 2 + rx_blocks> pieces = {iovec{&hdr_, sizeof(hdr_)},
+                                             iovec{linear.data(), linear.size()}};
+  for (std::size_t i = 0; i < rx_blocks; ++i) {
+    if (!overflow_[i]) overflow_[i] = cx.memory().allocate_block(rx_block);
+    pieces[2 + i] = {overflow_[i]->bytes(), rx_block};
+  }
   ssize_t n = 0;
   do {
     n = ::readv(fd_, pieces.data(), static_cast<int>(pieces.size()));
@@ -207,10 +212,12 @@ skb_ptr tap_queue::read(cpu& cx) {
   }
   const u32 frame = static_cast<u32>(n) - static_cast<u32>(sizeof(hdr_));
   spare_->trim(frame);
-  if (frame > rx_linear) {
-    const u32 rest = frame - rx_linear;
-    spare_->truesize += overflow_->capacity;
-    ph_check(spare_->add_frag(std::move(overflow_), 0, rest));
+  u32 rest = frame > rx_linear ? frame - rx_linear : 0;
+  for (std::size_t i = 0; rest != 0; ++i) {
+    const u32 taken = std::min(rest, rx_block);
+    spare_->truesize += overflow_[i]->capacity;
+    ph_check(spare_->add_frag(std::move(overflow_[i]), 0, taken));
+    rest -= taken;
   }
   return std::move(spare_);
 }
