@@ -155,8 +155,10 @@ void find_losses(cpu& cx, tcp_sock& tp, tcp_ack_info& info) {
 
 /// RFC 5682 §2.1 and §3.1. True: the timeout was needless.
 bool frto_step(cpu& cx, tcp_sock& tp, tcp_ack_info& info) {
-  // Step 3b: a first copy arrived after the timeout.
-  if (info.orig_acked && tcp_try_undo_loss(cx, tp, true)) return true;
+  // Step 3b: a first copy arrived after the timeout. Without SACK, what was acknowledged together
+  // with the retransmission may have arrived long before it.
+  const bool first_copy = info.orig_acked && (tp.sack_ok || !info.retrans_acked);
+  if (first_copy && tcp_try_undo_loss(cx, tp, true)) return true;
   if (tp.snd_nxt > tp.high_seq) {
     if (info.sacked_segs != 0 || info.dupack) tp.frto = false;  // step 3a: it was right
   } else if (info.una_advanced && tp.snd_una < tp.high_seq) {
@@ -276,7 +278,7 @@ void tcp_xmit_recovery(cpu& cx, tcp_sock& tp, bool new_first) {
 void tcp_enter_loss(cpu& cx, tcp_sock& tp) {
   const bool fresh = tp.ca_state <= tcp_ca_state::disorder || tp.snd_una >= tp.high_seq ||
                      (tp.ca_state == tcp_ca_state::loss && tp.retransmits == 0);
-  tp.frto = tp.sack_ok && tp.tcp().sysctl.frto != 0 &&
+  tp.frto = tp.tcp().sysctl.frto != 0 &&
             (tp.ca_state < tcp_ca_state::recovery || tp.retransmits != 0);
   if (fresh) {
     tcp_undo_begin(tp);
