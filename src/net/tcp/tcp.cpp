@@ -202,6 +202,7 @@ void tcp_done(cpu& cx, tcp_sock& tp) {
   if (tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv})) {
     tp.net().mib().add(cx, mib::tcp_attempt_fails);
   }
+  if (tp.srtt.ns != 0 && tp.backoff == 0) tcp_prove_peer(tp.tcp(), tp.daddr);
   tcp_set_state(cx, tp, tcp_state::close);
   tcp_fastopen_child_done(tp);
   tcp_clear_timers(tp);
@@ -470,7 +471,8 @@ tcp_net::tcp_net(net_namespace& n) : net(n), ehash([&] {
       n.machine().secret({reinterpret_cast<u8*>(&key), sizeof key});
       return key;
     }()) {
-  for (siphash_key* key : {&ehash_key, &isn_key, &ts_key, &fastopen_secret}) {
+  for (siphash_key* key : {&ehash_key, &isn_key, &ts_key, &fastopen_secret, &cookie_key,
+                           &cookie_time_key}) {
     n.machine().secret({reinterpret_cast<u8*>(key), sizeof *key});
   }
 }

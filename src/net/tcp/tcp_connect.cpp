@@ -225,8 +225,7 @@ result<void> tcp_sock::connect(cpu& cx, byte_view addr) {
 
 result<void> tcp_sock::listen(cpu& cx, int backlog) {
   if (state != tcp_state::close && state != tcp_state::listen) return fail(errc::inval);
-  max_ack_backlog = backlog < 0 || backlog > uapi::somaxconn ? u32{uapi::somaxconn}
-                                                              : static_cast<u32>(backlog);
+  max_ack_backlog = static_cast<u32>(std::max(backlog, 0));
   if (state == tcp_state::listen) return {};
   tcp_reinit(*this);
   if (!port_held) TRY_VOID(choose_port(cx, *this, share_bound, false));

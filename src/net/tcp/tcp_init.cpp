@@ -30,8 +30,9 @@ void add_sysctls(tcp_net& tn) {
   add("keepalive_time", s.keepalive_time, 0, s32_max);
   add("keepalive_intvl", s.keepalive_intvl, 0, s32_max);
   add("keepalive_probes", s.keepalive_probes, 0, 255);
-  add("max_syn_backlog", s.max_syn_backlog, 0, s32_max);
-  add("abort_on_overflow", s.abort_on_overflow, 0, 1);
+  add("max_syn_backlog", s.max_syn_backlog, -s32_max - 1, s32_max);
+  add("syncookies", s.syncookies, 0, 255);
+  add("abort_on_overflow", s.abort_on_overflow, 0, 255);
   add("window_scaling", s.window_scaling, 0, 1);
   add("timestamps", s.timestamps, 0, 1);
   add("sack", s.sack, 0, 1);
@@ -41,7 +42,7 @@ void add_sysctls(tcp_net& tn) {
   add("tw_reuse", s.tw_reuse, 0, 2);
   add("max_tw_buckets", s.max_tw_buckets, 0, s32_max);
   add("max_orphans", s.max_orphans, 0, s32_max);
-  add("rfc1337", s.rfc1337, 0, 1);
+  add("rfc1337", s.rfc1337, 0, 255);
   add("stdurg", s.stdurg, 0, 1);
   add("challenge_ack_limit", s.challenge_ack_limit, 0, s32_max);
   add("invalid_ratelimit", s.invalid_ratelimit, 0, s32_max);

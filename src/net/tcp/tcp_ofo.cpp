@@ -84,7 +84,9 @@ bool rmem_schedule(cpu& cx, tcp_sock& tp) {
   tp.net().mib().add(cx, mib::tcpext_prune_called);
   collapse_receive_queue(cx, tp);
   if (tp.rmem_alloc > tp.opt.rcvbuf) prune_ofo(cx, tp);
-  return tp.rmem_alloc <= tp.opt.rcvbuf;
+  if (tp.rmem_alloc <= tp.opt.rcvbuf) return true;
+  tp.net().mib().add(cx, mib::tcpext_rcv_pruned);
+  return false;
 }
 
 void trim_front(sk_buff& skb, seq32 to) {

@@ -1,5 +1,7 @@
 // Passive opens: RFC 9293 §3.10.7.2 and §3.10.7.4 (SYN-RECEIVED), RFC 7323 §1.3, RFC 2018 §2, with
-// the two queues of a listener: half-open, and waiting for accept().
+// the two queues of a listener: half-open, and waiting for accept(). When they overflow is Linux's
+// rule: listen(2), tcp(7) and the settings tcp_max_syn_backlog, tcp_syncookies and
+// tcp_abort_on_overflow.
 #include "net/tcp/tcp_request.h"
 
 #include <algorithm>
@@ -10,12 +12,26 @@
 #include "net/tcp/tcp_isn.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_syncookies.h"
 
 namespace ph {
 namespace {
 
 bool accept_queue_full(const tcp_sock& listener) {
   return listener.accept_queue.size() > listener.max_ack_backlog;
+}
+
+bool syn_queue_full(const tcp_sock& listener) {
+  return listener.request_count > listener.max_ack_backlog;
+}
+
+/// tcp_max_syn_backlog: where no cookies help out, the last quarter is for hosts that are known to
+/// exist.
+bool syn_backlog_reserved(const tcp_sock& listener, const inet_addr& peer) {
+  const tcp_net& tn = listener.tcp();
+  const s64 most = tn.sysctl.max_syn_backlog;
+  return tn.sysctl.syncookies == 0 && most - listener.request_count < most / 4 &&
+         !tcp_peer_proven(tn, peer);
 }
 
 inet_af_ops::reply_info reply_info_of(const tcp_sock& listener, const inet_tuple& tuple) {
@@ -31,7 +47,11 @@ inet_af_ops::reply_info reply_info_of(const tcp_sock& listener, const inet_tuple
   return info;
 }
 
-void send_synack(cpu& cx, tcp_request& req) {
+u32 request_time_stamp(const cpu& cx, const tcp_request& req) {
+  return static_cast<u32>(cx.now().ms()) + req.tsoffset;
+}
+
+void send_synack(cpu& cx, tcp_request& req, u32 tsval) {
   tcp_reply reply;
   reply.info = reply_info_of(*req.listener, req.key);
   reply.seq = req.snt_isn;
@@ -43,21 +63,31 @@ void send_synack(cpu& cx, tcp_request& req) {
   reply.options.wscale = req.rcv_wscale;
   reply.options.sack_permitted = req.sack_ok;
   reply.options.timestamps = req.tstamp_ok;
-  reply.options.tsval = static_cast<u32>(cx.now().ms()) + req.tsoffset;
+  reply.options.tsval = tsval;
   reply.options.tsecr = req.ts_recent;
   if (req.num_retrans == 0) reply.options.fastopen = req.fastopen_cookie;
   tcp_send_reply(cx, req.listener->net(), *req.listener->af_ops, std::move(reply));
 }
 
-/// The answer to something that does not fit: an ACK of where we are (RFC 9293 §3.10.7.4).
-void send_request_ack(cpu& cx, tcp_request& req) {
+void send_synack(cpu& cx, tcp_request& req) {
+  send_synack(cx, req, request_time_stamp(cx, req));
+}
+
+/// Answers to what does not fit are limited (net.ipv4.tcp_invalid_ratelimit).
+bool may_answer(cpu& cx, tcp_request& req) {
   const duration limit = milliseconds(req.listener->tcp().sysctl.invalid_ratelimit);
   if (req.answered && cx.now() - req.last_answer < limit) {
     req.listener->net().mib().add(cx, mib::tcpext_tcp_ack_skipped);
-    return;
+    return false;
   }
   req.answered = true;
   req.last_answer = cx.now();
+  return true;
+}
+
+/// An ACK of where we are (RFC 9293 §3.10.7.4).
+void send_request_ack(cpu& cx, tcp_request& req) {
+  if (!may_answer(cx, req)) return;
   tcp_reply reply;
   reply.info = reply_info_of(*req.listener, req.key);
   reply.seq = req.snt_isn + 1;
@@ -65,7 +95,7 @@ void send_request_ack(cpu& cx, tcp_request& req) {
   reply.flags = tcphdr_ack;
   reply.window = static_cast<u16>(req.rcv_wnd >> req.rcv_wscale);
   reply.options.timestamps = req.tstamp_ok;
-  reply.options.tsval = static_cast<u32>(cx.now().ms()) + req.tsoffset;
+  reply.options.tsval = request_time_stamp(cx, req);
   reply.options.tsecr = req.ts_recent;
   tcp_send_reply(cx, req.listener->net(), *req.listener->af_ops, std::move(reply));
 }
@@ -74,21 +104,31 @@ duration synack_timeout(const tcp_request& req) {
   return std::min(tcp_timeout_init * (s64{1} << std::min<u32>(req.num_timeout, 10)), tcp_rto_max);
 }
 
+/// How often a SYN+ACK is sent again. Once the queue is more than half full, the old make room for
+/// the young: each halving of their share costs a try.
+u32 synack_retries(const tcp_sock& listener) {
+  u32 most = listener.syn_retries != 0
+                 ? listener.syn_retries
+                 : static_cast<u32>(listener.tcp().sysctl.synack_retries);
+  const u32 all = listener.request_count;
+  if (2 * all <= std::max(8u, listener.max_ack_backlog)) return most;
+  for (u64 young = 2 * u64{listener.young_requests}; most > 2 && all >= young; young *= 2) --most;
+  return most;
+}
+
 void resend_fired(cpu& cx, tcp_request& req) {
   tcp_sock& listener = *req.listener;
-  const u32 most = std::max<u32>(
-      listener.syn_retries != 0 ? listener.syn_retries
-                                : static_cast<u32>(listener.tcp().sysctl.synack_retries),
-      listener.defer_accept);
-  if (req.num_timeout >= most) {
+  const u32 defer = listener.defer_accept;
+  // TCP_DEFER_ACCEPT: who has been heard may take its time with data.
+  const bool deferred = req.acked && req.num_timeout < defer;
+  if (req.num_timeout >= synack_retries(listener) && !deferred) {
     listener.net().mib().add(cx, mib::tcp_attempt_fails);
     tcp_request_drop(req);
     return;
   }
-  ++req.num_timeout;
-  // With TCP_DEFER_ACCEPT the peer has been heard: it is reminded only near the end.
-  const bool silent = req.acked && listener.defer_accept != 0 &&
-                      req.num_timeout < listener.defer_accept;
+  if (req.num_timeout++ == 0) --listener.young_requests;
+  // It is reminded only near the end: its answer to that opens the connection.
+  const bool silent = req.acked && req.num_timeout < defer;
   if (!silent) {
     ++req.num_retrans;
     listener.net().mib().add(cx, mib::tcp_retrans_segs);
@@ -98,27 +138,25 @@ void resend_fired(cpu& cx, tcp_request& req) {
   listener.home().timers().arm(req.resend, cx.now() + synack_timeout(req));
 }
 
-void take_syn_options(cpu& cx, tcp_request& req, const tcp_seg& seg, const dst_entry& dst) {
-  const tcp_sock& listener = *req.listener;
-  const tcp_sysctls& sysctl = listener.tcp().sysctl;
-  const tcp_options_received rx = tcp_parse_options(seg.options, true);
+/// The SYN again: so did our answer get lost, or the peer is impatient.
+void repeat_synack(cpu& cx, tcp_request& req) {
+  if (!may_answer(cx, req)) return;
+  tcp_sock& listener = *req.listener;
+  ++req.num_retrans;
+  listener.net().mib().add(cx, mib::tcp_retrans_segs);
+  listener.net().mib().add(cx, mib::tcpext_tcp_syn_retrans);
+  send_synack(cx, req);
+  listener.home().timers().arm(req.resend, cx.now() + synack_timeout(req));
+}
+
+void take_syn_options(tcp_request& req, const tcp_options_received& rx) {
+  const tcp_sysctls& sysctl = req.listener->tcp().sysctl;
   req.peer_mss = rx.mss != 0 ? rx.mss : uapi::tcp_mss_default;
   req.wscale_ok = rx.wscale_ok && sysctl.window_scaling != 0;
   req.snd_wscale = req.wscale_ok ? rx.snd_wscale : u8{0};
   req.sack_ok = rx.sack_ok && sysctl.sack != 0;
   req.tstamp_ok = rx.saw_tstamp && sysctl.timestamps != 0;
   req.ts_recent = rx.rcv_tsval;
-  const u32 headers = listener.af_ops->net_header_len() + static_cast<u32>(sizeof(tcphdr));
-  u32 advmss = dst.advmss != 0 ? dst.advmss : dst.mtu(cx.now()) - headers;
-  if (listener.user_mss != 0) advmss = std::min(advmss, listener.user_mss);
-  req.advmss = static_cast<u16>(std::clamp(advmss, tcp_min_mss, 65535u - headers));
-  const u32 options = req.tstamp_ok ? static_cast<u32>(tcpolen_tstamp_aligned) : 0;
-  const tcp_initial_window first = tcp_select_initial_window(
-      sysctl, tcp_full_space(listener), listener.window_clamp, req.advmss - options,
-      req.wscale_ok);
-  req.rcv_wnd = first.rcv_wnd;
-  req.window_clamp = first.window_clamp;
-  req.rcv_wscale = first.wscale;
 }
 
 /// The full socket of a half-open connection.
@@ -220,8 +258,9 @@ bool open_at_once(cpu& cx, tcp_request& req, skb_ptr& skb, const tcp_seg& seg) {
 
 void overflow(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg) {
   tcp_sock& listener = *req.listener;
-  if (listener.tcp().sysctl.abort_on_overflow != 0) {
+  if (req.self && listener.tcp().sysctl.abort_on_overflow != 0) {
     tcp_reply_reset(cx, listener.net(), *listener.af_ops, req.key, seg);
+    listener.net().mib().add(cx, mib::tcpext_embryonic_rsts);
     tcp_request_drop(req);
   } else {
     req.acked = true;  // the peer believes itself connected; it will send again
@@ -252,6 +291,41 @@ bool in_window(const tcp_request& req, const tcp_seg& seg) {
   return seg.seq == end && seg.seq == seg.end_seq;
 }
 
+/// Waits for the ACK of its SYN+ACK.
+void enqueue_request(cpu& cx, const ref<tcp_request>& req) {
+  tcp_sock& listener = *req->listener;
+  tcp_request* raw = req.get();
+  req->resend.set_callback([raw](cpu& at) {
+    const ref<tcp_request> hold(raw);
+    resend_fired(at, *raw);
+  });
+  req->self = req;
+  listener.tcp().ehash.insert(*req);
+  listener.requests.push_back(*req);
+  ++listener.request_count;
+  ++listener.young_requests;
+  req->sent_at = cx.now();
+  listener.home().timers().arm(req->resend, cx.now() + synack_timeout(*req));
+}
+
+/// Answers with a cookie and forgets the SYN.
+void send_cookie(cpu& cx, tcp_request& req) {
+  tcp_sock& listener = *req.listener;
+  // What is not in the cookie is remembered by timestamps or not at all.
+  if (!req.tstamp_ok) {
+    req.sack_ok = req.wscale_ok = false;
+    req.rcv_wscale = 0;
+  }
+  req.snt_isn = tcp_cookie_make(cx, listener.tcp(), req.key, req.rcv_isn, req.peer_mss);
+  tcp_cookie_sent(cx, listener);
+  tcp_cookie_options remember;
+  remember.wscale_ok = req.wscale_ok;
+  remember.snd_wscale = req.snd_wscale;
+  remember.sack_ok = req.sack_ok;
+  const u32 clock = static_cast<u32>(cx.now().ms());
+  send_synack(cx, req, tcp_cookie_timestamp(clock, remember) + req.tsoffset);
+}
+
 }  // namespace
 
 void tcp_rcv_listen(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& seg,
@@ -260,6 +334,7 @@ void tcp_rcv_listen(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& seg
   if (seg.rst()) {
     drop(cx, std::move(skb), drop_reason::tcp_flags);
   } else if (seg.ack()) {
+    if (tcp_cookie_ack(cx, listener, skb, seg, tuple)) return;
     tcp_reply_reset(cx, listener.net(), *listener.af_ops, tuple, seg);
     drop(cx, std::move(skb), drop_reason::tcp_no_socket);
   } else if (!seg.syn() || seg.fin()) {
@@ -269,13 +344,38 @@ void tcp_rcv_listen(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& seg
   }
 }
 
+result<ref<dst_entry>> tcp_request_route(cpu& cx, const tcp_request& req) {
+  const tcp_sock& listener = *req.listener;
+  return listener.af_ops->route_to(cx, listener.net(), reply_info_of(listener, req.key));
+}
+
+void tcp_request_set_window(tcp_request& req, u32 mtu, u32 advmss) {
+  const tcp_sock& listener = *req.listener;
+  const u32 headers = listener.af_ops->net_header_len() + static_cast<u32>(sizeof(tcphdr));
+  if (advmss == 0) advmss = mtu - headers;
+  if (listener.user_mss != 0) advmss = std::min(advmss, listener.user_mss);
+  req.advmss = static_cast<u16>(std::clamp(advmss, tcp_min_mss, 65535u - headers));
+  const u32 options = req.tstamp_ok ? static_cast<u32>(tcpolen_tstamp_aligned) : 0;
+  const tcp_initial_window first = tcp_select_initial_window(
+      listener.tcp().sysctl, tcp_full_space(listener), listener.window_clamp,
+      req.advmss - options, req.wscale_ok);
+  req.rcv_wnd = first.rcv_wnd;
+  req.window_clamp = first.window_clamp;
+  req.rcv_wscale = first.wscale;
+}
+
 void tcp_conn_request(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& seg,
                       const inet_tuple& tuple, std::optional<seq32> isn) {
   PH_TRACE(cx, *skb);
   tcp_net& tn = listener.tcp();
-  const u32 half_open = listener.request_count;
-  if (half_open >= std::max(listener.max_ack_backlog, 1u) ||
-      half_open >= static_cast<u32>(tn.sysctl.max_syn_backlog)) {
+  mib_table& mibs = listener.net().mib();
+  // Who comes out of TIME-WAIT was here before and passes.
+  const bool full = syn_queue_full(listener) && !isn;
+  const bool cookie = !isn && (tn.sysctl.syncookies == 2 || (full && tn.sysctl.syncookies != 0));
+  if (full || cookie) {
+    mibs.add(cx, cookie ? mib::tcpext_tcp_req_q_full_do_cookies : mib::tcpext_tcp_req_q_full_drop);
+  }
+  if (full && !cookie) {
     drop(cx, std::move(skb), drop_reason::tcp_syn_queue_full);
     return;
   }
@@ -283,34 +383,34 @@ void tcp_conn_request(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& s
     drop(cx, std::move(skb), drop_reason::tcp_listen_overflow);
     return;
   }
-  const auto dst = listener.af_ops->route_to(cx, listener.net(), reply_info_of(listener, tuple));
+  ref<tcp_request> req = make_ref<tcp_request>(listener);
+  req->key = tuple;
+  req->bound_dev = listener.opt.bound_dev_if;
+  const auto dst = tcp_request_route(cx, *req);
   if (!dst) {
     drop(cx, std::move(skb), drop_reason::ip_outnoroutes);
     return;
   }
-  ref<tcp_request> req = make_ref<tcp_request>(listener);
-  req->key = tuple;
-  req->bound_dev = listener.opt.bound_dev_if;
+  if (!cookie && !isn && syn_backlog_reserved(listener, tuple.raddr)) {
+    drop(cx, std::move(skb), drop_reason::tcp_syn_queue_full);
+    return;
+  }
+  const tcp_options_received rx = tcp_parse_options(seg.options, true);
   req->rcv_isn = seg.seq;
   req->snt_isn = isn.value_or(tcp_init_seq(cx, tn, tuple));
   req->tsoffset = tcp_ts_offset(tn, tuple.laddr, tuple.raddr);
   req->tos = seg.tos;
-  take_syn_options(cx, *req, seg, **dst);
-  const auto fastopen = tcp_fastopen_judge(listener, seg, tuple,
-                                           tcp_parse_options(seg.options, true).fastopen);
+  take_syn_options(*req, rx);
+  tcp_request_set_window(*req, (*dst)->mtu(cx.now()), (*dst)->advmss);
+  if (cookie) {
+    consume(cx, std::move(skb));
+    send_cookie(cx, *req);
+    return;
+  }
+  const auto fastopen = tcp_fastopen_judge(listener, seg, tuple, rx.fastopen);
   req->fastopen_cookie = fastopen.cookie;
   if (fastopen.accept && open_at_once(cx, *req, skb, seg)) return;
-  tcp_request* raw = req.get();
-  req->resend.set_callback([raw](cpu& at) {
-    const ref<tcp_request> hold(raw);
-    resend_fired(at, *raw);
-  });
-  req->self = req;
-  tn.ehash.insert(*req);
-  listener.requests.push_back(*req);
-  ++listener.request_count;
-  req->sent_at = cx.now();
-  listener.home().timers().arm(req->resend, cx.now() + synack_timeout(*req));
+  enqueue_request(cx, req);
   consume(cx, std::move(skb));
   send_synack(cx, *req);
 }
@@ -323,9 +423,7 @@ void tcp_check_req(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg) {
   const bool old = req.tstamp_ok && rx.saw_tstamp && !seg.rst() &&
                    static_cast<s32>(req.ts_recent - rx.rcv_tsval) > 0;
   if (seg.seq == req.rcv_isn && seg.syn() && !seg.ack() && !seg.rst() && !old) {
-    // The SYN again: so did our answer get lost, or the peer is impatient.
-    send_synack(cx, req);
-    ++req.num_retrans;
+    repeat_synack(cx, req);
     drop(cx, std::move(skb), drop_reason::tcp_request);
     return;
   }
@@ -357,6 +455,11 @@ void tcp_check_req(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg) {
     drop(cx, std::move(skb), drop_reason::tcp_request);
     return;
   }
+  tcp_request_complete(cx, req, std::move(skb), seg);
+}
+
+void tcp_request_complete(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg) {
+  tcp_sock& listener = *req.listener;
   if (accept_queue_full(listener)) {
     overflow(cx, req, std::move(skb), seg);
     return;
@@ -378,7 +481,27 @@ void tcp_request_drop(tcp_request& req) {
   listener.tcp().ehash.erase(req);
   req.list_hook<tcp_request_tag>::unlink();
   --listener.request_count;
+  if (req.num_timeout == 0) --listener.young_requests;
   listener.home().timers().cancel(req.resend);
+}
+
+namespace {
+
+constexpr std::size_t proven_places = 256;
+
+std::size_t proven_place(const tcp_net& tn, const inet_addr& peer) {
+  return siphash(tn.ehash_key, peer.bytes) % proven_places;
+}
+
+}  // namespace
+
+bool tcp_peer_proven(const tcp_net& tn, const inet_addr& peer) {
+  return !tn.proven_peers.empty() && tn.proven_peers[proven_place(tn, peer)] == peer;
+}
+
+void tcp_prove_peer(tcp_net& tn, const inet_addr& peer) {
+  tn.proven_peers.resize(proven_places);
+  tn.proven_peers[proven_place(tn, peer)] = peer;
 }
 
 void tcp_listen_stop(cpu& cx, tcp_sock& listener) {

@@ -37,6 +37,16 @@ void tcp_rcv_listen(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& seg
                     const inet_tuple& tuple, std::optional<seq32> isn);
 /// A segment for a half-open connection. Consumes it.
 void tcp_check_req(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg);
+/// The route back to the peer: its dst gives MTU and metrics.
+result<ref<dst_entry>> tcp_request_route(cpu& cx, const tcp_request& req);
+/// What the SYN+ACK announces: MSS, window and its scale. `advmss`: the route's metric, 0: none.
+void tcp_request_set_window(tcp_request& req, u32 mtu, u32 advmss);
+/// The handshake is complete: a socket takes the place of the request and gets the segment, unless
+/// the accept queue is full. Consumes the packet.
+void tcp_request_complete(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg);
+/// Connections with that host ended well before (so it exists and is reachable).
+bool tcp_peer_proven(const tcp_net& tn, const inet_addr& peer);
+void tcp_prove_peer(tcp_net& tn, const inet_addr& peer);
 /// Forgets a half-open connection.
 void tcp_request_drop(tcp_request& req);
 /// The listener ends: half-open and unaccepted connections end with it.

@@ -180,11 +180,13 @@ struct tcp_seg {
 struct tcp_sysctls {
   s32 rmem[3] = {4096, 131072, 6291456};
   s32 wmem[3] = {4096, 16384, 4194304};
+  s32 mem[3] = {94500, 126000, 189000};  ///< pages: calm again, under pressure, no more
   s32 syn_retries = 6, synack_retries = 5;
   s32 retries2 = 15, orphan_retries = 0;
   s32 fin_timeout = 60;
   s32 keepalive_time = 7200, keepalive_intvl = 75, keepalive_probes = 9;
   s32 max_syn_backlog = 512;
+  s32 syncookies = 1;             ///< 1: when the queue is full, 2: always
   s32 abort_on_overflow = 0;
   s32 window_scaling = 1, timestamps = 1, sack = 1, dsack = 1;
   s32 moderate_rcvbuf = 1;
@@ -218,6 +220,13 @@ struct tcp_fastopen_peer {
   instant last_loss{};
 };
 
+/// What all sockets of a namespace hold (tcp_mem).
+struct tcp_memory_account {
+  s64 pages = 0;
+  u32 sockets = 0;
+  bool pressure = false;
+};
+
 class tcp_sock;
 struct tcp_request;
 struct tcp_timewait;
@@ -249,13 +258,15 @@ struct tcp_net final : slot_object {
   ~tcp_net() override;
   net_namespace& net;
   tcp_sysctls sysctl;
-  siphash_key ehash_key, isn_key, ts_key, fastopen_secret;
+  siphash_key ehash_key, isn_key, ts_key, fastopen_secret, cookie_key, cookie_time_key;
   std::map<std::pair<inet_addr, inet_addr>, tcp_fastopen_peer> fastopen_peers;  ///< ours, theirs
   inet_ehash ehash;
   tcp_listeners listeners;
   inet_ports ports;
   std::multimap<port_no, tcp_timewait*> timewaits;  ///< by local port
   u32 orphans = 0;                ///< connections without a file
+  tcp_memory_account memory;
+  std::vector<inet_addr> proven_peers;  ///< a hash of hosts with which connections ended well
   u32 challenge_count = 0;        ///< challenge ACKs still allowed in this second (RFC 5961 §7)
   s64 challenge_second = -1;
 };
@@ -443,6 +454,7 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   bool stream_done = false;       ///< the peer's FIN was taken: nothing more will come
   errc soft_error = errc::ok;
   bool orphaned = false;          ///< counted in tcp_net::orphans
+  u32 mem_pages = 0;              ///< counted in tcp_net::memory
 
   // --- Fast Open (tcp_fastopen) ---------------------------------------------------------------
   bool fastopen_connect = false;  ///< TCP_FASTOPEN_CONNECT
@@ -468,6 +480,9 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   u32 max_ack_backlog = 0;
   intrusive_list<tcp_request, struct tcp_request_tag> requests;
   u32 request_count = 0;
+  u32 young_requests = 0;         ///< of them: SYN+ACK sent once
+  bool synq_overflowed = false;   ///< cookies were sent, last at synq_overflow
+  instant synq_overflow{};
   std::list<ref<tcp_sock>> accept_queue;
   tcp_sock* listener = nullptr;   ///< child: whose accept queue it lies in
 
