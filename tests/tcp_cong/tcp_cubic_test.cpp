@@ -129,6 +129,27 @@ TEST(tcp_cubic, nor_does_a_pause_with_nothing_in_flight) {
   EXPECT_NEAR(idle.state.cwnd, busy.state.cwnd, 1);
 }
 
+TEST(tcp_cubic, a_spurious_loss_leaves_no_trace_on_the_curve) {
+  // RFC 9438 §4.9.1: cwnd and ssthresh are given back by whoever found out; the rest is CUBIC's.
+  after_loss calm(100), misled(100);
+  for (int i = 0; i < 20; ++i) calm.round(long_rtt), misled.round(long_rtt);
+  const congestion_state before = misled.state;
+  misled.loss();
+  ASSERT_LT(misled.state.cwnd, before.cwnd);
+  misled.state = before;
+  misled.ca.on_undo(misled.machine.cx(), misled.state);
+  for (int i = 0; i < 20; ++i) {
+    calm.round(long_rtt), misled.round(long_rtt);
+    EXPECT_EQ(misled.state.cwnd, calm.state.cwnd) << i;
+  }
+  misled.timeout();
+  misled.state = before;
+  misled.ca.on_undo(misled.machine.cx(), misled.state);
+  const instant begin = misled.now;
+  while (misled.now - begin < seconds(3)) misled.round(long_rtt);
+  EXPECT_GT(misled.state.cwnd, before.cwnd + 10) << "the convex part goes on";
+}
+
 TEST(tcp_cubic, fills_a_path_with_a_queue) {
   tcp_cubic cubic;
   path_model path(cubic, {.queue_segs = 66});

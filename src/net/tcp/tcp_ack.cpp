@@ -108,7 +108,11 @@ void control_congestion(cpu& cx, tcp_sock& tp, const tcp_ack_info& info) {
   sample.in_recovery = tcp_in_cwnd_reduction(tp);
   sample.delivery_rate = rate;
   sample.app_limited = info.rate.app_limited;
-  if (info.rate.valid) sample.prior_delivered = static_cast<s64>(info.rate.prior_delivered);
+  if (info.rate.valid) {
+    sample.prior_delivered = static_cast<s64>(info.rate.prior_delivered);
+    sample.tx_in_flight_segs = info.rate.tx_in_flight;
+    sample.lost_since_segs = tp.lost - info.rate.lost;
+  }
   if (sample.acked_segs != 0) tp.ca->on_ack(cx, sample, tp.cong);
   if (tp.cong.app_limited) tp.app_limited = std::max<u64>(u64{tp.delivered} + tp.in_flight(), 1);
   if (sample.in_recovery) {
@@ -158,6 +162,7 @@ ack_sample tcp_congestion_sample(const tcp_sock& tp) {
   sample.min_rtt = tp.min_rtt;
   sample.delivered = tp.delivered;
   sample.ca_state = tp.ca_state;
+  sample.selective_acks = tp.sack_ok;
   return sample;
 }
 

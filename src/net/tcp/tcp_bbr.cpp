@@ -312,6 +312,13 @@ void tcp_bbr::on_rto(cpu&, const loss_event& event, congestion_state& state) {
   lt_lost_ += event.in_flight_segs;
 }
 
+/// What looked like losses was none: a full pipe and a policer are judged anew.
+void tcp_bbr::on_undo(cpu&, congestion_state&) {
+  full_bw_ = 0;
+  full_bw_rounds_ = 0;
+  reset_policer();
+}
+
 void tcp_bbr::on_tx_start(cpu& cx, duration, bool app_limited, congestion_state& state) {
   if (!app_limited) return;
   idle_restart_ = true;

@@ -50,6 +50,7 @@ class tcp_bbr final : public tcp_congestion {
   void on_loss(cpu& cx, const loss_event& event, congestion_state& state) override;
   void on_rto(cpu& cx, const loss_event& event, congestion_state& state) override;
   void on_ecn(cpu&, const loss_event&, congestion_state&) override {}  ///< version 1 ignores it
+  void on_undo(cpu& cx, congestion_state& state) override;
   void on_tx_start(cpu& cx, duration idle, bool app_limited, congestion_state& state) override;
   std::size_t info(byte_span out) const override;
 

@@ -49,7 +49,20 @@ struct ack_sample {
   u32 ce_segs = 0;                ///< of acked_segs, those acknowledged with an ECN echo
   u64 delivered = 0;              ///< segments delivered since the connection began, these included
   s64 prior_delivered = -1;       ///< `delivered` when the newest of them left; negative: unknown
+  u32 tx_in_flight_segs = 0;      ///< outstanding when the newest of them left, itself included
+  u32 lost_since_segs = 0;        ///< marked lost since it left
+  bool selective_acks = true;     ///< several losses in a round trip can be told apart
   uapi::tcp_ca_state ca_state = uapi::tcp_ca_state::open;
+};
+
+/// Segments that were just marked lost, as the connection stood when they left.
+struct lost_sample {
+  u32 segs = 0;
+  u32 tx_in_flight_segs = 0;      ///< outstanding when they left, themselves included
+  u32 lost_since_segs = 0;        ///< marked lost since they left, themselves included
+  u64 delivered = 0;              ///< by now
+  bool app_limited = false;       ///< the program, not the window, bounded what was outstanding
+  bool selective_acks = true;
 };
 
 /// Why the window must shrink.
@@ -60,7 +73,7 @@ struct loss_event {
   u32 mss_bytes = 0;
 };
 
-inline constexpr std::size_t tcp_congestion_bytes = 96;  ///< private state of an algorithm
+inline constexpr std::size_t tcp_congestion_bytes = 152;  ///< private state of an algorithm
 
 class tcp_congestion {
  public:
@@ -83,6 +96,8 @@ class tcp_congestion {
   virtual void on_ecn(cpu& cx, const loss_event& event, congestion_state& state) {
     on_loss(cx, event, state);
   }
+  /// Segments are marked lost: each time, also within a recovery.
+  virtual void on_lost(cpu&, const lost_sample&, congestion_state&) {}
   /// The last on_loss or on_rto was needless: nothing had been lost. cwnd (unless owned) and
   /// ssthresh are restored already.
   virtual void on_undo(cpu&, congestion_state&) {}

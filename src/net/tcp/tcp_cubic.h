@@ -1,9 +1,13 @@
-// CUBIC, RFC 9438, with HyStart++ (RFC 9406) for the initial slow start.
+// CUBIC, RFC 9438, with HyStart (tcp_hystart.h) in slow start.
 //
 // Differs from reno: after a loss the window shrinks to 0.7, not 0.5, and grows along a cubic
 // function of the time since then: fast, flat around the window at which the loss happened, and
 // fast again. The growth does not depend on the round-trip time, except where reno would be faster
-// (the Reno-friendly region). Spurious losses are not taken back (RFC 9438 §4.9).
+// (the Reno-friendly region). A loss that proves spurious is taken back (RFC 9438 §4.9).
+//
+// DIFFERS: RFC 9438 §4.2 looks one smoothed round trip ahead; here, as on Linux, the smallest one,
+// so that a queue does not make the window grow faster. Until the first loss, when nothing is known
+// of the path, the window grows by at least a twentieth in a round trip, also as on Linux.
 #pragma once
 
 #include "net/tcp/tcp_cong.h"
@@ -21,6 +25,7 @@ class tcp_cubic final : public tcp_congestion {
   void on_ack(cpu& cx, const ack_sample& sample, congestion_state& state) override;
   void on_loss(cpu& cx, const loss_event& event, congestion_state& state) override;
   void on_rto(cpu& cx, const loss_event& event, congestion_state& state) override;
+  void on_undo(cpu& cx, congestion_state& state) override;
   void on_tx_start(cpu& cx, duration idle, bool app_limited, congestion_state& state) override;
 
   /// W_cubic of RFC 9438 §4.2 (figure 1), in segments, t and k in seconds.
@@ -33,15 +38,19 @@ class tcp_cubic final : public tcp_congestion {
   void begin_epoch(instant now, const congestion_state& state);
   void avoid_congestion(instant now, duration rtt, u32 acked, congestion_state& state);
 
-  double w_max_ = 0;       ///< W_max: plateau of the curve; 0: no loss yet
-  double k_ = 0;           ///< K: seconds from the beginning of the epoch to the plateau
-  double w_est_ = 0;       ///< W_est: what reno would have
-  double fraction_ = 0;    ///< of a segment by which the window is above cwnd
-  instant epoch_{};        ///< beginning of this congestion avoidance; later by pauses
+  /// The curve; RFC 9438 §4.9.1 brings it back as a whole.
+  struct curve {
+    double w_max = 0;     ///< W_max: its plateau; 0: no loss yet
+    double k = 0;         ///< K: seconds from the beginning of the epoch to the plateau
+    double w_est = 0;     ///< W_est: what reno would have
+    instant epoch{};      ///< beginning of this congestion avoidance; later by pauses
+    u32 cwnd_prior = 0;   ///< window at the last loss
+    bool in_epoch = false;
+  };
+  curve now_;
+  curve before_;           ///< the last loss
   instant paused_at_{-1};  ///< since then the window is not used; negative: it is
-  u32 cwnd_prior_ = 0;     ///< window at the last loss
   tcp_hystart hystart_;
-  bool in_epoch_ = false;
 };
 static_assert(sizeof(tcp_cubic) <= tcp_congestion_bytes + sizeof(void*));
 

@@ -1,54 +1,33 @@
-// HyStart++ (RFC 9406 §4.2), with the RFC's recommended constants (§4.3).
+// HyStart's two signs: the length of a train of acknowledgements, and the rise of the delay.
 #include "net/tcp/tcp_hystart.h"
 
 #include <algorithm>
 
 namespace ph {
 
-void tcp_hystart::end_round() {
-  last_round_min_us_ = current_round_min_us_;
-  current_round_min_us_ = unknown;
-  samples_ = 0;
-  if (conservative_) ++rounds_in_css_;
-}
-
-void tcp_hystart::judge() {
-  if (samples_ < n_rtt_sample) return;
-  if (conservative_) {
-    // RFC 9406 §4.2: the path was not full after all: back to slow start.
-    if (current_round_min_us_ >= css_baseline_us_) return;
-    conservative_ = false;
-    css_baseline_us_ = unknown;
-    return;
-  }
-  if (last_round_min_us_ == unknown) return;
-  const u32 thresh = std::clamp(last_round_min_us_ / min_rtt_divisor, min_rtt_thresh_us,
-                                max_rtt_thresh_us);
-  if (current_round_min_us_ < last_round_min_us_ + thresh) return;
-  css_baseline_us_ = current_round_min_us_;
-  conservative_ = true;
-  rounds_in_css_ = 0;
-}
-
-u32 tcp_hystart::on_ack(const ack_sample& sample, congestion_state& state) {
-  if (rounds_.on_ack(sample)) end_round();
-  if (conservative_ && rounds_in_css_ >= css_rounds) {
-    state.ssthresh = state.cwnd;
-    state.cwnd_cnt = 0;
-    return sample.acked_segs;
-  }
+bool tcp_hystart::on_ack(instant now, const ack_sample& sample, u32 cwnd) {
   if (sample.rtt.ns >= 0) {
     const s64 us = std::clamp<s64>(sample.rtt.us(), 1, unknown / 2);
-    current_round_min_us_ = std::min(current_round_min_us_, static_cast<u32>(us));
-    if (samples_ < n_rtt_sample) ++samples_;
+    least_us_ = std::min(least_us_, static_cast<u32>(us));
   }
-  judge();
-  if (!sample.cwnd_limited) return 0;  // RFC 7661 §4.1: an unused window does not grow
-  if (!conservative_) return tcp_slow_start(state, sample.acked_segs);
-  state.cwnd_cnt += sample.acked_segs;
-  const u32 growth = state.cwnd_cnt / css_growth_divisor;
-  state.cwnd_cnt %= css_growth_divisor;
-  return tcp_slow_start(state, growth);
+  if (rounds_.on_ack(sample)) {
+    round_began_ = train_end_ = now;
+    round_min_us_ = unknown;
+    samples_ = 0;
+  }
+  if (cwnd < low_window || least_us_ == unknown) return false;
+  if (now - train_end_ <= microseconds(train_gap_us)) {
+    train_end_ = now;
+    if (now - round_began_ > microseconds(least_us_ / 2)) return true;
+  }
+  if (sample.rtt.ns < 0) return false;
+  round_min_us_ = std::min(round_min_us_, static_cast<u32>(std::max<s64>(sample.rtt.us(), 1)));
+  if (samples_ < min_samples) {
+    ++samples_;
+    return false;
+  }
+  const u32 rise = std::clamp(least_us_ / rise_divisor, least_rise_us, greatest_rise_us);
+  return round_min_us_ > least_us_ + rise;
 }
 
 }  // namespace ph

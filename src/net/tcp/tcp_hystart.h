@@ -1,10 +1,11 @@
-// HyStart++, RFC 9406: leaves the initial slow start when round trips grow, before packets are
-// lost. A rise of the smallest round-trip time from one round to the next leads into Conservative
-// Slow Start, which grows a quarter as fast; five rounds of that set ssthresh, and a fall of the
-// round-trip time shows that the rise was chance.
+// HyStart (Ha, Rhee: "Taming the elephants: New TCP slow start", Computer Networks 55, 2011):
+// leaves slow start before packets are lost, by either of two signs in a round trip of at least 16
+// segments: acknowledgements that follow each other closely for as long as half the smallest round
+// trip (the pipe is full of them), or round trips that grew.
 //
-// DIFFERS: RFC 9406 §4.2 limits the growth of one acknowledgement to 8 segments when sending is not
-// paced (L). Peers that merge segments acknowledge more than that at once; there is no limit here.
+// DIFFERS: RFC 9438 §4.10 recommends HyStart++ (RFC 9406), which slows down for five round trips
+// instead of leaving at once. Linux's CUBIC has HyStart: after the same acknowledgements both leave
+// slow start at the same window.
 #pragma once
 
 #include "net/tcp/tcp_cong.h"
@@ -13,30 +14,25 @@ namespace ph {
 
 class tcp_hystart {
  public:
-  static constexpr u32 min_rtt_thresh_us = 4'000;   ///< MIN_RTT_THRESH
-  static constexpr u32 max_rtt_thresh_us = 16'000;  ///< MAX_RTT_THRESH
-  static constexpr u32 min_rtt_divisor = 8;
-  static constexpr u32 n_rtt_sample = 8;
-  static constexpr u32 css_growth_divisor = 4;
-  static constexpr u32 css_rounds = 5;
+  static constexpr u32 low_window = 16;           ///< segments: smaller windows are not judged
+  static constexpr u32 min_samples = 8;           ///< of a round trip before it is judged
+  static constexpr u32 least_rise_us = 4'000;     ///< an eighth of the smallest round trip,
+  static constexpr u32 greatest_rise_us = 16'000; ///< within these
+  static constexpr u32 rise_divisor = 8;
+  static constexpr u32 train_gap_us = 2'000;      ///< acknowledgements further apart are no train
 
-  /// An acknowledgement in slow start: grows cwnd, and ends slow start by setting ssthresh to it.
-  /// Returns the segments that are left for congestion avoidance.
-  u32 on_ack(const ack_sample& sample, congestion_state& state);
-  [[nodiscard]] bool conservative() const { return conservative_; }
+  /// An acknowledgement in slow start; true: this is where it ends.
+  [[nodiscard]] bool on_ack(instant now, const ack_sample& sample, u32 cwnd);
 
  private:
   static constexpr u32 unknown = ~u32{0};
-  void end_round();
-  void judge();
 
   round_counter rounds_;
-  u32 last_round_min_us_ = unknown;     ///< lastRoundMinRTT
-  u32 current_round_min_us_ = unknown;  ///< currentRoundMinRTT
-  u32 css_baseline_us_ = unknown;       ///< cssBaselineMinRtt
-  u8 samples_ = 0;                      ///< rttSampleCount
-  u8 rounds_in_css_ = 0;
-  bool conservative_ = false;
+  u32 round_min_us_ = unknown;
+  u32 least_us_ = unknown;    ///< of all rounds
+  instant round_began_{};
+  instant train_end_{};       ///< last acknowledgement of this round's train
+  u8 samples_ = 0;
 };
 
 }  // namespace ph

@@ -15,6 +15,9 @@ void tcp_rate_skb_sent(cpu& cx, tcp_sock& tp, sk_buff& skb) {
   cb.first_sent_at = tp.first_sent_at;
   cb.delivered_at = tp.delivered_at;
   cb.delivered = tp.delivered;
+  // A retransmission is marked as outstanding once it left, a first copy counts by then neither.
+  cb.tx_in_flight = tp.in_flight() + cb.pcount;
+  cb.lost = tp.lost;
   cb.app_limited = tp.app_limited != 0;
 }
 
@@ -29,6 +32,8 @@ void tcp_rate_skb_delivered(tcp_sock& tp, const sk_buff& skb, tcp_rate_sample& s
   sample.prior_delivered_at = cb.delivered_at;
   sample.sent_at = cb.sent_at;
   sample.send_elapsed = cb.sent_at - cb.first_sent_at;
+  sample.tx_in_flight = cb.tx_in_flight;
+  sample.lost = cb.lost;
   sample.app_limited = cb.app_limited;
   tp.first_sent_at = cb.sent_at;
 }

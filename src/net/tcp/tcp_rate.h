@@ -13,6 +13,8 @@ struct tcp_rate_sample {
   instant prior_delivered_at{};
   instant sent_at{};
   duration send_elapsed{};
+  u32 tx_in_flight = 0;
+  u32 lost = 0;
   bool app_limited = false;
 };
 /// A packet leaves: it remembers the connection's state.

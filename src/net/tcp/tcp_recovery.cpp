@@ -209,6 +209,8 @@ void tcp_mark_lost(cpu& cx, tcp_sock& tp, sk_buff& skb) {
   if ((cb.sacked & skb_lost) == 0) tp.lost_out += cb.pcount;
   cb.sacked |= skb_lost;
   tp.lost += cb.pcount;
+  tp.ca->on_lost(cx, {cb.pcount, cb.tx_in_flight, tp.lost - cb.lost, tp.delivered, cb.app_limited,
+                      tp.sack_ok}, tp.cong);
   tcp_sent_forget(skb);
   tp.retrans_hint = seq_min(tp.retrans_hint, cb.seq);
 }

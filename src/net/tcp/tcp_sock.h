@@ -75,6 +75,8 @@ struct tcp_skb_cb {
   u64 delivered = 0;
   instant delivered_at{};
   instant first_sent_at{};
+  u32 tx_in_flight = 0;  ///< segments outstanding, these included
+  u32 lost = 0;          ///< marked lost by then
   bool app_limited = false;
 };
 inline tcp_skb_cb& tcp_cb(sk_buff& skb) { return skb.cb<tcp_skb_cb>(); }
