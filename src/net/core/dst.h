@@ -2,6 +2,8 @@
 // by packets. Replaced, never changed; `obsolete` tells a holder to look again.
 #pragma once
 
+#include <string>
+
 #include "base/intrusive.h"
 #include "base/result.h"
 #include "base/time.h"
@@ -34,6 +36,12 @@ class dst_entry : public counted {
   u32 rtt_us = 0;        ///< RTAX_RTT hint, 0: none
   u32 rto_min_ms = 0;    ///< RTAX_RTO_MIN, 0: default
   u32 window = 0;        ///< RTAX_WINDOW: largest window to advertise, bytes; 0: no limit
+  u32 cwnd_clamp = 0;    ///< RTAX_CWND with its lock, segments; 0: no limit
+  u32 ssthresh = 0;      ///< RTAX_SSTHRESH, segments; 0: none
+  u32 reordering = 0;    ///< RTAX_REORDERING, segments; 0: default
+  bool quickack = false; ///< RTAX_QUICKACK: every segment is acknowledged at once
+  bool ecn = false;      ///< RTAX_FEATURES, RTAX_FEATURE_ECN: ask for it whatever the default
+  std::string congestion;  ///< RTAX_CC_ALGO; empty: the namespace's
   bool confirmed_use = false;
   u64 generation = 0;    ///< of the routing table when it was looked up
 };

@@ -25,7 +25,8 @@ enum class route_table : u32 { unspec = 0, default_ = 253, main = 254, local = 2
 /// RTA_METRICS of a route; 0: not set.
 struct route_metrics {
   u32 mtu = 0, window = 0, rtt_ms = 0, advmss = 0, initcwnd = 0, initrwnd = 0, rto_min_ms = 0;
-  bool lock_mtu = false;
+  u32 cwnd = 0, ssthresh = 0, reordering = 0, quickack = 0;
+  bool lock_mtu = false, lock_cwnd = false, ecn = false;
   std::string congestion;
   friend bool operator==(const route_metrics&, const route_metrics&) = default;
 };

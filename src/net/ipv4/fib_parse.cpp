@@ -104,7 +104,9 @@ bool route_parser::set_number(std::string_view name, u32 value) {
       {"mtu", &route_metrics::mtu}, {"window", &route_metrics::window},
       {"rtt", &route_metrics::rtt_ms}, {"advmss", &route_metrics::advmss},
       {"initcwnd", &route_metrics::initcwnd}, {"initrwnd", &route_metrics::initrwnd},
-      {"rto_min", &route_metrics::rto_min_ms}};
+      {"rto_min", &route_metrics::rto_min_ms}, {"cwnd", &route_metrics::cwnd},
+      {"ssthresh", &route_metrics::ssthresh}, {"reordering", &route_metrics::reordering},
+      {"quickack", &route_metrics::quickack}};
   for (const auto& [known, member] : metrics) {
     if (known != name) continue;
     m.*member = value;
@@ -144,12 +146,17 @@ result<void> route_parser::other_word(std::string_view name, std::string_view va
     else return refuse("no such table", value);
   } else if (name == "congctl") {
     route_.metrics.congestion = value;
+  } else if (name == "features" && value == "ecn") {
+    route_.metrics.ecn = true;
   } else {
     if (name == "proto" && (value == "static" || value == "kernel" || value == "boot")) {
       route_.protocol = value == "static" ? 4 : value == "kernel" ? 2 : 3;
       return {};
     }
-    const auto n = number(value);
+    std::string_view digits = value;
+    const bool time = name == "rtt" || name == "rto_min";
+    if (time && digits.ends_with("ms")) digits.remove_suffix(2);
+    const auto n = number(digits);
     if (!n || !set_number(name, *n)) return refuse("cannot understand", name);
   }
   return {};
@@ -167,8 +174,9 @@ result<void> route_parser::attribute(std::string_view name) {
   std::string_view value = words_.next();
   if (value.empty()) return refuse("nothing behind", name);
   if (name == "via" && value == "inet") value = words_.next();
-  if (name == "mtu" && value == "lock") {
-    route_.metrics.lock_mtu = true;
+  if (value == "lock") {
+    if (name == "mtu") route_.metrics.lock_mtu = true;
+    if (name == "cwnd") route_.metrics.lock_cwnd = true;
     value = words_.next();
   }
   if (name == "dev" || name == "via") return next_hop_word(name, value);

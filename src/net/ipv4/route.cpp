@@ -62,6 +62,12 @@ void apply_metrics(rtable& rt, const route_metrics& m) {
   rt.rtt_us = m.rtt_ms * 1000;
   rt.rto_min_ms = m.rto_min_ms;
   rt.window = m.window;
+  rt.cwnd_clamp = m.lock_cwnd ? m.cwnd : 0;
+  rt.ssthresh = m.ssthresh;
+  rt.reordering = m.reordering;
+  rt.quickack = m.quickack != 0;
+  rt.ecn = m.ecn;
+  rt.congestion = m.congestion;
 }
 
 void apply_path(rtable& rt, ipv4_addr daddr, instant now) {

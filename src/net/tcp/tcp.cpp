@@ -294,6 +294,19 @@ void tcp_disconnect(cpu& cx, tcp_sock& tp) {
   }
 }
 
+namespace {
+
+/// The metrics of the route, ip-route(8).
+void apply_route(tcp_sock& tp, const dst_entry& route) {
+  if (route.cwnd_clamp != 0) tp.cong.cwnd_clamp = std::min(tp.cong.cwnd_clamp, route.cwnd_clamp);
+  if (route.ssthresh != 0) tp.cong.ssthresh = std::min(route.ssthresh, tp.cong.cwnd_clamp);
+  if (route.reordering != 0) tp.reordering = route.reordering;
+  tp.cong.cwnd = std::min(tp.cong.cwnd, tp.cong.cwnd_clamp);
+  if (tp.congestion_name.empty() && !route.congestion.empty()) tcp_assign_congestion_control(tp);
+}
+
+}  // namespace
+
 void tcp_init_transfer(cpu& cx, tcp_sock& tp) {
   tp.cong.cwnd = tp.dst && tp.dst->initcwnd != 0 ? tp.dst->initcwnd : tcp_init_cwnd;
   // RFC 6298 (5.7), RFC 5681 §3.1: after a lost SYN the network deserves caution.
@@ -308,6 +321,7 @@ void tcp_init_transfer(cpu& cx, tcp_sock& tp) {
   tp.undo = {};
   tp.frto = false;
   tp.max_packets_seq = tp.snd_nxt;
+  if (tp.dst) apply_route(tp, *tp.dst);
   tp.ca->on_init(cx, tcp_congestion_sample(tp), tp.cong);
   // As TCP_INFO counts it while nothing came; an answer at once makes the session interactive.
   tp.last_data_rcv = tp.last_rcv = cx.now();
@@ -316,9 +330,10 @@ void tcp_init_transfer(cpu& cx, tcp_sock& tp) {
 
 void tcp_assign_congestion_control(tcp_sock& tp) {
   const auto& registry = tp.net().machine().slots().get(tcp_congestion_key);
-  const std::string& wanted =
-      tp.congestion_name.empty() ? tp.tcp().sysctl.congestion_control : tp.congestion_name;
-  const congestion_entry* entry = registry.find(wanted);
+  // Its own choice, its route's, its namespace's.
+  const congestion_entry* entry = registry.find(tp.congestion_name);
+  if (entry == nullptr && tp.dst) entry = registry.find(tp.dst->congestion);
+  if (entry == nullptr) entry = registry.find(tp.tcp().sysctl.congestion_control);
   if (entry == nullptr) entry = &registry.all().front();
   entry->emplace(tp.ca);
 }

@@ -105,7 +105,7 @@ void begin_active_open(cpu& cx, tcp_sock& tp) {
   tcp_initialize_rcv_mss(tp);
   const u32 options = sysctl.timestamps != 0 ? static_cast<u32>(tcpolen_tstamp_aligned) : 0;
   const tcp_initial_window first = tcp_select_initial_window(
-      sysctl, tcp_full_space(tp), tp.user_window_clamp, tp.advmss - options,
+      sysctl, tp.dst.get(), tcp_full_space(tp), tp.user_window_clamp, tp.advmss - options,
       sysctl.window_scaling != 0);
   tp.rcv_wnd = tp.rcv_ssthresh = first.rcv_wnd;
   tp.window_clamp = first.window_clamp;

@@ -67,9 +67,10 @@ u32 tcp_advertise_mss(cpu& cx, const tcp_sock& tp) {
   return std::clamp(mss, tcp_min_mss, 65535u - headers);
 }
 
-tcp_initial_window tcp_select_initial_window(const tcp_sysctls& sysctl, u32 space, u32 clamp,
-                                             u32 mss, bool wscale_ok) {
+tcp_initial_window tcp_select_initial_window(const tcp_sysctls& sysctl, const dst_entry* route,
+                                             u32 space, u32 clamp, u32 mss, bool wscale_ok) {
   tcp_initial_window out;
+  if (clamp == 0 && route != nullptr) clamp = route->window;
   if (clamp == 0) clamp = tcp_max_window << uapi::tcp_max_winshift;
   space = std::min(space, clamp);
   if (space > mss) space = space / mss * mss;
@@ -81,6 +82,9 @@ tcp_initial_window tcp_select_initial_window(const tcp_sysctls& sysctl, u32 spac
     }
   }
   out.rcv_wnd = std::min(space, tcp_max_window);
+  if (route != nullptr && route->initrwnd != 0) {
+    out.rcv_wnd = static_cast<u32>(std::min<u64>(out.rcv_wnd, u64{route->initrwnd} * mss));
+  }
   out.window_clamp = std::min(tcp_max_window << out.wscale, clamp);
   return out;
 }

@@ -18,6 +18,7 @@ void tcp_ack_snd_check(cpu& cx, tcp_sock& tp);
 /// Acknowledge the next segments at once (at most `most`).
 void tcp_enter_quickack(tcp_sock& tp, u32 most);
 [[nodiscard]] inline bool tcp_in_quickack(const tcp_sock& tp) {
+  if (tp.dst && tp.dst->quickack) return true;
   return tp.quick != 0 && !tp.pingpong;
 }
 /// The program has read: the window may open, the buffer may grow.

@@ -25,8 +25,9 @@ struct tcp_initial_window {
   u32 rcv_wnd = 0, window_clamp = 0;
   u8 wscale = 0;
 };
-tcp_initial_window tcp_select_initial_window(const tcp_sysctls& sysctl, u32 space, u32 clamp,
-                                             u32 mss, bool wscale_ok);
+/// `route` (may be nullptr) can limit both.
+tcp_initial_window tcp_select_initial_window(const tcp_sysctls& sysctl, const dst_entry* route,
+                                             u32 space, u32 clamp, u32 mss, bool wscale_ok);
 
 // --- one segment (tcp_xmit.cpp) ---------------------------------------------------------------
 

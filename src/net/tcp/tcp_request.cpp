@@ -349,15 +349,15 @@ result<ref<dst_entry>> tcp_request_route(cpu& cx, const tcp_request& req) {
   return listener.af_ops->route_to(cx, listener.net(), reply_info_of(listener, req.key));
 }
 
-void tcp_request_set_window(tcp_request& req, u32 mtu, u32 advmss) {
+void tcp_request_set_window(tcp_request& req, const dst_entry& route, instant now) {
   const tcp_sock& listener = *req.listener;
   const u32 headers = listener.af_ops->net_header_len() + static_cast<u32>(sizeof(tcphdr));
-  if (advmss == 0) advmss = mtu - headers;
+  u32 advmss = route.advmss != 0 ? route.advmss : route.mtu(now) - headers;
   if (listener.user_mss != 0) advmss = std::min(advmss, listener.user_mss);
   req.advmss = static_cast<u16>(std::clamp(advmss, tcp_min_mss, 65535u - headers));
   const u32 options = req.tstamp_ok ? static_cast<u32>(tcpolen_tstamp_aligned) : 0;
   const tcp_initial_window first = tcp_select_initial_window(
-      listener.tcp().sysctl, tcp_full_space(listener), listener.window_clamp,
+      listener.tcp().sysctl, &route, tcp_full_space(listener), listener.window_clamp,
       req.advmss - options, req.wscale_ok);
   req.rcv_wnd = first.rcv_wnd;
   req.window_clamp = first.window_clamp;
@@ -401,7 +401,7 @@ void tcp_conn_request(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& s
   req->tsoffset = tcp_ts_offset(tn, tuple.laddr, tuple.raddr);
   req->tos = seg.tos;
   take_syn_options(*req, rx);
-  tcp_request_set_window(*req, (*dst)->mtu(cx.now()), (*dst)->advmss);
+  tcp_request_set_window(*req, **dst, cx.now());
   if (cookie) {
     consume(cx, std::move(skb));
     send_cookie(cx, *req);

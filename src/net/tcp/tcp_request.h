@@ -39,8 +39,8 @@ void tcp_rcv_listen(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& seg
 void tcp_check_req(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg);
 /// The route back to the peer: its dst gives MTU and metrics.
 result<ref<dst_entry>> tcp_request_route(cpu& cx, const tcp_request& req);
-/// What the SYN+ACK announces: MSS, window and its scale. `advmss`: the route's metric, 0: none.
-void tcp_request_set_window(tcp_request& req, u32 mtu, u32 advmss);
+/// What the SYN+ACK announces: MSS, window and its scale, as the route has it.
+void tcp_request_set_window(tcp_request& req, const dst_entry& route, instant now);
 /// The handshake is complete: a socket takes the place of the request and gets the segment, unless
 /// the accept queue is full. Consumes the packet.
 void tcp_request_complete(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg);

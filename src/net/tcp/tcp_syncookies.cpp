@@ -141,7 +141,7 @@ bool tcp_cookie_ack(cpu& cx, tcp_sock& listener, skb_ptr& skb, const tcp_seg& se
     drop(cx, std::move(skb), drop_reason::ip_outnoroutes);
     return true;
   }
-  tcp_request_set_window(*req, (*dst)->mtu(cx.now()), (*dst)->advmss);
+  tcp_request_set_window(*req, **dst, cx.now());
   tcp_request_complete(cx, *req, std::move(skb), seg);
   return true;
 }
