@@ -214,5 +214,27 @@ TEST(tcp_window, the_receive_buffer_grows_with_the_reader) {
   EXPECT_LE(p.opt(fd, sol_socket, so_rcvbuf), 6291456);
 }
 
+TEST(tcp_window, what_was_offered_is_taken_however_much_memory_it_wastes) {
+  segment_peer p({.mtu = 3000});
+  const int fd = p.accepted();
+  // Longer than a block for ordinary frames, so each pays for several times its bytes.
+  constexpr s64 size = 2400;
+  const s64 offered = p.info(fd).tcpi_rcv_wnd;
+  s64 at = 0;
+  std::string all;
+  for (char letter = 'a'; at + size <= offered; at += size) {
+    all += std::string(size, letter++);
+    p.send(A, at, 0, std::string(size, all.back()));
+  }
+  p.send(F | A, at, 0, "end");
+  p.advance(seconds(1));
+  ASSERT_FALSE(p.sent.empty());
+  EXPECT_EQ(p.ack_of(p.sent.back()), at + 4) << "nothing within the window was thrown away";
+  std::string got;
+  for (std::string piece; !(piece = p.read(fd)).empty();) got += piece;
+  EXPECT_TRUE(got == all + "end");
+  EXPECT_EQ(p.last_error, errc::ok) << "the end of the stream, once and at its place";
+}
+
 }  // namespace
 }  // namespace ph

@@ -31,7 +31,12 @@ bool try_coalesce(tcp_sock& tp, sk_buff& skb) {
   return true;
 }
 
-/// Copies runs of badly filled packets together. Linux counts this as TCPRcvCollapsed.
+/// Three quarters or more of its charge are data.
+bool dense(const sk_buff& skb) { return skb.len() * 4 > skb.truesize * 3; }
+
+/// Copies badly filled packets together, however long they are: a super-packet from a device that
+/// reads into large blocks may pay for several times its bytes. Linux counts this as
+/// TCPRcvCollapsed.
 void collapse_receive_queue(cpu& cx, tcp_sock& tp) {
   constexpr u32 block = 2304;  // filled, three quarters of its charge are data
   skb_queue old;
@@ -43,20 +48,27 @@ void collapse_receive_queue(cpu& cx, tcp_sock& tp) {
     tp.receive_queue.push_back(std::move(packed));
   };
   while (skb_ptr skb = old.pop_front()) {
-    const tcp_skb_cb cb = tcp_cb(*skb);
-    const bool dense = skb->len() * 4 > skb->truesize * 3;
-    if (dense || skb->len() > block || skb->len() == 0) {
+    if (dense(*skb) || skb->len() == 0) {
       flush();
       tp.receive_queue.push_back(std::move(skb));
       continue;
     }
-    if (packed && packed->tailroom() < skb->len()) flush();
-    if (!packed) {
-      packed = alloc_skb(cx, block);
-      packed->init_cb<tcp_skb_cb>() = cb;
+    const tcp_skb_cb& cb = tcp_cb(*skb);
+    const u32 len = skb->len();
+    for (u32 done = 0; done < len;) {
+      if (packed && packed->tailroom() == 0) flush();
+      if (!packed) {
+        packed = alloc_skb(cx, block);
+        packed->init_cb<tcp_skb_cb>() = cb;
+        tcp_cb(*packed).seq = cb.seq + done;
+        tcp_cb(*packed).flags = 0;
+      }
+      const u32 piece = std::min(packed->tailroom(), len - done);
+      ph_check(skb->copy_bits(done, packed->put(piece)));
+      done += piece;
+      tcp_cb(*packed).end_seq = cb.seq + done;
     }
-    ph_check(skb->copy_bits(0, packed->put(skb->len())));
-    tcp_cb(*packed).end_seq = cb.end_seq;
+    tcp_cb(*packed).end_seq = cb.end_seq;  // the last piece has the FIN
     tcp_cb(*packed).flags |= cb.flags;
     tp.net().mib().add(cx, mib::tcpext_tcp_rcv_collapsed);
     consume(cx, std::move(skb));
