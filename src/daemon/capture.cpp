@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "wire/udp.h"
+
 namespace ph {
 namespace {
 
@@ -33,8 +35,10 @@ void fill_checksum(const sk_buff& skb, byte_view linear, byte_span frame) {
                                static_cast<std::ptrdiff_t>(skb.headroom());
   if (start < 0 || static_cast<std::size_t>(start) + skb.csum_offset + 2 > frame.size()) return;
   const byte_span summed = frame.subspan(static_cast<std::size_t>(start));
+  const bool udp = skb.csum_offset == offsetof(udphdr, check);
   const be16 check = csum_fold(csum_add_bytes(summed, {}));
-  copy_bytes(summed.subspan(skb.csum_offset), bytes_of(check == be16(0) ? be16(0xffff) : check));
+  copy_bytes(summed.subspan(skb.csum_offset),
+             bytes_of(udp && check == be16(0) ? be16(0xffff) : check));
 }
 
 }  // namespace

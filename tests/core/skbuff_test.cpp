@@ -297,6 +297,22 @@ TEST(skbuff, checksum_help_fills_in_what_was_left_to_the_device) {
   consume(m.cx(), std::move(wrong));
 }
 
+TEST(skbuff, a_sum_of_zero_is_all_ones_only_where_zero_means_none) {
+  machine m;
+  for (const u16 offset : {u16{6}, u16{16}}) {  // of UDP's field and of TCP's
+    std::vector<u8> bytes(40);
+    bytes[4] = bytes[5] = 0xff;
+    skb_ptr skb = make_skb(m.cx(), bytes);
+    skb->ip_summed = checksum_state::partial;
+    skb->csum_start = static_cast<u16>(skb->headroom());
+    skb->csum_offset = offset;
+    ASSERT_TRUE(skb_checksum_help(m.cx(), *skb));
+    EXPECT_EQ(bytes_in(*skb)[offset], offset == 6 ? 0xff : 0);
+    EXPECT_EQ(bytes_in(*skb)[offset + 1u], offset == 6 ? 0xff : 0);
+    consume(m.cx(), std::move(skb));
+  }
+}
+
 struct some_cb {
   static constexpr cb_owner owner = cb_owner::qdisc;
   u64 value = 0;

@@ -137,7 +137,7 @@ void fix_headers(sk_buff& seg, const gso_layout& layout, const gso_position& at,
   const u32 header_bytes = layout.headers - layout.transport;  // even: payload adds unswapped
   csum_partial sum = csum_add_bytes(seg.transport_bytes().first(header_bytes), pseudo);
   check = csum_fold(csum_add(sum, payload_sum));
-  if (check == be16(0)) check = be16(0xffff);
+  if (!tcp && check == be16(0)) check = be16(0xffff);  // zero would mean "none" (RFC 768)
   seg.ip_summed = checksum_state::none;
 }
 

@@ -6,6 +6,7 @@
 #include "kernel/kernel.h"
 #include "net/core/net_device.h"
 #include "net/core/net_namespace.h"
+#include "wire/udp.h"
 
 namespace ph {
 
@@ -322,9 +323,10 @@ result<void> skb_checksum_help(cpu& cx, sk_buff& skb) {
   if (start < 0 || start + skb.csum_offset + 2 > skb.headlen()) return fail(errc::inval);
   const u32 at = static_cast<u32>(start);
   const be16 check = csum_fold(skb.checksum(at, skb.len() - at));
-  // A computed zero is sent as all ones; only UDP gives zero a meaning (RFC 768), and for the
-  // one's-complement sum both are the same number.
-  const be16 stored = check == be16(0) ? be16(0xffff) : check;
+  // Where zero means "none", UDP (RFC 768), a computed zero is sent as all ones; elsewhere it is
+  // the right value, and all ones, though the same number, is one that no sum yields (RFC 1624).
+  const bool udp = skb.csum_offset == offsetof(udphdr, check);
+  const be16 stored = udp && check == be16(0) ? be16(0xffff) : check;
   copy_bytes(skb.writable().subspan(at + skb.csum_offset), bytes_of(stored));
   skb.ip_summed = checksum_state::none;
   return {};
