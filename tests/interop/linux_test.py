@@ -4,9 +4,9 @@ tshark as the judge of every frame."""
 
 import hashlib
 import os
-import subprocess
 
 import lib
+from namespaces import Namespace
 
 MIB = 1 << 20
 
@@ -51,41 +51,12 @@ except OSError as error:
 """
 
 
-class Namespace:
-    """A network namespace of the machine, for one test."""
-
-    def __init__(self, test, name):
-        self.name = f"ph-{name}-{os.getpid()}"
-        self.words = ["ip", "netns", "exec", self.name]
-        subprocess.run(["ip", "netns", "add", self.name], check=True)
-        test.addCleanup(subprocess.run, ["ip", "netns", "del", self.name])
-        self.ip("link", "set", "lo", "up")
-
-    def ip(self, *words):
-        subprocess.run(["ip", "-n", self.name, *words], check=True)
-
-    def run(self, *words, **more):
-        done = subprocess.run([*self.words, *words], capture_output=True, text=True,
-                              errors="replace", timeout=lib.PATIENCE_S, **more)
-        if done.returncode != 0:
-            raise AssertionError(f"{words} ended with {done.returncode}:\n"
-                                 f"{done.stdout}{done.stderr}")
-        return done.stdout
-
-    def spawn(self, test, *words):
-        program = lib.Program([*self.words, *words])
-        test.addCleanup(program.end)
-        return program
-
-
 class LinuxPeerTest(lib.LabTest):
     """One host of ours and one of Linux's on a TAP."""
 
     def setUp(self):
         self.linux = Namespace(self, "peer")
-        self.linux.ip("tuntap", "add", "ph0", "mode", "tap")
-        self.linux.ip("addr", "add", "10.9.0.1/24", "dev", "ph0")
-        self.linux.ip("link", "set", "ph0", "up")
+        self.linux.tap("ph0", "10.9.0.1/24")
         self.lab = self.start_lab(STUB.format(tap="ph0"), self.linux.words)
         self.folder = self.lab.folder
 
@@ -185,8 +156,7 @@ class LinuxRouterTest(lib.LabTest):
     def setUp(self):
         self.home = Namespace(self, "home")
         for tap in ("phleft", "phright"):
-            self.home.ip("tuntap", "add", tap, "mode", "tap")
-            self.home.ip("link", "set", tap, "up")
+            self.home.tap(tap)
         self.lab = self.start_lab(ROUTER, self.home.words)
         self.left = self.end("left", "phleft", "10.9.1.2/24", "10.9.1.1")
         self.right = self.end("right", "phright", "10.9.2.2/24", "10.9.2.1")

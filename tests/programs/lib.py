@@ -197,6 +197,10 @@ class Lab:
         """Runs Python code on a host; returns its output."""
         return self.run(host, PYTHON, "-c", code, *words, **more).stdout
 
+    def words_on(self, host):
+        """The words that run a program on a host when it follows them."""
+        return [*self._ph, "run", "--socket", self.socket, "--host", host, "--"]
+
     def spawn(self, host, *words, **more):
         """Starts a program on a host; it is ended with the lab at the latest."""
         return self.ph_program("run", "--host", host, "--", *words, **more)

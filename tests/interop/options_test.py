@@ -1,0 +1,274 @@
+"""TCP options between the stack and the Linux kernel: each on and off at either end, who connects
+and who listens, over a clean wire and one that loses, repeats and reorders. What was negotiated
+and used is read from captures by tshark, from both ends' TCP_INFO, and from Linux's own ss and
+nstat."""
+
+import collections
+import hashlib
+import itertools
+import re
+
+import dialogue
+import lib
+import talker
+from dialogue import ACK, SYN, End, meet, sent_by
+from namespaces import Namespace
+
+KIB, MIB = 1 << 10, 1 << 20
+
+# Each host's settings below net.ipv4; Linux takes the same names.
+SETTINGS = {
+    "plain": {},
+    "no-window-scaling": {"tcp_window_scaling": 0},
+    "no-sack": {"tcp_sack": 0},
+    "no-timestamps": {"tcp_timestamps": 0},
+    "bare": {"tcp_window_scaling": 0, "tcp_sack": 0, "tcp_timestamps": 0},
+}
+DEFAULTS = {"tcp_window_scaling": 1, "tcp_sack": 1, "tcp_timestamps": 1}
+PAIRS = [("plain", theirs) for theirs in SETTINGS]
+PAIRS += [(ours, "plain") for ours in SETTINGS if ours != "plain"]
+PAIRS += [("bare", "bare"), ("no-sack", "no-timestamps")]
+
+CLEAN, LOSSY = "clean", "lossy"
+ports = itertools.count(10000)
+
+
+def lab_text(hosts):
+    """A host for each setting: a clean wire that is a TAP, and a lossy one to a router with a TAP.
+    Linux is 10.9.N.1 on the clean wires and 10.8.0.1 behind the router."""
+    lines = ["hosts:", "  router: { sysctl: { net.ipv4.ip_forward: 1 } }"]
+    for name, settings in hosts.items():
+        inside = ", ".join(f"net.ipv4.{key}: {value}" for key, value in settings.items())
+        lines.append(f"  {name}: {{ sysctl: {{ {inside} }} }}")
+    lines.append("links:")
+    for i, name in enumerate(hosts):
+        lines.append(f'  - ends: [ "{name}:lossy 10.7.{i}.2/24", "router:wire{i} 10.7.{i}.1/24" ]')
+        lines.append("    delay: 1ms\n    loss: 1%\n    reorder: 1%\n    duplicate: 1%")
+    lines.append("routes:")
+    for i, name in enumerate(hosts):
+        lines.append(f'  {name}: [ "10.8.0.0/24 via 10.7.{i}.1" ]')
+    lines += ["devices:",
+              "  - { host: router, name: up, tap: phr, address: 10.8.0.254/24 }"]
+    for i, name in enumerate(hosts):
+        lines.append(f"  - {{ host: {name}, name: clean, tap: ph{i}, address: 10.9.{i}.2/24 }}")
+    return "\n".join(lines) + "\n"
+
+
+class Transfer:
+    """One connection, both ways full of data, and what its ends said of it."""
+
+    def __init__(self, ours, theirs, wire, linux_listens):
+        self.ours, self.theirs, self.wire = ours, theirs, wire
+        self.linux_listens = linux_listens
+        self.port = next(ports)
+        self.size = {CLEAN: 2 * MIB, LOSSY: MIB}[wire]
+        i = list(SETTINGS).index(ours)
+        self.our_address = {CLEAN: f"10.9.{i}.2", LOSSY: f"10.7.{i}.2"}[wire]
+        self.linux_address = {CLEAN: f"10.9.{i}.1", LOSSY: "10.8.0.1"}[wire]
+
+    def __str__(self):
+        ways = (self.ours, self.theirs) if self.linux_listens else (self.theirs, self.ours)
+        first, second = ("us", "Linux") if self.linux_listens else ("Linux", "us")
+        return (f"{first} ({ways[0]}) to {second} ({ways[1]}) on the {self.wire} wire, port "
+                f"{self.port}")
+
+    def both(self, setting):
+        """Is it on at both ends?"""
+        return all(SETTINGS[end].get(setting, DEFAULTS[setting])
+                   for end in (self.ours, self.theirs))
+
+    def client_has(self, setting):
+        client = self.ours if self.linux_listens else self.theirs
+        return SETTINGS[client].get(setting, DEFAULTS[setting])
+
+    def run(self, test, us, linux):
+        server, client = (linux, us) if self.linux_listens else (us, linux)
+        address = self.linux_address if self.linux_listens else self.our_address
+        before, ours_before = test.linux.counters(), test.our_counters(self.ours)
+        meet(client, server, self.port, address)
+        seeds = {us: self.port, linux: self.port + 50000}
+        for end in (us, linux):
+            end.tell("exchange", seed=seeds[end], send=self.size, receive=self.size)
+        said = {end: end.answer() for end in (us, linux)}
+        for end, other in ((us, linux), (linux, us)):
+            sent = hashlib.sha256(talker.made_bytes(seeds[other], self.size)).hexdigest()
+            test.assertEqual(said[end]["sha256"], sent, self)
+            test.assertEqual(said[end]["last"], ".", self)
+        self.info, self.linux_info = said[us]["info"], said[linux]["info"]
+        self.ss = linux.ask("ss")["said"]
+        client.ask("close")
+        server.ask("close")
+        self.counters = test.linux.counters()
+        self.counters.subtract(before)
+        self.our_counters = test.our_counters(self.ours)
+        self.our_counters.subtract(ours_before)
+
+
+class OptionsTest(lib.LabTest):
+    @classmethod
+    def setUpClass(cls):
+        dialogue.need_the_kernel()
+
+    def setUp(self):
+        self.linux = Namespace(self, "peer")
+        self.linux.tap("phr", "10.8.0.1/24")
+        for i in range(len(SETTINGS)):
+            self.linux.tap(f"ph{i}", f"10.9.{i}.1/24")
+        self.linux.ip("route", "add", "10.7.0.0/16", "via", "10.8.0.254")
+        self.lab = self.start_lab(lab_text(SETTINGS), self.linux.words)
+
+    def end_of(self, host):
+        end = End(self.lab.words_on(host), None)
+        self.addCleanup(end.end)
+        return end
+
+    def our_counters(self, name):
+        """The counters of a host of ours, by the kernel's names."""
+        host = next(host for host in self.lab.status()["hosts"] if host["name"] == name)
+        return collections.Counter(host["counters"])
+
+    def transfers(self, wire):
+        """Runs all of them over one kind of wire; returns them and the capture at our hosts."""
+        linux = End(self.linux.words, None)
+        self.addCleanup(linux.end)
+        done = []
+        with self.lab.capture(*(f"{host}:{wire}" for host in SETTINGS)) as capture:
+            for host, pairs in itertools.groupby(sorted(PAIRS), key=lambda pair: pair[0]):
+                us = self.end_of(host)
+                for _, theirs in pairs:
+                    self.linux.sysctl(**{**DEFAULTS, **SETTINGS[theirs]})
+                    for linux_listens in (True, False):
+                        done.append(Transfer(host, theirs, wire, linux_listens))
+                        done[-1].run(self, us, linux)
+        return done, dialogue.Wire(capture.file)
+
+    def check_options(self, transfer, frames):
+        """The options that both ends have, and no others, were negotiated and used."""
+        syns = [frame for frame in frames if frame.has(SYN)]
+        asked = next(frame for frame in syns if not frame.has(ACK))
+        answered = next(frame for frame in syns if frame.has(ACK))
+        for setting, field in (("tcp_window_scaling", "wscale"), ("tcp_sack", "sack_perm"),
+                               ("tcp_timestamps", "tsval")):
+            self.assertEqual(getattr(asked, field) != "", transfer.client_has(setting), field)
+            self.assertEqual(getattr(answered, field) != "", transfer.both(setting), field)
+        self.assertEqual((asked.mss, answered.mss), ("1460", "1460"))
+        data = [frame for frame in frames if not frame.has(SYN)]
+        if not transfer.both("tcp_sack"):
+            self.assertEqual([frame.number for frame in data if frame.sack], [])
+        stamped = [frame for frame in data if frame.tsval]
+        self.assertEqual(len(stamped), len(data) if transfer.both("tcp_timestamps") else 0)
+        stamps = [int(frame.tsval) for frame in sent_by(stamped, transfer.our_address)]
+        self.assertEqual(stamps, sorted(stamps), "our TSval never goes back")
+        known = {frame.tsval for frame in frames if frame.src == transfer.linux_address}
+        self.assertEqual([frame.number for frame in sent_by(stamped, transfer.our_address)
+                          if frame.tsecr not in known], [], "our TSecr is a TSval of Linux's")
+
+    def check_ends(self, transfer, frames):
+        """Both ends' TCP_INFO and Linux's ss say what the capture says."""
+        options = {word for word, setting in (("ts", "tcp_timestamps"), ("sack", "tcp_sack"),
+                                              ("wscale", "tcp_window_scaling"))
+                   if transfer.both(setting)}
+        mss = 1448 if transfer.both("tcp_timestamps") else 1460
+        for info in (transfer.info, transfer.linux_info):
+            self.assertEqual({"ts", "sack", "wscale"} & set(info["options"]), options)
+            self.assertEqual(info["bytes_received"], transfer.size + 1)
+            self.assertEqual(info["bytes_sent"] - info["bytes_retrans"], transfer.size + 1)
+            self.assertEqual(info["snd_mss"], mss)
+        words = set(re.findall(r"\b(ts|sack|wscale)\b", transfer.ss))
+        self.assertEqual(words, options, transfer.ss)
+        sent = sent_by(frames, transfer.our_address)
+        self.assertEqual(sum(frame.bytes for frame in sent), transfer.info["bytes_sent"])
+        self.check_windows(transfer, frames)
+
+    def check_windows(self, transfer, frames):
+        info, linux_info = transfer.info, transfer.linux_info
+        sent = sent_by(frames, transfer.our_address)
+        if not transfer.both("tcp_window_scaling"):
+            self.assertLessEqual(max(info["snd_wnd"], linux_info["snd_wnd"]), 65535)
+            self.assertEqual(info["snd_wscale"] + info["rcv_wscale"], 0)
+            return
+        ours, theirs = (int(next(frame.wscale for frame in frames
+                                 if frame.has(SYN) and frame.src == address))
+                        for address in (transfer.our_address, transfer.linux_address))
+        self.assertEqual((info["rcv_wscale"], info["snd_wscale"]), (ours, theirs))
+        self.assertEqual((linux_info["rcv_wscale"], linux_info["snd_wscale"]), (theirs, ours))
+        self.assertIn(f"wscale:{ours},{theirs}", transfer.ss)
+        self.assertGreater(max(int(frame.window) for frame in sent if not frame.has(SYN)) << ours,
+                           65535, "our window grew beyond what it can be without scaling")
+
+    def check_counters(self, transfer):
+        """Linux finds nothing wrong with what we send."""
+        wrong = ["TcpInCsumErrors", "TcpOutRsts", "IpInHdrErrors", "IpInAddrErrors",
+                 "TcpExtTCPSACKReneging", "TcpExtTCPAbortOnData", "TcpExtTCPAbortOnMemory"]
+        if transfer.wire == CLEAN:  # elsewhere the wire repeats SYN+ACKs, and overtakes
+            wrong += ["TcpInErrs", "TcpExtTCPSYNChallenge", "TcpExtPAWSEstab",
+                      "TcpExtTCPSACKDiscard", "TcpExtTCPDSACKIgnoredOld"]
+        for name in wrong:
+            self.assertEqual(transfer.counters[name], 0, name)
+        self.assertEqual(transfer.counters["TcpActiveOpens"], 0 if transfer.linux_listens else 1)
+        self.assertEqual(transfer.counters["TcpPassiveOpens"], 1 if transfer.linux_listens else 0)
+        self.assertGreaterEqual(transfer.counters["TcpRetransSegs"],
+                                transfer.linux_info["total_retrans"])
+
+    def check_recovery(self, transfer, frames):
+        """On the lossy wire: how both sides tell of gaps and mend them."""
+        ours = sent_by(frames, transfer.our_address)
+        theirs = sent_by(frames, transfer.linux_address)
+        mss = 1448 if transfer.both("tcp_timestamps") else 1460
+        data = [frame for frame in ours if frame.bytes]
+        self.assertEqual(max(frame.bytes for frame in frames), mss)
+        self.assertEqual(len(data), transfer.info["data_segs_out"])
+        self.assertGreater(transfer.info["rcv_ooopack"], 0)
+        self.assertGreater(transfer.info["total_retrans"], 0)
+        self.assertGreater(transfer.counters["TcpExtTCPOFOQueue"], 0)
+        if not transfer.both("tcp_sack"):
+            return
+        for frames_of_one in (ours, theirs):
+            self.assertTrue(any(frame.sack for frame in frames_of_one), "no SACK block")
+        for frame in ours:
+            self.check_blocks(frame)
+        if transfer.linux_info["dsack_dups"]:
+            self.assertTrue(any(frame.dsack for frame in ours), "no D-SACK of ours")
+        if transfer.info["dsack_dups"]:
+            self.assertTrue(any(frame.dsack for frame in theirs), "no D-SACK of Linux's")
+
+    def check_blocks(self, frame):
+        """RFC 2018 §4 and RFC 2883 §4: what a segment of ours reports is above what it
+        acknowledges, but for the first block, which may be a duplicate's."""
+        blocks = [(int(left), int(right)) for left, right in
+                  zip(frame.sack.split(","), frame.sack_end.split(","))] if frame.sack else []
+        for number, (left, right) in enumerate(blocks):
+            self.assertLess(left, right, f"frame {frame.number}: an empty block")
+            if number > 0:
+                self.assertGreater(left, int(frame.ack), f"frame {frame.number}: a stale block")
+
+    def check_all(self, wire_kind, *checks):
+        done, wire = self.transfers(wire_kind)
+        wire.check(self, lossless=wire_kind == CLEAN)
+        for transfer in done:
+            frames = wire.connection(transfer.port)
+            with self.subTest(str(transfer)):
+                self.check_options(transfer, frames)
+                self.check_ends(transfer, frames)
+                self.check_counters(transfer)
+                for check in checks:
+                    check(transfer, frames)
+
+    def check_no_loss(self, transfer, frames):
+        """On a clean wire nothing of ours is sent twice, but for probes of a busy machine's
+        silence (RFC 8985 §7), and no time-out comes."""
+        self.assertLessEqual(transfer.info["total_retrans"],
+                             transfer.our_counters["TcpExtTCPLossProbes"])
+        for name in ("TcpExtTCPTimeouts", "TcpExtTCPFastRetrans", "TcpExtTCPSackRecovery",
+                     "TcpExtTCPRenoRecovery", "TcpExtTCPOFODrop", "TcpExtTCPRcvQDrop"):
+            self.assertEqual(transfer.our_counters[name], 0, name)
+
+    def test_over_a_clean_wire(self):
+        self.check_all(CLEAN, self.check_no_loss)
+
+    def test_over_a_lossy_wire(self):
+        self.check_all(LOSSY, self.check_recovery)
+
+
+if __name__ == "__main__":
+    lib.main()
