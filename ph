@@ -19,6 +19,7 @@ usage: ./ph VERB ...
   test [quick]                the whole check (quick: release build and its tests only)
   build [PRESET [TARGET...]]  build (presets: release, debug, asan, tsan, fuzz, coverage)
   bench [NAME...] [--json FILE]      benchmarks: micro, stream, dropin, or a pattern
+  bench cc [--grid] [--json FILE]    congestion control beside Linux's own (root)
   fuzz [TARGET [SECONDS]]     fuzz one target, or each for a minute
   fmt                         clang-format what you have changed since the last commit
   lint [FILE...]              the project's own rules and clang-tidy
@@ -161,6 +162,10 @@ case $verb in
     ;;
   bench)
     need build test
+    if [[ ${1:-} == cc ]]; then
+      build release ph_cc
+      exec "$python" "$root/tools/bench_cc.py" "${@:2}"
+    fi
     build release ph_bench programs
     exec "$python" "$root/tools/bench.py" "$@"
     ;;

@@ -14,3 +14,9 @@ foreach(source ${experiment_sources})
   target_link_libraries(exp_${name} PRIVATE Threads::Threads)
   target_compile_options(exp_${name} PRIVATE -Wno-conversion -Wno-unused-result -Wno-shadow)
 endforeach()
+
+# bench/cc/*.cpp: ph_cc, which `./ph bench cc` runs.
+file(GLOB cc_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/cc/*.cpp)
+add_executable(ph_cc ${cc_sources})
+target_include_directories(ph_cc PRIVATE ${CMAKE_SOURCE_DIR})
+target_link_libraries(ph_cc PRIVATE ph_sim)

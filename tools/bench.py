@@ -10,6 +10,8 @@ dropin   iperf3, unmodified, between two hosts of a lab whose link has no limits
          (root): after a warm-up, pairs of runs A B A B; medians, the ratio of each pair, and the
          CPU seconds of every process that took part
 
+`./ph bench cc` is tools/bench_cc.py.
+
 Nothing here has a target, and nothing fails for being slow: a machine's speed is its own.
 """
 

@@ -13,6 +13,7 @@
 // A wire without rate, delay and jitter delivers at the same instant.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <functional>
@@ -81,6 +82,10 @@ class link {
   [[nodiscard]] const link_stats& stats(link_end sender) const { return from(sender).stats_; }
   /// Frames on their way from `sender`, queued ones included.
   [[nodiscard]] std::size_t in_flight(link_end sender) const { return from(sender).line_.size(); }
+  /// How long a frame handed over now would wait before its first bit is on the wire.
+  [[nodiscard]] duration queue_delay(link_end sender) const {
+    return std::max(from(sender).wire_free_ - events_.now(), duration{});
+  }
   /// Changes one direction; frames that are under way keep what they got.
   void set_config(link_end sender, const link_config& config) { from(sender).config_ = config; }
   void set_config(const link_config& config);
@@ -99,6 +104,7 @@ class link {
     link_stats stats_;
     skb_queue line_;  ///< in flight, by arrival time (kept in tstamp)
     mem_port& to_;
+    instant wire_free_{};
 
    private:
     bool enqueue(cpu& cx, skb_ptr& skb, instant& departure);
@@ -114,7 +120,6 @@ class link {
     rng chance_;
     event due_;
     std::deque<instant> departures_;  ///< of frames that wait for the wire or are being sent
-    instant wire_free_{};
     instant last_arrival_{};
   };
 
