@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
+#include <vector>
 
 #include "net/tcp/tcp_cong.h"
 #include "tests/kernel/machine.h"
@@ -56,6 +57,7 @@ class path_model {
     ca.on_rto(machine.cx(), {loss_kind::timeout, in_flight, mss}, cong);
     cong.cwnd = 1;
     flying_.clear();
+    pending_losses_.clear();
     in_flight = 0;
     state_ = uapi::tcp_ca_state::loss;
     high_ = sent_;
@@ -86,6 +88,8 @@ class path_model {
     instant ack_at, sent_at, delivered_at, first_sent_at;
     u64 delivered;
     bool lost, marked, app_limited;
+    u32 tx_in_flight;
+    u64 lost_before;
   };
 
   static duration time_for_segment(u64 bytes_per_second) {
@@ -107,6 +111,7 @@ class path_model {
   }
   void send_what_may() {
     while (!paused && in_flight < cong.cwnd && next_send_ <= now) send();
+    if (!paused && in_flight >= cong.cwnd) limited_at_ = sent_;
     if (paused) app_limited_until_ = std::max<u64>(delivered + in_flight, 1);
   }
   void send() {
@@ -116,7 +121,7 @@ class path_model {
       first_sent_at_ = delivered_at_ = now;
     }
     segment s{sent_++, {}, now, delivered_at_, first_sent_at_, delivered, false, false,
-              app_limited_until_ != 0};
+              app_limited_until_ != 0, in_flight + 1, lost};
     const u32 queue = queued_segs();
     s.lost = policed() || queue > config.queue_segs ||
              (config.loss > 0 && machine.cx().random().below(1'000'000) <
@@ -137,30 +142,31 @@ class path_model {
     flying_.pop_front();
     last_event_ = now;
     if (s.lost) {
-      ++pending_losses_;
+      pending_losses_.push_back(s);
       return;
     }
     ack_sample sample;
     sample.in_flight_segs = in_flight;
-    in_flight -= 1 + pending_losses_;
-    lost += pending_losses_;
+    in_flight -= 1 + static_cast<u32>(pending_losses_.size());
     ++delivered;
+    sample.lost_segs = mark_lost();
     delivered_at_ = now;
     first_sent_at_ = s.sent_at;
     if (app_limited_until_ != 0 && delivered > app_limited_until_) app_limited_until_ = 0;
     sample.acked_segs = 1;
     sample.acked_bytes = mss;
-    sample.lost_segs = std::exchange(pending_losses_, 0);
     sample.mss_bytes = mss;
     sample.rtt = now - s.sent_at;
     srtt = srtt.ns == 0 ? sample.rtt : (srtt * 7 + sample.rtt) / 8;
     sample.srtt = srtt;
     sample.min_rtt = config.rtt;
-    sample.cwnd_limited = !paused;
+    sample.cwnd_limited = !paused && limited_at_ >= s.number;  // within this round trip
     sample.in_flight_now_segs = in_flight;
     sample.delivered = delivered;
     sample.prior_delivered = static_cast<s64>(s.delivered);
     sample.app_limited = s.app_limited;
+    sample.tx_in_flight_segs = s.tx_in_flight;
+    sample.lost_since_segs = static_cast<u32>(lost - s.lost_before);
     sample.ce_segs = s.marked ? 1 : 0;
     marked += sample.ce_segs;
     const duration interval = std::max(s.sent_at - s.first_sent_at, now - s.delivered_at);
@@ -172,6 +178,16 @@ class path_model {
     ca.on_ack(machine.cx(), sample, cong);
     if (cong.app_limited) app_limited_until_ = std::max<u64>(delivered + in_flight, 1);
     if (watch) watch(sample);
+  }
+  u32 mark_lost() {
+    for (const segment& s : pending_losses_) {
+      ++lost;
+      ca.on_lost(machine.cx(), {1, s.tx_in_flight, static_cast<u32>(lost - s.lost_before),
+                                delivered, s.app_limited, true}, cong);
+    }
+    const u32 marked_now = static_cast<u32>(pending_losses_.size());
+    pending_losses_.clear();
+    return marked_now;
   }
   void change_state(const segment& s, ack_sample& sample) {
     using enum uapi::tcp_ca_state;
@@ -198,7 +214,8 @@ class path_model {
   std::deque<segment> flying_;
   instant free_at_{}, next_send_{}, last_event_{}, delivered_at_{}, first_sent_at_{};
   u64 sent_ = 0, high_ = 0, app_limited_until_ = 0;
-  u32 pending_losses_ = 0;
+  u64 limited_at_ = 0;                     ///< segments sent when the window last was full
+  std::vector<segment> pending_losses_;    ///< not noticed yet
   double tokens_;
   instant tokens_at_{};
   uapi::tcp_ca_state state_ = uapi::tcp_ca_state::open;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "sim/topology.h"
 #include "uapi/inet.h"
@@ -92,12 +93,108 @@ INSTANTIATE_TEST_SUITE_P(
     linux, congestion_table,
     testing::Values(row{"reno", {}, 17.5, 19.3, 10_s},
                     row{"cubic", {}, 17.5, 19.3, 10_s},
-                    row{"bbr", {}, 15.5, 19.3}, row{"vegas", {}, 17.5, 19.3, 10_s},
+                    row{"bbr", {}, 15.5, 19.3}, row{"bbr3", {}, 17.5, 19.3},
+                    row{"vegas", {}, 17.5, 19.3, 10_s},
                     row{"reno", fat_and_lossy, 5.5, 9.5}, row{"cubic", fat_and_lossy, 5.5, 10.5},
-                    row{"bbr", fat_and_lossy, 80, 97, 1_s}),
+                    row{"bbr", fat_and_lossy, 80, 97, 1_s},
+                    row{"bbr3", fat_and_lossy, 75, 97, 5_s}),
     [](const auto& which) {
       return std::string(which.param.algorithm) + (which.param.path.loss > 0 ? "_with_loss" : "");
     });
+
+struct lossy_row {
+  double loss;
+  duration delay;
+};
+class mathis : public testing::TestWithParam<lossy_row> {};
+
+TEST_P(mathis, reno_under_random_loss) {
+  // Mathis, Semke, Mahdavi, Ott (1997): MSS / RTT * sqrt(3/2) / sqrt(p), for a receiver whose every
+  // segment counts; losses are single and the path is never full.
+  const auto [loss, delay] = GetParam();
+  transfer t("reno", {.rate = 1_gbit, .delay = delay, .queue_packets = 1000, .loss = loss});
+  t.w.run_for(10_s);
+  const double goodput = t.mbit_per_second(200_s);
+  const double expected = 1448 * 8 / (2 * delay.seconds()) * std::sqrt(1.5 / loss) / 1e6;
+  EXPECT_NEAR(goodput / expected, 1, 0.15) << expected;
+}
+
+INSTANTIATE_TEST_SUITE_P(closed_form, mathis,
+                         testing::Values(lossy_row{0.0005, 20_ms}, lossy_row{0.002, 20_ms},
+                                         lossy_row{0.002, 50_ms}, lossy_row{0.005, 10_ms}));
+
+TEST(congestion_scenario, cubic_of_a_connection_follows_the_curve_of_rfc_9438) {
+  transfer t("cubic", {.rate = 100_mbit, .delay = 50_ms, .queue_packets = 20'000});
+  t.w.run_for(3_s);
+  const link_config calm = t.hosts.wire.config(link_end::a);
+  link_config broken = calm;
+  broken.loss = 1;
+  t.hosts.wire.set_config(link_end::a, broken);
+  while (t.hosts.wire.stats(link_end::a).lost == 0) t.w.step();
+  t.hosts.wire.set_config(link_end::a, calm);
+  double w_max = 0;
+  while (t.info().tcpi_ca_state == 0) {
+    w_max = t.info().tcpi_snd_cwnd;
+    t.w.run_for(1_ms);
+  }
+  while (t.info().tcpi_ca_state != 0) t.w.run_for(1_ms);
+  const double begin_cwnd = t.info().tcpi_snd_cwnd;
+  EXPECT_NEAR(begin_cwnd, 0.7 * w_max, 0.02 * w_max);
+  const double k = std::cbrt((w_max - begin_cwnd) / 0.4);
+  const instant begin = t.w.now();
+  while (t.w.now() - begin < seconds(static_cast<s64>(k) + 4)) {
+    t.w.run_for(200_ms);
+    const double elapsed = (t.w.now() - begin).seconds();
+    const double curve = 0.4 * std::pow(elapsed - k, 3) + w_max;
+    // The window follows by a round trip, in which the curve's steep part rises by a hundredth.
+    EXPECT_NEAR(t.info().tcpi_snd_cwnd / curve, 1, 0.03) << elapsed;
+  }
+  EXPECT_GT(t.info().tcpi_snd_cwnd, w_max) << "beyond the plateau";
+}
+
+/// Two algorithms on one bottleneck; the share of the first.
+double share_beside(const char* first, const char* second, u32 queue_packets) {
+  world w;
+  dumbbell_shape hosts = make_dumbbell(w, 2, {.rate = 20_mbit, .delay = 15_ms,
+                                              .queue_packets = queue_packets});
+  std::array<u64, 2> received{};
+  for (std::size_t i = 0; i < 2; ++i) {
+    hosts.left[i]->set_sysctl("net.ipv4.tcp_congestion_control", i == 0 ? first : second);
+    w.spawn(*hosts.right[i], "sink", [&received, i](app& a) -> co<> {
+      const int listener = a.listener(5001);
+      const int in = co_await a.accept(listener);
+      std::vector<u8> buffer(256 * 1024);
+      for (;;) {
+        const std::size_t got = co_await a.recv(in, buffer);
+        received[i] += got;
+      }
+    });
+    w.spawn(*hosts.left[i], "source", [i](app& a) -> co<> {
+      const int fd = co_await a.connect(endpoint(dumbbell_shape::right_addr(i), 5001));
+      const std::vector<u8> data(256 * 1024);
+      for (;;) co_await a.send_all(fd, data);
+    });
+  }
+  w.run_for(10_s);
+  const std::array<u64, 2> before = received;
+  w.run_for(60_s);
+  const auto got = [&](std::size_t i) { return static_cast<double>(received[i] - before[i]); };
+  return got(0) / (got(0) + got(1));
+}
+
+TEST(congestion_scenario, bbr3_leaves_cubic_and_reno_a_share_and_keeps_one) {
+  // One and a half bandwidth-delay products of queue.
+  for (const char* other : {"cubic", "reno"}) {
+    const double share = share_beside("bbr3", other, 75);
+    EXPECT_GT(share, 0.2) << other;
+    EXPECT_LT(share, 0.8) << other;
+  }
+  EXPECT_NEAR(share_beside("bbr3", "bbr3", 75), 0.5, 0.15);
+}
+
+TEST(congestion_scenario, in_a_short_queue_bbr3_is_kinder_to_cubic_than_bbr) {
+  EXPECT_LT(share_beside("bbr3", "cubic", 20), share_beside("bbr", "cubic", 20));
+}
 
 TEST(congestion_scenario, bbr_drops_to_four_segments_in_the_tenth_second) {
   transfer t("bbr", {});
@@ -165,7 +262,7 @@ TEST(congestion_scenario, sysctls_and_options_name_the_algorithms) {
   sysctl_table& table = a.net().sysctls();
   EXPECT_EQ(*table.get("net.ipv4.tcp_congestion_control"), "cubic");
   EXPECT_EQ(*table.get("net.ipv4.tcp_available_congestion_control"),
-            "reno cubic bbr dctcp vegas");
+            "reno cubic bbr bbr3 dctcp vegas");
   EXPECT_EQ(table.set("net.ipv4.tcp_available_congestion_control", "x"), fail(errc::acces));
   EXPECT_EQ(table.set("net.ipv4.tcp_congestion_control", "nonesuch"), fail(errc::inval));
   w.spawn("a", "names", [](app& p) -> co<> {
@@ -184,7 +281,7 @@ TEST(congestion_scenario, sysctls_and_options_name_the_algorithms) {
       return std::string(name.data());
     };
     EXPECT_EQ(get(), "cubic");
-    for (const char* name : {"reno", "bbr", "dctcp", "vegas", "cubic"}) {
+    for (const char* name : {"reno", "bbr", "bbr3", "dctcp", "vegas", "cubic"}) {
       EXPECT_TRUE(set(name));
       EXPECT_EQ(get(), name);
     }

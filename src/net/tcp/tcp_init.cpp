@@ -2,6 +2,7 @@
 // (net.ipv4.tcp_* as ip-sysctl describes them).
 #include "net/tcp/tcp.h"
 #include "net/tcp/tcp_bbr.h"
+#include "net/tcp/tcp_bbr3.h"
 #include "net/tcp/tcp_cubic.h"
 #include "net/tcp/tcp_dctcp.h"
 #include "net/tcp/tcp_fastopen.h"
@@ -82,6 +83,7 @@ void tcp_kernel_init(kernel& machine) {
   registry.add<tcp_reno>("reno");
   registry.add<tcp_cubic>("cubic");
   registry.add<tcp_bbr>("bbr");
+  registry.add<tcp_bbr3>("bbr3");
   registry.add<tcp_dctcp>("dctcp");
   registry.add<tcp_vegas>("vegas");
 }
