@@ -97,6 +97,7 @@ FIELDS = {  # the name here: tshark's
     "out_of_order": "tcp.analysis.out_of_order",
     "zero_window": "tcp.analysis.zero_window", "zero_probe": "tcp.analysis.zero_window_probe",
     "icmp": "icmp.type", "icmp_code": "icmp.code", "icmp_mtu": "icmp.mtu", "ip_len": "ip.len",
+    "df": "ip.flags.df", "window_size": "tcp.window_size",
     # What must never be.
     "malformed": "_ws.malformed", "severity": "_ws.expert.severity",
     "ip_sum": "ip.checksum.status", "tcp_sum": "tcp.checksum.status",
@@ -114,7 +115,7 @@ class Frame:
     def __init__(self, values):
         self.__dict__.update(zip(FIELDS, values))
         self.quotes = bool(self.icmp) and "," in self.src
-        for name in ("src", "dst", "ecn", "ip_len"):
+        for name in ("src", "dst", "ecn", "ip_len", "df"):
             setattr(self, name, getattr(self, name).split(",")[0])
         self.flag_bits = 0 if self.quotes or not self.flags else int(self.flags, 16)
         self.bytes = 0 if self.quotes or not self.len else int(self.len)
@@ -126,11 +127,11 @@ class Frame:
         """Why tshark, or we, find a frame wrong; "" if it is right."""
         if self.malformed:
             return "malformed"
-        if ERROR_SEVERITY in self.severity.split(","):
-            return "an error-level expert item"
-        sums = [self.ip_sum.split(",")[0]]
+        sums = [self.ip_sum.split(",")[0], self.icmp_sum]
         if not self.quotes:  # a quoted segment is cut short, so its checksum cannot be right
-            sums += [self.tcp_sum, self.icmp_sum]
+            sums.append(self.tcp_sum)
+            if ERROR_SEVERITY in self.severity.split(","):
+                return "an error-level expert item"
         if "0" in sums:
             return "a bad checksum"
         if self.ack_lost:
