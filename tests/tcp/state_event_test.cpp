@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "net/tcp/tcp_timewait.h"
 #include "segment_peer.h"
 
 namespace ph {
@@ -78,7 +79,9 @@ struct in_state {
       switch (e.kind) {
         case ehash_kind::established: out = name_of(static_cast<tcp_sock&>(e).state); break;
         case ehash_kind::request: out = "syn_recv"; break;
-        case ehash_kind::timewait: out = "time_wait"; break;
+        case ehash_kind::timewait:
+          out = static_cast<tcp_timewait&>(e).fin_wait2 ? "fin_wait2" : "time_wait";
+          break;
       }
     });
     if (!out.empty()) return out;

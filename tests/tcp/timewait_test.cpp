@@ -141,7 +141,215 @@ TEST(tcp_timewait, data_for_an_orphan_are_answered_with_reset) {
   p.expect(R, 1, 0);
   EXPECT_EQ(p.a.drops(drop_reason::tcp_fin_wait_data), 1u);
   EXPECT_EQ(tcp_of(p.a.net()).ehash.size(), 0u);
-  EXPECT_EQ(p.a.mib(mib::tcpext_tcp_abort_on_data), 1u);
+}
+
+// --- FIN-WAIT-2 without a program ---------------------------------------------------------------
+
+/// The host closed, its FIN is acknowledged, the peer's is still to come.
+struct orphan_case : segment_peer {
+  explicit orphan_case(int linger2 = 0) {
+    const int fd = accepted();
+    if (linger2 != 0) set(fd, sol_tcp, tcp_linger2, linger2);
+    close(fd);
+    expect(F | A, 0, 0);
+    send(A, 0, 1);
+    expect_nothing();
+  }
+  [[nodiscard]] tcp_net& tn() { return tcp_of(a.net()); }
+  [[nodiscard]] std::size_t sockets() { return a.net().sockets; }
+};
+
+TEST(tcp_fin_wait2, of_an_orphan_is_a_small_object) {
+  orphan_case p;
+  EXPECT_EQ(p.tn().timewaits.size(), 1u);
+  EXPECT_EQ(p.tn().orphans, 0u);
+  const std::size_t before = p.sockets();
+  p.send(F | A, 0, 1);
+  p.expect(A, 1, 1);
+  EXPECT_EQ(p.tn().timewaits.size(), 1u);
+  EXPECT_EQ(p.sockets(), before);
+  // Now it is TIME-WAIT, and lasts as long.
+  p.advance(seconds(59));
+  EXPECT_EQ(p.tn().timewaits.size(), 1u);
+  p.advance(seconds(2));
+  EXPECT_EQ(p.tn().timewaits.size(), 0u);
+}
+
+TEST(tcp_fin_wait2, linger2_shortens_and_lengthens_it) {
+  orphan_case p(10);
+  p.advance(milliseconds(9900));
+  EXPECT_EQ(p.tn().ehash.size(), 1u);
+  p.advance(milliseconds(200));
+  EXPECT_EQ(p.tn().ehash.size(), 0u);
+  orphan_case q(100);
+  EXPECT_EQ(q.tn().timewaits.size(), 0u);  // longer than a small object lives
+  q.advance(seconds(41));
+  EXPECT_EQ(q.tn().timewaits.size(), 1u);
+  q.advance(milliseconds(58'900));
+  EXPECT_EQ(q.tn().ehash.size(), 1u);
+  q.advance(milliseconds(200));
+  EXPECT_EQ(q.tn().ehash.size(), 0u);
+}
+
+TEST(tcp_fin_wait2, linger2_has_bounds) {
+  segment_peer p;
+  const int fd = p.accepted();
+  EXPECT_EQ(p.opt(fd, sol_tcp, tcp_linger2), 60);
+  p.set(fd, sol_tcp, tcp_linger2, 1000);
+  EXPECT_EQ(p.opt(fd, sol_tcp, tcp_linger2), 120);
+  p.set(fd, sol_tcp, tcp_linger2, -7);
+  EXPECT_EQ(p.opt(fd, sol_tcp, tcp_linger2), -1);
+}
+
+TEST(tcp_fin_wait2, negative_linger2_means_none) {
+  segment_peer p;
+  const int fd = p.accepted();
+  p.set(fd, sol_tcp, tcp_linger2, -1);
+  p.close(fd);
+  p.expect(F | A, 0, 0);
+  p.send(A, 0, 1);
+  p.expect(R, 1, 0);
+  EXPECT_EQ(tcp_of(p.a.net()).ehash.size(), 0u);
+}
+
+TEST(tcp_fin_wait2, tcp_fin_timeout_is_the_default) {
+  segment_peer p;
+  p.a.sysctl("net.ipv4.tcp_fin_timeout", "20");
+  p.close(p.accepted());
+  p.expect(F | A, 0, 0);
+  p.send(A, 0, 1);
+  p.advance(milliseconds(19'900));
+  EXPECT_EQ(tcp_of(p.a.net()).ehash.size(), 1u);
+  p.advance(milliseconds(200));
+  EXPECT_EQ(tcp_of(p.a.net()).ehash.size(), 0u);
+}
+
+TEST(tcp_fin_wait2, a_syn_is_answered_with_reset) {
+  orphan_case p;
+  p.send(S, 5, 0, {}, {65535, p.syn_options(p.plain())});
+  EXPECT_EQ(p.take().flags, R | A);
+  EXPECT_EQ(p.tn().ehash.size(), 0u);
+}
+
+TEST(tcp_fin_wait2, what_is_outside_the_window_is_answered_with_where_we_are) {
+  orphan_case p;
+  p.send(A, -10, 1, "x");
+  p.expect(A, 1, 0);
+  p.send(R, -10, 1);
+  p.expect_nothing();
+  EXPECT_EQ(p.tn().ehash.size(), 1u);
+  p.send(R, 0, 1);
+  EXPECT_EQ(p.tn().ehash.size(), 0u);
+}
+
+// --- reuse by connect(): RFC 6191, net.ipv4.tcp_tw_reuse ------------------------------------------
+
+/// The host has but one port for its connections, and closed one with timestamps.
+struct reuse_case : segment_peer {
+  explicit reuse_case(const char* tw_reuse, bool stamps = true, bool peer_closes = true) {
+    a.sysctl("net.ipv4.tcp_tw_reuse", tw_reuse);
+    a.sysctl("net.ipv4.ip_local_port_range", "5000 5000");
+    tcp_out_options options = plain();
+    options.timestamps = stamps;
+    options.tsval = 1;
+    const int fd = connected(options);
+    close(fd);
+    expect(F | A, 0, 0);
+    send(peer_closes ? F | A : A, 0, 1, {}, {65535, stamp(stamps)});
+    sent.clear();
+    EXPECT_EQ(tcp_of(a.net()).timewaits.size(), 1u);
+    old_end = host_isn + 2;
+  }
+  std::vector<u8> stamp(bool stamps) {
+    tcp_out_options out;
+    out.timestamps = stamps;
+    out.tsval = 2;
+    return syn_options(out);
+  }
+  /// connect() to the same place again.
+  errc again() {
+    a.machine.enter(now());
+    const int fd = *sys_socket(a.app(), af_inet, sock_stream, 0);
+    const errc why = sys_connect(a.app(), fd, addr4(peer, peer_port)).error();
+    settle();
+    return why;
+  }
+  seq32 old_end;
+};
+
+TEST(tcp_tw_reuse, after_a_second_with_timestamps) {
+  reuse_case p("1");
+  EXPECT_EQ(p.again(), errc::addrnotavail);
+  p.advance(milliseconds(1100));
+  EXPECT_EQ(p.again(), errc::inprogress);
+  const seen_segment syn = p.take();
+  EXPECT_EQ(syn.flags, S);
+  EXPECT_EQ(syn.source, 5000);
+  EXPECT_GT(syn.seq - p.old_end, 65535);
+  EXPECT_EQ(p.a.mib(mib::tcpext_tw_recycled), 1u);
+  EXPECT_EQ(tcp_of(p.a.net()).timewaits.size(), 0u);
+}
+
+TEST(tcp_tw_reuse, not_without_timestamps) {
+  reuse_case p("1", false);
+  p.advance(seconds(5));
+  EXPECT_EQ(p.again(), errc::addrnotavail);
+}
+
+TEST(tcp_tw_reuse, not_when_switched_off) {
+  reuse_case p("0");
+  p.advance(seconds(5));
+  EXPECT_EQ(p.again(), errc::addrnotavail);
+}
+
+TEST(tcp_tw_reuse, two_means_on_the_loopback_only) {
+  reuse_case p("2");
+  p.advance(seconds(5));
+  EXPECT_EQ(p.again(), errc::addrnotavail);
+}
+
+TEST(tcp_tw_reuse, not_while_the_peers_fin_is_to_come) {
+  reuse_case p("1", true, false);
+  p.advance(seconds(5));
+  EXPECT_EQ(p.again(), errc::addrnotavail);
+}
+
+TEST(tcp_tw_reuse, has_three_values) {
+  segment_peer p;
+  for (const char* bad : {"-1", "3", "x"}) {
+    EXPECT_EQ(p.a.net().sysctls().set("net.ipv4.tcp_tw_reuse", bad).error(), errc::inval);
+  }
+}
+
+/// An incoming SYN: a younger timestamp is enough, whatever its number (RFC 6191 §2).
+TEST(tcp_timewait, a_younger_timestamp_opens_a_new_connection) {
+  segment_peer p;
+  tcp_out_options options = p.plain();
+  options.timestamps = true;
+  options.tsval = 1000;
+  const int fd = *[&] {
+    p.listener = p.listening();
+    p.begin_passive(options);
+    options.mss = 0;
+    p.send(A, 0, 0, {}, {65535, p.syn_options(options)});
+    return sys_accept4(p.a.app(), p.listener, nullptr, 0);
+  }();
+  p.close(fd);
+  p.expect(F | A, 0, 0);
+  p.send(F | A, 0, 1, {}, {65535, p.syn_options(options)});
+  p.expect(A, 1, 1);
+  options.mss = 1000;
+  options.tsval = 1000;
+  p.send(S, -500, 0, {}, {65535, p.syn_options(options)});
+  p.expect(A, 1, 1);
+  options.tsval = 999;
+  p.advance(seconds(1));
+  p.send(S, 500, 0, {}, {65535, p.syn_options(options)});
+  p.expect(A, 1, 1);
+  EXPECT_EQ(p.a.mib(mib::tcpext_paws_estab), 1u);
+  options.tsval = 1001;
+  p.send(S, -500, 0, {}, {65535, p.syn_options(options)});
+  EXPECT_EQ(p.take().flags, S | A);
 }
 
 }  // namespace

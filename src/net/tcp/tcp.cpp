@@ -7,6 +7,7 @@
 #include "net/tcp/tcp_ack.h"
 #include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_input.h"
+#include "net/tcp/tcp_mem.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_rate.h"
@@ -58,6 +59,7 @@ void abort_connection(cpu& cx, tcp_sock& tp) {
 void orphan(cpu& cx, tcp_sock& tp) {
   tp.dead = true;
   tcp_net& tn = tp.tcp();
+  const ref<tcp_sock> hold(&tp);
   if (tp.state == tcp_state::close) {
     tp.ofo_queue.purge(cx, drop_reason::socket_closed);
     tcp_write_queue_purge(cx, tp);
@@ -66,16 +68,17 @@ void orphan(cpu& cx, tcp_sock& tp) {
   }
   tp.orphaned = true;
   ++tn.orphans;
-  if (tn.orphans > static_cast<u32>(tn.sysctl.max_orphans)) {
-    tp.net().mib().add(cx, mib::tcpext_tcp_abort_on_memory);
-    abort_connection(cx, tp);
-  } else if (tp.state == tcp_state::fin_wait2) {
+  if (tp.state == tcp_state::fin_wait2) {
     if (tp.linger2 < 0) {
       tp.net().mib().add(cx, mib::tcpext_tcp_abort_on_linger);
       abort_connection(cx, tp);
     } else {
-      tcp_arm_keepalive(cx, tp, tcp_fin_time(tp));
+      tcp_fin_wait2_orphaned(cx, tp);
     }
+  }
+  if (tp.state != tcp_state::close && tcp_out_of_memory(tp, 0)) {
+    tp.net().mib().add(cx, mib::tcpext_tcp_abort_on_memory);
+    abort_connection(cx, tp);
   }
 }
 
@@ -149,6 +152,7 @@ tcp_sock::~tcp_sock() {
   receive_queue.purge(cx, drop_reason::socket_closed);
   ofo_queue.purge(cx, drop_reason::socket_closed);
   tcp_write_queue_purge(cx, *this);
+  tcp_mem_settle(cx, *this);
   tcp_release_port(*this);
 }
 
@@ -160,6 +164,7 @@ void tcp_hash(tcp_sock& tp) {
   tp.key = tp.tuple();
   tp.bound_dev = tp.opt.bound_dev_if;
   tp.tcp().ehash.insert(tp);
+  ++tp.tcp().memory.sockets;
   tp.self = ref<tcp_sock>(&tp);
 }
 
@@ -169,6 +174,7 @@ void tcp_unhash(tcp_sock& tp) {
     tp.hashed_listen = false;
   } else if (tp.hashed()) {
     tp.tcp().ehash.erase(tp);
+    --tp.tcp().memory.sockets;
   }
   tp.self.reset();
 }
@@ -218,8 +224,9 @@ void tcp_done(cpu& cx, tcp_sock& tp) {
   if (tp.dead) {
     tcp_write_queue_purge(cx, tp);
     tp.receive_queue.purge(cx, drop_reason::socket_closed);
-    return;
   }
+  tcp_mem_settle(cx, tp);
+  if (tp.dead) return;
   tp.wake(uapi::pollin | uapi::pollrdnorm | uapi::pollout | uapi::pollwrnorm | uapi::pollrdhup |
           uapi::pollhup);
 }
@@ -283,6 +290,7 @@ void tcp_disconnect(cpu& cx, tcp_sock& tp) {
   tp.receive_queue.purge(cx, drop_reason::socket_closed);
   tp.ofo_queue.purge(cx, drop_reason::socket_closed);
   tcp_write_queue_purge(cx, tp);
+  tcp_mem_settle(cx, tp);
   tcp_reinit(tp);
   tp.connect_pending = false;
   tp.daddr = {};
@@ -353,7 +361,7 @@ bool tcp_stream_memory_free(const tcp_sock& tp, bool waking) {
 }
 
 void tcp_expand_sndbuf(tcp_sock& tp) {
-  if (tp.opt.sndbuf_locked) return;
+  if (tp.opt.sndbuf_locked || !tcp_mem_plenty(tp)) return;
   constexpr u32 overhead = static_cast<u32>(sizeof(sk_buff)) + 512 + max_header;
   const u32 per_segment =
       std::max(tp.mss_clamp == 65535 ? 0 : tp.mss_clamp, tp.mss_cache) + overhead;
@@ -392,9 +400,7 @@ u32 tcp_sock::poll() {
   if (!opening()) {
     u32 target = opt.rcvlowat;
     if (urg_seen && !urg_read && urg_seq == copied_seq && !opt.oobinline) ++target;
-    const u32 waiting = static_cast<u32>(rcv_nxt - copied_seq);
-    const bool pressed = rmem_alloc > opt.rcvbuf || tcp_receive_window(*this) <= rcv_mss;
-    if (waiting != 0 && (waiting >= target || pressed)) mask |= uapi::pollin | uapi::pollrdnorm;
+    if (tcp_readable(*this, target)) mask |= uapi::pollin | uapi::pollrdnorm;
     if ((shutdown_state & send_shutdown) != 0 || writeable(*this)) {
       mask |= uapi::pollout | uapi::pollwrnorm;
     } else {
@@ -469,6 +475,7 @@ void tcp_sock::close(cpu& cx) {
     }
   }
   orphan(cx, *this);
+  tcp_mem_settle(cx, *this);
 }
 
 result<sockaddr_buf> tcp_sock::getname(bool peer) {

@@ -84,6 +84,7 @@ seq32 initial_sequence(cpu& cx, tcp_sock& tp) {
     tp.ts_recent = tw.ts_recent;
     tp.ts_recent_stamp = tw.ts_recent_stamp;
     tcp_timewait_kill(tw);
+    tp.net().mib().add(cx, mib::tcpext_tw_recycled);
     return isn;
   }
   return tcp_init_seq(cx, tn, tp.tuple());

@@ -23,6 +23,7 @@ void add_sysctls(tcp_net& tn) {
   };
   table.add("net.ipv4.tcp_rmem", {&s.rmem[0], &s.rmem[1], &s.rmem[2]}, 1, s32_max);
   table.add("net.ipv4.tcp_wmem", {&s.wmem[0], &s.wmem[1], &s.wmem[2]}, 1, s32_max);
+  table.add("net.ipv4.tcp_mem", {&s.mem[0], &s.mem[1], &s.mem[2]}, 0, s32_max);
   add("syn_retries", s.syn_retries, 1, 127);
   add("synack_retries", s.synack_retries, 0, 255);
   add("retries2", s.retries2, 0, 255);

@@ -6,6 +6,7 @@
 
 #include "net/tcp/tcp_ack.h"
 #include "net/tcp/tcp_fastopen.h"
+#include "net/tcp/tcp_mem.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_recovery.h"
@@ -176,6 +177,7 @@ bool predicted(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
     return true;
   }
   if (seg.len > tcp_receive_window(tp) || tp.rmem_alloc > tp.opt.rcvbuf) return false;
+  if (!tcp_mem_plenty(tp)) return false;
   tp.net().mib().add(cx, mib::tcpext_tcp_hp_hits);
   tcp_store_ts_recent(cx, tp, seg);
   const u32 truesize = skb->truesize;
@@ -334,8 +336,10 @@ bool fin_acknowledged(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
     abort_on_data(cx, tp, std::move(skb), seg);
     return false;
   }
-  tcp_arm_keepalive(cx, tp, tcp_fin_time(tp));
-  return true;
+  if (seg.fin()) return true;  // and TIME-WAIT follows
+  consume(cx, std::move(skb));
+  tcp_fin_wait2_orphaned(cx, tp);
+  return false;
 }
 
 /// The part of the fifth step that depends on the state. False: the packet was ended.
@@ -467,6 +471,7 @@ void tcp_do_rcv(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
   } else {
     tcp_rcv_state_process(cx, tp, std::move(skb), seg);
   }
+  tcp_mem_settle(cx, tp);
   if (tp.state != tcp_state::close) tcp_debug_invariants(tp);
 }
 

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_mem.h"
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_prune.h"
 #include "net/tcp/tcp_sack.h"
 #include "net/tcp/tcp_timer.h"
 #include "net/tcp/tcp_timewait.h"
@@ -29,76 +31,6 @@ bool try_coalesce(tcp_sock& tp, sk_buff& skb) {
   cb.flags |= tcp_cb(skb).flags;
   tp.receive_queue.adjust_bytes(len);
   return true;
-}
-
-/// Three quarters or more of its charge are data.
-bool dense(const sk_buff& skb) { return skb.len() * 4 > skb.truesize * 3; }
-
-/// Copies badly filled packets together, however long they are: a super-packet from a device that
-/// reads into large blocks may pay for several times its bytes. Linux counts this as
-/// TCPRcvCollapsed.
-void collapse_receive_queue(cpu& cx, tcp_sock& tp) {
-  constexpr u32 block = 2304;  // filled, three quarters of its charge are data
-  skb_queue old;
-  old.splice_back(tp.receive_queue);
-  skb_ptr packed;
-  const auto flush = [&] {
-    if (!packed) return;
-    tp.set_owner_r(*packed);
-    tp.receive_queue.push_back(std::move(packed));
-  };
-  while (skb_ptr skb = old.pop_front()) {
-    if (dense(*skb) || skb->len() == 0) {
-      flush();
-      tp.receive_queue.push_back(std::move(skb));
-      continue;
-    }
-    const tcp_skb_cb& cb = tcp_cb(*skb);
-    const u32 len = skb->len();
-    for (u32 done = 0; done < len;) {
-      if (packed && packed->tailroom() == 0) flush();
-      if (!packed) {
-        packed = alloc_skb(cx, block);
-        packed->init_cb<tcp_skb_cb>() = cb;
-        tcp_cb(*packed).seq = cb.seq + done;
-        tcp_cb(*packed).flags = 0;
-      }
-      const u32 piece = std::min(packed->tailroom(), len - done);
-      ph_check(skb->copy_bits(done, packed->put(piece)));
-      done += piece;
-      tcp_cb(*packed).end_seq = cb.seq + done;
-    }
-    tcp_cb(*packed).end_seq = cb.end_seq;  // the last piece has the FIN
-    tcp_cb(*packed).flags |= cb.flags;
-    tp.net().mib().add(cx, mib::tcpext_tcp_rcv_collapsed);
-    consume(cx, std::move(skb));
-  }
-  flush();
-}
-
-/// Throws away what lies out of order, farthest first, until the buffer has room (RFC 2018 §8
-/// allows it: it was not acknowledged).
-void prune_ofo(cpu& cx, tcp_sock& tp) {
-  if (tp.ofo_queue.empty()) return;
-  tp.net().mib().add(cx, mib::tcpext_ofo_pruned);
-  while (tp.rmem_alloc > tp.opt.rcvbuf && !tp.ofo_queue.empty()) {
-    drop(cx, tp.ofo_queue.remove(*tp.ofo_queue.last()), drop_reason::tcp_rcv_pruned);
-  }
-  tp.num_sacks = 0;
-  for (sk_buff* skb = tp.ofo_queue.first(); skb != nullptr; skb = tp.ofo_queue.next(*skb)) {
-    tcp_sack_new_ofo(tp, tcp_cb(*skb).seq, tcp_cb(*skb).end_seq);
-  }
-}
-
-/// Room for one more packet? Makes some if there is none.
-bool rmem_schedule(cpu& cx, tcp_sock& tp) {
-  if (tp.rmem_alloc <= tp.opt.rcvbuf) return true;
-  tp.net().mib().add(cx, mib::tcpext_prune_called);
-  collapse_receive_queue(cx, tp);
-  if (tp.rmem_alloc > tp.opt.rcvbuf) prune_ofo(cx, tp);
-  if (tp.rmem_alloc <= tp.opt.rcvbuf) return true;
-  tp.net().mib().add(cx, mib::tcpext_rcv_pruned);
-  return false;
 }
 
 void trim_front(sk_buff& skb, seq32 to) {
@@ -146,7 +78,7 @@ void data_queue_ofo(cpu& cx, tcp_sock& tp, skb_ptr skb) {
   tcp_skb_cb& cb = tcp_cb(*skb);
   tp.net().mib().add(cx, mib::tcpext_tcp_ofo_queue);
   ++tp.rcv_ooopack;
-  if (!rmem_schedule(cx, tp)) {
+  if (!tcp_try_rmem_schedule(cx, tp, *skb)) {
     drop(cx, std::move(skb), drop_reason::tcp_ofo_drop);
     return;
   }
@@ -222,7 +154,7 @@ u32 window_growth(const tcp_sock& tp, u32 len, u32 truesize) {
 
 void grow_window(tcp_sock& tp, u32 len, u32 truesize) {
   const u32 most = std::min(tp.window_clamp, tcp_space(tp));
-  if (most <= tp.rcv_ssthresh) return;
+  if (most <= tp.rcv_ssthresh || tcp_under_memory_pressure(tp)) return;
   const u32 more = std::min(most - tp.rcv_ssthresh, window_growth(tp, len, truesize));
   if (more == 0) return;
   tp.rcv_ssthresh += more;
@@ -323,10 +255,17 @@ void tcp_ack_snd_check(cpu& cx, tcp_sock& tp) {
   }
 }
 
-void tcp_data_ready(tcp_sock& tp) {
+bool tcp_readable(const tcp_sock& tp, u32 target) {
   const u32 waiting = static_cast<u32>(tp.rcv_nxt - tp.copied_seq);
-  const bool pressed = tp.rmem_alloc > tp.opt.rcvbuf / 2 || tcp_receive_window(tp) == 0;
-  if (waiting < tp.opt.rcvlowat && !pressed && (tp.shutdown_state & rcv_shutdown) == 0) return;
+  if (waiting == 0) return false;
+  // SO_RCVLOWAT, unless the rest cannot come because there is no room for it.
+  return waiting >= target || tcp_under_memory_pressure(tp) ||
+         tp.rmem_alloc > tp.opt.rcvbuf - tp.opt.rcvbuf / 8 ||
+         tcp_receive_window(tp) <= tp.rcv_mss;
+}
+
+void tcp_data_ready(tcp_sock& tp) {
+  if (!tcp_readable(tp, tp.opt.rcvlowat) && (tp.shutdown_state & rcv_shutdown) == 0) return;
   tp.wake(uapi::pollin | uapi::pollrdnorm);
 }
 
@@ -365,7 +304,8 @@ void tcp_data_queue(cpu& cx, tcp_sock& tp, skb_ptr skb) {
     tcp_dsack_set(cx, tp, cb.seq, tp.rcv_nxt, false);
     trim_front(*skb, tp.rcv_nxt);
   }
-  if (!only_fin && !rmem_schedule(cx, tp)) {
+  // What the program waits for is always taken.
+  if (!only_fin && !tcp_try_rmem_schedule(cx, tp, *skb) && !tp.receive_queue.empty()) {
     tp.net().mib().add(cx, mib::tcpext_tcp_rcv_q_drop);
     refuse(cx, tp, std::move(skb), drop_reason::tcp_rcv_pruned);
     return;

@@ -29,6 +29,8 @@ void tcp_init_buffer_space(cpu& cx, tcp_sock& tp);
 void tcp_initialize_rcv_mss(tcp_sock& tp);
 /// The peer's FIN arrived in order.
 void tcp_fin(cpu& cx, tcp_sock& tp);
+/// Is there as much to read as the program waits for, or as much as it will get?
+[[nodiscard]] bool tcp_readable(const tcp_sock& tp, u32 target);
 /// Tells the program that there is something to read.
 void tcp_data_ready(tcp_sock& tp);
 /// A duplicate arrived: answer at once, with D-SACK if agreed.

@@ -1,9 +1,11 @@
 // Options of level SOL_TCP, tcp(7), and what options of SOL_SOCKET mean to a connection.
 #include <algorithm>
+#include <utility>
 
 #include "net/tcp/tcp_ack.h"
 #include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_info.h"
+#include "net/tcp/tcp_mem.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_timer.h"
@@ -94,10 +96,14 @@ result<void> set_window_clamp(tcp_sock& tp, s32 value) {
     tp.user_window_clamp = 0;
     return {};
   }
-  constexpr s32 smallest = 2048 / 2;
+  constexpr s32 smallest = tcp_min_rcvbuf / 2;
   tp.user_window_clamp = static_cast<u32>(std::max(value, smallest));
-  tp.window_clamp = tp.user_window_clamp;
-  tp.rcv_ssthresh = std::min(tp.rcv_ssthresh, tp.window_clamp);
+  const u32 old = std::exchange(tp.window_clamp, tp.user_window_clamp);
+  if (tp.window_clamp < old) {
+    tp.rcv_ssthresh = std::min(tp.rcv_ssthresh, tp.window_clamp);
+  } else {
+    tp.rcv_ssthresh = std::max(tp.rcv_ssthresh, std::min(tp.rcv_wnd, tp.window_clamp));
+  }
   return {};
 }
 
@@ -164,7 +170,7 @@ result<void> set_number(cpu& cx, tcp_sock& tp, int name, s32 value) {
       if (value < 0) {
         tp.linger2 = -1;
       } else {
-        tp.linger2 = value > 120 ? 0 : value;
+        tp.linger2 = std::min(value, 120);
       }
       return {};
     case uapi::tcp_defer_accept:
@@ -262,14 +268,16 @@ void tcp_sock::option_changed(cpu& cx, int name) {
       home().timers().cancel(keepalive_timer);
     }
   } else if (name == uapi::so_rcvlowat) {
-    // The buffer must be able to hold what the program waits for.
-    const u32 space = tcp_space_from_win(opt.rcvlowat);
-    const u32 most = static_cast<u32>(tcp().sysctl.rmem[2]);
-    if (!opt.rcvbuf_locked && space > opt.rcvbuf) {
-      opt.rcvbuf = std::max(opt.rcvbuf, std::min(space, most));
-      window_clamp = std::max(window_clamp, tcp_win_from_space(opt.rcvbuf));
-    }
+    // The buffer must be able to hold what the program waits for, so that is bounded by what the
+    // buffer may become.
+    const u32 most = opt.rcvbuf_locked ? opt.rcvbuf : static_cast<u32>(tcp().sysctl.rmem[2]);
+    opt.rcvlowat = std::max(std::min(opt.rcvlowat, most / 2), 1u);
     tcp_data_ready(*this);
+    const u32 space = tcp_space_from_win(opt.rcvlowat);
+    if (!opt.rcvbuf_locked && space > opt.rcvbuf) {
+      opt.rcvbuf = space;
+      window_clamp = opt.rcvlowat;
+    }
   } else if (name == uapi::so_sndbuf) {
     tcp_check_space(cx, *this);
   }

@@ -4,6 +4,7 @@
 
 #include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_input.h"
+#include "net/tcp/tcp_mem.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_rate.h"
@@ -218,7 +219,7 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
   while (copied < size) {
     sk_buff* skb = appendable(*this, goal);
     if (skb == nullptr) {
-      if (!tcp_stream_memory_free(*this)) {
+      if (!tcp_stream_memory_free(*this) || !tcp_mem_may_send(cx, *this, sizeof(sk_buff) + mss)) {
         sndbuf_full = true;
         break;
       }
@@ -243,6 +244,7 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
     tcp_push_pending(cx, *this);
     return fail(errc::again);
   }
+  tcp_mem_settle(cx, *this);
   last_write = cx.now();
   if (copied != 0) push(cx, *this, copied == size ? msg.flags : msg.flags & ~u32{uapi::msg_oob});
   return copied;
@@ -261,6 +263,7 @@ result<std::size_t> tcp_sock::recvmsg(cpu& cx, recv_msg& msg) {
     copied_seq = seq;
     if (copied != 0) tcp_rcv_space_adjust(cx, *this);
     tcp_cleanup_rbuf(cx, *this, copied);
+    tcp_mem_settle(cx, *this);
   }
   if (recv_cmsg_inq && copied != 0) {
     // After the last byte a program that trusts the count must still come back for the end.

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_mem.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_rack.h"
 #include "net/tcp/tcp_recovery.h"
+#include "net/tcp/tcp_timewait.h"
 
 namespace ph {
 namespace {
@@ -55,6 +57,8 @@ bool give_up(cpu& cx, tcp_sock& tp) {
     if (tp.dead) {
       const bool alive = tp.rto < tcp_rto_max;
       retries = orphan_retries(tp, alive);
+      const bool fresh = alive || !timed_out(cx, tp, retries, 0);
+      if (tcp_out_of_resources(cx, tp, fresh)) return true;
     }
     expired = expired || timed_out(cx, tp, retries, tp.user_timeout_ms);
   }
@@ -118,6 +122,7 @@ void probe_fired(cpu& cx, tcp_sock& tp) {
     const bool alive = tp.rto.ns << std::min<u32>(tp.backoff, 20) < tcp_rto_max.ns;
     most = orphan_retries(tp, alive);
     if (!alive && tp.backoff >= most) expired = true;
+    if (!expired && tcp_out_of_resources(cx, tp, true)) return;
   }
   if (expired || tp.probes_out >= most) {
     write_error(cx, tp);
@@ -172,7 +177,7 @@ void pacing_fired(cpu& cx, tcp_sock& tp) {
 
 void keepalive_fired(cpu& cx, tcp_sock& tp) {
   if (tp.state == tcp_state::fin_wait2 && tp.dead) {
-    tcp_done(cx, tp);
+    tcp_fin_wait2_last_minute(cx, tp);
     return;
   }
   if (!tp.opt.keepalive || tp.in_state({tcp_state::close, tcp_state::syn_sent})) return;

@@ -1,14 +1,15 @@
-// RFC 9293 §3.10.7.4 for TIME-WAIT, RFC 6191 (reuse by timestamps), RFC 1337 (assassination).
+// RFC 9293 §3.10.7.4 for TIME-WAIT and orphans in FIN-WAIT-2, RFC 6191 (reuse by timestamps), RFC 1337 (assassination).
 #include "net/tcp/tcp_timewait.h"
 
 #include "net/tcp/tcp_input.h"
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_timer.h"
 
 namespace ph {
 namespace {
 
-void arm(cpu& cx, tcp_timewait& tw) {
-  tw.home->timers().arm(tw.expiry, cx.now() + tcp_timewait_len);
+void arm(cpu& cx, tcp_timewait& tw, duration after = tcp_timewait_len) {
+  tw.home->timers().arm(tw.expiry, cx.now() + after);
 }
 
 void answer(cpu& cx, tcp_timewait& tw) {
@@ -35,12 +36,10 @@ void answer(cpu& cx, tcp_timewait& tw) {
   tcp_send_reply(cx, tw.net, *tw.af_ops, std::move(reply));
 }
 
-}  // namespace
-
-void tcp_time_wait(cpu& cx, tcp_sock& tp) {
+void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   tcp_net& tn = tp.tcp();
   const ref<tcp_sock> hold(&tp);
-  if (tn.timewaits.size() >= static_cast<std::size_t>(tn.sysctl.max_tw_buckets)) {
+  if (static_cast<s64>(tn.timewaits.size()) >= tn.sysctl.max_tw_buckets) {
     tp.net().mib().add(cx, mib::tcpext_tcp_time_wait_overflow);
     tcp_done(cx, tp);
     return;
@@ -49,6 +48,7 @@ void tcp_time_wait(cpu& cx, tcp_sock& tp) {
   tw->key = tp.tuple();
   tw->bound_dev = tp.opt.bound_dev_if;
   tw->home = &tp.home();
+  tw->fin_wait2 = fin_wait2;
   tw->rcv_nxt = tp.rcv_nxt;
   tw->snd_nxt = tp.snd_nxt;
   tw->rcv_wnd = tcp_receive_window(tp);
@@ -62,27 +62,74 @@ void tcp_time_wait(cpu& cx, tcp_sock& tp) {
   tw->reuseport = tp.opt.reuseport;
   tcp_done(cx, tp);  // leaves the table: the entry takes its place
   tn.ehash.insert(*tw);
-  tn.timewaits.emplace(tw->key.lport, tw.get());
+  tw->place = tn.timewaits.emplace(tw->key.lport, tw.get());
   tcp_timewait* raw = tw.get();
   tw->expiry.set_callback([raw](cpu& at) {
     raw->net.mib().add(at, mib::tcpext_tw);
     tcp_timewait_kill(*raw);
   });
-  arm(cx, *tw);
+  arm(cx, *tw, lifetime);
   tw->self = tw;
 }
+
+/// FIN-WAIT-2: what is still to come is a FIN, and nothing else counts.
+void fin_wait2_rcv(cpu& cx, tcp_timewait& tw, skb_ptr skb, const tcp_seg& seg,
+                   const tcp_options_received& rx) {
+  const auto refuse = [&](drop_reason why) {
+    tcp_reply_reset(cx, tw.net, *tw.af_ops, tw.key, seg);
+    tcp_timewait_kill(tw);
+    drop(cx, std::move(skb), why);
+  };
+  const bool inside = seg.seq == tw.rcv_nxt ||
+                      (seg.end_seq > tw.rcv_nxt && seg.seq < tw.rcv_nxt + tw.rcv_wnd);
+  if (!inside) {
+    if (!seg.rst()) answer(cx, tw);
+    drop(cx, std::move(skb), drop_reason::tcp_timewait);
+  } else if (seg.rst()) {
+    tcp_timewait_kill(tw);
+    drop(cx, std::move(skb), drop_reason::tcp_reset);
+  } else if (seg.syn()) {
+    refuse(drop_reason::tcp_invalid_syn);
+  } else if (!seg.ack() || seg.end_seq <= tw.rcv_nxt || seg.seq == seg.end_seq) {
+    drop(cx, std::move(skb), drop_reason::tcp_timewait);
+  } else if (!seg.fin() || seg.end_seq != tw.rcv_nxt + 1) {
+    // RFC 1122 §4.2.2.13: data that nobody will read.
+    refuse(drop_reason::tcp_fin_wait_data);
+  } else {
+    tw.fin_wait2 = false;
+    tw.rcv_nxt = seg.end_seq;
+    if (tw.tstamp_ok && rx.saw_tstamp) {
+      tw.ts_recent = rx.rcv_tsval;
+      tw.ts_recent_stamp = cx.now();
+    }
+    arm(cx, tw);
+    tw.acked = false;  // this one is owed
+    answer(cx, tw);
+    consume(cx, std::move(skb));
+  }
+}
+
+}  // namespace
+
+void tcp_time_wait(cpu& cx, tcp_sock& tp) { stand_in(cx, tp, false, tcp_timewait_len); }
+
+void tcp_fin_wait2_orphaned(cpu& cx, tcp_sock& tp) {
+  const duration lifetime = tcp_fin_time(tp);
+  if (lifetime > tcp_timewait_len) {
+    tcp_arm_keepalive(cx, tp, lifetime - tcp_timewait_len);
+  } else {
+    stand_in(cx, tp, true, lifetime);
+  }
+}
+
+void tcp_fin_wait2_last_minute(cpu& cx, tcp_sock& tp) { stand_in(cx, tp, true, tcp_timewait_len); }
 
 void tcp_timewait_kill(tcp_timewait& tw) {
   const ref<tcp_timewait> last = std::exchange(tw.self, {});
   if (!last) return;
   tcp_net& tn = tcp_of(tw.net);
   tn.ehash.erase(tw);
-  const auto [begin, end] = tn.timewaits.equal_range(tw.key.lport);
-  for (auto it = begin; it != end; ++it) {
-    if (it->second != &tw) continue;
-    tn.timewaits.erase(it);
-    break;
-  }
+  tn.timewaits.erase(tw.place);
 }
 
 std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, const tcp_seg& seg,
@@ -92,6 +139,10 @@ std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, c
   const bool stamped = tw.tstamp_ok && rx.saw_tstamp;
   const bool old = stamped && tcp_paws_reject(cx, true, tw.ts_recent, tw.ts_recent_stamp,
                                               rx.rcv_tsval, seg.rst());
+  if (tw.fin_wait2 && !old) {
+    fin_wait2_rcv(cx, tw, std::move(skb), seg, rx);
+    return std::nullopt;
+  }
   if (!old && seg.seq == tw.rcv_nxt && (seg.seq == seg.end_seq || seg.rst())) {
     if (seg.rst()) {
       // RFC 1337: by default a reset ends it, as most expect.
@@ -115,7 +166,7 @@ std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, c
     return isn;
   }
   if (!seg.rst()) {
-    if (old || seg.ack()) arm(cx, tw);
+    if ((old || seg.ack()) && !tw.fin_wait2) arm(cx, tw);
     answer(cx, tw);
   }
   drop(cx, std::move(skb), old ? drop_reason::tcp_paws : drop_reason::tcp_timewait);
@@ -123,7 +174,7 @@ std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, c
 }
 
 bool tcp_timewait_reusable(const cpu& cx, const tcp_timewait& tw, s32 tw_reuse) {
-  if (tw_reuse == 0 || !tw.tstamp_ok) return false;
+  if (tw_reuse == 0 || !tw.tstamp_ok || tw.fin_wait2) return false;
   if (tw_reuse == 2) {  // loopback only
     const bool local = tw.key.laddr == tw.key.raddr ||
                        (tw.key.laddr.is_ipv4() && tw.key.laddr.ipv4().is_loopback());

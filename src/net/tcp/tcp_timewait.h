@@ -1,5 +1,6 @@
 // TIME-WAIT as a small object (RFC 9293 §3.6.1, RFC 6191, RFC 1337): it answers what arrives late
-// and gives way to a new connection that is certainly newer.
+// and gives way to a new connection that is certainly newer. FIN-WAIT-2 of a connection whose
+// program is gone is one, too: nothing but the peer's FIN is still of use.
 #pragma once
 
 #include "net/tcp/tcp_sock.h"
@@ -14,6 +15,8 @@ struct tcp_timewait final : counted, ehash_entry {
   ref<tcp_timewait> self;         ///< held until its time is over
   cpu* home = nullptr;
   timer expiry;
+  std::multimap<port_no, tcp_timewait*>::iterator place;  ///< in tcp_net::timewaits
+  bool fin_wait2 = false;         ///< the peer's FIN is still to come
   seq32 rcv_nxt, snd_nxt;
   u32 rcv_wnd = 0;                ///< bytes
   u8 rcv_wscale = 0;
@@ -26,11 +29,18 @@ struct tcp_timewait final : counted, ehash_entry {
   instant last_ack{};
   bool acked = false;
 };
+static_assert(sizeof(tcp_timewait) <= 320);
 
-/// The connection enters TIME-WAIT: a small object takes its place, the socket is closed.
+/// The connection enters TIME-WAIT: a small object takes its place, the socket is closed. None does
+/// when there are too many (net.ipv4.tcp_max_tw_buckets).
 void tcp_time_wait(cpu& cx, tcp_sock& tp);
+/// A connection in FIN-WAIT-2 has no program any more: it waits for the peer's FIN as long as
+/// tcp_fin_time says, at last as a small object.
+void tcp_fin_wait2_orphaned(cpu& cx, tcp_sock& tp);
+/// Its last minute begins.
+void tcp_fin_wait2_last_minute(cpu& cx, tcp_sock& tp);
 /// A segment for an entry. Consumes it, or leaves it in `skb` and returns the sequence number from
-/// which a new connection may begin (the entry is gone then).
+/// which a new connection may begin (the entry is gone then). `listening`: somebody would take it.
 std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, const tcp_seg& seg,
                                       bool listening);
 /// Ends an entry before its time.

@@ -2,6 +2,7 @@
 // that carry nothing (ACK, RST, probes) and those that no full socket owns.
 #include <algorithm>
 
+#include "net/tcp/tcp_mem.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_pacing.h"
 #include "net/tcp/tcp_rate.h"
@@ -145,6 +146,7 @@ u32 tcp_choose_window(tcp_sock& tp) {
   if (mss == 0) return 0;
   if (free_space < full / 2) {
     tp.quick = 0;
+    if (tcp_under_memory_pressure(tp)) tcp_adjust_rcv_ssthresh(tp);
     // RFC 9293 §3.8.6.2.2: rather close the window than open it by crumbs.
     if (free_space < allowed / 16 || free_space < mss) return 0;
   }
