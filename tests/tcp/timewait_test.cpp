@@ -242,7 +242,7 @@ TEST(tcp_fin_wait2, what_is_outside_the_window_is_answered_with_where_we_are) {
   EXPECT_EQ(p.tn().ehash.size(), 0u);
 }
 
-// --- reuse by connect(): RFC 6191, net.ipv4.tcp_tw_reuse ------------------------------------------
+// --- reuse by connect(): RFC 6191, net.ipv4.tcp_tw_reuse ----------------------------------------
 
 /// The host has but one port for its connections, and closed one with timestamps.
 struct reuse_case : segment_peer {

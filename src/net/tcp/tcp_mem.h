@@ -1,7 +1,7 @@
 // Memory of TCP: what all sockets of a namespace hold is counted in pages against net.ipv4.tcp_mem
 // (tcp(7)). Up to the first value nobody is bothered; above the second there is pressure, until the
-// first is reached again: windows and buffers no longer grow, and who holds more than its share must
-// wait; above the third nothing more is taken but what a connection needs to go on at all.
+// first is reached again: windows and buffers no longer grow, and who holds more than its share
+// must wait; above the third nothing more is taken but what a connection needs to go on at all.
 //
 // The count follows the sockets' own (rmem_alloc, wmem_queued): each tells what changed when it has
 // done its work (tcp_mem_settle), so the fast path knows nothing of pages.

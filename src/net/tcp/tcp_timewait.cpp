@@ -1,4 +1,5 @@
-// RFC 9293 §3.10.7.4 for TIME-WAIT and orphans in FIN-WAIT-2, RFC 6191 (reuse by timestamps), RFC 1337 (assassination).
+// RFC 9293 §3.10.7.4 for TIME-WAIT and orphans in FIN-WAIT-2, RFC 6191 (reuse by timestamps),
+// RFC 1337 (assassination).
 #include "net/tcp/tcp_timewait.h"
 
 #include "net/tcp/tcp_input.h"
