@@ -15,16 +15,19 @@ class mem_device;
 /// The receive ring of one cpu.
 class mem_ring final : public napi {
  public:
-  mem_ring(net_device& dev, cpu& home_cpu) : napi(dev), home(home_cpu) {}
+  mem_ring(net_device& dev, cpu& home_cpu, u32 longest)
+      : napi(dev), home(home_cpu), rx_longest(longest) {}
   ~mem_ring() override { queue.purge(home, drop_reason::dev_gone); }
   int poll(cpu& cx, int budget) override;
   cpu& home;
+  u32 rx_longest;
   skb_queue queue;
 };
 
 class mem_device final : public netdev_ops, public mem_port {
  public:
-  explicit mem_device(const mem_config& config) : rx_limit_(config.rx_limit) {}
+  explicit mem_device(const mem_config& config)
+      : rx_limit_(config.rx_limit), rx_longest_(config.rx_longest) {}
 
   // --- the host's side ------------------------------------------------------------------------
   netdev_tx xmit(cpu& cx, net_device& dev, skb_ptr& skb, bool) override {
@@ -52,7 +55,7 @@ class mem_device final : public netdev_ops, public mem_port {
     dev_ = &dev;
     kernel& machine = dev.net().machine();
     for (u32 i = 0; i < machine.cpu_count(); ++i) {
-      rings_.push_back(std::make_unique<mem_ring>(dev, machine.cpu_at(cpu_id(i))));
+      rings_.push_back(std::make_unique<mem_ring>(dev, machine.cpu_at(cpu_id(i)), rx_longest_));
     }
   }
 
@@ -94,6 +97,7 @@ class mem_device final : public netdev_ops, public mem_port {
 
   net_device* dev_ = nullptr;
   std::size_t rx_limit_;
+  u32 rx_longest_;
   transmit_fn transmit_;
   std::vector<std::unique_ptr<mem_ring>> rings_;
 };
@@ -107,7 +111,7 @@ int mem_ring::poll(cpu& cx, int budget) {
     trace_born(cx, *skb, "mem_poll");
     const u64 bytes = skb->len();
     // One VLAN tag is allowed beyond the MTU, as Linux does.
-    const u32 longest = dev().mtu() + uapi::eth_hlen + 4;
+    const u32 longest = rx_longest != 0 ? rx_longest : dev().mtu() + uapi::eth_hlen + 4;
     if (skb->gso_size == 0 && bytes > longest) {
       ++stats.rx_errors;
       ++stats.rx_length_errors;

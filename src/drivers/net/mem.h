@@ -31,6 +31,7 @@ struct mem_config {
   u32 mtu = 1500;
   /// With netif_f_sg | netif_f_hw_csum | netif_f_tso super-packets reach the port.
   u32 features = netif_f_none;
+  u32 rx_longest = 0;           ///< longest frame received; 0: the MTU and a VLAN tag, as a NIC
   u32 rx_limit = 4096;          ///< frames waiting for NAPI; more are dropped (ring_full)
 };
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "sim/packetdrill/machine.h"
 #include "sim/packetdrill/script.h"
@@ -12,6 +13,11 @@ namespace ph::packetdrill {
 
 /// What a call gave: its value or its error.
 using call_result = result<s64>;
+
+/// Thrown when a script asks for something unknown; call_runner::attempt reports it.
+struct unknown_thing {
+  std::string what;
+};
 
 /// Remembers which live descriptor stands behind each of the script's.
 class call_runner {
@@ -33,6 +39,10 @@ class call_runner {
   /// The port that `bind(fd, ..., ...)` and `connect(fd, ..., ...)` mean.
   u16 bind_port = default_port;
   bool bad_script = false;  ///< the last attempt met a call or constant we do not know
+  duration tolerance{};     ///< how far times in control messages may be off
+  /// A lenient run's sendto() that opens a connection: FreeBSD's returns at once, ours when the
+  /// handshake is over.
+  [[nodiscard]] bool opens_early(const syscall_spec& call) const;
 
  private:
   using arguments = std::vector<expression>;
@@ -42,6 +52,9 @@ class call_runner {
   std::optional<call_result> connect_call(const syscall_spec& call);
   std::optional<call_result> send_call(const syscall_spec& call);
   std::optional<call_result> receive_call(const syscall_spec& call, std::string* difference);
+  std::optional<call_result> fast_open_done(int fd);
+  [[nodiscard]] std::string message_difference(const expression& want, const recv_msg& got) const;
+  static sockaddr_buf address_of(const expression& e, ipv4_addr addr, u16 port);
   std::optional<call_result> send_bytes(int fd, std::size_t length, u32 flags, byte_view name);
   call_result set_option(const arguments& a);
   call_result get_option(const arguments& a, std::string* difference);
@@ -61,6 +74,7 @@ class call_runner {
   std::map<int, int> fds_;
   std::size_t progress_ = 0;
   bool waiting_for_connect_ = false;
+  std::set<int> fast_open_;  ///< FreeBSD's TCP_FASTOPEN was set, and no sendto() came yet
 };
 
 }  // namespace ph::packetdrill

@@ -8,6 +8,7 @@
 #include "net/ipv4/ipv4_net.h"
 #include "wire/arp.h"
 #include "wire/ethernet.h"
+#include "wire/ipv4.h"
 
 namespace ph::packetdrill {
 namespace {
@@ -38,6 +39,7 @@ machine::machine(ipv4_addr local, u32 mtu) : start_{seconds(1000).ns}, now_(star
     device.name = "tun0";
     device.addr = our_mac;
     device.mtu = mtu;
+    device.rx_longest = ipv4_max_packet + sizeof(ethhdr);  // a tun takes what it is given
     port_ = must(mem_create(rtnl.held(), *net_, device), "mem device");
     port_->set_transmit([this](cpu& c, skb_ptr& skb) {
       on_transmit(c, skb);
@@ -85,6 +87,15 @@ void machine::on_transmit(cpu& cx, skb_ptr& skb) {
     }
   }
   consume(cx, std::move(skb));
+}
+
+void machine::change_route(const std::string& words) {
+  kernel_->enter(now_);
+  const rtnl_guard rtnl(kernel_->rtnl());
+  std::string why;
+  auto route = fib_route_parse(*net_, words, &why);
+  if (!route) throw std::runtime_error("ip route " + words + ": " + why);
+  must(ipv4_of(*net_).fib.add(rtnl.held(), std::move(*route), true), "ip route");
 }
 
 void machine::settle() {

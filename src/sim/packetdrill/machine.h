@@ -44,6 +44,8 @@ class machine {
   }
   /// Runs what is ready at this instant.
   void settle();
+  /// The words of `ip route change` are a route from now on, also in place of an older one.
+  void change_route(const std::string& words);
   /// A bare IPv4 datagram arrives from the far side.
   void inject(byte_view datagram);
   std::deque<sent_packet> sent;

@@ -2,6 +2,7 @@
 #include <charconv>
 #include <map>
 
+#include "sim/packetdrill/conditionals.h"
 #include "sim/packetdrill/lexer.h"
 #include "sim/packetdrill/script.h"
 
@@ -210,7 +211,8 @@ const std::map<std::string_view, u8>& icmp_code_names() {
       {"ttl_exceeded_in_transit", u8{0}}, {"fragment_reassembly_time_exceeded", u8{1}},
       {"exceeded_hop_limit", u8{0}}, {"exceeded_frag_reasm_time", u8{1}},
       {"error_pointer", u8{0}}, {"required_option_missing", u8{1}}, {"bad_length", u8{2}},
-      {"frag_reass_exceeded", u8{1}}, {"no_route", u8{0}}, {"admin_prohibited", u8{1}},
+      {"frag_reass_exceeded", u8{1}}, {"exceeded_frag_time", u8{1}},
+      {"header_field", u8{0}}, {"no_route", u8{0}}, {"admin_prohibited", u8{1}},
       {"not_neighbour", u8{2}}, {"address_unreachable", u8{3}}, {"reject_route", u8{6}},
       {"beyond_scope", u8{2}}, {"source_address_failed_policy", u8{5}},
       {"erroneous_header_field", u8{0}}, {"unknown_next_header", u8{1}}, {"unknown_option", u8{2}},
@@ -249,27 +251,31 @@ void parse_icmp(lexer& in, packet_spec& out) {
   out.icmp = icmp;
 }
 
-void parse_ip_prefix(lexer& in, packet_spec& out) {
-  while (in.accept("[")) {
-    const std::string mark = in.word();
-    if (mark == "noecn") out.ecn = ecn_mark::none;
-    else if (mark == "ect0") out.ecn = ecn_mark::ect0;
-    else if (mark == "ect1") out.ecn = ecn_mark::ect1;
-    else if (mark == "ect01") out.ecn = ecn_mark::ect01;
-    else if (mark == "ce") out.ecn = ecn_mark::ce;
-    else if (mark == "tos") out.tos = static_cast<u8>(parse_u32(in, "tos"));
-    else in.fail("unknown mark '" + mark + "' before the packet");
-    in.accept(",");
-    in.expect("]");
+/// One of "[ect0, ttl 3]" or "(tos 0x10)".
+void parse_ip_field(lexer& in, packet_spec& out) {
+  static const std::map<std::string_view, ecn_mark> marks = {
+      {"noecn", ecn_mark::none}, {"ect0", ecn_mark::ect0}, {"ect1", ecn_mark::ect1},
+      {"ect01", ecn_mark::ect01}, {"ce", ecn_mark::ce}};
+  const std::string name = in.word();
+  if (const auto mark = marks.find(name); mark != marks.end()) {
+    out.ecn = mark->second;
+    return;
   }
-  while (in.accept("(")) {
-    const std::string field = in.word();
-    const u32 value = parse_u32(in, "an IP header field");
-    if (field == "ttl" || field == "hlim") out.ttl = static_cast<u8>(value);
-    else if (field == "tos" || field == "class") out.tos = static_cast<u8>(value);
-    else in.fail("unknown IP header field '" + field + "'");
-    in.accept(",");
-    in.expect(")");
+  in.accept("=");
+  const u32 value = parse_u32(in, "an IP header field");
+  if (name == "ttl" || name == "hlim") out.ttl = static_cast<u8>(value);
+  else if (name == "tos" || name == "class") out.tos = static_cast<u8>(value);
+  else if (name != "flowlabel") in.fail("unknown IP header field '" + name + "'");
+}
+
+void parse_ip_prefix(lexer& in, packet_spec& out) {
+  for (;;) {
+    const std::string_view close = in.accept("[") ? "]" : in.accept("(") ? ")" : "";
+    if (close.empty()) return;
+    while (!in.accept(close)) {
+      parse_ip_field(in, out);
+      in.accept(",");
+    }
   }
 }
 
@@ -416,10 +422,19 @@ event parse_event(lexer& in) {
 std::string replace_defines(std::string_view text,
                             const std::vector<std::pair<std::string, std::string>>& defines) {
   std::string out(text);
+  const auto in_word = [&](std::size_t at) {
+    return at < out.size() &&
+           (std::isalnum(static_cast<unsigned char>(out[at])) != 0 || out[at] == '_');
+  };
   for (const auto& [name, value] : defines) {
-    for (std::size_t at = out.find(name); at != std::string::npos;
-         at = out.find(name, at + value.size())) {
+    if (value.empty()) continue;  // a name for #ifdef
+    for (std::size_t at = out.find(name); at != std::string::npos; at = out.find(name, at)) {
+      if ((at > 0 && in_word(at - 1)) || in_word(at + name.size())) {
+        at += name.size();
+        continue;
+      }
       out.replace(at, name.size(), value);
+      at += value.size();
     }
   }
   return out;
@@ -466,8 +481,12 @@ script parse_all(std::string path, std::string_view text) {
 tl::expected<script, script_error> parse_script(
     std::string path, std::string_view text,
     const std::vector<std::pair<std::string, std::string>>& defines) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : defines) names.push_back(name);
+  const auto chosen = choose_lines(text, std::move(names));
+  if (!chosen) return tl::unexpected(chosen.error());
   try {
-    return parse_all(std::move(path), replace_defines(text, defines));
+    return parse_all(std::move(path), replace_defines(*chosen, defines));
   } catch (const parse_failure& failure) {
     return tl::unexpected(failure.error);
   }

@@ -419,6 +419,12 @@ std::string match_packet(const packet_spec& spec, flow& f, std::deque<sent_packe
   return why;
 }
 
+std::optional<packet_spec> in_script_numbers(const sent_packet& packet, const flow& f) {
+  const auto p = parse_tcp_packet(packet);
+  if (!p) return std::nullopt;
+  return to_script(*p, f);
+}
+
 std::string format_spec(const packet_spec& s) {
   std::string out = flag_letters(s.flags, s.ae);
   out += s.any_seq ? fmt::format(" ...({})", s.payload)

@@ -55,6 +55,9 @@ bool belongs(const sent_packet& packet, const flow& f);
 std::string match_packet(const packet_spec& spec, flow& f, std::deque<sent_packet>& sent,
                          const strictness& how, bool& missing);
 
+/// What the host sent, in the script's numbers; nullopt if it is no TCP.
+std::optional<packet_spec> in_script_numbers(const sent_packet& packet, const flow& f);
+
 /// One line for a person, in the script's own notation and numbers.
 std::string format_spec(const packet_spec& spec);
 std::string format_sent(const sent_packet& packet, const flow& f);

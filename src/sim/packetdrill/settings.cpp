@@ -11,19 +11,43 @@
 namespace ph::packetdrill {
 namespace {
 
-/// FreeBSD's setting as ours; empty when it has no counterpart.
-sysctl_list from_freebsd(const std::string& name, const std::string& value) {
+/// "2750" for 1000 at 2.75 times.
+std::string scaled(const std::string& value, double factor) {
+  return std::to_string(static_cast<s64>(std::strtod(value.c_str(), nullptr) * factor));
+}
+
+/// FreeBSD's setting as ours; empty when it has no counterpart. What is left out: insecure_rst,
+/// insecure_syn and drop_synfin (this stack, like Linux, always follows RFC 5961 and drops SYN+FIN
+/// at a listener), and buffers of the sending side, which show only in times.
+sysctl_list from_freebsd(const std::string& full_name, const std::string& value) {
+  constexpr std::string_view prefix = "net.inet.tcp.";
+  if (!full_name.starts_with(prefix)) return {};
+  const std::string name = full_name.substr(prefix.size());
   const std::string net = "net.ipv4.";
-  if (name == "net.inet.tcp.sack.enable") return {{net + "tcp_sack", value}};
-  if (name == "net.inet.tcp.rfc1323") {
-    return {{net + "tcp_window_scaling", value},
-            {net + "tcp_timestamps", value == "0" ? "0" : "1"}};
+  const auto on = [&](bool yes) { return std::string(yes ? "1" : "0"); };
+  if (name == "sack.enable") return {{net + "tcp_sack", value}};
+  if (name == "rfc1323") {
+    // 2 and 3 ask for one of the two alone.
+    return {{net + "tcp_window_scaling", on(value == "1" || value == "2")},
+            {net + "tcp_timestamps", on(value == "1" || value == "3")}};
   }
-  if (name == "net.inet.tcp.ecn.enable") return {{net + "tcp_ecn", value}};
-  if (name == "net.inet.tcp.fastopen.client_enable") {
-    return {{net + "tcp_fastopen", value == "0" ? "0" : "1"}};
+  if (name == "ecn.enable") return {{net + "tcp_ecn", value}};
+  if (name == "fastopen.client_enable") return {{net + "tcp_fastopen", on(value != "0")}};
+  if (name == "syncookies") return {{net + "tcp_syncookies", value}};
+  if (name == "syncookies_only") return {{net + "tcp_syncookies", value == "1" ? "2" : "1"}};
+  // The whole of FreeBSD's buffer is window; ours keeps half for its own books.
+  if (name == "recvspace") {
+    return {{net + "tcp_rmem", "4096 " + scaled(value, 2.75) + " 6291456"}};
   }
-  if (name == "net.inet.tcp.syncookies") return {{net + "tcp_syncookies", value}};
+  if (name == "keepidle") return {{net + "tcp_keepalive_time", scaled(value, 0.001)}};
+  if (name == "keepintvl") return {{net + "tcp_keepalive_intvl", scaled(value, 0.001)}};
+  if (name == "keepcnt") return {{net + "tcp_keepalive_probes", value}};
+  if (name == "path_mtu_discovery") return {{net + "ip_no_pmtu_disc", on(value == "0")}};
+  if (name == "pmtud_blackhole_detection") {
+    return {{net + "tcp_mtu_probing", on(value != "0")}};
+  }
+  if (name == "pmtud_blackhole_mss") return {{net + "tcp_base_mss", value}};
+  if (name == "ecn.maxretries") return {{net + "tcp_ecn_fallback", on(value != "0")}};
   return {};
 }
 
@@ -65,6 +89,44 @@ sysctl_list command_settings(const std::string& command, const run_options& opti
   return out;
 }
 
+std::string route_change(const std::string& command) {
+  std::istringstream lines(command);
+  for (std::string line; std::getline(lines, line, ';');) {
+    std::istringstream words(line);
+    std::string word;
+    if (!(words >> word) || word != "ip") continue;
+    words >> word;
+    if (word == "-4") words >> word;
+    if (word != "route" && word != "ro" && word != "r") continue;
+    words >> word;
+    if (word != "add" && word != "change" && word != "replace") continue;
+    std::string rest;
+    for (; words >> word;) {
+      if (word.find('>') != std::string::npos) break;  // where its output goes
+      rest += (rest.empty() ? "" : " ") + word;
+    }
+    return rest;
+  }
+  return {};
+}
+
+bool forgets_peers(const std::string& command) {
+  return command.find("tcp_metrics flush") != std::string::npos ||
+         command.find("hostcache.purgenow=1") != std::string::npos ||
+         command.find("fastopen.client_enable=0") != std::string::npos;
+}
+
+/// What FreeBSD is told to add to each retransmission time-out.
+duration slop_of(const script& s) {
+  constexpr std::string_view name = "rexmit_slop=";
+  for (const event& e : s.events) {
+    const std::size_t at = e.text.find(name);
+    if (e.kind != event::kind_type::command || at == std::string::npos) continue;
+    return milliseconds(std::atoi(e.text.c_str() + at + name.size()));
+  }
+  return {};
+}
+
 run_settings script_settings(const script& s, const run_options& options) {
   run_settings out;
   for (const auto& [name, value] : s.options) {
@@ -83,9 +145,18 @@ run_settings script_settings(const script& s, const run_options& options) {
     }
   }
   out.sysctls = options.sysctls;
+  if (options.lenient_freebsd) {
+    out.retransmit_slop = slop_of(s);
+    // FreeBSD counts challenge acknowledgements per second of the host, not of a connection.
+    out.sysctls.emplace_back("net.ipv4.tcp_invalid_ratelimit", "0");
+    out.sysctls.emplace_back("net.ipv4.tcp_challenge_ack_limit", "2147483647");
+  }
   for (const std::string& command : s.init_commands) {
     for (auto& setting : command_settings(command, options)) {
       out.sysctls.push_back(std::move(setting));
+    }
+    if (std::string route = route_change(command); !route.empty()) {
+      out.routes.push_back(std::move(route));
     }
   }
   return out;

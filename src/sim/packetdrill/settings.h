@@ -21,10 +21,16 @@ struct run_settings {
   u32 mtu = 1500;
   duration tolerance = milliseconds(4);
   bool strict_segments = false;
+  duration retransmit_slop{};  ///< what FreeBSD adds to a retransmission time-out
   bool non_fatal_syscalls = false;
   sysctl_list sysctls;
+  std::vector<std::string> routes;  ///< `ip route` lines before the first event
 };
 
+/// The route that a shell line's `ip route add|change|replace …` states, empty if none.
+std::string route_change(const std::string& command);
+/// Does the shell line flush what is known of other hosts (metrics, Fast Open cookies)?
+bool forgets_peers(const std::string& command);
 /// Options of the script and the settings made before its first event.
 run_settings script_settings(const script& s, const run_options& options);
 /// The settings that a shell line makes: `sysctl name=value`, set_sysctls.py /proc/sys/...=value.
