@@ -56,7 +56,7 @@ void drain_ofo(cpu& cx, tcp_sock& tp) {
     const tcp_skb_cb& cb = tcp_cb(*first);
     if (cb.seq > tp.rcv_nxt) break;
     if (cb.seq < tp.rcv_nxt) {
-      tcp_dsack_set(cx, tp, cb.seq, seq_min(cb.end_seq, tp.rcv_nxt), true);
+      tcp_dsack_extend(cx, tp, cb.seq, seq_min(cb.end_seq, tp.rcv_nxt));
     }
     skb_ptr skb = tp.ofo_queue.remove(*first);
     if (cb.end_seq <= tp.rcv_nxt) {
@@ -86,6 +86,8 @@ void data_queue_ofo(cpu& cx, tcp_sock& tp, skb_ptr skb) {
   if (other != nullptr && tcp_cb(*other).seq <= cb.seq) {
     if (tcp_cb(*other).end_seq >= cb.end_seq) {
       tcp_dsack_set(cx, tp, cb.seq, cb.end_seq, true);
+      // RFC 2018 §4: the block that holds what just came is the first one.
+      if (tp.sack_ok) tcp_sack_new_ofo(tp, cb.seq, cb.end_seq);
       drop(cx, std::move(skb), drop_reason::tcp_ofo_merge);
       return;
     }
@@ -96,7 +98,7 @@ void data_queue_ofo(cpu& cx, tcp_sock& tp, skb_ptr skb) {
   while (other != nullptr && tcp_cb(*other).seq < cb.end_seq) {
     sk_buff* after = tp.ofo_queue.next(*other);
     const tcp_skb_cb& o = tcp_cb(*other);
-    tcp_dsack_set(cx, tp, o.seq, seq_min(o.end_seq, cb.end_seq), true);
+    tcp_dsack_extend(cx, tp, o.seq, seq_min(o.end_seq, cb.end_seq));
     if (o.end_seq > cb.end_seq) break;
     drop(cx, tp.ofo_queue.remove(*other), drop_reason::tcp_ofo_merge);
     other = after;

@@ -289,7 +289,7 @@ bool in_window(const tcp_request& req, const tcp_seg& seg) {
   const seq32 end = start + req.rcv_wnd;
   if (seg.seq == start) return true;
   if (seg.end_seq > start && seg.seq < end) return true;
-  return seg.seq == end && seg.seq == seg.end_seq;
+  return seg.seq == end && seg.seq == seg.end_seq && !seg.rst();
 }
 
 /// Waits for the ACK of its SYN+ACK.

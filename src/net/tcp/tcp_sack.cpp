@@ -185,4 +185,15 @@ void tcp_dsack_set(cpu& cx, tcp_sock& tp, seq32 seq, seq32 end, bool ofo) {
   tp.duplicate_sack = {seq, end};
 }
 
+void tcp_dsack_extend(cpu& cx, tcp_sock& tp, seq32 seq, seq32 end) {
+  if (!tp.have_dsack) {
+    tcp_dsack_set(cx, tp, seq, end, true);
+    return;
+  }
+  tcp_sack_block& block = tp.duplicate_sack;
+  if (seq > block.end_seq || block.start_seq > end) return;
+  block.start_seq = seq_min(block.start_seq, seq);
+  block.end_seq = seq_max(block.end_seq, end);
+}
+
 }  // namespace ph

@@ -17,5 +17,8 @@ void tcp_sack_new_ofo(tcp_sock& tp, seq32 seq, seq32 end);
 void tcp_sack_remove(tcp_sock& tp);
 /// [seq, end) came twice.
 void tcp_dsack_set(cpu& cx, tcp_sock& tp, seq32 seq, seq32 end, bool ofo);
+/// One more duplicate of the same segment: a D-SACK reports the first stretch (RFC 2883 §4.2.2),
+/// which grows if this one touches it.
+void tcp_dsack_extend(cpu& cx, tcp_sock& tp, seq32 seq, seq32 end);
 
 }  // namespace ph

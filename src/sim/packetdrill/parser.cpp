@@ -137,7 +137,7 @@ void parse_flags(lexer& in, packet_spec& out) {
   in.skip_blank();
   bool any = false;
   for (;; any = true) {
-    const char c = in.peek();
+    const char c = in.peek_raw();  // "S ..." is a SYN with any number
     if (c == 'S') out.flags |= tcphdr_syn;
     else if (c == 'F') out.flags |= tcphdr_fin;
     else if (c == 'R') out.flags |= tcphdr_rst;
@@ -305,7 +305,7 @@ void parse_items(lexer& in, std::string_view close, expression& out) {
   while (!in.accept(close)) {
     const lexer::mark before = in.here();
     std::string name = in.word();
-    if (!name.empty() && in.accept("(")) in.until(")");
+    if (!name.empty() && in.accept("(")) in.until(")");  // msg_iov(2)=
     if (name.empty() || !in.accept("=")) {
       in.back_to(before);
       name.clear();
@@ -322,6 +322,11 @@ expression parse_word_expression(lexer& in) {
   out.kind = expression::kind_type::word;
   out.word = in.word();
   if (out.word.empty()) in.fail("expected a value");
+  if (in.accept("(")) {  // htons(8080), inet_addr("192.0.2.1")
+    out.kind = expression::kind_type::function;
+    parse_items(in, ")", out);
+    return out;
+  }
   while (in.accept("|")) {
     const std::string next = in.word();
     if (next.empty()) in.fail("expected a name after '|'");

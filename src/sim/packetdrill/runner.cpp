@@ -37,6 +37,7 @@ class runner {
         host_(settings_.local, settings_.mtu),
         calls_(host_, options, settings_.local, settings_.remote) {
     how_.windows = how_.option_layout = !options.lenient_freebsd;
+    how_.freebsd = options.lenient_freebsd;
     how_.strict_segments = settings_.strict_segments;
     calls_.tolerance = settings_.tolerance;
     flows_.push_back(new_flow(-1));

@@ -30,11 +30,12 @@ struct event_time {
 
 /// A value in a system call.
 struct expression {
-  enum class kind_type : u8 { ellipsis, integer, word, text, list, structure, negated };
+  enum class kind_type : u8 { ellipsis, integer, word, text, list, structure, negated,
+                              function };
   kind_type kind = kind_type::ellipsis;
   s64 number = 0;
   std::string word;                    ///< name, quoted text, or A|B|C as written
-  std::vector<expression> items;       ///< list; structure: values in the order of `names`
+  std::vector<expression> items;       ///< list, function's arguments; structure: by `names`
   std::vector<std::string> names;      ///< structure: field names ("" for a bare value)
   /// The field of a structure, or nullptr.
   [[nodiscard]] const expression* field(std::string_view name) const;

@@ -337,6 +337,45 @@ std::string compare_tcp(const packet_spec& spec, const packet_spec& got, const s
   return {};
 }
 
+const tcp_option_spec* find_option(const packet_spec& s, kind which) {
+  const auto found = std::find_if(s.options.begin(), s.options.end(),
+                                  [&](const auto& o) { return o.kind == which; });
+  return found == s.options.end() ? nullptr : &*found;
+}
+
+const tcp_option_spec* fast_open_of(const packet_spec& s) {
+  const tcp_option_spec* option = find_option(s, kind::fast_open);
+  return option != nullptr ? option : find_option(s, kind::fast_open_exp);
+}
+
+/// The same packet where FreeBSD's way and ours differ within the RFCs; else `spec` unchanged.
+packet_spec as_freebsd_may(const packet_spec& spec, const packet_spec& got, const flow& f) {
+  packet_spec out = spec;
+  // RFC 9293 §3.10.7.4: a FIN that arrives is answered by <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>.
+  // FreeBSD sends its own FIN again with that.
+  if (f.fin_seq && spec.flags == (tcphdr_fin | tcphdr_ack) && spec.payload == 0 &&
+      spec.seq == *f.fin_seq && got.flags == tcphdr_ack) {
+    out.flags = tcphdr_ack;
+    out.seq = out.seq_end = spec.seq + 1;
+  }
+  // RFC 7413 §4.1.3.1: after a refusal a client should stop trying; Linux asks again. What it
+  // shows must be a cookie that may exist (§4.1.1: 4 to 16 bytes, even).
+  const tcp_option_spec* asked = fast_open_of(got);
+  if (spec.flags == tcphdr_syn && fast_open_of(spec) == nullptr && asked != nullptr &&
+      spec.payload == 0) {
+    const std::size_t length = asked->bytes.size();
+    if (length != 0 && (length < 4 || length > 16 || length % 2 != 0)) return out;
+    out.options.push_back(*asked);
+    out.payload = length != 0 ? got.payload : 0;
+  } else if (const tcp_option_spec* want = fast_open_of(spec);
+             want != nullptr && want->bytes.empty() && asked != nullptr && asked->bytes.empty()) {
+    for (tcp_option_spec& o : out.options) {
+      if (o.kind == kind::fast_open) o.kind = asked->kind;  // its number before RFC 7413
+    }
+  }
+  return out;
+}
+
 /// Joins the segment behind `first` to it; false when they are not one stretch of data.
 bool join(sent_packet& first, const sent_packet& next) {
   const auto a = parse_tcp_packet(first), b = parse_tcp_packet(next);
@@ -414,9 +453,14 @@ std::string match_packet(const packet_spec& spec, flow& f, std::deque<sent_packe
     if (!live) return "a joined segment cannot be read";
   }
   std::string why = compare_ip(spec, *live);
-  if (why.empty()) why = compare_tcp(spec, to_script(*live, f), how);
-  if (why.empty()) sent.pop_front();
-  return why;
+  const packet_spec got = to_script(*live, f);
+  if (why.empty()) {
+    why = compare_tcp(how.freebsd ? as_freebsd_may(spec, got, f) : spec, got, how);
+  }
+  if (!why.empty()) return why;
+  if ((got.flags & tcphdr_fin) != 0) f.fin_seq = got.seq_end;
+  sent.pop_front();
+  return {};
 }
 
 std::optional<packet_spec> in_script_numbers(const sent_packet& packet, const flow& f) {

@@ -16,6 +16,7 @@ namespace ph::packetdrill {
 struct strictness {
   bool windows = true;         ///< the window field
   bool option_layout = true;   ///< order and padding of options, window scale's value
+  bool freebsd = false;        ///< differences between FreeBSD and Linux that the RFCs leave open
   bool strict_segments = false;///< a script packet is one real packet
 };
 
@@ -34,6 +35,7 @@ struct flow {
   std::map<u32, u32> ts_live;  ///< script TS val → live TS val, of sent packets
   bool ts_known = false;
   u32 ts_offset = 0;           ///< live minus script, from the first one
+  std::optional<u32> fin_seq;  ///< where our FIN stands in the script's numbers, once sent
 };
 
 /// A packet the host sent: a bare IPv4 datagram.

@@ -179,17 +179,17 @@ void load_tcp_info(task& program, int fd, variables& vars) {
   if (!length) return;
   uapi::tcp_info info;
   std::memcpy(&info, bytes.data(), sizeof info);
-  vars["tcpi_state"] = info.tcpi_state;
-  vars["tcpi_ca_state"] = info.tcpi_ca_state;
-  vars["tcpi_retransmits"] = info.tcpi_retransmits;
-  vars["tcpi_probes"] = info.tcpi_probes;
-  vars["tcpi_backoff"] = info.tcpi_backoff;
-  vars["tcpi_options"] = info.tcpi_options;
-  vars["tcpi_snd_wscale"] = info.tcpi_snd_wscale;
-  vars["tcpi_rcv_wscale"] = info.tcpi_rcv_wscale;
-  vars["tcpi_fastopen_client_fail"] = info.tcpi_fastopen_client_fail;
-  vars["tcpi_delivery_rate_app_limited"] = info.tcpi_delivery_rate_app_limited;
   const std::pair<const char*, u64> numbers[] = {
+      {"tcpi_state", info.tcpi_state},
+      {"tcpi_ca_state", info.tcpi_ca_state},
+      {"tcpi_retransmits", info.tcpi_retransmits},
+      {"tcpi_probes", info.tcpi_probes},
+      {"tcpi_backoff", info.tcpi_backoff},
+      {"tcpi_options", info.tcpi_options},
+      {"tcpi_snd_wscale", u64{info.tcpi_snd_wscale}},
+      {"tcpi_rcv_wscale", u64{info.tcpi_rcv_wscale}},
+      {"tcpi_fastopen_client_fail", u64{info.tcpi_fastopen_client_fail}},
+      {"tcpi_delivery_rate_app_limited", u64{info.tcpi_delivery_rate_app_limited}},
       {"tcpi_rto", info.tcpi_rto}, {"tcpi_ato", info.tcpi_ato},
       {"tcpi_snd_mss", info.tcpi_snd_mss}, {"tcpi_rcv_mss", info.tcpi_rcv_mss},
       {"tcpi_unacked", info.tcpi_unacked}, {"tcpi_sacked", info.tcpi_sacked},
@@ -213,7 +213,9 @@ void load_tcp_info(task& program, int fd, variables& vars) {
       {"tcpi_delivered_ce", info.tcpi_delivered_ce}, {"tcpi_bytes_sent", info.tcpi_bytes_sent},
       {"tcpi_bytes_retrans", info.tcpi_bytes_retrans},
       {"tcpi_dsack_dups", info.tcpi_dsack_dups}, {"tcpi_reord_seen", info.tcpi_reord_seen}};
-  for (const auto& [name, value] : numbers) vars[name] = static_cast<s64>(value);
+  for (const auto& [name, value] : numbers) {
+    vars[name] = py_number{false, static_cast<s64>(value), 0};
+  }
 }
 
 }  // namespace ph::packetdrill

@@ -5,6 +5,7 @@
 
 #include "uapi/inet.h"
 #include "uapi/socket.h"
+#include "wire/inet_addr.h"
 
 namespace ph::packetdrill {
 namespace {
@@ -110,6 +111,21 @@ std::optional<s64> number(std::string_view text) {
   return out;
 }
 
+/// Addresses and ports stay in the order of the host.
+std::optional<s64> evaluate_function(const expression& e, std::string* unknown) {
+  if (e.items.size() != 1) return std::nullopt;
+  const expression& argument = e.items.front();
+  if (e.word == "htons" || e.word == "htonl" || e.word == "ntohs" || e.word == "ntohl") {
+    return evaluate(argument, unknown);
+  }
+  if (e.word == "inet_addr") {
+    const auto addr = ipv4_addr::parse(argument.word);
+    if (addr) return addr->value();
+  }
+  if (unknown != nullptr) *unknown = e.word + "()";
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<s64> constant(std::string_view name) {
@@ -127,6 +143,7 @@ std::optional<s64> evaluate(const expression& e, std::string* unknown) {
       if (!inner) return std::nullopt;
       return ~*inner;
     }
+    case expression::kind_type::function: return evaluate_function(e, unknown);
     case expression::kind_type::list:
       if (e.items.size() == 1) return evaluate(e.items.front(), unknown);
       break;
