@@ -45,8 +45,21 @@ if(PH_BUILD_TESTS)
 endif()
 
 add_custom_target(programs)  # what `./ph` needs for the verbs that users have
-foreach(name ph ph_preload)
+foreach(name ph ph_preload ph_packetdrill)
   if(TARGET ${name})
     add_dependencies(programs ${name})
   endif()
 endforeach()
+
+# The stack for the genuine packetdrill, which loads it and calls it through a table.
+file(GLOB judge_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/judge/*.cpp)
+if(judge_sources AND NOT PH_SANITIZE)
+  add_library(ph_packetdrill SHARED ${judge_sources})
+  target_link_libraries(ph_packetdrill PRIVATE ph_sim Threads::Threads)
+  target_compile_options(ph_packetdrill PRIVATE -fvisibility=hidden)
+  target_link_options(ph_packetdrill PRIVATE -Wl,-z,defs
+                      -Wl,--version-script=${CMAKE_SOURCE_DIR}/src/judge/exports.map)
+  set_target_properties(ph_packetdrill PROPERTIES LINK_DEPENDS
+                        ${CMAKE_SOURCE_DIR}/src/judge/exports.map)
+  install(TARGETS ph_packetdrill LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/posthaste)
+endif()

@@ -55,6 +55,7 @@ LAYERS = {
     "daemon": MACHINE + ("init", "sim"),
     "web": MACHINE + ("init", "sim", "daemon"),
     "cli": MACHINE + ("init", "sim", "daemon"),
+    "judge": MACHINE + ("init", "sim"),
 }
 
 # Files that may include more than their folder: (pattern of the path below src/, folders).
@@ -72,7 +73,7 @@ MORE_FOR = (
 SHIM_SHARES = re.compile(r"daemon/(protocol|anchor_name)\.h$")
 
 # Where the operating system may be seen.
-SYSTEM_FOLDERS = ("platform", "daemon", "shim", "cli", "web")
+SYSTEM_FOLDERS = ("platform", "daemon", "shim", "cli", "web", "judge")
 SYSTEM_FILES = re.compile(r"drivers/net/(tap|af_packet_host|af_xdp|dpdk|vhost_user)\.(h|cpp)$")
 
 STANDARD_HEADERS = frozenset("""
@@ -93,8 +94,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.MULTILINE)
 # --- banned words ---------------------------------------------------------------------------------
 
 CORE_FOLDERS = tuple(folder for folder in LAYERS
-                     if folder not in ("platform", "sim", "daemon", "shim", "web", "cli"))
-OUTSIDE = ("platform", "daemon", "shim", "web", "cli")
+                     if folder not in ("platform", "sim", "daemon", "shim", "web", "cli", "judge"))
+OUTSIDE = ("platform", "daemon", "shim", "web", "cli", "judge")
 
 
 class Word:
@@ -115,7 +116,7 @@ WORDS = (
          r"|shared_lock|condition_variable\w*|call_once|once_flag|counting_semaphore|latch|barrier)"
          r"\b|\bpthread_(mutex|rwlock|cond|spin|barrier)\w*",
          "a lock: data-path code has none; use a mailbox",
-         ("platform", "shim"), r"^kernel/(mailbox|rcu)\.(h|cpp)$|^kernel/rtnl\.h$"),
+         ("platform", "shim", "judge"), r"^kernel/(mailbox|rcu)\.(h|cpp)$|^kernel/rtnl\.h$"),
     Word(r"\bthread_local\b|\b__thread\b", "thread-local state: all state belongs to a kernel",
          ("shim",)),
     Word(r"\b(system|steady|high_resolution)_clock\b|\bclock_gettime\b|\bgettimeofday\b"
@@ -393,7 +394,7 @@ def check_file(root, path, text):
         below = path[len("src/"):]
         yield from check_includes(below, text)
         yield from check_words(below, code)
-        if folder_of(below) != "shim":  # the program's process is the shim's machine
+        if folder_of(below) not in ("shim", "judge"):  # the program's process is their machine
             yield from check_state(code)
 
 

@@ -43,6 +43,7 @@ void ack_ledger::settle(const packet_spec& live) {
 }
 
 void ack_ledger::sent(const packet_spec& live) {
+  window_ = live.window;
   if (!live.ack) return;
   if ((live.flags & tcphdr_syn) != 0) {
     if (!acked_) acked_ = 1;
@@ -50,6 +51,22 @@ void ack_ledger::sent(const packet_spec& live) {
   }
   settle(live);
   if (!acked_ || after(*live.ack, *acked_)) acked_ = *live.ack;
+}
+
+void ack_ledger::matched(const packet_spec& expected, const packet_spec& live) {
+  if (expected.window) expected_window_ = expected.window;
+  sent(live);
+}
+
+bool ack_ledger::only_widens(const packet_spec& expected) const {
+  return is_pure_ack(expected) && !has_sack(expected) && acked_ == expected.ack &&
+         expected.window && expected_window_ && *expected.window > *expected_window_;
+}
+
+u32 ack_ledger::place(const packet_spec& spec) const {
+  if (spec.icmp || spec.payload != 0 || !peer_end_ || !window_) return spec.seq;
+  const u32 offset = spec.seq - *peer_end_;
+  return offset >= *window_ && offset < buffer_ ? *peer_end_ + *window_ - 1u : spec.seq;
 }
 
 bool ack_ledger::pass_over(const packet_spec& live) {

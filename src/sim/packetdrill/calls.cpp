@@ -167,7 +167,8 @@ std::optional<call_result> call_runner::connect_call(const syscall_spec& call) {
     if (error && *error != 0) return call_result(fail(static_cast<errc>(*error)));
     return call_result(0);
   }
-  const call_result r = value_of(sys_connect(t, fd, address_of(call.arguments.at(1), remote_, default_port).view()));
+  const call_result r =
+      value_of(sys_connect(t, fd, address_of(call.arguments.at(1), remote_, default_port).view()));
   if (!r && r.error() == errc::inprogress && blocking(fd, wait_for::connect, 0)) {
     waiting_for_connect_ = true;
     return std::nullopt;

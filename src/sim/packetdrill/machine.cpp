@@ -89,6 +89,16 @@ void machine::on_transmit(cpu& cx, skb_ptr& skb) {
   consume(cx, std::move(skb));
 }
 
+void machine::add_address(ipv4_addr local) {
+  kernel_->enter(now_);
+  if (ipv4_of(*net_).fib.addr_type(local) == route_type::local) return;
+  const rtnl_guard rtnl(kernel_->rtnl());
+  in_ifaddr addr;
+  addr.local = addr.address = local;
+  addr.prefix_len = 16;
+  must(inet_addr_add(rtnl.held(), kernel_->boot_cpu(), port_->device(), addr), "address");
+}
+
 void machine::change_route(const std::string& words) {
   kernel_->enter(now_);
   const rtnl_guard rtnl(kernel_->rtnl());

@@ -44,6 +44,10 @@ class machine {
   }
   /// Runs what is ready at this instant.
   void settle();
+  /// When something is due next; `never` if nothing is.
+  [[nodiscard]] instant next_deadline() const { return kernel_->next_deadline(); }
+  /// One more address of the host. Nothing happens if it has it already.
+  void add_address(ipv4_addr local);
   /// The words of `ip route change` are a route from now on, also in place of an older one.
   void change_route(const std::string& words);
   /// A bare IPv4 datagram arrives from the far side.

@@ -137,7 +137,12 @@ void parse_flags(lexer& in, packet_spec& out) {
   in.skip_blank();
   bool any = false;
   for (;; any = true) {
-    const char c = in.peek_raw();  // "S ..." is a SYN with any number
+    const char c = in.peek();
+    const lexer::mark before = in.here();
+    if (in.accept("...")) {  // "S ...(0)" is a SYN with any number
+      in.back_to(before);
+      break;
+    }
     if (c == 'S') out.flags |= tcphdr_syn;
     else if (c == 'F') out.flags |= tcphdr_fin;
     else if (c == 'R') out.flags |= tcphdr_rst;

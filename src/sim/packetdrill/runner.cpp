@@ -156,7 +156,7 @@ class runner {
         const duration happened = host_.since_start(when);
         if (!any) check_time("packet", happened, earliest(spec, from), to);
         if (spec.flags == tcphdr_syn) f.state = flow::state_type::active;
-        if (live) acks_.sent(*live);
+        if (live) acks_.matched(spec, *live);
         return happened;
       }
       const std::size_t seen = host_.sent.size();
@@ -166,7 +166,10 @@ class runner {
           continue;
         }
         if (missing && advance_until_sent(std::min(limit, host_.at(from)), seen)) continue;
-        if (acks_.came_earlier(spec) || acks_.may_come_later(spec, host_.now())) return from;
+        if (acks_.came_earlier(spec) || acks_.may_come_later(spec, host_.now()) ||
+            acks_.only_widens(spec)) {
+          return from;
+        }
       }
       if (!missing || !advance_until_sent(limit, seen)) {
         fail_now(fmt::format("{} at {:.6f} s\n    expected: {}\n      actual: {}", why,
@@ -222,14 +225,15 @@ class runner {
       current().remote_known = true;
       current().remote_isn = spec.seq;
     }
-    acks_.injected(spec);
-    host_.inject(build_packet(spec, current()));
+    packet_spec placed = spec;
+    if (options_.lenient_freebsd) placed.seq = acks_.place(spec);
+    acks_.injected(placed);
+    host_.inject(build_packet(placed, current()));
     try_pending();
   }
 
   // --- system calls -----------------------------------------------------------------------------
   void note_call(const syscall_spec& call, const call_result& got) {
-    const auto first = call.arguments.empty() ? std::nullopt : evaluate(call.arguments[0], nullptr);
     if (call.name == "socket" && got) {
       flows_.push_back(new_flow(static_cast<int>(*got)));
       acks_ = {};
@@ -237,8 +241,9 @@ class runner {
       current().state = flow::state_type::listening;
     } else if ((call.name == "accept" || call.name == "accept4") && got) {
       current().fd = static_cast<int>(*got);
-    } else if (first && (call.name == "close" || call.name == "shutdown") && !got) {
-      return;
+    } else if (call.name == "getsockopt" && call.arguments.size() > 3 &&
+               call.arguments[2].word == "SO_RCVBUF") {
+      acks_.buffer_is(static_cast<u32>(evaluate(call.arguments[3], nullptr).value_or(0)));
     }
   }
   void note_attempt(const syscall_spec& call) {
