@@ -262,7 +262,7 @@ TEST(congestion_scenario, sysctls_and_options_name_the_algorithms) {
   sysctl_table& table = a.net().sysctls();
   EXPECT_EQ(*table.get("net.ipv4.tcp_congestion_control"), "cubic");
   EXPECT_EQ(*table.get("net.ipv4.tcp_available_congestion_control"),
-            "reno cubic bbr bbr3 dctcp vegas");
+            "reno cubic cubic++ bbr bbr3 dctcp vegas");
   EXPECT_EQ(table.set("net.ipv4.tcp_available_congestion_control", "x"), fail(errc::acces));
   EXPECT_EQ(table.set("net.ipv4.tcp_congestion_control", "nonesuch"), fail(errc::inval));
   w.spawn("a", "names", [](app& p) -> co<> {

@@ -26,7 +26,7 @@ struct rounds {
       sample.rtt = rtt;
       sample.delivered = ++delivered;
       sample.prior_delivered = static_cast<s64>(round_begun_at);
-      if (hystart.on_ack(now, sample, cwnd)) {
+      if (hystart.ends_here(now, sample, cwnd)) {
         at = i;
         return true;
       }
@@ -62,7 +62,7 @@ TEST(tcp_hystart, one_fast_sample_among_the_first_shows_that_there_is_no_queue) 
     sample.delivered = ++run.delivered;
     sample.prior_delivered = static_cast<s64>(begun);
     run.now += milliseconds(3);
-    EXPECT_FALSE(run.hystart.on_ack(run.now, sample, 40)) << i;
+    EXPECT_FALSE(run.hystart.ends_here(run.now, sample, 40)) << i;
   }
 }
 

@@ -15,13 +15,12 @@ double tcp_cubic_root(double x) {
   return r;
 }
 
-void tcp_cubic::on_ack(cpu& cx, const ack_sample& sample, congestion_state& state) {
+template <class SlowStart>
+void basic_cubic<SlowStart>::on_ack(cpu& cx, const ack_sample& sample, congestion_state& state) {
   const instant now = cx.now();
-  u32 acked = sample.acked_segs;
   if (sample.in_recovery) return;
-  if (state.in_slow_start() && hystart_.on_ack(now, sample, state.cwnd)) {
-    state.ssthresh = state.cwnd;
-  }
+  u32 acked = sample.acked_segs;
+  if (state.in_slow_start()) acked = slow_start_.on_ack(now, sample, state);
   if (!sample.cwnd_limited) {
     // RFC 9438 §4.2, §5.8: time in which the program leaves the window unused does not count.
     if (paused_at_.ns < 0) paused_at_ = now;
@@ -31,14 +30,12 @@ void tcp_cubic::on_ack(cpu& cx, const ack_sample& sample, congestion_state& stat
     now_.epoch += now - paused_at_;
     paused_at_ = instant{-1};
   }
-  if (state.in_slow_start()) {
-    acked = tcp_slow_start(state, acked);
-    if (acked == 0) return;
-  }
+  if (acked == 0) return;
   avoid_congestion(now, sample.min_rtt, acked, state);
 }
 
-void tcp_cubic::begin_epoch(instant now, const congestion_state& state) {
+template <class SlowStart>
+void basic_cubic<SlowStart>::begin_epoch(instant now, const congestion_state& state) {
   now_.in_epoch = true;
   now_.epoch = now;
   paused_at_ = instant{-1};
@@ -53,7 +50,9 @@ void tcp_cubic::begin_epoch(instant now, const congestion_state& state) {
   }
 }
 
-void tcp_cubic::avoid_congestion(instant now, duration rtt, u32 acked, congestion_state& state) {
+template <class SlowStart>
+void basic_cubic<SlowStart>::avoid_congestion(instant now, duration rtt, u32 acked,
+                                              congestion_state& state) {
   if (!now_.in_epoch) begin_epoch(now, state);
   const double t = (now - now_.epoch).seconds();
   const u32 cwnd = state.cwnd;
@@ -68,7 +67,8 @@ void tcp_cubic::avoid_congestion(instant now, duration rtt, u32 acked, congestio
   tcp_cong_avoid_ai(state, std::max(segs, 2u), acked);
 }
 
-void tcp_cubic::shrink(congestion_state& state) {
+template <class SlowStart>
+void basic_cubic<SlowStart>::shrink(congestion_state& state) {
   const u32 cwnd = state.cwnd;
   before_ = now_;
   // RFC 9438 §4.7, fast convergence: a flow that loses below its old plateau makes room.
@@ -80,20 +80,30 @@ void tcp_cubic::shrink(congestion_state& state) {
   now_.in_epoch = false;
 }
 
-void tcp_cubic::on_loss(cpu&, const loss_event&, congestion_state& state) { shrink(state); }
-
-void tcp_cubic::on_rto(cpu&, const loss_event&, congestion_state& state) {
+template <class SlowStart>
+void basic_cubic<SlowStart>::on_loss(cpu&, const loss_event&, congestion_state& state) {
+  slow_start_.on_loss();
   shrink(state);
-  now_.w_max = 0;  // RFC 9438 §4.8: the next epoch begins on its plateau
-  hystart_ = {};   // slow start that follows has a path to measure anew
 }
 
-void tcp_cubic::on_undo(cpu&, congestion_state&) {
+template <class SlowStart>
+void basic_cubic<SlowStart>::on_rto(cpu&, const loss_event&, congestion_state& state) {
+  shrink(state);
+  now_.w_max = 0;  // RFC 9438 §4.8: the next epoch begins on its plateau
+  slow_start_.on_rto();
+}
+
+template <class SlowStart>
+void basic_cubic<SlowStart>::on_undo(cpu&, congestion_state&) {
   now_ = before_;  // RFC 9438 §4.9.1
 }
 
-void tcp_cubic::on_tx_start(cpu& cx, duration idle, bool, congestion_state&) {
+template <class SlowStart>
+void basic_cubic<SlowStart>::on_tx_start(cpu& cx, duration idle, bool, congestion_state&) {
   if (now_.in_epoch && paused_at_.ns < 0) paused_at_ = cx.now() - idle;
 }
+
+template class basic_cubic<tcp_hystart>;
+template class basic_cubic<tcp_hystart_pp>;
 
 }  // namespace ph

@@ -1,4 +1,4 @@
-// CUBIC, RFC 9438, with HyStart (tcp_hystart.h) in slow start.
+// CUBIC, RFC 9438: "cubic" with Linux's HyStart in slow start, "cubic++" with HyStart++.
 //
 // Differs from reno: after a loss the window shrinks to 0.7, not 0.5, and grows along a cubic
 // function of the time since then: fast, flat around the window at which the loss happened, and
@@ -12,16 +12,19 @@
 
 #include "net/tcp/tcp_cong.h"
 #include "net/tcp/tcp_hystart.h"
+#include "net/tcp/tcp_hystart_pp.h"
 
 namespace ph {
 
-class tcp_cubic final : public tcp_congestion {
+/// `SlowStart`: on_ack, on_loss and on_rto as tcp_hystart's.
+template <class SlowStart>
+class basic_cubic final : public tcp_congestion {
  public:
   static constexpr double c = 0.4;      ///< RFC 9438 §5: segments per second³
   static constexpr double beta = 0.7;   ///< multiplicative decrease, RFC 9438 §4.6
   static constexpr double alpha = 3 * (1 - beta) / (1 + beta);  ///< RFC 9438 §4.3
 
-  [[nodiscard]] std::string_view name() const override { return "cubic"; }
+  [[nodiscard]] std::string_view name() const override { return SlowStart::cubic_name; }
   void on_ack(cpu& cx, const ack_sample& sample, congestion_state& state) override;
   void on_loss(cpu& cx, const loss_event& event, congestion_state& state) override;
   void on_rto(cpu& cx, const loss_event& event, congestion_state& state) override;
@@ -50,9 +53,10 @@ class tcp_cubic final : public tcp_congestion {
   curve now_;
   curve before_;           ///< the last loss
   instant paused_at_{-1};  ///< since then the window is not used; negative: it is
-  tcp_hystart hystart_;
+  SlowStart slow_start_;
 };
-static_assert(sizeof(tcp_cubic) <= tcp_congestion_bytes + sizeof(void*));
+using tcp_cubic = basic_cubic<tcp_hystart>;
+using tcp_cubic_pp = basic_cubic<tcp_hystart_pp>;
 
 /// Cube root of x >= 0, the same on every machine (the C library's may differ in the last bit).
 double tcp_cubic_root(double x);

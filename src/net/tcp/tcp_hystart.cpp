@@ -5,7 +5,7 @@
 
 namespace ph {
 
-bool tcp_hystart::on_ack(instant now, const ack_sample& sample, u32 cwnd) {
+bool tcp_hystart::ends_here(instant now, const ack_sample& sample, u32 cwnd) {
   if (sample.rtt.ns >= 0) {
     const s64 us = std::clamp<s64>(sample.rtt.us(), 1, unknown / 2);
     least_us_ = std::min(least_us_, static_cast<u32>(us));
@@ -28,6 +28,12 @@ bool tcp_hystart::on_ack(instant now, const ack_sample& sample, u32 cwnd) {
   }
   const u32 rise = std::clamp(least_us_ / rise_divisor, least_rise_us, greatest_rise_us);
   return round_min_us_ > least_us_ + rise;
+}
+
+u32 tcp_hystart::on_ack(instant now, const ack_sample& sample, congestion_state& state) {
+  if (ends_here(now, sample, state.cwnd)) state.ssthresh = state.cwnd;
+  if (!sample.cwnd_limited) return 0;  // RFC 7661 §4.1: an unused window does not grow
+  return tcp_slow_start(state, sample.acked_segs);
 }
 
 }  // namespace ph

@@ -3,9 +3,9 @@
 // segments: acknowledgements that follow each other closely for as long as half the smallest round
 // trip (the pipe is full of them), or round trips that grew.
 //
-// DIFFERS: RFC 9438 §4.10 recommends HyStart++ (RFC 9406), which slows down for five round trips
-// instead of leaving at once. Linux's CUBIC has HyStart: after the same acknowledgements both leave
-// slow start at the same window.
+// DIFFERS: RFC 9438 §4.10 recommends HyStart++ (tcp_hystart_pp.h), which slows down for five round
+// trips instead of leaving at once. Linux's CUBIC has HyStart: after the same acknowledgements both
+// leave slow start at the same window.
 #pragma once
 
 #include "net/tcp/tcp_cong.h"
@@ -21,8 +21,16 @@ class tcp_hystart {
   static constexpr u32 rise_divisor = 8;
   static constexpr u32 train_gap_us = 2'000;      ///< acknowledgements further apart are no train
 
-  /// An acknowledgement in slow start; true: this is where it ends.
-  [[nodiscard]] bool on_ack(instant now, const ack_sample& sample, u32 cwnd);
+  static constexpr std::string_view cubic_name = "cubic";
+
+  /// An acknowledgement in slow start: grows cwnd, and ends slow start by setting ssthresh to it.
+  /// Returns the segments that are left for congestion avoidance.
+  u32 on_ack(instant now, const ack_sample& sample, congestion_state& state);
+  void on_loss() {}
+  /// The slow start that follows has a path to measure anew.
+  void on_rto() { *this = {}; }
+  /// Looks at an acknowledgement in slow start; true: this is where it ends.
+  [[nodiscard]] bool ends_here(instant now, const ack_sample& sample, u32 cwnd);
 
  private:
   static constexpr u32 unknown = ~u32{0};

@@ -83,6 +83,7 @@ void tcp_kernel_init(kernel& machine) {
       machine.slots().set(tcp_congestion_key, std::make_unique<tcp_congestion_registry>());
   registry.add<tcp_reno>("reno");
   registry.add<tcp_cubic>("cubic");
+  registry.add<tcp_cubic_pp>("cubic++");
   registry.add<tcp_bbr>("bbr");
   registry.add<tcp_bbr3>("bbr3");
   registry.add<tcp_dctcp>("dctcp");
