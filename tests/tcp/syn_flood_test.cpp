@@ -1,5 +1,5 @@
-// A flood of a million SYNs from forged addresses (RFC 4987 §2): what the host keeps is bounded, and
-// who is honest still gets in.
+// A flood of a million SYNs from forged addresses (RFC 4987 §2): what the host keeps is bounded,
+// and who is honest still gets in.
 #include <malloc.h>
 
 #include "segment_peer.h"
