@@ -168,7 +168,9 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
     tcp_set_pcount(*skb, mss);
     const tcp_skb_cb& cb = tcp_cb(*skb);
     const u32 flight = tp.in_flight();
-    if (flight >= tp.cong.cwnd) {
+    // One segment more does no harm when it is the last of all: the peer learns of the end.
+    const bool last_of_all = (cb.flags & tcphdr_fin) != 0 && cb.pcount == 1;
+    if (flight >= tp.cong.cwnd && !last_of_all) {
       cwnd_limited = true;
       break;
     }
