@@ -1,6 +1,7 @@
 // ph_cc sim: so many transfers between two of our hosts over a bottleneck, in virtual time.
 #include "bench/cc/cc_sim.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "sim/topology.h"
@@ -62,6 +63,12 @@ int run_sim(const std::string& algorithm, const path& p, u32 flows) {
   for (u32 i = 0; i < flows; ++i) {
     all.push_back(std::make_unique<flow>());
     start(w, *all.back(), static_cast<u16>(5001 + i));
+  }
+  // As on Linux's side, time begins when the connections are made.
+  const auto connecting = [&] {
+    return std::any_of(all.begin(), all.end(), [](const auto& f) { return f->fd < 0; });
+  };
+  while (connecting() && w.step()) {
   }
   series queue;
   const instant begin = w.now();

@@ -125,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(closed_form, mathis,
 
 TEST(congestion_scenario, cubic_of_a_connection_follows_the_curve_of_rfc_9438) {
   transfer t("cubic", {.rate = 100_mbit, .delay = 50_ms, .queue_packets = 20'000});
-  t.w.run_for(3_s);
+  t.w.run_for(1200_ms);
   const link_config calm = t.hosts.wire.config(link_end::a);
   link_config broken = calm;
   broken.loss = 1;
@@ -144,10 +144,11 @@ TEST(congestion_scenario, cubic_of_a_connection_follows_the_curve_of_rfc_9438) {
   const instant begin = t.w.now();
   while (t.w.now() - begin < seconds(static_cast<s64>(k) + 4)) {
     t.w.run_for(200_ms);
+    // The window follows the curve by a round trip or two.
     const double elapsed = (t.w.now() - begin).seconds();
-    const double curve = 0.4 * std::pow(elapsed - k, 3) + w_max;
-    // The window follows by a round trip, in which the curve's steep part rises by a hundredth.
-    EXPECT_NEAR(t.info().tcpi_snd_cwnd / curve, 1, 0.03) << elapsed;
+    const auto curve = [&](double at) { return 0.4 * std::pow(at - k, 3) + w_max; };
+    EXPECT_GE(t.info().tcpi_snd_cwnd, 0.98 * curve(elapsed - 0.3)) << elapsed;
+    EXPECT_LE(t.info().tcpi_snd_cwnd, 1.02 * curve(elapsed)) << elapsed;
   }
   EXPECT_GT(t.info().tcpi_snd_cwnd, w_max) << "beyond the plateau";
 }
@@ -253,6 +254,24 @@ TEST(congestion_scenario, so_max_pacing_rate_limits_any_algorithm) {
   t.sender->setsockopt(t.fd, uapi::sol_socket, uapi::so_max_pacing_rate, 500'000);
   t.w.run_for(2_s);
   EXPECT_NEAR(t.mbit_per_second(5_s), 4.0, 0.1);
+}
+
+TEST(congestion_scenario, the_send_buffer_begins_as_on_linux) {
+  // Room for a recovery, in which new data join what waits above the hole: with less, Reno in a
+  // short queue loses a burst at the end of each, and halves twice.
+  transfer t("reno", {.queue_packets = 17});
+  t.w.run_for(100_ms);
+  int bytes = 0;
+  ASSERT_TRUE(t.sender->call([&](task& p) {
+    return sys_getsockopt(p, t.fd, uapi::sol_socket, uapi::so_sndbuf,
+                          {reinterpret_cast<u8*>(&bytes), sizeof bytes});
+  }));
+  EXPECT_EQ(bytes, 87'040);
+  t.w.run_for(2_s);
+  for (int i = 0; i < 1'000; ++i) {
+    t.w.run_for(20_ms);
+    EXPECT_GE(t.info().tcpi_snd_ssthresh, 36u) << t.w.now().ns;
+  }
 }
 
 TEST(congestion_scenario, sysctls_and_options_name_the_algorithms) {

@@ -3,6 +3,7 @@
 #include "net/tcp/tcp.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "net/tcp/tcp_ack.h"
 #include "net/tcp/tcp_fastopen.h"
@@ -362,9 +363,12 @@ bool tcp_stream_memory_free(const tcp_sock& tp, bool waking) {
 
 void tcp_expand_sndbuf(tcp_sock& tp) {
   if (tp.opt.sndbuf_locked || !tcp_mem_plenty(tp)) return;
-  constexpr u32 overhead = static_cast<u32>(sizeof(sk_buff)) + 512 + max_header;
-  const u32 per_segment =
-      std::max(tp.mss_clamp == 65535 ? 0 : tp.mss_clamp, tp.mss_cache) + overhead;
+  // As on Linux, whose segments lie in blocks of powers of two: 87,040 bytes for the first window.
+  // A smaller share runs dry in a recovery, when a window of new data joins what waits above the
+  // hole, and the segments that then follow in a burst overflow a short queue.
+  constexpr u32 headers = 640, descriptor = 256;
+  const u32 mss = std::max(tp.mss_clamp == 65535 ? 0 : tp.mss_clamp, tp.mss_cache);
+  const u32 per_segment = std::bit_ceil(mss + headers) + descriptor;
   const u64 segments = std::max({tcp_init_cwnd, tp.cong.cwnd, tp.reordering + 1});
   const u64 wanted = 2 * segments * per_segment;
   const u64 most = static_cast<u64>(std::max(tp.tcp().sysctl.wmem[2], 0));
@@ -375,7 +379,7 @@ void tcp_expand_sndbuf(tcp_sock& tp) {
 
 void tcp_check_space(cpu& cx, tcp_sock& tp) {
   if (!tp.sndbuf_full) return;
-  if (tp.packets_out < tp.cong.cwnd) tcp_expand_sndbuf(tp);
+  if (tp.in_flight() < tp.cong.cwnd) tcp_expand_sndbuf(tp);
   if (!writeable(tp)) return;
   tp.sndbuf_full = false;
   tcp_chrono_stop(cx, tp, tcp_chrono::sndbuf_limited);
