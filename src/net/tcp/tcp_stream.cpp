@@ -219,7 +219,9 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
   while (copied < size) {
     sk_buff* skb = appendable(*this, goal);
     if (skb == nullptr) {
-      if (!tcp_stream_memory_free(*this) || !tcp_mem_may_send(cx, *this, sizeof(sk_buff) + mss)) {
+      const u32 packet = static_cast<u32>(std::min<std::size_t>(size - copied, goal));
+      if (!tcp_stream_memory_free(*this) ||
+          !tcp_mem_may_send(cx, *this, static_cast<u32>(sizeof(sk_buff)) + packet)) {
         sndbuf_full = true;
         break;
       }
