@@ -6,6 +6,7 @@ file(GLOB areas CONFIGURE_DEPENDS LIST_DIRECTORIES true RELATIVE ${CMAKE_SOURCE_
 set_property(SOURCE ${CMAKE_SOURCE_DIR}/tests/corpus/fuzz_corpus_test.cpp
                     ${CMAKE_SOURCE_DIR}/tests/corpus/pcap_corpus_test.cpp
                     ${CMAKE_SOURCE_DIR}/tests/daemon/lab_test.cpp
+                    ${CMAKE_SOURCE_DIR}/tests/packetdrill/conformance_test.cpp
                     ${CMAKE_SOURCE_DIR}/tests/packetdrill/scripts_test.cpp
                     ${CMAKE_SOURCE_DIR}/tests/shim/shim_test.cpp
                     ${CMAKE_SOURCE_DIR}/tests/wire/corpus_test.cpp

@@ -1,9 +1,6 @@
 // `ph packetdrill`: runs scripts in the packetdrill language against the stack, on a virtual clock.
 #include <fmt/format.h>
 
-#include <filesystem>
-#include <fstream>
-
 #include "cli/verb.h"
 #include "sim/packetdrill/runner.h"
 #include "sim/packetdrill/settings.h"
@@ -12,26 +9,6 @@ namespace ph::cli {
 namespace {
 
 namespace pd = packetdrill;
-
-/// "a.b = c" lines of a suite's DEFAULTS.txt, looked for in the script's folder and above it.
-std::vector<std::pair<std::string, std::string>> suite_defaults(std::filesystem::path script) {
-  std::vector<std::pair<std::string, std::string>> out;
-  script = std::filesystem::absolute(script).parent_path();
-  for (int up = 0; up < 4; ++up, script = script.parent_path()) {
-    std::ifstream file(script / "DEFAULTS.txt");
-    if (!file) continue;
-    for (std::string line; std::getline(file, line);) {
-      const std::size_t equals = line.find(" = ");
-      if (!line.starts_with("net.") || equals == std::string::npos) continue;
-      for (auto& setting : pd::command_settings(
-               line.substr(0, equals) + "=\"" + line.substr(equals + 3) + "\"", {})) {
-        out.push_back(std::move(setting));
-      }
-    }
-    break;
-  }
-  return out;
-}
 
 const char* outcome_word(pd::outcome o) {
   switch (o) {
@@ -56,10 +33,7 @@ int run_files(const settings& s) {
                    : s.family == "mapped" ? pd::ip_family::mapped
                                           : pd::ip_family::ipv4;
   options.lenient_freebsd = s.lenient == "freebsd";
-  options.defines = {{"TFO_COOKIE", "3021b9d889017eeb"},
-                     {"CMSG_LEVEL_IP", "SOL_IP"},
-                     {"CMSG_TYPE_RECVERR", "IP_RECVERR"},
-                     {"CODE", "host_unreachable"}};
+  options.defines = pd::usual_defines();
   for (const std::string& define : s.defines) {
     const std::size_t equals = std::min(define.find('='), define.size());
     options.defines.insert(options.defines.begin(),
@@ -68,7 +42,7 @@ int run_files(const settings& s) {
   }
   int counts[3] = {};
   for (const std::string& file : s.files) {
-    options.sysctls = suite_defaults(file);
+    options.sysctls = pd::suite_defaults(file);
     const pd::run_report report = pd::run_file(file, options);
     ++counts[static_cast<int>(report.result)];
     fmt::print("{} {}{}{}{}\n", outcome_word(report.result), file,

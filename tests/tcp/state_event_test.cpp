@@ -151,7 +151,7 @@ const std::map<std::string, std::vector<std::string>> table = {
       ". -> syn_recv", ". -> syn_recv", ". -> established", ". -> close_wait"}},
     {"syn_crossed",
      {"- -> closed", ". -> syn_recv", "- -> syn_recv", "- -> closed", ". -> syn_recv",
-      ". -> syn_recv", "- -> established", "R -> syn_recv", "R -> syn_recv", "- -> syn_recv",
+      ". -> syn_recv", ". -> established", "R -> syn_recv", "R -> syn_recv", "- -> syn_recv",
       ". -> established", ". -> syn_recv", ". -> established", ". -> close_wait"}},
     {"established",
      {"- -> closed", ". -> established", "- -> established", "- -> closed", ". -> established",

@@ -30,7 +30,7 @@ class pfifo final : public qdisc {
   void reset(cpu& cx, drop_reason why) override { queue_.purge(cx, why); }
   std::size_t len() const override { return queue_.size(); }
   u64 backlog_bytes() const override { return queue_.bytes(); }
-  bool can_bypass() const override { return true; }
+  bool can_bypass() const override { return limit_ != 0; }
 
  private:
   std::size_t limit_;

@@ -435,7 +435,8 @@ void tcp_rcv_state_process(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& se
     rest.flags &= static_cast<u8>(~tcphdr_syn);
     ++rest.seq;
     rest.window = static_cast<u16>(seg.window >> tp.snd_wscale);  // a SYN's is not scaled
-    tcp_cb(*skb).seq = rest.seq;
+    // Without data it stays a segment that came twice, which is answered at once.
+    if (seg.end_seq != rest.seq) tcp_cb(*skb).seq = rest.seq;
   }
   if (!validate_incoming(cx, tp, skb, rest)) return;
   if (tp.state == tcp_state::syn_recv &&

@@ -230,8 +230,9 @@ bool tcp_resend_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
   if ((cb.flags & tcphdr_syn) != 0) tp.net().mib().add(cx, mib::tcpext_tcp_syn_retrans);
   cb.sacked |= skb_ever_retrans;
   if ((cb.sacked & skb_sacked) == 0) tcp_sent_now(tp, skb);
-  static_cast<void>(tcp_transmit_skb(cx, tp, &skb, cb.seq, cb.flags));
-  return true;
+  const xmit_result result = tcp_transmit_skb(cx, tp, &skb, cb.seq, cb.flags);
+  if (result != xmit_result::sent) tcp_enter_cwr(cx, tp);
+  return result != xmit_result::dropped;  // what a full queue refused is not in flight
 }
 
 bool tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {

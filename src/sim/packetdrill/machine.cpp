@@ -4,8 +4,10 @@
 #include <stdexcept>
 
 #include "init/builtin.h"
+#include "net/core/qdisc.h"
 #include "net/ipv4/devinet.h"
 #include "net/ipv4/ipv4_net.h"
+#include "net/sched/sch_pfifo.h"
 #include "wire/arp.h"
 #include "wire/ethernet.h"
 #include "wire/ipv4.h"
@@ -97,6 +99,13 @@ void machine::add_address(ipv4_addr local) {
   addr.local = addr.address = local;
   addr.prefix_len = 16;
   must(inet_addr_add(rtnl.held(), kernel_->boot_cpu(), port_->device(), addr), "address");
+}
+
+void machine::limit_queue(std::size_t limit) {
+  kernel_->enter(now_);
+  net_device& dev = port_->device();
+  dev.reset_tx_queues(drop_reason::qdisc_overlimit);
+  for (const auto& queue : dev.tx_queues()) queue->discipline = pfifo_create(limit);
 }
 
 void machine::change_route(const std::string& words) {

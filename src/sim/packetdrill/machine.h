@@ -48,6 +48,8 @@ class machine {
   [[nodiscard]] instant next_deadline() const { return kernel_->next_deadline(); }
   /// One more address of the host. Nothing happens if it has it already.
   void add_address(ipv4_addr local);
+  /// `tc qdisc replace dev tun0 root pfifo limit N`.
+  void limit_queue(std::size_t limit);
   /// The words of `ip route change` are a route from now on, also in place of an older one.
   void change_route(const std::string& words);
   /// A bare IPv4 datagram arrives from the far side.

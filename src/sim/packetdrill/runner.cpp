@@ -313,7 +313,8 @@ class runner {
   void command(const std::string& text) {
     if (forgets_peers(text)) tcp_of(host_.net()).fastopen_peers.clear();
     for (const auto& [name, value] : command_settings(text, options_)) set_sysctl(name, value);
-    if (const std::string route = route_change(text); !route.empty()) host_.change_route(route);
+    for (const std::string& route : route_changes(text)) host_.change_route(route);
+    if (const auto limit = queue_limit(text)) host_.limit_queue(*limit);
   }
 
   void code(const std::string& text) {

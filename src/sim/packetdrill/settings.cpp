@@ -1,7 +1,10 @@
 // Options and settings of scripts, with the names that FreeBSD's scripts use mapped to ours.
 #include "sim/packetdrill/settings.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include "net/socket/syscall.h"
@@ -89,9 +92,14 @@ sysctl_list command_settings(const std::string& command, const run_options& opti
   return out;
 }
 
-std::string route_change(const std::string& command) {
+std::vector<std::string> route_changes(std::string command) {
+  for (std::size_t at = 0; (at = command.find("\\\n", at)) != std::string::npos;) {
+    command.replace(at, 2, "  ");  // a line that goes on
+  }
+  std::replace(command.begin(), command.end(), ';', '\n');
+  std::vector<std::string> out;
   std::istringstream lines(command);
-  for (std::string line; std::getline(lines, line, ';');) {
+  for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
     std::string word;
     if (!(words >> word) || word != "ip") continue;
@@ -102,12 +110,24 @@ std::string route_change(const std::string& command) {
     if (word != "add" && word != "change" && word != "replace") continue;
     std::string rest;
     for (; words >> word;) {
-      if (word.find('>') != std::string::npos) break;  // where its output goes
+      if (word.find('>') != std::string::npos || word == "&&") break;
       rest += (rest.empty() ? "" : " ") + word;
     }
-    return rest;
+    out.push_back(rest);
   }
-  return {};
+  return out;
+}
+
+std::optional<std::size_t> queue_limit(const std::string& command) {
+  std::istringstream words(command);
+  bool pfifo = false;
+  for (std::string word; words >> word;) {
+    pfifo = pfifo || word == "pfifo";
+    if (pfifo && word == "limit" && words >> word) {
+      return static_cast<std::size_t>(std::atoll(word.c_str()));
+    }
+  }
+  return std::nullopt;
 }
 
 bool forgets_peers(const std::string& command) {
@@ -125,6 +145,32 @@ duration slop_of(const script& s) {
     return milliseconds(std::atoi(e.text.c_str() + at + name.size()));
   }
   return {};
+}
+
+sysctl_list suite_defaults(const std::string& script_path) {
+  sysctl_list out;
+  std::filesystem::path folder = std::filesystem::absolute(script_path).parent_path();
+  for (int up = 0; up < 4; ++up, folder = folder.parent_path()) {
+    std::ifstream file(folder / "DEFAULTS.txt");
+    if (!file) continue;
+    for (std::string line; std::getline(file, line);) {
+      const std::size_t equals = line.find(" = ");
+      if (!line.starts_with("net.") || equals == std::string::npos) continue;
+      for (auto& setting :
+           command_settings(line.substr(0, equals) + "=\"" + line.substr(equals + 3) + "\"", {})) {
+        out.push_back(std::move(setting));
+      }
+    }
+    break;
+  }
+  return out;
+}
+
+std::vector<std::pair<std::string, std::string>> usual_defines() {
+  return {{"TFO_COOKIE", "3021b9d889017eeb"},
+          {"CMSG_LEVEL_IP", "SOL_IP"},
+          {"CMSG_TYPE_RECVERR", "IP_RECVERR"},
+          {"CODE", "host_unreachable"}};
 }
 
 run_settings script_settings(const script& s, const run_options& options) {
@@ -155,9 +201,7 @@ run_settings script_settings(const script& s, const run_options& options) {
     for (auto& setting : command_settings(command, options)) {
       out.sysctls.push_back(std::move(setting));
     }
-    if (std::string route = route_change(command); !route.empty()) {
-      out.routes.push_back(std::move(route));
-    }
+    for (std::string& route : route_changes(command)) out.routes.push_back(std::move(route));
   }
   return out;
 }

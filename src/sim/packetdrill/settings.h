@@ -2,6 +2,7 @@
 // for which it cannot be run, and the TCP_INFO its code blocks see.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,10 +28,16 @@ struct run_settings {
   std::vector<std::string> routes;  ///< `ip route` lines before the first event
 };
 
-/// The route that a shell line's `ip route add|change|replace …` states, empty if none.
-std::string route_change(const std::string& command);
+/// The routes that `ip route add|change|replace …` lines of a command state.
+std::vector<std::string> route_changes(std::string command);
+/// N of `tc qdisc … pfifo limit N`.
+std::optional<std::size_t> queue_limit(const std::string& command);
 /// Does the shell line flush what is known of other hosts (metrics, Fast Open cookies)?
 bool forgets_peers(const std::string& command);
+/// "a.b = c" lines of a suite's DEFAULTS.txt, looked for in the script's folder and above it.
+sysctl_list suite_defaults(const std::string& script_path);
+/// What runners of suites define for IPv4: cookies, levels and types of control messages.
+std::vector<std::pair<std::string, std::string>> usual_defines();
 /// Options of the script and the settings made before its first event.
 run_settings script_settings(const script& s, const run_options& options);
 /// The settings that a shell line makes: `sysctl name=value`, set_sysctls.py /proc/sys/...=value.
