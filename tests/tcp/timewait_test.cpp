@@ -143,6 +143,26 @@ TEST(tcp_timewait, data_for_an_orphan_are_answered_with_reset) {
   EXPECT_EQ(tcp_of(p.a.net()).ehash.size(), 0u);
 }
 
+TEST(tcp_timewait, never_more_than_tcp_max_tw_buckets) {
+  segment_peer p;
+  p.a.sysctl("net.ipv4.tcp_max_tw_buckets", "100");
+  p.listener = p.listening(16);
+  for (u16 port = 1; port <= 150; ++port) {
+    p.peer_port = port;
+    const int fd = p.accepted();
+    p.close(fd);
+    p.send(F | A, 0, 1);
+    p.sent.clear();
+  }
+  EXPECT_EQ(tcp_of(p.a.net()).timewaits.size(), 100u);
+  EXPECT_EQ(tcp_of(p.a.net()).ehash.size(), 100u);
+  EXPECT_EQ(p.a.mib(mib::tcpext_tcp_time_wait_overflow), 50u);
+  EXPECT_EQ(p.a.net().sockets, 1u);  // the listener's alone
+  p.advance(seconds(61));
+  EXPECT_EQ(tcp_of(p.a.net()).ehash.size(), 0u);
+  EXPECT_EQ(p.a.mib(mib::tcpext_tw), 100u);
+}
+
 // --- FIN-WAIT-2 without a program ---------------------------------------------------------------
 
 /// The host closed, its FIN is acknowledged, the peer's is still to come.
@@ -189,6 +209,21 @@ TEST(tcp_fin_wait2, linger2_shortens_and_lengthens_it) {
   EXPECT_EQ(q.tn().ehash.size(), 1u);
   q.advance(milliseconds(200));
   EXPECT_EQ(q.tn().ehash.size(), 0u);
+}
+
+TEST(tcp_fin_wait2, a_fin_behind_a_hole_is_not_waited_for_without_end) {
+  segment_peer p;
+  p.close(p.accepted());
+  p.expect(F | A, 0, 0);
+  p.send(F | A, 5, 1);
+  p.expect(A, 1, 0);
+  p.advance(seconds(59));
+  EXPECT_EQ(tcp_of(p.a.net()).ehash.size(), 1u);
+  p.expect_nothing();
+  p.advance(seconds(2));
+  p.expect(R | A, 1, 0);
+  EXPECT_EQ(tcp_of(p.a.net()).ehash.size(), 0u);
+  EXPECT_EQ(tcp_of(p.a.net()).orphans, 0u);
 }
 
 TEST(tcp_fin_wait2, linger2_has_bounds) {
@@ -306,6 +341,34 @@ TEST(tcp_tw_reuse, two_means_on_the_loopback_only) {
   reuse_case p("2");
   p.advance(seconds(5));
   EXPECT_EQ(p.again(), errc::addrnotavail);
+}
+
+TEST(tcp_tw_reuse, two_allows_it_there) {
+  two_hosts lab;
+  test_host& host = lab.a;
+  host.sysctl("net.ipv4.ip_local_port_range", "5000 5000");
+  const int listener = *sys_socket(host.app(), af_inet, sock_stream, 0);
+  ASSERT_TRUE(sys_bind(host.app(), listener, addr4("127.0.0.1", 80)));
+  ASSERT_TRUE(sys_listen(host.app(), listener, 8));
+  const auto connect = [&] {
+    host.machine.enter(lab.now());
+    const int fd = *sys_socket(host.app(), af_inet, sock_stream, 0);
+    const errc why = sys_connect(host.app(), fd, addr4("127.0.0.1", 80)).error();
+    lab.settle();
+    return std::pair(fd, why);
+  };
+  const auto [client, begun] = connect();
+  ASSERT_EQ(begun, errc::inprogress);
+  const int server = *sys_accept4(host.app(), listener, nullptr, 0);
+  ASSERT_TRUE(sys_close(host.app(), client));
+  lab.settle();
+  ASSERT_TRUE(sys_close(host.app(), server));
+  lab.settle();
+  ASSERT_EQ(tcp_of(host.net()).timewaits.size(), 1u);
+  EXPECT_EQ(connect().second, errc::addrnotavail);
+  lab.advance(seconds(2));
+  EXPECT_EQ(connect().second, errc::inprogress);
+  EXPECT_TRUE(sys_accept4(host.app(), listener, nullptr, 0));
 }
 
 TEST(tcp_tw_reuse, not_while_the_peers_fin_is_to_come) {

@@ -336,7 +336,11 @@ bool fin_acknowledged(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
     abort_on_data(cx, tp, std::move(skb), seg);
     return false;
   }
-  if (seg.fin()) return true;  // and TIME-WAIT follows
+  if (seg.fin()) {
+    // TIME-WAIT follows, unless something before the FIN is missing.
+    tcp_arm_keepalive(cx, tp, tcp_fin_time(tp));
+    return true;
+  }
   consume(cx, std::move(skb));
   tcp_fin_wait2_orphaned(cx, tp);
   return false;

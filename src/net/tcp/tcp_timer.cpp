@@ -177,7 +177,12 @@ void pacing_fired(cpu& cx, tcp_sock& tp) {
 
 void keepalive_fired(cpu& cx, tcp_sock& tp) {
   if (tp.state == tcp_state::fin_wait2 && tp.dead) {
-    tcp_fin_wait2_last_minute(cx, tp);
+    if (tcp_fin_time(tp) > tcp_timewait_len) {
+      tcp_fin_wait2_last_minute(cx, tp);
+    } else {
+      tcp_send_active_reset(cx, tp);
+      tcp_done(cx, tp);
+    }
     return;
   }
   if (!tp.opt.keepalive || tp.in_state({tcp_state::close, tcp_state::syn_sent})) return;
