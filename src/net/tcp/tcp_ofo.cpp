@@ -377,6 +377,7 @@ void tcp_rcv_space_adjust(cpu& cx, tcp_sock& tp) {
           std::min<u64>(window * 2, static_cast<u64>(std::max(sysctl.rmem[2], 0)));
       if (space > tp.opt.rcvbuf) {
         tp.opt.rcvbuf = static_cast<u32>(space);
+        // DIFFERS: on Linux TCP_WINDOW_CLAMP is forgotten when the buffer grows by itself.
         if (tp.user_window_clamp == 0) {
           tp.window_clamp = std::max(tp.window_clamp, tcp_win_from_space(tp.opt.rcvbuf));
         }

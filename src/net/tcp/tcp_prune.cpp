@@ -94,6 +94,7 @@ bool prune_ofo_queue(cpu& cx, tcp_sock& tp, seq32 seq) {
   }
   if (!pruned) return false;
   tp.net().mib().add(cx, mib::tcpext_ofo_pruned);
+  // DIFFERS: Linux reports nothing at all after this; what is still there helps the peer.
   tp.num_sacks = 0;
   for (sk_buff* skb = tp.ofo_queue.first(); skb != nullptr; skb = tp.ofo_queue.next(*skb)) {
     tcp_sack_new_ofo(tp, tcp_cb(*skb).seq, tcp_cb(*skb).end_seq);

@@ -232,8 +232,9 @@ ref<tcp_sock> tcp_request_to_sock(cpu& cx, tcp_request& req, const tcp_seg& seg)
   if (!child->af_ops->connect_route(cx, *child)) return {};
   tcp_sync_mss(*child, child->dst->mtu(cx.now()));
   tcp_initialize_rcv_mss(*child);
-  // RFC 6298: the SYN+ACK gives the first sample if it was sent once, and this is its first answer:
-  // how long the peer's data are waited for (TCP_DEFER_ACCEPT) says nothing about the path.
+  // RFC 6298: the SYN+ACK gives the first sample if it was sent once, and this is its first answer.
+  // DIFFERS: Linux samples also how long the peer's data are waited for (TCP_DEFER_ACCEPT), which
+  // says nothing about the path.
   if (req.num_retrans == 0 && !req.acked) tcp_rtt_estimate(cx, *child, cx.now() - req.sent_at);
   const ref<tcp_request> hold(&req);
   tcp_request_drop(req);
