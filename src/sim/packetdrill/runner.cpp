@@ -39,7 +39,8 @@ class runner {
     how_.windows = how_.option_layout = !options.lenient_freebsd;
     how_.freebsd = options.lenient_freebsd;
     how_.strict_segments = settings_.strict_segments;
-    calls_.tolerance = settings_.tolerance;
+    calls_.tolerance = how_.tolerance = settings_.tolerance;
+    how_.timestamp_tick = settings_.timestamp_tick;
     flows_.push_back(new_flow(-1));
   }
 
@@ -354,6 +355,9 @@ run_report run_file(const std::string& path, const run_options& options) {
   if (!file) return {outcome::fail, 0, "cannot read the file"};
   std::stringstream text;
   text << file.rdbuf();
+  if (text.str().find(" sctp:") != std::string::npos) {
+    return {outcome::skip, 0, "SCTP is not in this stack"};
+  }
   const auto run = [&](const run_options& how) -> run_report {
     const auto parsed = parse_script(path, text.str(), how.defines);
     if (!parsed) return {outcome::fail, parsed.error().line, parsed.error().message};

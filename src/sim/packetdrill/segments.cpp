@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "wire/icmp.h"
 #include "wire/ipv4.h"
@@ -376,6 +377,17 @@ packet_spec as_freebsd_may(const packet_spec& spec, const packet_spec& got, cons
   return out;
 }
 
+/// Has our clock of timestamps gone on since the flow's first packet as the script's has?
+std::string compare_clock(const packet_spec& spec, const packet_spec& got, const flow& f,
+                          const strictness& how) {
+  const tcp_option_spec* want = find_option(spec, kind::timestamp);
+  const tcp_option_spec* have = find_option(got, kind::timestamp);
+  if (how.timestamp_tick.ns == 0 || want == nullptr || have == nullptr) return {};
+  const s64 ahead = static_cast<s32>(have->value - want->value - f.ts_offset);
+  if (std::abs(ahead) * how.timestamp_tick.ns <= how.tolerance.ns) return {};
+  return fmt::format("the timestamp is {} ticks off", ahead);
+}
+
 /// Joins the segment behind `first` to it; false when they are not one stretch of data.
 bool join(sent_packet& first, const sent_packet& next) {
   const auto a = parse_tcp_packet(first), b = parse_tcp_packet(next);
@@ -457,6 +469,7 @@ std::string match_packet(const packet_spec& spec, flow& f, std::deque<sent_packe
   if (why.empty()) {
     why = compare_tcp(how.freebsd ? as_freebsd_may(spec, got, f) : spec, got, how);
   }
+  if (why.empty()) why = compare_clock(spec, got, f, how);
   if (!why.empty()) return why;
   if ((got.flags & tcphdr_fin) != 0) f.fin_seq = got.seq_end;
   sent.pop_front();

@@ -17,6 +17,8 @@ struct strictness {
   bool windows = true;         ///< the window field
   bool option_layout = true;   ///< order and padding of options, window scale's value
   bool freebsd = false;        ///< differences between FreeBSD and Linux that the RFCs leave open
+  duration timestamp_tick{};   ///< also compare how far TS val went on; zero: do not
+  duration tolerance{};        ///< how far it may be off
   bool strict_segments = false;///< a script packet is one real packet
 };
 

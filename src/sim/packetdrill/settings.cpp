@@ -178,6 +178,8 @@ run_settings script_settings(const script& s, const run_options& options) {
   for (const auto& [name, value] : s.options) {
     if (name == "tolerance_usecs") {
       out.tolerance = microseconds(std::atoll(value.c_str()));
+    } else if (name == "tcp_ts_tick_usecs") {
+      out.timestamp_tick = microseconds(std::atoll(value.c_str()));
     } else if (name == "mtu") {
       out.mtu = static_cast<u32>(std::atoi(value.c_str()));
     } else if (name == "local_ip") {

@@ -21,6 +21,7 @@ struct run_settings {
   ipv4_addr remote{192, 0, 2, 1};
   u32 mtu = 1500;
   duration tolerance = milliseconds(4);
+  duration timestamp_tick{};   ///< --tcp_ts_tick_usecs
   bool strict_segments = false;
   duration retransmit_slop{};  ///< what FreeBSD adds to a retransmission time-out
   bool non_fatal_syscalls = false;
