@@ -30,6 +30,7 @@ TEST(code_block, knows_the_arithmetic_of_python) {
   EXPECT_EQ(after_code("if tcpi_snd_cwnd > 9: x = 1\nassert x == 1"), "");
   EXPECT_EQ(after_code("if tcpi_snd_cwnd > 10: assert 0"), "");
   EXPECT_EQ(after_code("assert (1 +\n  1) == 2"), "");
+  EXPECT_EQ(after_code("x = -9223372036854775807 - 1\nassert x // -1 == x"), "") << "it wraps";
 }
 
 TEST(code_block, says_what_did_not_hold) {
@@ -133,6 +134,16 @@ TEST(lenient_run, takes_an_acknowledgement_at_another_time_but_not_another_one) 
   EXPECT_EQ(lenient("+0 > . 1:1(0) ack 1\n").result, outcome::fail) << "nothing to answer";
   EXPECT_EQ(lenient("+0 < . 1:101(100) ack 1 win 65535\n+0 > F. 1:1(0) ack 101\n").result,
             outcome::fail);
+}
+
+TEST(a_call_that_waits, gives_up_in_its_time) {
+  EXPECT_EQ(lenient("+0 poll([{fd=4, events=POLLIN, revents=0}], 1, 300) = 0\n").result,
+            outcome::fail) << "it was to return at once";
+  const run_report report = lenient(
+      "+0...0.3 poll([{fd=4, events=POLLIN, revents=0}], 1, 300) = 0\n"
+      "+.3...0.5 poll([{fd=4, events=POLLIN, revents=POLLIN}], 1, 300) = 1\n"
+      "+.2 < P. 1:11(10) ack 1 win 65535\n");
+  EXPECT_EQ(report.result, outcome::pass) << report.reason;
 }
 
 }  // namespace

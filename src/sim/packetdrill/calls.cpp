@@ -58,7 +58,14 @@ void call_runner::remember(const syscall_spec& call, int live) {
 }
 
 bool call_runner::blocking(int fd, wait_for what, u32 flags) {
-  return sys_wait_policy(host_.program(), fd, what, flags).wait;
+  const wait_policy policy = sys_wait_policy(host_.program(), fd, what, flags);
+  if (policy.timeout.ns != 0) gives_up_ = begun_ + policy.timeout;
+  return policy.wait && host_.now() < gives_up_;
+}
+
+bool call_runner::may_wait(s64 timeout_ms) {
+  if (timeout_ms >= 0) gives_up_ = begun_ + milliseconds(timeout_ms);
+  return host_.now() < gives_up_;
 }
 
 sockaddr_buf call_runner::address_of(const expression& e, ipv4_addr addr, u16 port) {
@@ -275,9 +282,7 @@ std::optional<call_result> call_runner::poll_call(const syscall_spec& call,
       wrong = fmt::format("revents is {:#x}", got);
     }
   }
-  const s64 timeout_ms = number(a.at(2));
-  const auto want = evaluate(call.result, nullptr);
-  if (ready == 0 && timeout_ms != 0 && want.value_or(1) != 0) return std::nullopt;
+  if (ready == 0 && may_wait(number(a.at(2)))) return std::nullopt;
   *difference = wrong;
   return call_result(ready);
 }
@@ -310,7 +315,7 @@ std::optional<call_result> call_runner::epoll_wait_call(const arguments& a,
   std::vector<epoll_ready> ready(static_cast<std::size_t>(std::max<s64>(1, number(a.at(2)))));
   const auto got = ep->wait(ready);
   if (!got) return call_result(fail(got.error()));
-  if (*got == 0 && number(a.at(3)) != 0) return std::nullopt;
+  if (*got == 0 && may_wait(number(a.at(3)))) return std::nullopt;
   const expression* events = a.at(1).field("events");
   if (*got != 0 && events != nullptr && ready[0].events != static_cast<u32>(number(*events))) {
     *difference = fmt::format("events are {:#x}", ready[0].events);

@@ -32,8 +32,14 @@ class call_runner {
   std::string check(const syscall_spec& call, const call_result& got) const;
   /// The live descriptor of a script's, -1 if none.
   [[nodiscard]] int live_fd(int script_fd) const;
-  /// Progress made by a call that returned part of what was asked (blocking write).
-  void begin() { progress_ = 0; }
+  /// Another call: nothing of it is done yet.
+  void begin() {
+    progress_ = 0;
+    begun_ = host_.now();
+    gives_up_ = never;
+  }
+  /// When the call that waits gives up by itself (a time-out of poll(), SO_RCVTIMEO).
+  [[nodiscard]] instant gives_up() const { return gives_up_; }
 
   static constexpr u16 default_port = 8080;
   /// The port that `bind(fd, ..., ...)` and `connect(fd, ..., ...)` mean.
@@ -64,6 +70,8 @@ class call_runner {
   call_result epoll_control(const arguments& a);
   std::optional<call_result> epoll_wait_call(const arguments& a, std::string* difference);
   [[nodiscard]] bool blocking(int fd, wait_for what, u32 flags);
+  /// May a call with this time-out (in ms, negative: none) wait longer?
+  bool may_wait(s64 timeout_ms);
   s64 number(const expression& e);
   int fd_of(const arguments& a);
   void remember(const syscall_spec& call, int live);
@@ -72,7 +80,8 @@ class call_runner {
   const run_options& options_;
   ipv4_addr local_, remote_;
   std::map<int, int> fds_;
-  std::size_t progress_ = 0;
+  std::size_t progress_ = 0;  ///< bytes that a blocking write has brought under
+  instant begun_, gives_up_ = never;
   bool waiting_for_connect_ = false;
   std::set<int> fast_open_;  ///< FreeBSD's TCP_FASTOPEN was set, and no sendto() came yet
 };

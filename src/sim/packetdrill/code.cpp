@@ -1,6 +1,7 @@
 // The little Python of %{ }% blocks: assert, print, assignments, one-line ifs, expressions of whole
 // and real numbers with comparisons, `in`, and / or / not, bit operations, arithmetic and a few
 // functions. Strings and tuples only in messages.
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <cmath>
@@ -367,7 +368,10 @@ class interpreter {
   // --- numbers ---
   static py_number whole(s64 value) { return {false, value, 0}; }
   static double to_real(py_number n) { return n.is_real ? n.real : static_cast<double>(n.whole); }
-  static s64 to_whole(py_number n) { return n.is_real ? static_cast<s64>(n.real) : n.whole; }
+  static s64 to_whole(py_number n) {
+    constexpr double most = 9e18;  // what an s64 holds
+    return n.is_real ? static_cast<s64>(std::clamp(n.real, -most, most)) : n.whole;
+  }
   static bool truth(py_number n) { return n.is_real ? n.real != 0 : n.whole != 0; }
   static std::string show(py_number n) {
     return n.is_real ? std::to_string(n.real) : std::to_string(n.whole);
@@ -399,14 +403,16 @@ class interpreter {
     return std::fmod(a, b);
   }
   static s64 apply_whole(std::string_view op, s64 a, s64 b) {
-    if (op == "+") return a + b;
-    if (op == "-") return a - b;
-    if (op == "*") return a * b;
+    const u64 x = static_cast<u64>(a), y = static_cast<u64>(b);  // these wrap
+    if (op == "+") return static_cast<s64>(x + y);
+    if (op == "-") return static_cast<s64>(x - y);
+    if (op == "*") return static_cast<s64>(x * y);
     if (op == "|") return a | b;
     if (op == "&") return a & b;
     if (op == "^") return a ^ b;
     if (op == "<<") return b < 0 || b > 62 ? 0 : static_cast<s64>(static_cast<u64>(a) << b);
     if (op == ">>") return b < 0 || b > 62 ? 0 : a >> b;
+    if (b == -1) return op == "//" ? static_cast<s64>(0 - x) : 0;
     const s64 quotient = a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0);  // rounds down
     return op == "//" ? quotient : a - quotient * b;
   }

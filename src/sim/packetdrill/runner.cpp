@@ -121,8 +121,15 @@ class runner {
     last_ = from;
   }
 
+  /// As machine::advance, and a call that waits gives up in its time.
+  template <class Stop>
+  bool run_until(instant t, Stop&& stop) {
+    if (pending_ && calls_.gives_up() < t && !host_.advance(calls_.gives_up(), stop)) return false;
+    return host_.advance(t, stop);
+  }
+
   void advance_to(instant t) {
-    host_.advance(t, [&] {
+    run_until(t, [&] {
       try_pending();
       return false;
     });
@@ -204,7 +211,7 @@ class runner {
 
   /// Lets time pass until more packets were sent; false when none came by `limit`.
   bool advance_until_sent(instant limit, std::size_t seen) {
-    host_.advance(limit, [&] {
+    run_until(limit, [&] {
       try_pending();
       return host_.sent.size() > seen;
     });
@@ -303,7 +310,7 @@ class runner {
 
   void finish_pending(instant limit) {
     if (!pending_) return;
-    host_.advance(limit, [&] {
+    run_until(limit, [&] {
       try_pending();
       return !pending_;
     });
