@@ -64,6 +64,40 @@ std::optional<answer_data> stream_client::begin_connect(call& c) {
   return connect_started(c, -static_cast<int>(errc::inprogress), true);
 }
 
+/// sendmsg(MSG_FASTOPEN) on a socket that is not connected (tcp(7), RFC 7413): a connect that may
+/// carry bytes. Who blocks is answered when the handshake has ended, as by connect.
+std::optional<answer_data> stream_client::open_fast(call& c) {
+  message_parts parts;
+  if (!parse_message(c.data.data(), c.data.size(), parts)) return refuse(errc::inval);
+  const byte_view payload{parts.payload, parts.head.payload_len};
+  send_msg msg;
+  msg.name = {parts.name, parts.head.name_len};
+  msg.iov = {&payload, 1};
+  msg.flags = static_cast<u32>(c.head.arg[0]) | uapi::msg_dontwait;
+  const auto sent = host_.sendmsg(s_, msg);
+  if (!sent && sent.error() != errc::inprogress) return refuse(sent.error());
+  phase_ = phase::connecting;
+  pending_error_ = 0;
+  const std::size_t in_syn = sent.value_or(0);
+  if (c.wait()) {
+    waiting_ = waiting_connect{c.channel, c.head, std::move(c.anchor),
+                               {payload.begin(), payload.end()}, in_syn};
+    return std::nullopt;
+  }
+  const int result = sent ? static_cast<int>(in_syn) : -static_cast<int>(errc::inprogress);
+  return connect_started(c, result, true);
+}
+
+/// What the SYN did not take, once the connection is there; returns how much was sent in all.
+int stream_client::send_first(const waiting_connect& waiting) {
+  const byte_view rest = byte_view(waiting.first).subspan(waiting.in_syn);
+  send_msg msg;
+  msg.iov = {&rest, 1};
+  msg.flags = uapi::msg_nosignal | uapi::msg_dontwait;
+  const std::size_t more = rest.empty() ? 0 : host_.sendmsg(s_, msg).value_or(0);
+  return static_cast<int>(waiting.in_syn + more);
+}
+
 /// Joins anchor and end. An anchor that was connected before cannot be joined again: the program
 /// gets a new one.
 answer_data stream_client::connect_started(call& c, int result, bool hold) {
@@ -137,7 +171,9 @@ void stream_client::check_connecting() {
   } else if (waiting) {
     a = answer_of(link(std::move(waiting->anchor), false));
   }
-  if (waiting) owner_.answer_later(waiting->channel, waiting->head, std::move(a));
+  if (!waiting) return;
+  if (!waiting->first.empty() && a.result >= 0) a.result = send_first(*waiting);
+  owner_.answer_later(waiting->channel, waiting->head, std::move(a));
 }
 
 void stream_client::give_up(u64 channel) {
@@ -254,7 +290,9 @@ bool stream_client::pump_out() {
     msg.flags = uapi::msg_nosignal | uapi::msg_dontwait;
     const auto sent = host_.sendmsg(s_, msg);
     if (!sent) {
-      if (sent.error() != errc::again) reset_anchor(sent.error());
+      // In progress: with TCP_FASTOPEN_CONNECT it is the first send that connects.
+      const bool later = sent.error() == errc::again || sent.error() == errc::inprogress;
+      if (!later) reset_anchor(sent.error());
       return false;
     }
     if (*sent == 0) return false;
@@ -341,6 +379,11 @@ answer_data stream_client::shutdown(call& c) {
 }
 
 std::optional<answer_data> stream_client::send(call& c) {
+  const bool fast = (c.head.arg[0] & MSG_FASTOPEN) != 0;
+  if (fast && (phase_ == phase::idle || phase_ == phase::spent)) {
+    // An anchor that was connected cannot be again, and this answer has no room for another.
+    return was_linked_ ? refuse(errc::opnotsupp) : open_fast(c);
+  }
   while (phase_ == phase::connected && pump_out()) {
   }
   const auto sent = send_message(c);

@@ -39,9 +39,14 @@ class stream_client final : public client {
     u64 channel;
     request_head head;
     unique_fd anchor;
+    /// Of sendmsg(MSG_FASTOPEN): what the program wants to send, and how much the SYN took.
+    std::vector<u8> first{};
+    std::size_t in_syn = 0;
   };
 
   std::optional<answer_data> begin_connect(call& c);
+  std::optional<answer_data> open_fast(call& c);
+  int send_first(const waiting_connect& waiting);
   answer_data connect_started(call& c, int result, bool hold);
   std::optional<answer_data> connect_again(call& c);
   result<unique_fd> link(unique_fd anchor, bool hold);

@@ -62,10 +62,14 @@ bool blocks(int fd, int flags) {
   return status >= 0 && (status & O_NONBLOCK) == 0;
 }
 
-/// Asks; a caller that may block then waits for room as SO_SNDTIMEO allows.
+/// Asks; a caller that may block then waits for room as SO_SNDTIMEO allows. Who connects by
+/// MSG_FASTOPEN waits from the start, for the handshake.
 int ask_patiently(int fd, int flags, exchange& x) {
-  const int result = ask(x);
-  if (result != -EAGAIN || !blocks(fd, flags)) return result;
+  const bool connects = (flags & MSG_FASTOPEN) != 0 && blocks(fd, flags);
+  if (!connects) {
+    const int result = ask(x);
+    if (result != -EAGAIN || !blocks(fd, flags)) return result;
+  }
   timeval limit{};
   socklen_t len = sizeof limit;
   raw::getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, len);

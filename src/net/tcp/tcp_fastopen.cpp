@@ -123,17 +123,24 @@ tcp_fastopen_cookie tcp_fastopen_make_cookie(const siphash_key& key, const inet_
 
 // --- server -------------------------------------------------------------------------------------
 
-tcp_fastopen_verdict tcp_fastopen_judge(const tcp_sock& listener, const tcp_seg& seg,
+tcp_fastopen_verdict tcp_fastopen_judge(cpu& cx, const tcp_sock& listener, const tcp_seg& seg,
                                         const inet_tuple& tuple,
                                         const tcp_fastopen_cookie& offered) {
   tcp_fastopen_verdict out;
+  mib_table& counters = listener.net().mib();
+  if (offered.present() && offered.len == 0) {
+    counters.add(cx, mib::tcpext_tcp_fast_open_cookie_reqd);
+  }
   const s32 bits = listener.tcp().sysctl.fastopen;
   const bool wanted = listener.fastopen_qlen != 0 || (bits & tfo_server_all_listeners) != 0;
   if ((bits & tfo_server_enable) == 0 || !wanted) return out;
   // §5.1: a flood of forged SYNs must not fill the listener with connections.
   const u32 most = listener.fastopen_qlen != 0 ? listener.fastopen_qlen
                                                : std::max(listener.max_ack_backlog, 1u);
-  if (listener.fastopen_pending >= most) return out;
+  if (listener.fastopen_pending >= most) {
+    counters.add(cx, mib::tcpext_tcp_fast_open_listen_overflow);
+    return out;
+  }
   const bool cookie_needless =
       (bits & tfo_server_cookie_not_reqd) != 0 || listener.fastopen_no_cookie;
   if (cookie_needless && seg.len != 0) {
@@ -147,12 +154,16 @@ tcp_fastopen_verdict tcp_fastopen_judge(const tcp_sock& listener, const tcp_seg&
     out.accept = std::ranges::equal(good.bytes(), offered.bytes());
     if (out.accept && i == 0) return out;
   }
+  if (!out.accept && offered.len > 0) {
+    counters.add(cx, mib::tcpext_tcp_fast_open_passive_fail);
+  }
   out.cookie = tcp_fastopen_make_cookie(keys.front(), tuple.raddr, tuple.laddr);
   out.cookie.exp = offered.exp;
   return out;
 }
 
 void tcp_fastopen_begin(cpu& cx, tcp_sock& child, skb_ptr skb, const tcp_seg& seg) {
+  child.net().mib().add(cx, mib::tcpext_tcp_fast_open_passive);
   child.fastopen_child = true;
   child.snd_una = child.snd_nxt = child.iss;
   child.snd_wnd = child.max_window = seg.window;  // RFC 7323 §2.2: never scaled on a SYN
@@ -242,10 +253,12 @@ bool tcp_fastopen_synack(cpu& cx, tcp_sock& tp, const tcp_options_received& rx) 
   remember(cx, tp, rx.mss, rx.fastopen, syn_lost, try_exp);
   if (data == nullptr) {
     tp.syn_data_acked = tp.syn_data != 0;
+    if (tp.syn_data_acked) tp.net().mib().add(cx, mib::tcpext_tcp_fast_open_active);
     // SYN and data left as one packet.
     if (tp.syn_data_acked && tp.delivered > 1) --tp.delivered;
     return false;
   }
+  tp.net().mib().add(cx, mib::tcpext_tcp_fast_open_active_fail);
   for (; data != nullptr; data = tp.rtx_queue.next(*data)) {
     if ((tcp_cb(*data).sacked & (skb_lost | skb_sacked)) == 0) tcp_mark_lost(cx, tp, *data);
   }

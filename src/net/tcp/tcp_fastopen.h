@@ -35,7 +35,7 @@ struct tcp_fastopen_verdict {
   bool accept = false;            ///< take its data and answer before the handshake ends
   tcp_fastopen_cookie cookie;     ///< for the SYN+ACK, if present
 };
-tcp_fastopen_verdict tcp_fastopen_judge(const tcp_sock& listener, const tcp_seg& seg,
+tcp_fastopen_verdict tcp_fastopen_judge(cpu& cx, const tcp_sock& listener, const tcp_seg& seg,
                                         const inet_tuple& tuple,
                                         const tcp_fastopen_cookie& offered);
 /// The connection of an accepted SYN sends its SYN+ACK and takes the data. Consumes the packet.

@@ -409,7 +409,7 @@ void tcp_conn_request(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& s
     send_cookie(cx, *req);
     return;
   }
-  const auto fastopen = tcp_fastopen_judge(listener, seg, tuple, rx.fastopen);
+  const auto fastopen = tcp_fastopen_judge(cx, listener, seg, tuple, rx.fastopen);
   req->fastopen_cookie = fastopen.cookie;
   if (fastopen.accept && open_at_once(cx, *req, skb, seg)) return;
   enqueue_request(cx, req);
