@@ -13,7 +13,8 @@ import unittest
 import lib
 
 TALKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "talker.py")
-TCP, FASTOPEN, MD5SIG = 6, 23, 14  # tcp(7)
+TCP = 6
+MD5SIG, FASTOPEN, FASTOPEN_CONNECT, FASTOPEN_KEY = 14, 23, 30, 33  # tcp(7), linux/tcp.h
 
 
 def need_the_kernel():

@@ -4,6 +4,7 @@ and used is read from captures by tshark, from both ends' TCP_INFO, and from Lin
 nstat."""
 
 import collections
+import errno
 import hashlib
 import itertools
 import re
@@ -11,7 +12,8 @@ import re
 import dialogue
 import lib
 import talker
-from dialogue import ACK, SYN, End, meet, sent_by
+from dialogue import (ACK, FASTOPEN, FASTOPEN_CONNECT, FASTOPEN_KEY, SYN, TCP, End, meet,
+                      sent_by)
 from namespaces import Namespace
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -28,6 +30,13 @@ DEFAULTS = {"tcp_window_scaling": 1, "tcp_sack": 1, "tcp_timestamps": 1}
 PAIRS = [("plain", theirs) for theirs in SETTINGS]
 PAIRS += [(ours, "plain") for ours in SETTINGS if ours != "plain"]
 PAIRS += [("bare", "bare"), ("no-sack", "no-timestamps")]
+
+# More hosts of ours, for tests of one option.
+HOSTS = {
+    **SETTINGS,
+    "fast-open": {"tcp_fastopen": 3},
+    "no-fast-open": {"tcp_fastopen": 0},
+}
 
 CLEAN, LOSSY = "clean", "lossy"
 ports = itertools.count(10000)
@@ -62,7 +71,7 @@ class Transfer:
         self.linux_listens = linux_listens
         self.port = next(ports)
         self.size = {CLEAN: 2 * MIB, LOSSY: MIB}[wire]
-        i = list(SETTINGS).index(ours)
+        i = list(HOSTS).index(ours)
         self.our_address = {CLEAN: f"10.9.{i}.2", LOSSY: f"10.7.{i}.2"}[wire]
         self.linux_address = {CLEAN: f"10.9.{i}.1", LOSSY: "10.8.0.1"}[wire]
 
@@ -112,13 +121,18 @@ class OptionsTest(lib.LabTest):
     def setUp(self):
         self.linux = Namespace(self, "peer")
         self.linux.tap("phr", "10.8.0.1/24")
-        for i in range(len(SETTINGS)):
+        for i in range(len(HOSTS)):
             self.linux.tap(f"ph{i}", f"10.9.{i}.1/24")
         self.linux.ip("route", "add", "10.7.0.0/16", "via", "10.8.0.254")
-        self.lab = self.start_lab(lab_text(SETTINGS), self.linux.words)
+        self.lab = self.start_lab(lab_text(HOSTS), self.linux.words)
 
     def end_of(self, host):
         end = End(self.lab.words_on(host), None)
+        self.addCleanup(end.end)
+        return end
+
+    def end_on_linux(self):
+        end = End(self.linux.words, None)
         self.addCleanup(end.end)
         return end
 
@@ -129,8 +143,7 @@ class OptionsTest(lib.LabTest):
 
     def transfers(self, wire):
         """Runs all of them over one kind of wire; returns them and the capture at our hosts."""
-        linux = End(self.linux.words, None)
-        self.addCleanup(linux.end)
+        linux = self.end_on_linux()
         done = []
         with self.lab.capture(*(f"{host}:{wire}" for host in SETTINGS)) as capture:
             for host, pairs in itertools.groupby(sorted(PAIRS), key=lambda pair: pair[0]):
@@ -179,6 +192,24 @@ class OptionsTest(lib.LabTest):
         sent = sent_by(frames, transfer.our_address)
         self.assertEqual(sum(frame.bytes for frame in sent), transfer.info["bytes_sent"])
         self.check_windows(transfer, frames)
+        self.check_edges(frames, transfer.our_address)
+
+    def check_edges(self, frames, address):
+        """RFC 9293 §3.8.6: who sends stays within the window, whoever offers never takes back."""
+        edge = 0
+        for frame in frames:
+            offered = int(frame.ack or 0) + int(frame.window_size)
+            if frame.src == address:
+                self.assertLessEqual(int(frame.seq) + frame.bytes, max(edge, 1),
+                                     f"frame {frame.number} is beyond the window")
+            elif frame.has(ACK):
+                edge = max(edge, offered)
+        edge = 0
+        for frame in sent_by(frames, address):
+            offered = int(frame.ack or 0) + int(frame.window_size)
+            if frame.has(ACK) and not frame.has(SYN):
+                self.assertGreaterEqual(offered, edge, f"frame {frame.number} shrinks the window")
+                edge = offered
 
     def check_windows(self, transfer, frames):
         info, linux_info = transfer.info, transfer.linux_info
@@ -268,6 +299,98 @@ class OptionsTest(lib.LabTest):
 
     def test_over_a_lossy_wire(self):
         self.check_all(LOSSY, self.check_recovery)
+
+    # --- Fast Open (RFC 7413) -------------------------------------------------------------------
+
+    def open_fast(self, client, server, address, size=1000, key=None, deferred=False):
+        """A connection whose client wants its first bytes in the SYN, by sendto(MSG_FASTOPEN) or
+        because connect() waits for them (`deferred`): its port and what both ends say of it."""
+        port = next(ports)
+        options = [[TCP, FASTOPEN, 5]] + ([[TCP, FASTOPEN_KEY, key]] if key else [])
+        server.ask("listen", address=address, port=port, options=options)
+        if deferred:
+            client.ask("connect", address=address, port=port,
+                       options=[[TCP, FASTOPEN_CONNECT, 1]])
+            client.ask("send", seed=port, size=size)
+            client.ask("sent")
+        else:
+            client.ask("connect", address=address, port=port, seed=port, size=size)
+        server.ask("accept")
+        got = server.ask("receive", size=size)
+        self.assertEqual(got["sha256"],
+                         hashlib.sha256(talker.made_bytes(port, size)).hexdigest())
+        said = client.ask("idle"), server.ask("info")
+        for end in (client, server):
+            end.ask("close")
+        return port, said
+
+    def check_fast(self, wire, opened, cookie_asked, cookie_given, data_taken):
+        """What the handshake of such a connection carried."""
+        port, infos = opened
+        frames = wire.connection(port)
+        syn = next(frame for frame in frames if frame.has(SYN) and not frame.has(ACK))
+        answer = next(frame for frame in frames if frame.has(SYN) and frame.has(ACK))
+        self.assertEqual(bool(syn.cookie_request), cookie_asked)
+        self.assertEqual(bool(syn.cookie), syn.bytes > 0)
+        self.assertEqual(bool(answer.cookie), cookie_given)
+        self.assertEqual(int(answer.ack), 1 + (syn.bytes if data_taken else 0))
+        for info in infos:
+            self.assertEqual("fastopen" in info["options"], data_taken)
+        return syn, answer
+
+    def check_fast_open(self, linux_listens):
+        us, linux = self.end_of("fast-open"), self.end_on_linux()
+        client, server = (us, linux) if linux_listens else (linux, us)
+        i = list(HOSTS).index("fast-open")
+        address = f"10.9.{i}.1" if linux_listens else f"10.9.{i}.2"
+        self.linux.sysctl(tcp_fastopen=3)
+        before = self.linux.counters()
+        with self.lab.capture("fast-open:clean") as capture:
+            key, other = "11" * 16, "22" * 16
+            first, second = (self.open_fast(client, server, address, key=key) for _ in range(2))
+            stale, fresh = (self.open_fast(client, server, address, key=other) for _ in range(2))
+            later = self.open_fast(client, server, address, key=other, deferred=True)
+        wire = dialogue.Wire(capture.file)
+        wire.check(self)
+        _, given = self.check_fast(wire, first, True, True, False)
+        syn, _ = self.check_fast(wire, second, False, False, True)
+        self.assertEqual((syn.cookie, syn.bytes), (given.cookie, 1000))
+        _, given = self.check_fast(wire, stale, False, True, False)
+        for each in (fresh, later):
+            syn, _ = self.check_fast(wire, each, False, False, True)
+            self.assertEqual((syn.cookie, syn.bytes), (given.cookie, 1000))
+        counters = self.linux.counters()
+        counters.subtract(before)
+        names = ("TcpExtTCPFastOpenPassive", "TcpExtTCPFastOpenPassiveFail",
+                 "TcpExtTCPFastOpenCookieReqd") if linux_listens else ("TcpExtTCPFastOpenActive",)
+        ours = self.our_counters("fast-open")
+        theirs = [counters[name] for name in names]
+        self.assertEqual(theirs, [3, 1, 1] if linux_listens else [3])
+        name = "TcpExtTCPFastOpenActive" if linux_listens else "TcpExtTCPFastOpenPassive"
+        self.assertEqual(ours[name], 3)
+
+    def test_fast_open_by_us(self):
+        self.check_fast_open(linux_listens=True)
+
+    def test_fast_open_by_linux(self):
+        self.check_fast_open(linux_listens=False)
+
+    def test_fast_open_where_one_end_does_not_have_it(self):
+        linux = self.end_on_linux()
+        plain, without = (self.end_of(host) for host in ("plain", "no-fast-open"))
+        first, last = (list(HOSTS).index(host) for host in ("plain", "no-fast-open"))
+        self.linux.sysctl(tcp_fastopen=1)
+        with self.lab.capture("plain:clean") as capture:
+            opened = [self.open_fast(plain, linux, f"10.9.{first}.1"),
+                      self.open_fast(linux, plain, f"10.9.{first}.2")]
+        wire = dialogue.Wire(capture.file)
+        wire.check(self)
+        for each in opened:
+            self.check_fast(wire, each, True, False, False)
+        # Who does not have it says so.
+        self.linux.sysctl(tcp_fastopen=0)
+        for end, address in ((without, f"10.9.{last}.1"), (linux, f"10.9.{last}.2")):
+            end.ask("connect", address=address, port=9, seed=1, size=10, fails=errno.errorcode[errno.EOPNOTSUPP])
 
 
 if __name__ == "__main__":

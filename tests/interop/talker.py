@@ -75,14 +75,14 @@ class Talker:
         """With a size, by sendto(MSG_FASTOPEN) of so many bytes."""
         self.close_all()
         self.sock = socket.socket()
-        self.sock.settimeout(limit)
         self.apply(self.sock, options)
         if size:
             data = made_bytes(seed, size)
             sent = self.sock.sendto(data, socket.MSG_FASTOPEN, (address, port))
             self.sock.sendall(data[sent:])
-        else:
-            self.sock.connect((address, port))
+            return
+        self.sock.settimeout(limit)
+        self.sock.connect((address, port))
         self.sock.settimeout(None)
 
     def do_accept(self):
