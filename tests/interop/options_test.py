@@ -390,7 +390,8 @@ class OptionsTest(lib.LabTest):
         # Who does not have it says so.
         self.linux.sysctl(tcp_fastopen=0)
         for end, address in ((without, f"10.9.{last}.1"), (linux, f"10.9.{last}.2")):
-            end.ask("connect", address=address, port=9, seed=1, size=10, fails=errno.errorcode[errno.EOPNOTSUPP])
+            end.ask("connect", address=address, port=9, seed=1, size=10,
+                    fails=errno.errorcode[errno.EOPNOTSUPP])
 
 
 if __name__ == "__main__":
