@@ -135,11 +135,30 @@ class Frame:
                 return "an error-level expert item"
         if "0" in sums:
             return "a bad checksum"
-        if self.ack_lost:
+        if lossless and self.ack_lost:
             return "an acknowledgement of what was never seen"
         if lossless and self.lost:
             return "a gap in a stream"
         return ""
+
+
+def overdone(frames):
+    """The frames of a connection that acknowledge more than was seen without a hole so far."""
+    seen = collections.defaultdict(int)       # sender: what follows the last byte without a hole
+    beyond = collections.defaultdict(dict)    # sender: begin: end of what lies behind holes
+    out = []
+    for frame in frames:
+        if frame.has(ACK) and not frame.has(RST) and int(frame.ack) > seen[frame.dst]:
+            out.append(frame)
+        begin = int(frame.seq)
+        end = begin + frame.bytes + frame.has(SYN) + frame.has(FIN)
+        waiting = beyond[frame.src]
+        waiting[begin] = max(end, waiting.get(begin, 0))
+        for begin in sorted(waiting):
+            if begin > seen[frame.src]:
+                break
+            seen[frame.src] = max(seen[frame.src], waiting.pop(begin))
+    return out
 
 
 class Wire:
@@ -166,9 +185,14 @@ class Wire:
         return self._by_port[port]
 
     def check(self, test, lossless=True):
-        """No frame is wrong, and there are frames."""
+        """No frame is wrong, and there are frames. On a wire that loses, what was acknowledged
+        without having been seen is found here: tshark 4.0 suspects honest acknowledgements when
+        retransmissions have other borders than what they repeat."""
         wrong = [f"frame {frame.number}: {why}" for frame in self.frames
                  if (why := frame.wrong(lossless))]
+        for frames in self._by_port.values():
+            wrong += [f"frame {frame.number}: an acknowledgement of what was never seen"
+                      for frame in overdone(frames)]
         test.assertEqual(wrong, [], "tshark finds these frames wrong")
         test.assertGreater(len(self.frames), 0, "nothing was captured")
 

@@ -139,6 +139,8 @@ class Capture:
         code = self._program.wait()
         if code != 0:
             raise AssertionError(f"ph capture ended with {code}:\n{self._program.output}")
+        if "left out" in self._program.output:
+            raise AssertionError(f"the capture is not whole: {self._program.output}")
         return self.file
 
     def __enter__(self):
