@@ -84,6 +84,13 @@ TEST(tcp_timewait, an_older_syn_is_answered_with_where_we_are) {
   EXPECT_EQ(t.waiting(), 1u);
 }
 
+TEST(tcp_timewait, a_syn_with_fin_opens_nothing) {
+  timewait_case t;
+  t.send(S | F, 500, 0, {}, {65535, t.syn_options(t.plain())});
+  t.expect(A, 1, 1);
+  EXPECT_EQ(t.waiting(), 1u);
+}
+
 TEST(tcp_timewait, answers_are_limited) {
   timewait_case t;
   for (int i = 0; i < 5; ++i) t.send(A, -10, 1, "x");

@@ -162,7 +162,8 @@ std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, c
   }
   // RFC 6191, RFC 9293 §3.10.7.4: a SYN beyond what was received, or with a younger timestamp.
   const bool younger = stamped && static_cast<s32>(rx.rcv_tsval - tw.ts_recent) > 0;
-  if (listening && seg.syn() && !seg.rst() && !seg.ack() && !old &&
+  // Not with a FIN: a listener would ignore it, so it opens nothing.
+  if (listening && seg.syn() && !seg.fin() && !seg.rst() && !seg.ack() && !old &&
       (seg.seq > tw.rcv_nxt || younger)) {
     const seq32 isn = tw.snd_nxt + (65535 + 2);
     tcp_timewait_kill(tw);
