@@ -182,6 +182,15 @@ TEST(tcp_bbr, after_a_timeout_the_window_comes_back_with_the_recovery) {
   EXPECT_GE(path.cong.cwnd, window * 3 / 4);
 }
 
+TEST(tcp_bbr, forgets_a_policer_that_was_inferred_from_spurious_losses) {
+  bbr_path path({.bytes_per_second = 12'500'000, .queue_segs = 400,
+                 .policed_bytes_per_second = 1'000'000, .policer_bucket_bytes = 100'000});
+  for (int i = 0; i < 30'000 && !path.bbr.policed(); ++i) path.run_for(milliseconds(1));
+  ASSERT_TRUE(path.bbr.policed());
+  path.ca.on_undo(path.machine.cx(), path.cong);
+  EXPECT_FALSE(path.bbr.policed());
+}
+
 TEST(tcp_bbr, recognises_a_policer) {
   // A line of 100 Mbit/s behind a bucket that refills with 8 Mbit/s.
   bbr_path path({.bytes_per_second = 12'500'000, .queue_segs = 400,
