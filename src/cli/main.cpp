@@ -40,14 +40,18 @@ std::vector<std::string> cut_program(std::vector<std::string>& words) {
 
 /// One line on what is wrong with the command line, one on where to read more.
 std::string usage_error(const CLI::App* app, const CLI::Error& error) {
+  const CLI::App* about = app;
+  std::string named = "ph";
+  while (!about->get_subcommands().empty()) {
+    about = about->get_subcommands().front();
+    named += " " + about->get_name();
+  }
   std::string verbs;
-  for (const CLI::App* verb : app->get_subcommands({})) verbs += " " + verb->get_name();
-  const bool needs_verb = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr &&
-                          app->get_subcommands().empty();
-  const CLI::App* about = app->get_subcommands().empty() ? app : app->get_subcommands().front();
+  for (const CLI::App* verb : about->get_subcommands({})) verbs += " " + verb->get_name();
+  const bool needs_verb =
+      dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !verbs.empty();
   const std::string what = needs_verb ? "expected one of:" + verbs : error.what();
-  return fmt::format("ph: {}\n`ph{} --help` says more\n", what,
-                     about == app ? "" : " " + about->get_name());
+  return fmt::format("ph: {}\n`{} --help` says more\n", what, named);
 }
 
 int run_command_line(int argc, char** argv) {
@@ -63,6 +67,7 @@ int run_command_line(int argc, char** argv) {
   add_journey(app, call);
   add_down(app, call);
   add_packetdrill(app, call);
+  add_sim(app, call);
   std::vector<std::string> words(argv + 1, argv + argc);
   call.program = cut_program(words);
   std::reverse(words.begin(), words.end());  // as CLI11 wants them

@@ -32,6 +32,7 @@ void add_down(CLI::App& app, invocation& call);
 void add_journey(CLI::App& app, invocation& call);
 void add_packetdrill(CLI::App& app, invocation& call);
 void add_run(CLI::App& app, invocation& call);
+void add_sim(CLI::App& app, invocation& call);
 void add_status(CLI::App& app, invocation& call);
 void add_up(CLI::App& app, invocation& call);
 

@@ -53,11 +53,11 @@ bool link::direction::transmit(cpu& cx, skb_ptr& skb) {
   ++stats_.frames;
   stats_.bytes += skb->len();
   if (owner_.observer_) {
-    owner_.observer_({owner_.events_.now(), sender_, skb->data(), skb->len()});
+    owner_.observer_({owner_.events_.now(), sender_, skb->data(), skb->len(), *skb});
   }
   instant departure = owner_.events_.now();
   if (config_.rate.bps != 0 && !enqueue(cx, skb, departure)) return true;
-  if (chance_.chance(config_.loss)) {
+  if (loses()) {
     ++stats_.lost;
     drop(cx, std::move(skb), drop_reason::fault_loss);
     return true;
@@ -85,6 +85,21 @@ bool link::direction::enqueue(cpu& cx, skb_ptr& skb, instant& departure) {
   departures_.push_back(departure);
   stats_.longest_queue = std::max(stats_.longest_queue, static_cast<u32>(departures_.size()));
   return true;
+}
+
+/// Single losses and bursts (Gilbert's model: in a burst everything is lost).
+bool link::direction::loses() {
+  const bool alone = chance_.chance(config_.loss);
+  if (config_.burst <= 0) {
+    in_burst_ = false;
+    return alone;
+  }
+  if (in_burst_) {
+    in_burst_ = !chance_.chance(1 / std::max(config_.burst_frames, 1.0));
+  } else {
+    in_burst_ = chance_.chance(config_.burst);
+  }
+  return alone || in_burst_;
 }
 
 /// Turns one bit in a private copy. A super-packet has no such bits: it is dropped (false).
@@ -165,6 +180,9 @@ void link::direction::deliver_due() {
 void link::direction::deliver(skb_ptr skb) {
   ++stats_.delivered;
   skb->tstamp = {};
+  if (owner_.arrival_observer_) {
+    owner_.arrival_observer_({owner_.events_.now(), sender_, skb->data(), skb->len(), *skb});
+  }
   machine_of(to_).enter(owner_.events_.now());
   to_.receive(std::move(skb));
 }

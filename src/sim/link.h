@@ -5,7 +5,7 @@
 //   queue   if the wire has a rate: at most `queue_packets` frames wait or are being sent; more are
 //           dropped (link_queue_full). Bytes are those of the frame from its Ethernet header on,
 //           without preamble and check sequence.
-//   wire    loss, corruption (one bit of the frame turns), duplication
+//   wire    loss (single frames, and bursts), corruption (one bit of the frame turns), duplication
 //   flight  delay, plus a uniform share of -jitter … +jitter
 // Frames arrive in the order they were sent: jitter stretches and squeezes the line but nothing
 // overtakes (netem reorders by jitter; here only `reorder` does). A reordered frame is held back
@@ -31,6 +31,8 @@ struct link_config {
   duration delay{};          ///< one way
   duration jitter{};         ///< at most `delay` has an effect
   double loss = 0;
+  double burst = 0;          ///< chance that a burst of losses begins with this frame
+  double burst_frames = 8;   ///< mean length of a burst, the first frame included
   double reorder = 0;
   double duplicate = 0;
   double corrupt = 0;
@@ -39,14 +41,14 @@ struct link_config {
   /// do not happen. Only without rate and faults, which are about real frames.
   bool offload = false;
   [[nodiscard]] bool has_faults() const {
-    return loss > 0 || reorder > 0 || duplicate > 0 || corrupt > 0;
+    return loss > 0 || burst > 0 || reorder > 0 || duplicate > 0 || corrupt > 0;
   }
 };
 
 struct link_stats {
   u64 frames = 0, bytes = 0;  ///< handed over by the sending host
   u64 delivered = 0;          ///< handed to the receiving host, copies included
-  u64 lost = 0;               ///< dropped as fault_loss
+  u64 lost = 0;               ///< dropped as fault_loss, bursts included
   u64 queue_full = 0;         ///< dropped as link_queue_full
   u64 corrupt_dropped = 0;    ///< dropped as fault_corrupt: super-packets, never on a real wire
   u64 corrupted = 0, duplicated = 0, reordered = 0;
@@ -59,12 +61,14 @@ constexpr link_end other_end(link_end e) { return e == link_end::a ? link_end::b
 
 class link {
  public:
-  /// What an observer sees: each frame as it is handed to the wire, before anything befalls it.
+  /// What an observer sees: each frame as it is handed to the wire, before anything befalls it, or
+  /// as it is handed to the host at the other end.
   struct frame_seen {
     instant when;
-    link_end from;
+    link_end from;    ///< who sent it
     byte_view bytes;  ///< linear part, from the Ethernet header on
     u32 len;          ///< of the whole frame
+    const sk_buff& skb;
   };
   using observer = std::function<void(const frame_seen&)>;
 
@@ -89,8 +93,9 @@ class link {
   /// Changes one direction; frames that are under way keep what they got.
   void set_config(link_end sender, const link_config& config) { from(sender).config_ = config; }
   void set_config(const link_config& config);
-  /// Must not throw and must not call into a host.
+  /// Observers must not throw and must not call into a host.
   void set_observer(observer o) { observer_ = std::move(o); }
+  void set_arrival_observer(observer o) { arrival_observer_ = std::move(o); }
 
  private:
   class direction {
@@ -108,6 +113,7 @@ class link {
 
    private:
     bool enqueue(cpu& cx, skb_ptr& skb, instant& departure);
+    bool loses();
     bool corrupt(cpu& cx, skb_ptr& skb);
     void duplicate(cpu& cx, const sk_buff& skb, instant arrival);
     instant arrival_of(instant departure);
@@ -120,6 +126,7 @@ class link {
     rng chance_;
     event due_;
     std::deque<instant> departures_;  ///< of frames that wait for the wire or are being sent
+    bool in_burst_ = false;
     instant last_arrival_{};
   };
 
@@ -133,6 +140,7 @@ class link {
   event_queue& events_;
   std::string name_;
   observer observer_;
+  observer arrival_observer_;
   direction a_to_b_, b_to_a_;
 };
 

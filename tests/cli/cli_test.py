@@ -95,6 +95,23 @@ class VerbsTest(PhTest):
             if verb in for_a_lab:
                 self.assertIn("--socket PATH", help_text)
 
+    def test_seeds_of_the_swarm_repeat_and_say_what_they_are(self):
+        words = ("sim", "swarm", "--seeds", "6", "--first", "40")
+        one, two = self.ph(*words).stdout, self.ph(*words, "--jobs", "2").stdout
+        self.assertRegex(one, r"(?m)^6 seeds, 0 failed; ")
+        self.assertRegex(one, r"rare branches: \d+ of \d+ reached")
+        self.assertEqual(one.splitlines()[-1], two.splitlines()[-1])  # the digest
+        self.assertRegex(one.splitlines()[-1], r"^digest [0-9a-f]{16}$")
+        self.assertTrue(self.ph(*words, "--plan").stdout.startswith("seed 40: "))
+
+    def test_wrong_words_of_the_swarm_are_refused(self):
+        self.assertIn("swarm", self.ph("sim", "--help").stdout)
+        self.assertIn("--journey", self.ph("sim", "swarm", "--help").stdout)
+        self.assertIn("--seeds", self.ph("sim", "swarm", "--seeds", "none", expect=2).stderr)
+        self.assertIn("--seeds", self.ph("sim", "swarm", "--seeds", "0", expect=2).stderr)
+        self.assertIn("--sedes", self.ph("sim", "swarm", "--sedes", "9", expect=2).stderr)
+        self.assertIn("swarm", self.ph("sim", expect=2).stderr)
+
     def test_without_a_lab_the_remedy_is_named(self):
         for verb in (["status"], ["down"], ["capture", "--on", "a:eth0", "-w", "/dev/null"]):
             done = self.ph(*verb, "--socket", self.socket, expect=125)

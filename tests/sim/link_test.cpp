@@ -177,6 +177,21 @@ TEST_F(wire_test, loss_is_counted_and_of_the_asked_size) {
   EXPECT_LT(sent().lost, 260u);
 }
 
+TEST_F(wire_test, bursts_lose_frames_in_a_row) {
+  plug({.burst = 0.01, .burst_frames = 10});
+  for (int i = 0; i < 4000; ++i) a.send(static_cast<u8>(i % 250));
+  run();
+  EXPECT_EQ(sent().lost + b.got.size(), 4000u);
+  // One frame in a hundred begins a burst of ten: about 9 % are lost, in about 36 places.
+  EXPECT_GT(sent().lost, 200u);
+  EXPECT_LT(sent().lost, 900u);
+  std::size_t gaps = 0;
+  for (std::size_t i = 1; i < b.got.size(); ++i) {
+    if ((b.got[i - 1].number + 1) % 250 != b.got[i].number) ++gaps;
+  }
+  EXPECT_LT(gaps * 4, sent().lost) << "losses stand together";
+}
+
 TEST_F(wire_test, loss_of_everything) {
   plug({.loss = 1});
   a.send(1);

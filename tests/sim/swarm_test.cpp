@@ -1,0 +1,186 @@
+// A small fixed mix of the swarm's seeds, and the swarm itself: that it repeats, and that its
+// checkers see what they should.
+#include "sim/swarm.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "sim/rare_branches.h"
+
+namespace ph::sim {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+// Sanitizers and unoptimised code cost a factor of ten and more.
+#ifdef NDEBUG
+constexpr u64 seeds = 300;
+#else
+constexpr u64 seeds = 30;
+#endif
+
+std::string words(const swarm_result& r) {
+  std::string out = "./ph sim swarm --seeds 1 --first " + std::to_string(r.seed);
+  for (const violation& v : r.violations) {
+    out += "\n  " + v.rule + ", " + v.where + ": " + v.what;
+  }
+  return out;
+}
+
+TEST(swarm, seeds_break_no_rule) {
+  swarm all;
+  for (u64 seed = 1; seed <= seeds; ++seed) {
+    const swarm_result r = all.run(seed);
+    EXPECT_THAT(r.violations, IsEmpty()) << words(r);
+  }
+}
+
+TEST(swarm, a_seed_repeats_to_the_byte_and_two_seeds_differ) {
+  swarm one, two;
+  std::set<u64> digests;
+  for (u64 seed = 1; seed <= 10; ++seed) {
+    const swarm_result first = one.run(seed);
+    EXPECT_EQ(first.digest, two.run(seed).digest) << words(first);
+    EXPECT_EQ(first.frames, two.run(seed).frames);
+    digests.insert(first.digest);
+  }
+  EXPECT_EQ(digests.size(), 10u);
+}
+
+TEST(swarm, only_known_rare_branches_are_reached) {
+  swarm all;
+  for (u64 seed = 1; seed <= 20; ++seed) {
+    for (const auto& [name, count] : all.run(seed).branches) {
+      EXPECT_THAT(rare_branches, testing::Contains(name));
+    }
+  }
+}
+
+// --- the checker of one end, fed by hand ---------------------------------------------------------
+
+struct dialogue {
+  tcp_end_checker end;
+  std::vector<std::vector<u8>> kept;  ///< options that segments point to
+  std::vector<std::string> broken;
+
+  tcp_segment segment(u8 flags, u32 seq, u32 ack, u16 window, const tcp_out_options& options) {
+    kept.emplace_back(tcp_options_size(options));
+    tcp_options_write(kept.back(), options);
+    tcp_segment s;
+    s.flags = flags;
+    s.seq = seq32(seq);
+    s.ack_seq = seq32(ack);
+    s.window = window;
+    s.options = kept.back();
+    return s;
+  }
+  void in(u8 flags, u32 seq, u32 ack, u32 len, u16 window = 1000,
+          const tcp_out_options& options = {}) {
+    end.received(segment(flags, seq, ack, window, options), len);
+  }
+  void out(u8 flags, u32 seq, u32 ack, u32 len, u16 window = 1000,
+           const tcp_out_options& options = {}) {
+    const auto bad = end.sent(segment(flags, seq, ack, window, options), len, true);
+    if (bad) broken.emplace_back(bad->rule);
+  }
+  static constexpr u8 S = tcphdr_syn, A = tcphdr_ack, F = tcphdr_fin;
+  static tcp_out_options offer(bool sack = true) {
+    tcp_out_options o;
+    o.mss = 500;
+    o.sack_permitted = sack;
+    return o;
+  }
+  /// Our numbers begin at 101, the peer's at 501 (first byte).
+  void open(bool sack = true) {
+    out(S, 100, 0, 0, 1000, offer(sack));
+    in(S | A, 500, 101, 0, 1000, offer(sack));
+    out(A, 101, 501, 0);
+  }
+};
+
+TEST(wire_checker, an_honest_dialogue_breaks_nothing) {
+  dialogue d;
+  d.open();
+  d.out(d.A, 101, 501, 500);
+  d.out(d.A, 601, 501, 500);
+  d.in(d.A, 501, 1101, 200);
+  d.out(d.A, 1101, 701, 0, 800);
+  d.in(d.A, 901, 1101, 50);
+  tcp_out_options sack;
+  sack.num_sacks = 1;
+  sack.sacks[0] = {seq32(901), seq32(951)};
+  d.out(d.A, 1101, 701, 0, 800, sack);
+  d.out(d.A | d.F, 1101, 701, 0, 800);
+  d.out(d.A, 101, 701, 500, 800);  // again
+  EXPECT_THAT(d.broken, IsEmpty());
+}
+
+TEST(wire_checker, each_rule_is_seen_broken) {
+  const auto after_open = [](auto&& say, bool sack = true) {
+    dialogue d;
+    d.open(sack);
+    say(d);
+    return d.broken;
+  };
+  EXPECT_THAT(after_open([](dialogue& d) { d.out(d.A, 101, 502, 0); }), ElementsAre("ack"));
+  EXPECT_THAT(after_open([](dialogue& d) {
+                d.in(d.A, 501, 101, 100);
+                d.out(d.A, 101, 601, 0, 900);
+                d.out(d.A, 101, 551, 0, 950);
+              }),
+              ElementsAre("ack"));
+  EXPECT_THAT(after_open([](dialogue& d) {
+                d.in(d.A, 701, 101, 100);  // not the bytes before it
+                d.out(d.A, 101, 801, 0);
+              }),
+              ElementsAre("ack"));
+  EXPECT_THAT(after_open([](dialogue& d) {
+                d.out(d.A, 101, 501, 500);
+                d.out(d.A, 601, 501, 500);
+                d.out(d.A, 1101, 501, 1);
+              }),
+              ElementsAre("window"));
+  EXPECT_THAT(after_open([](dialogue& d) { d.out(d.A, 101, 501, 0, 999); }),
+              ElementsAre("shrink"));
+  EXPECT_THAT(after_open([](dialogue& d) { d.out(d.A, 102, 501, 10); }),
+              ElementsAre("sequence"));
+  EXPECT_THAT(after_open([](dialogue& d) {
+                d.out(d.A | d.F, 101, 501, 0);
+                d.out(d.A, 102, 501, 1);
+              }),
+              ElementsAre("sequence"));
+  EXPECT_THAT(after_open([](dialogue& d) { d.out(d.A, 101, 501, 501); }), ElementsAre("mss"));
+  tcp_out_options stamps;
+  stamps.timestamps = true;
+  EXPECT_THAT(after_open([&](dialogue& d) { d.out(d.A, 101, 501, 0, 1000, stamps); }),
+              ElementsAre("option"));
+  tcp_out_options sack;
+  sack.num_sacks = 1;
+  sack.sacks[0] = {seq32(601), seq32(651)};
+  EXPECT_THAT(after_open([&](dialogue& d) { d.out(d.A, 101, 501, 0, 1000, sack); }),
+              ElementsAre("sack"));
+  EXPECT_THAT(after_open([&](dialogue& d) { d.out(d.A, 101, 501, 0, 1000, sack); }, false),
+              ElementsAre("option"));
+}
+
+TEST(arrived_bytes, pieces_join_in_any_order) {
+  arrived_bytes a;
+  a.add(0, 10);
+  a.add(20, 30);
+  a.add(40, 50);
+  EXPECT_EQ(a.contiguous(), 10u);
+  EXPECT_TRUE(a.covers(22, 30));
+  EXPECT_FALSE(a.covers(22, 31));
+  EXPECT_FALSE(a.covers(15, 25));
+  EXPECT_FALSE(a.covers(30, 40));
+  a.add(25, 45);
+  EXPECT_TRUE(a.covers(20, 50));
+  a.add(5, 20);
+  EXPECT_EQ(a.contiguous(), 50u);
+}
+
+}  // namespace
+}  // namespace ph::sim
