@@ -9,6 +9,7 @@ set_property(SOURCE ${CMAKE_SOURCE_DIR}/tests/corpus/fuzz_corpus_test.cpp
                     ${CMAKE_SOURCE_DIR}/tests/packetdrill/conformance_test.cpp
                     ${CMAKE_SOURCE_DIR}/tests/packetdrill/scripts_test.cpp
                     ${CMAKE_SOURCE_DIR}/tests/shim/shim_test.cpp
+                    ${CMAKE_SOURCE_DIR}/tests/sim/throughput_test.cpp
                     ${CMAKE_SOURCE_DIR}/tests/wire/corpus_test.cpp
              PROPERTY COMPILE_DEFINITIONS PH_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                           PH_BINARY_DIR="${CMAKE_BINARY_DIR}")

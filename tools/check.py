@@ -21,6 +21,7 @@ BUILD = os.path.join(ROOT, "build")
 JOBS = int(os.environ.get("PH_JOBS", 0)) or min(os.cpu_count() or 1, 8)
 THREADED_AREAS = ("kernel", "platform", "daemon")  # what ThreadSanitizer is for
 FUZZ_SECONDS = 10
+SWARM_SEEDS = 10_000
 FILE_PATIENCE_S = 900  # for one file of program tests
 SKIPPED_EXIT = 77  # of a shell test
 LIVE = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
@@ -273,10 +274,27 @@ def programs(tally, folder, needs_root):
                 tally.fail(f"{folder}/{name}", output)
 
 
+def swarm(tally):
+    """The big mix of the swarm's seeds. Each seed is a case; what fails says how to replay it."""
+    words = [os.path.join(BUILD, "release", "ph"), "sim", "swarm", "--seeds", str(SWARM_SEEDS),
+             "--jobs", str(JOBS)]
+    with Step(tally, f"swarm, {SWARM_SEEDS} seeds"):
+        code, output = run_file(words, os.path.join(BUILD, "release", "swarm.log"))
+        counts = re.search(r"^(\d+) seeds, (\d+) failed", output, re.MULTILINE)
+        ran, failed = (int(n) for n in counts.groups()) if counts else (1, 1)
+        failed = max(failed, int(code != 0))
+        tally.add(passed=ran - failed, failed=failed)
+        if failed:
+            live("")
+            tally.fail("swarm", output)
+
+
 def check(tally, quick):
     released = check_preset(tally, "release")
     if quick:
         return
+    if released:
+        swarm(tally)
     check_preset(tally, "asan")
     if threaded_areas():
         check_preset(tally, "tsan", threaded_areas())

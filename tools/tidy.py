@@ -370,6 +370,31 @@ def check_dead_headers(files):
             yield path, 1, "no file includes this header"
 
 
+RARE_BRANCHES = "src/sim/rare_branches.h"
+
+
+def check_rare_branches(files):
+    """Marks of rare branches below src/net that the simulator's list lacks, and the other way."""
+    if RARE_BRANCHES not in files:
+        return
+    listed = set(re.findall(r'"(\w+)"', blank_includes(files[RARE_BRANCHES])))
+    marked = set()
+    for path, text in files.items():
+        if not path.startswith("src/net/"):
+            continue
+        for match in re.finditer(r'\bsometimes\(\s*"(\w+)"', text):
+            marked.add(match.group(1))
+            if match.group(1) not in listed:
+                yield path, line_at(text, match.start()), \
+                    f"{match.group(1)} is not in {RARE_BRANCHES}"
+    for name in sorted(listed - marked):
+        yield RARE_BRANCHES, 1, f"{name} marks no branch in src/net"
+
+
+def blank_includes(text):
+    return INCLUDE.sub("", text)
+
+
 def source_files(root):
     """Paths below root, in order, of what the rules are about."""
     for folder, folders, names in os.walk(root):
@@ -408,6 +433,7 @@ def check_tree(root):
         for line, what in sorted(check_file(root, path, text)):
             yield path, line, what
     yield from check_dead_headers(texts)
+    yield from check_rare_branches(texts)
 
 
 def main(words):

@@ -117,6 +117,9 @@ std::vector<sysctl_choice> sysctl_choices() {
       {"tcp_retrans_collapse", {"0"}, 8},
       {"tcp_autocorking", {"0"}, 8},
       {"tcp_rfc1337", {"1"}, 8},
+      {"tcp_max_tw_buckets", {"0", "2"}, 10},
+      {"tcp_orphan_retries", {"1", "3"}, 12},
+      {"tcp_syn_retries", {"1", "3"}, 12},
       {"tcp_stdurg", {"1"}, 20},
       {"tcp_tw_reuse", {"0", "1"}, 6},
       {"tcp_fin_timeout", {"5", "20"}, 8},
@@ -182,9 +185,9 @@ void draw_options(dice& d, side_plan& side, const std::vector<std::string>& cong
   sometimes(10, ipproto_tcp, tcp_linger2, static_cast<int>(d.between(1, 20)));
   // A connection whose peer died silently must end: somebody has to ask.
   side.options.push_back({sol_socket, so_keepalive, 1});
-  side.options.push_back({ipproto_tcp, tcp_keepidle, static_cast<int>(d.magnitude(20, 300))});
-  side.options.push_back({ipproto_tcp, tcp_keepintvl, static_cast<int>(d.magnitude(5, 60))});
-  side.options.push_back({ipproto_tcp, tcp_keepcnt, static_cast<int>(d.between(3, 9))});
+  side.options.push_back({ipproto_tcp, tcp_keepidle, static_cast<int>(d.magnitude(2, 300))});
+  side.options.push_back({ipproto_tcp, tcp_keepintvl, static_cast<int>(d.magnitude(1, 60))});
+  side.options.push_back({ipproto_tcp, tcp_keepcnt, static_cast<int>(d.between(2, 9))});
   if (!congestion.empty() && d.one_in(3)) side.congestion = d.pick(congestion);
 }
 

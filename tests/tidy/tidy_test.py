@@ -236,6 +236,17 @@ class FileTest(TidyTest):
                                  "tests/base/b_test.cpp": HEAD + '#include "base/b.h"\n'})
         self.assertEqual(found, ["src/base/a.h:1: no file includes this header"])
 
+    def test_rare_branches_and_their_list_agree(self):
+        marked = HEAD + 'void f(cpu& cx) { cx.sometimes("seen"); }\n'
+        listed = HEAD + 'inline constexpr std::array all{std::string_view("%s")};\n'
+        user = HEAD + '#include "sim/rare_branches.h"\n'
+        tree = {"src/net/tcp/x.cpp": marked, "src/sim/user.cpp": user}
+        self.assertEqual(self.violations({**tree, "src/sim/rare_branches.h": listed % "seen"}), [])
+        found = self.violations({**tree, "src/sim/rare_branches.h": listed % "other"})
+        self.assertEqual(len(found), 2, found)
+        self.assertIn("seen is not in", found[0])
+        self.assertIn("other marks no branch", found[1])
+
     def test_markdown_links_lead_somewhere(self):
         found = self.violations({
             "README.md": "# Top\n[a](docs/a.md) [b](docs/b.md) [c](docs/a.md#two-words)\n"

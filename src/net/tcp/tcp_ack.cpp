@@ -245,6 +245,7 @@ bool tcp_challenge_allowed(cpu& cx, tcp_sock& tp) {
   const tcp_sysctls& sysctl = tp.tcp().sysctl;
   const instant now = cx.now();
   if (tp.challenged && now - tp.last_challenge < milliseconds(sysctl.invalid_ratelimit)) {
+    cx.sometimes("tcp_challenge_withheld");
     tp.net().mib().add(cx, mib::tcpext_tcp_ack_skipped);
     return false;
   }
@@ -256,7 +257,10 @@ bool tcp_challenge_allowed(cpu& cx, tcp_sock& tp) {
     tn.challenge_second = second;
     tn.challenge_count = half + static_cast<u32>(cx.random().below(u64{half} + 1));
   }
-  if (tn.challenge_count == 0) return false;
+  if (tn.challenge_count == 0) {
+    cx.sometimes("tcp_challenge_limit");
+    return false;
+  }
   --tn.challenge_count;
   tp.challenged = true;
   tp.last_challenge = now;

@@ -194,6 +194,7 @@ void tcp_fastopen_begin(cpu& cx, tcp_sock& child, skb_ptr skb, const tcp_seg& se
 
 void tcp_fastopen_repeat(cpu& cx, tcp_sock& tp) {
   sk_buff* head = tp.rtx_queue.first();
+  cx.sometimes("tcp_fastopen_syn_again");
   if (head == nullptr || (tcp_cb(*head).flags & tcphdr_syn) == 0) return;
   static_cast<void>(tcp_transmit_skb(cx, tp, head, tp.iss, tcphdr_syn | tcphdr_ack));
 }
@@ -209,9 +210,13 @@ void tcp_fastopen_child_done(tcp_sock& tp) {
 u32 tcp_fastopen_prepare(cpu& cx, tcp_sock& tp) {
   const s32 bits = tp.tcp().sysctl.fastopen;
   const tcp_fastopen_peer* peer = remembered(tp);
+  cx.sometimes("tcp_fastopen_tried");
   tp.fastopen_cookie = {};
   tp.syn_fastopen = false;
-  if (peer != nullptr && distrusted(cx, *peer)) return 0;
+  if (peer != nullptr && distrusted(cx, *peer)) {
+    cx.sometimes("tcp_fastopen_distrusted");
+    return 0;
+  }
   u32 mss = tp.mss_clamp;
   if (peer != nullptr && peer->mss != 0) mss = std::min<u32>(mss, peer->mss);
   const bool no_cookie = (bits & tfo_client_no_cookie) != 0 || tp.fastopen_no_cookie;

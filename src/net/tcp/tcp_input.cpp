@@ -77,6 +77,7 @@ bool reset_exact(const tcp_sock& tp, const tcp_seg& seg) {
 
 /// A reset that counts. Consumes the packet.
 void reset_received(cpu& cx, tcp_sock& tp, skb_ptr skb) {
+  cx.sometimes("tcp_reset_taken");
   const errc why = reset_error(tp);
   drop(cx, std::move(skb), drop_reason::tcp_reset);
   tcp_write_queue_purge(cx, tp);
@@ -87,6 +88,7 @@ void reset_received(cpu& cx, tcp_sock& tp, skb_ptr skb) {
 bool validate_incoming(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
   parse_options(tp, seg);
   if (paws(cx, tp, seg) && !seg.rst() && !disordered_ack(tp, seg)) {
+    cx.sometimes("tcp_paws_rejects");
     if (tcp_challenge_allowed(cx, tp) || seg.len != 0) {
       tcp_send_dupack(cx, tp, seg.seq, seg.end_seq);
     }
@@ -106,6 +108,7 @@ bool validate_incoming(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) 
         tcp_send_dupack(cx, tp, seg.seq, seg.end_seq);
       }
     }
+    cx.sometimes("tcp_segment_outside_window");
     const bool old = seg.end_seq < tp.rcv_wup;
     drop(cx, std::move(skb),
          old ? drop_reason::tcp_old_sequence : drop_reason::tcp_invalid_sequence);
@@ -115,12 +118,14 @@ bool validate_incoming(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) 
     if (reset_exact(tp, seg)) {
       reset_received(cx, tp, std::move(skb));
     } else {
+      cx.sometimes("tcp_reset_inexact_challenged");
       tcp_send_challenge_ack(cx, tp);
       drop(cx, std::move(skb), drop_reason::tcp_invalid_sequence);
     }
     return false;
   }
   if (seg.syn()) {
+    cx.sometimes("tcp_syn_in_window_challenged");
     // RFC 5961 §4.2: whatever its number, a SYN is only answered.
     tp.net().mib().add(cx, mib::tcpext_tcp_syn_challenge);
     tcp_send_challenge_ack(cx, tp);
@@ -141,9 +146,11 @@ bool process_ack(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
     case tcp_ack_verdict::ok:
     case tcp_ack_verdict::old: return true;
     case tcp_ack_verdict::too_old:
+      cx.sometimes("tcp_ack_too_old");
       drop(cx, std::move(skb), drop_reason::tcp_too_old_ack);
       return false;
     case tcp_ack_verdict::unsent:
+      cx.sometimes("tcp_ack_of_unsent");
       // RFC 5961 §5.2: answered, nothing else.
       tcp_send_challenge_ack(cx, tp);
       drop(cx, std::move(skb), drop_reason::tcp_ack_unsent_data);
@@ -287,6 +294,7 @@ void rcv_synsent(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
   if (seg.ack()) {
     synsent_established(cx, tp, std::move(skb), seg);
   } else {
+    cx.sometimes("tcp_simultaneous_open");
     synsent_crossed(cx, tp, seg);
     consume(cx, std::move(skb));
   }
@@ -317,6 +325,7 @@ bool beyond_fin(const tcp_sock& tp, const tcp_seg& seg) {
 }
 
 void abort_on_data(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
+  cx.sometimes("tcp_data_after_close");
   tp.net().mib().add(cx, mib::tcpext_tcp_abort_on_data);
   tcp_reply_reset(cx, tp.net(), *tp.af_ops, tp.tuple(), seg);
   drop(cx, std::move(skb), drop_reason::tcp_fin_wait_data);

@@ -56,6 +56,7 @@ void drain_ofo(cpu& cx, tcp_sock& tp) {
     const tcp_skb_cb& cb = tcp_cb(*first);
     if (cb.seq > tp.rcv_nxt) break;
     if (cb.seq < tp.rcv_nxt) {
+      cx.sometimes("tcp_ofo_overlaps_rcv_nxt");
       tcp_dsack_extend(cx, tp, cb.seq, seq_min(cb.end_seq, tp.rcv_nxt));
     }
     skb_ptr skb = tp.ofo_queue.remove(*first);
@@ -74,23 +75,33 @@ void drain_ofo(cpu& cx, tcp_sock& tp) {
   if (tp.num_sacks != 0) tcp_sack_remove(tp);
 }
 
+/// RFC 2018 §8 allows a receiver to take all of its selective acknowledgements back.
+void forget_ofo(cpu& cx, tcp_sock& tp) {
+  tp.ofo_queue.purge(cx, drop_reason::tcp_rcv_pruned);
+  tp.num_sacks = 0;
+}
+
 void data_queue_ofo(cpu& cx, tcp_sock& tp, skb_ptr skb) {
   tcp_skb_cb& cb = tcp_cb(*skb);
   tp.net().mib().add(cx, mib::tcpext_tcp_ofo_queue);
   ++tp.rcv_ooopack;
-  if (!tcp_try_rmem_schedule(cx, tp, *skb)) {
+  if (cx.sometimes("tcp_forced_reneging")) forget_ofo(cx, tp);
+  if (!tcp_try_rmem_schedule(cx, tp, *skb) || cx.sometimes("tcp_forced_ofo_drop")) {
+    cx.sometimes("tcp_ofo_no_room");
     drop(cx, std::move(skb), drop_reason::tcp_ofo_drop);
     return;
   }
   sk_buff* other = tp.ofo_queue.find(cb.seq);
   if (other != nullptr && tcp_cb(*other).seq <= cb.seq) {
     if (tcp_cb(*other).end_seq >= cb.end_seq) {
+      cx.sometimes("tcp_ofo_duplicate");
       tcp_dsack_set(cx, tp, cb.seq, cb.end_seq, true);
       // RFC 2018 §4: the block that holds what just came is the first one.
       if (tp.sack_ok) tcp_sack_new_ofo(tp, cb.seq, cb.end_seq);
       drop(cx, std::move(skb), drop_reason::tcp_ofo_merge);
       return;
     }
+    cx.sometimes("tcp_ofo_overlaps_before");
     tcp_dsack_set(cx, tp, cb.seq, tcp_cb(*other).end_seq, true);
     trim_front(*skb, tcp_cb(*other).end_seq);
     other = tp.ofo_queue.next(*other);
@@ -98,6 +109,7 @@ void data_queue_ofo(cpu& cx, tcp_sock& tp, skb_ptr skb) {
   while (other != nullptr && tcp_cb(*other).seq < cb.end_seq) {
     sk_buff* after = tp.ofo_queue.next(*other);
     const tcp_skb_cb& o = tcp_cb(*other);
+    cx.sometimes("tcp_ofo_overlaps_after");
     tcp_dsack_extend(cx, tp, o.seq, seq_min(o.end_seq, cb.end_seq));
     if (o.end_seq > cb.end_seq) break;
     drop(cx, tp.ofo_queue.remove(*other), drop_reason::tcp_ofo_merge);
@@ -287,6 +299,7 @@ void tcp_data_queue(cpu& cx, tcp_sock& tp, skb_ptr skb) {
     return;
   }
   if (cb.seq >= tp.rcv_nxt + window && !(only_fin && cb.seq == tp.rcv_nxt)) {
+    cx.sometimes("tcp_data_beyond_window");
     refuse(cx, tp, std::move(skb),
            window == 0 ? drop_reason::tcp_zero_window : drop_reason::tcp_overwindow);
     return;
@@ -303,11 +316,13 @@ void tcp_data_queue(cpu& cx, tcp_sock& tp, skb_ptr skb) {
     return;
   }
   if (cb.seq < tp.rcv_nxt) {
+    cx.sometimes("tcp_data_partly_old");
     tcp_dsack_set(cx, tp, cb.seq, tp.rcv_nxt, false);
     trim_front(*skb, tp.rcv_nxt);
   }
   // What the program waits for is always taken.
   if (!only_fin && !tcp_try_rmem_schedule(cx, tp, *skb) && !tp.receive_queue.empty()) {
+    cx.sometimes("tcp_in_order_refused");
     tp.net().mib().add(cx, mib::tcpext_tcp_rcv_q_drop);
     refuse(cx, tp, std::move(skb), drop_reason::tcp_rcv_pruned);
     return;
@@ -328,6 +343,7 @@ void tcp_fin(cpu& cx, tcp_sock& tp) {
       tp.pingpong = true;
       break;
     case tcp_state::fin_wait1:
+      cx.sometimes("tcp_simultaneous_close");
       // RFC 9293 figure 13: both sides close at the same time.
       tcp_send_ack(cx, tp);
       tcp_set_state(cx, tp, tcp_state::closing);

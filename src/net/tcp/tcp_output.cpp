@@ -253,6 +253,7 @@ bool tcp_send_new_probe(cpu& cx, tcp_sock& tp) {
   const u32 mss = tcp_current_mss(cx, tp);
   tcp_set_pcount(*skb, mss);
   if (seq_min(tcp_cb(*skb).end_seq, tcp_cb(*skb).seq + mss) > tcp_wnd_end(tp)) return false;
+  cx.sometimes("tcp_loss_probe_new_data");
   if (skb->len() > mss) tcp_fragment(cx, tp, tcp_queue::write, *skb, mss, mss);
   static_cast<void>(tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags));
   new_data_sent(cx, tp, mss);
@@ -305,6 +306,7 @@ xmit_result tcp_write_wakeup(cpu& cx, tcp_sock& tp) {
   const u32 room = static_cast<u32>(tcp_wnd_end(tp) - tcp_cb(*skb).seq);
   const u32 len = std::min(room, mss);
   tcp_set_pcount(*skb, mss);
+  cx.sometimes("tcp_window_override");
   if (len < skb->len()) tcp_fragment(cx, tp, tcp_queue::write, *skb, len, mss);
   tcp_cb(*skb).flags |= tcphdr_psh;
   tp.pushed_seq = seq_max(tp.pushed_seq, tcp_cb(*skb).end_seq);

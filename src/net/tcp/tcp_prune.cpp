@@ -58,6 +58,7 @@ void collapse(cpu& cx, tcp_sock& tp, skb_queue& from, Put&& put) {
     }
     tcp_cb(*packed).end_seq = cb.end_seq;  // the last piece has the FIN
     tcp_cb(*packed).flags |= cb.flags;
+    cx.sometimes("tcp_receive_queue_collapsed");
     tp.net().mib().add(cx, mib::tcpext_tcp_rcv_collapsed);
     consume(cx, std::move(skb));
   }
@@ -93,6 +94,7 @@ bool prune_ofo_queue(cpu& cx, tcp_sock& tp, seq32 seq) {
     goal = portion;
   }
   if (!pruned) return false;
+  cx.sometimes("tcp_ofo_pruned");
   tp.net().mib().add(cx, mib::tcpext_ofo_pruned);
   // DIFFERS: Linux reports nothing at all after this; what is still there helps the peer.
   tp.num_sacks = 0;
@@ -116,6 +118,7 @@ void clamp_window(tcp_sock& tp) {
 /// False: nothing helped.
 bool prune(cpu& cx, tcp_sock& tp, seq32 seq) {
   mib_table& mibs = tp.net().mib();
+  cx.sometimes("tcp_receive_buffer_full");
   mibs.add(cx, mib::tcpext_prune_called);
   if (!fits(tp)) {
     clamp_window(tp);
@@ -128,6 +131,7 @@ bool prune(cpu& cx, tcp_sock& tp, seq32 seq) {
   if (fits(tp)) return true;
   prune_ofo_queue(cx, tp, seq);
   if (fits(tp)) return true;
+  cx.sometimes("tcp_receive_buffer_stays_full");
   mibs.add(cx, mib::tcpext_rcv_pruned);
   return false;
 }

@@ -112,6 +112,7 @@ void tcp_note_reordering(cpu& cx, tcp_sock& tp, const tcp_ack_info& info) {
   if (distance > tp.reordering) {
     tp.reordering = std::min(distance, static_cast<u32>(tp.tcp().sysctl.max_reordering));
   }
+  cx.sometimes("tcp_reordering_seen");
   ++tp.reord_seen;
   tp.net().mib().add(cx, mib::tcpext_tcp_sack_reorder);
 }
@@ -146,6 +147,7 @@ bool tcp_rack_overdue(cpu& cx, const tcp_sock& tp, const sk_buff& skb) {
 void tcp_rack_reo_timeout(cpu& cx, tcp_sock& tp) {
   const u32 lost_before = tp.lost;
   static_cast<void>(detect_loss(cx, tp));
+  cx.sometimes("tcp_rack_timer");
   if (tp.lost != lost_before) tcp_recover_by_time(cx, tp);
   if (tp.retransmit_timer.armed()) return;
   tp.rtx_event = tcp_rtx_event::reordering;  // the timeout counts from the oldest transmission
@@ -176,6 +178,7 @@ void tcp_send_loss_probe(cpu& cx, tcp_sock& tp) {
     if (!sent && last != nullptr) {
       const tcp_skb_cb& cb = tcp_cb(*last);
       const u32 before = (u32{cb.pcount} - 1) * cb.mss;
+      cx.sometimes("tcp_loss_probe_resends");
       if (cb.pcount > 1 && last->len() > before) {
         tcp_fragment(cx, tp, tcp_queue::rtx, *last, before, cb.mss);
         last = tp.rtx_queue.next(*last);
@@ -195,11 +198,13 @@ void tcp_process_tlp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg, const tcp_ac
   if (!tp.tlp.is_retrans || info.tlp_dsack) {
     tp.tlp.end_seq.reset();  // new data, or both copies arrived
   } else if (seg.ack_seq > *tp.tlp.end_seq) {
+    cx.sometimes("tcp_loss_probe_repaired");
     // Only one copy arrived: the probe repaired a loss, which counts as one.
     tp.tlp.end_seq.reset();
     tp.net().mib().add(cx, mib::tcpext_tcp_loss_probe_recovery);
     tcp_reduce_once(cx, tp);
   } else if (!info.una_advanced && seg.len == 0 && info.sacked_segs == 0) {
+    cx.sometimes("tcp_loss_probe_was_needless");
     tp.tlp.end_seq.reset();  // a mere duplicate answers the second copy
   }
 }

@@ -99,6 +99,7 @@ bool time_to_recover(const tcp_sock& tp) {
 }
 
 void enter_recovery(cpu& cx, tcp_sock& tp) {
+  cx.sometimes("tcp_fast_recovery");
   tp.net().mib().add(cx, tp.sack_ok ? mib::tcpext_tcp_sack_recovery
                                     : mib::tcpext_tcp_reno_recovery);
   tcp_undo_begin(tp);
@@ -164,6 +165,7 @@ bool frto_step(cpu& cx, tcp_sock& tp, tcp_ack_info& info) {
   } else if (info.una_advanced && tp.snd_una < tp.high_seq) {
     tp.high_seq = tp.snd_nxt;
     // Step 2b: new data, if there are any and the peer takes them.
+    cx.sometimes("tcp_frto_sends_new");
     info.send_new = !tp.write_queue.empty() && tcp_wnd_end(tp) > tp.snd_nxt;
     tp.frto = info.send_new;
   }
@@ -202,6 +204,7 @@ void tcp_mark_lost(cpu& cx, tcp_sock& tp, sk_buff& skb) {
   if ((cb.sacked & skb_retrans) != 0) {
     cb.sacked &= static_cast<u8>(~skb_retrans);
     tp.retrans_out -= cb.pcount;
+    cx.sometimes("tcp_retransmission_lost");
     tp.net().mib().add(cx, mib::tcpext_tcp_lost_retransmit, cb.pcount);
   } else if ((cb.sacked & skb_lost) != 0) {
     return;
@@ -299,9 +302,13 @@ void tcp_enter_loss(cpu& cx, tcp_sock& tp) {
   // RFC 2018 §8: the peer may take back what it only selectively acknowledged; if the oldest
   // segment is still unacknowledged, it did.
   const bool reneged = head != nullptr && (tcp_cb(*head).sacked & skb_sacked) != 0;
+  cx.sometimes("tcp_enter_loss");
   if (reneged) tp.net().mib().add(cx, mib::tcpext_tcp_sack_reneging);
   if (reneged || !tp.sack_ok) tp.sacked_out = 0;
-  if (reneged) tp.sack_cache = {};
+  if (reneged) {
+    cx.sometimes("tcp_sack_reneging");
+    tp.sack_cache = {};
+  }
   tp.retrans_hint = tp.snd_una;
   for (sk_buff* skb = head; skb != nullptr; skb = tp.rtx_queue.next(*skb)) {
     if (reneged) tcp_cb(*skb).sacked &= static_cast<u8>(~skb_sacked);
@@ -321,6 +328,7 @@ void tcp_enter_loss(cpu& cx, tcp_sock& tp) {
 void tcp_enter_cwr(cpu& cx, tcp_sock& tp) {
   if (tp.ca_state >= tcp_ca_state::cwr) return;
   tp.undo = {};
+  cx.sometimes("tcp_local_congestion");
   tcp_prr_begin(cx, tp, loss_kind::local_congestion);
   set_ca_state(tp, tcp_ca_state::cwr);
 }

@@ -132,6 +132,7 @@ void resend_fired(cpu& cx, tcp_request& req) {
   if (!silent) {
     ++req.num_retrans;
     listener.net().mib().add(cx, mib::tcp_retrans_segs);
+    cx.sometimes("tcp_syn_ack_again");
     listener.net().mib().add(cx, mib::tcpext_tcp_syn_retrans);
     send_synack(cx, req);
   }
@@ -453,6 +454,7 @@ void tcp_check_req(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg) {
   if (req.num_timeout < listener.defer_accept && seg.end_seq == req.rcv_isn + 1) {
     // TCP_DEFER_ACCEPT: a bare ACK is not worth waking anybody.
     req.acked = true;
+    cx.sometimes("tcp_accept_deferred");
     listener.net().mib().add(cx, mib::tcpext_tcp_defer_accept_drop);
     drop(cx, std::move(skb), drop_reason::tcp_request);
     return;

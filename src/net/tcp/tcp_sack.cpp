@@ -94,9 +94,11 @@ void take_dsack(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_info& info) {
   const tcp_sack_block& block = tp.rx.sacks[0];
   if (block.start_seq >= block.end_seq || block.end_seq > tp.snd_nxt ||
       block.start_seq < tp.snd_una - std::max(tp.max_window, u32{1} << 16)) {
+    cx.sometimes("tcp_dsack_discarded");
     tp.net().mib().add(cx, mib::tcpext_tcp_sack_discard);
     return;
   }
+  cx.sometimes("tcp_dsack_received");
   const u32 bytes = static_cast<u32>(block.end_seq - block.start_seq);
   const u32 segs = (bytes + tp.mss_cache - 1) / tp.mss_cache;
   mib_table& mibs = tp.net().mib();
@@ -125,6 +127,7 @@ void tcp_sacktag_write_queue(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_
     const tcp_sack_block& block = rx.sacks[i];
     if (!plausible(tp, block)) {
       if (block.end_seq > tp.snd_nxt || block.start_seq >= block.end_seq) {
+        cx.sometimes("tcp_sack_discarded");
         tp.net().mib().add(cx, mib::tcpext_tcp_sack_discard);
       }
       continue;

@@ -106,6 +106,7 @@ tcp_cookie_options tcp_cookie_read_timestamp(u32 echo) {
 }
 
 void tcp_cookie_sent(cpu& cx, tcp_sock& listener) {
+  cx.sometimes("tcp_syn_cookie_sent");
   listener.synq_overflowed = true;
   listener.synq_overflow = cx.now();
   listener.net().mib().add(cx, mib::tcpext_syncookies_sent);
@@ -126,6 +127,7 @@ bool tcp_cookie_ack(cpu& cx, tcp_sock& listener, skb_ptr& skb, const tcp_seg& se
     mibs.add(cx, mib::tcpext_syncookies_failed);
     return false;
   }
+  cx.sometimes("tcp_syn_cookie_taken");
   mibs.add(cx, mib::tcpext_syncookies_recv);
   const ref<tcp_request> req = make_ref<tcp_request>(listener);
   req->key = tuple;

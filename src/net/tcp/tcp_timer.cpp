@@ -15,6 +15,7 @@ namespace {
 
 /// The connection failed: the program hears why.
 void write_error(cpu& cx, tcp_sock& tp) {
+  cx.sometimes("tcp_gives_up");
   tp.net().mib().add(cx, mib::tcpext_tcp_abort_on_timeout);
   const errc why = tp.soft_error != errc::ok ? tp.soft_error : errc::timedout;
   tcp_write_queue_purge(cx, tp);
@@ -80,6 +81,7 @@ void rto_fired(cpu& cx, tcp_sock& tp) {
                              !tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv});
   if (window_closed) {
     // RFC 9293 §3.8.6.1: the receiver took its window back; it is alive, so keep asking.
+    cx.sometimes("tcp_timeout_into_closed_window");
     if (cx.now() - tp.last_ack_rcv > tcp_rto_max) {
       write_error(cx, tp);
       return;
@@ -87,6 +89,7 @@ void rto_fired(cpu& cx, tcp_sock& tp) {
   } else if (give_up(cx, tp)) {
     return;
   }
+  cx.sometimes("tcp_timeout");
   tp.net().mib().add(cx, mib::tcpext_tcp_timeouts);
   ++tp.total_rto;
   const bool repairing = tp.ca_state >= tcp_ca_state::recovery;
@@ -128,6 +131,7 @@ void probe_fired(cpu& cx, tcp_sock& tp) {
     write_error(cx, tp);
     return;
   }
+  cx.sometimes("tcp_window_probe");
   tp.net().mib().add(cx, mib::tcpext_tcp_win_probe);
   const xmit_result result = tcp_write_wakeup(cx, tp);
   if (tp.packets_out != 0 || tp.write_queue.empty()) {
@@ -138,6 +142,7 @@ void probe_fired(cpu& cx, tcp_sock& tp) {
   ++tp.probes_out;
   if (result == xmit_result::dropped) {
     // Nothing left this machine, so there is nothing to back off from.
+    cx.sometimes("tcp_probe_refused_below");
     tcp_arm_probe_after(cx, tp, tcp_resource_probe);
     return;
   }
@@ -195,10 +200,12 @@ void keepalive_fired(cpu& cx, tcp_sock& tp) {
               ? idle >= milliseconds(tp.user_timeout_ms) && tp.probes_out > 0
               : tp.probes_out >= tcp_keepalive_probes(tp);
       if (expired) {
+        cx.sometimes("tcp_keepalive_gives_up");
         tcp_send_active_reset(cx, tp);
         write_error(cx, tp);
         return;
       }
+      cx.sometimes("tcp_keepalive_probe");
       tp.net().mib().add(cx, mib::tcpext_tcp_keep_alive);
       static_cast<void>(tcp_send_probe(cx, tp));
       ++tp.probes_out;

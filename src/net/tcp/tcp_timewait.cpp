@@ -41,6 +41,7 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   tcp_net& tn = tp.tcp();
   const ref<tcp_sock> hold(&tp);
   if (static_cast<s64>(tn.timewaits.size()) >= tn.sysctl.max_tw_buckets) {
+    cx.sometimes("tcp_time_wait_overflow");
     tp.net().mib().add(cx, mib::tcpext_tcp_time_wait_overflow);
     tcp_done(cx, tp);
     return;
@@ -173,6 +174,7 @@ std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, c
     if ((old || seg.ack()) && !tw.fin_wait2) arm(cx, tw);
     answer(cx, tw);
   }
+  cx.sometimes("tcp_time_wait_answers");
   drop(cx, std::move(skb), old ? drop_reason::tcp_paws : drop_reason::tcp_timewait);
   return std::nullopt;
 }

@@ -71,6 +71,7 @@ void tcp_undo_duplicate(tcp_sock& tp, seq32 end, u32 segs) {
 
 bool tcp_try_undo_recovery(cpu& cx, tcp_sock& tp) {
   if (!may_undo(tp)) return false;
+  cx.sometimes("tcp_undo_recovery");
   tp.net().mib().add(cx, tp.ca_state == tcp_ca_state::loss ? mib::tcpext_tcp_loss_undo
                                                            : mib::tcpext_tcp_full_undo);
   restore(cx, tp, false);
@@ -80,6 +81,7 @@ bool tcp_try_undo_recovery(cpu& cx, tcp_sock& tp) {
 bool tcp_try_undo_partial(cpu& cx, tcp_sock& tp) {
   if (!tp.undo.marker || !packet_delayed(tp)) return false;
   if (tp.retrans_out != 0) return true;
+  cx.sometimes("tcp_undo_partial");
   tp.net().mib().add(cx, mib::tcpext_tcp_partial_undo);
   restore(cx, tp, true);
   tp.retrans_stamp = instant{};
@@ -89,6 +91,7 @@ bool tcp_try_undo_partial(cpu& cx, tcp_sock& tp) {
 
 bool tcp_try_undo_dsack(cpu& cx, tcp_sock& tp) {
   if (!tp.undo.marker || tp.undo.retrans != 0) return false;
+  cx.sometimes("tcp_undo_by_dsack");
   tp.net().mib().add(cx, mib::tcpext_tcp_dsack_undo);
   restore(cx, tp, false);
   return true;
@@ -96,6 +99,7 @@ bool tcp_try_undo_dsack(cpu& cx, tcp_sock& tp) {
 
 bool tcp_try_undo_loss(cpu& cx, tcp_sock& tp, bool frto) {
   if (!frto && !may_undo(tp)) return false;
+  cx.sometimes("tcp_undo_timeout");
   tp.net().mib().add(cx, mib::tcpext_tcp_loss_undo);
   if (frto) tp.net().mib().add(cx, mib::tcpext_tcp_spurious_rtos);
   restore(cx, tp, true);

@@ -96,8 +96,10 @@ u16 select_window(cpu& cx, tcp_sock& tp) {
   tp.rcv_wup = tp.rcv_nxt;
   tp.rcv_wnd = std::min(tp.rcv_wnd, tcp_max_window << tp.rcv_wscale);
   if (tp.rcv_wnd == 0 && old != 0) {
+    cx.sometimes("tcp_window_closes");
     tp.net().mib().add(cx, mib::tcpext_tcp_to_zero_window_adv);
   } else if (tp.rcv_wnd != 0 && old == 0) {
+    cx.sometimes("tcp_window_reopens");
     tp.net().mib().add(cx, mib::tcpext_tcp_from_zero_window_adv);
   }
   return static_cast<u16>(std::min(tp.rcv_wnd >> tp.rcv_wscale, tcp_max_window));
