@@ -353,7 +353,7 @@ def main(words):
     parser.add_argument("--quick", action="store_true", help="eight cases, the default")
     parser.add_argument("--only", metavar="TEXT", help="cases whose name contains it")
     parser.add_argument("--algorithms", default=",".join(ALGORITHMS), help="comma-separated")
-    parser.add_argument("--seconds", type=float, default=9, help="of one transfer (9)")
+    parser.add_argument("--seconds", type=float, default=7, help="of one transfer (7)")
     parser.add_argument("--runs", type=int, default=1,
                         help="of Linux where packets are lost by chance (1)")
     parser.add_argument("--ours", action="store_true", help="without Linux")
