@@ -126,7 +126,6 @@ class link {
     rng chance_;
     event due_;
     std::deque<instant> departures_;  ///< of frames that wait for the wire or are being sent
-    instant wire_free_{};
     bool in_burst_ = false;
     instant last_arrival_{};
   };
