@@ -136,6 +136,19 @@ TEST(lenient_run, takes_an_acknowledgement_at_another_time_but_not_another_one) 
             outcome::fail);
 }
 
+TEST(an_option, may_be_a_number_a_structure_or_a_name) {
+  const run_report report = lenient(
+      "+0 setsockopt(4, SOL_SOCKET, SO_LINGER, {onoff=1, linger=5}, 8) = 0\n"
+      "+0 getsockopt(4, SOL_SOCKET, SO_LINGER, {onoff=1, linger=5}, [8]) = 0\n"
+      "+0 setsockopt(4, SOL_TCP, TCP_CONGESTION, \"reno\", 4) = 0\n"
+      "+0 getsockopt(4, SOL_TCP, TCP_CONGESTION, \"reno\", [4]) = 0\n"
+      "+0 setsockopt(4, SOL_SOCKET, SO_RCVTIMEO, {tv_sec=0, tv_usec=200000}, 16) = 0\n"
+      "+0...0.2 read(4, ..., 10) = -1 EAGAIN\n");
+  EXPECT_EQ(report.result, outcome::pass) << report.line << ": " << report.reason;
+  EXPECT_EQ(lenient("+0 getsockopt(4, SOL_SOCKET, SO_LINGER, {onoff=1, linger=5}, [8]) = 0\n")
+                .result, outcome::fail);
+}
+
 TEST(a_call_that_waits, gives_up_in_its_time) {
   EXPECT_EQ(lenient("+0 poll([{fd=4, events=POLLIN, revents=0}], 1, 300) = 0\n").result,
             outcome::fail) << "it was to return at once";

@@ -198,7 +198,9 @@ call_result call_runner::set_option(const arguments& a) {
     }
   };
   if (value.kind == expression::kind_type::structure) {
-    for (const expression& field : value.items) add(number(field), 4);
+    const bool times = level == uapi::sol_socket &&
+                       (name == uapi::so_rcvtimeo || name == uapi::so_sndtimeo);
+    for (const expression& field : value.items) add(number(field), times ? 8 : 4);
   } else if (value.kind == expression::kind_type::text) {
     bytes.assign(value.word.begin(), value.word.end());
   } else if (value.kind == expression::kind_type::ellipsis) {
@@ -230,6 +232,18 @@ call_result call_runner::get_option(const arguments& a, std::string* difference)
     if (!same) {
       *difference = fmt::format("the option is {}", got);
     }
+  }
+  for (std::size_t i = 0; want.kind == expression::kind_type::structure && i < want.items.size();
+       ++i) {
+    const le32* field = view_as<le32>(byte_view(bytes), 4 * i);
+    if (field != nullptr && static_cast<s32>(field->value()) != number(want.items[i])) {
+      *difference = fmt::format("{} is {}", want.names[i], static_cast<s32>(field->value()));
+    }
+  }
+  if (want.kind == expression::kind_type::text) {
+    std::string text(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(*length));
+    text.resize(std::min(text.find('\0'), text.size()));  // names end with zeros
+    if (text != want.word) *difference = "the option is \"" + text + "\"";
   }
   return 0;
 }
