@@ -44,7 +44,8 @@ void add_socket_names(table& t) {
             {"EPOLL_CTL_DEL", epoll_ctl_del}, {"EPOLL_CTL_MOD", epoll_ctl_mod}});
   t.insert({{"O_RDWR", o_rdwr}, {"O_NONBLOCK", o_nonblock}, {"O_RDONLY", 0}, {"O_WRONLY", 1},
             {"F_GETFL", 3}, {"F_SETFL", 4}, {"SIOCINQ", siocinq}, {"SIOCOUTQ", siocoutq},
-            {"FIONREAD", fionread}, {"FIONBIO", fionbio}, {"SIOCATMARK", siocatmark}, {"SOMAXCONN", 4096}});
+            {"FIONREAD", fionread}, {"FIONBIO", fionbio}, {"SIOCATMARK", siocatmark},
+            {"SOMAXCONN", 4096}});
 }
 
 void add_inet_names(table& t) {
