@@ -16,6 +16,7 @@ usage: ./ph VERB ...
 
   demo                        curl fetches 32 MiB from a web server over a lossy wire; a report
   up, run, status, capture, journey, down      the `ph` program: see ./ph run --help and README.md
+  sim swarm [--seeds N]       random networks, faults, programs, one a seed: ./ph sim swarm --help
   test [quick]                the whole check (quick: release build and its tests only)
   build [PRESET [TARGET...]]  build (presets: release, debug, asan, tsan, fuzz, coverage)
   bench [NAME...] [--json FILE]      benchmarks: micro, stream, dropin, or a pattern

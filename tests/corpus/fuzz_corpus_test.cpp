@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "fuzz/device_ops.h"
 #include "fuzz/syscall_ops.h"
+#include "fuzz/tcp_peer_ops.h"
 #include "sim/packetdrill/script.h"
 
 namespace ph {
@@ -70,6 +71,23 @@ TEST(fuzz_corpus, seeds_of_device_reach_far) {
 
 TEST(fuzz_corpus, syscalls) { replay("syscall_fuzz", 20, fuzz::syscall_input); }
 
+TEST(fuzz_corpus, tcp_peers) { replay("tcp_peer_fuzz", 60, fuzz::tcp_peer_input); }
+
+TEST(fuzz_corpus, seeds_of_tcp_peers_reach_far) {
+  static constexpr mib wanted[] = {
+      mib::tcp_active_opens, mib::tcp_passive_opens, mib::tcp_estab_resets, mib::tcp_retrans_segs,
+      mib::tcpext_tcp_timeouts, mib::tcpext_tcp_sack_recovery, mib::tcpext_tcp_reno_recovery,
+      mib::tcpext_tcp_challenge_ack, mib::tcpext_tcp_win_probe, mib::tcpext_tcp_ofo_queue,
+      mib::tcpext_tcp_loss_probes, mib::tcpext_tw};
+  std::map<mib, u64> seen;
+  for (const auto& input : corpus("tcp_peer_fuzz")) {
+    fuzz::tcp_peer_ops peer(input);
+    peer.run();
+    for (const mib counter : wanted) seen[counter] += peer.net().mib().get(counter);
+  }
+  for (const mib counter : wanted) EXPECT_GT(seen[counter], 0u) << mib_name(counter);
+}
+
 TEST(fuzz_corpus, random_bytes) {
   rng random(7);
   for (int round = 0; round < 40; ++round) {
@@ -77,6 +95,7 @@ TEST(fuzz_corpus, random_bytes) {
     for (u8& byte : bytes) byte = static_cast<u8>(random.next());
     fuzz::device_input(bytes);
     fuzz::syscall_input(bytes);
+    fuzz::tcp_peer_input(bytes);
   }
 }
 
