@@ -54,7 +54,9 @@ void tcp_end_checker::adopt_peer(seq32 irs) {
 void tcp_end_checker::received(const tcp_segment& seg, u32 payload) {
   if (seg.rst()) return;
   if (seg.syn()) {
-    syns_[seg.seq.raw] = {offer_of(tcp_parse_options(seg.options, true)), payload, seg.window};
+    // RFC 9293 §3.10.7.3: what comes with a SYN, a FIN too, may be taken later.
+    const u32 behind = payload + (seg.fin() ? 1 : 0);
+    syns_[seg.seq.raw] = {offer_of(tcp_parse_options(seg.options, true)), behind, seg.window};
     if (!known_ || peer_known_) return;
     if (seg.ack() && seg.ack_seq != iss_ + 1 && seg.ack_seq != snd_max_) return;
     adopt_peer(seg.seq);
@@ -197,6 +199,9 @@ std::optional<tcp_end_checker::fault> tcp_end_checker::check_sacks(
     if (!(block.start_seq < block.end_seq)) return fault{"sack", "an empty or backward block"};
     const s32 from = block.start_seq - irs_;
     const s32 to = block.end_seq - irs_;
+    // RFC 2883 §4: the first block may report any duplicate, even one from before the connection.
+    const bool old = i == 0 && from < 0 && block.end_seq <= seg.ack_seq;
+    if (old) continue;
     if (from < 0 || !arrived_.covers(static_cast<u32>(from), static_cast<u32>(to))) {
       return fault{"sack", fmt::format("block {}..{} after the ISN did not arrive", from, to)};
     }
