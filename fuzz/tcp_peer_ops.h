@@ -201,8 +201,9 @@ class tcp_peer_ops {
     if ((kinds & 2) != 0) options.timestamps = !options.timestamps;
     options.num_sacks = std::min<u8>(kinds >> 2 & 7, options.timestamps ? 3 : 4);
     for (u8 i = 0; i < options.num_sacks; ++i) {
-      options.sacks[i].start_seq = near(tp, false) + u32{in_.byte()} * offer_.mss;
-      options.sacks[i].end_seq = options.sacks[i].start_seq + u32{in_.byte()} * offer_.mss / 2;
+      const seq32 base = near(tp, false);
+      const u32 ahead = u32{in_.byte()} * offer_.mss, len = u32{in_.byte()} * offer_.mss / 2;
+      options.sacks[i] = {base + ahead, base + (ahead + len)};
     }
     if ((flags & tcphdr_syn) != 0) options.mss = offer_.mss;
     segment(flags, seq, ack, window, payload, options);
@@ -287,7 +288,9 @@ class tcp_peer_ops {
     if (seg.dest != peer_port) return;
     const auto payload = static_cast<u32>(seg.payload.size());
     if (const auto bad = end_.sent(seg, payload, true)) {
-      std::fputs(fmt::format("{}: {}\n", bad->rule, bad->what).c_str(), stderr);
+      std::fputs(fmt::format("{}: {} (flags {:#x} after a segment with {:#x})\n", bad->rule,
+                             bad->what, seg.flags, last_.flags)
+                     .c_str(), stderr);
       ph_unreachable("the host breaks a rule of TCP");
     }
     if (seg.rst()) return;

@@ -57,6 +57,7 @@ void tcp_end_checker::received(const tcp_segment& seg, u32 payload) {
     // RFC 9293 §3.10.7.3: what comes with a SYN, a FIN too, may be taken later.
     const u32 behind = payload + (seg.fin() ? 1 : 0);
     syns_[seg.seq.raw] = {offer_of(tcp_parse_options(seg.options, true)), behind, seg.window};
+    if (known_ && peer_known_ && seg.seq == irs_) arrived_.add(0, 1 + behind);
     if (!known_ || peer_known_) return;
     if (seg.ack() && seg.ack_seq != iss_ + 1 && seg.ack_seq != snd_max_) return;
     adopt_peer(seg.seq);
@@ -75,7 +76,10 @@ void tcp_end_checker::received(const tcp_segment& seg, u32 payload) {
 
 /// This end sends a SYN: a new connection if its number is new.
 void tcp_end_checker::opened(const tcp_segment& seg, const tcp_options_received& options) {
-  if (!known_ || seg.seq != iss_) {
+  // Within one tick of the clock of RFC 6528, two connections of the same ports share their ISN.
+  const bool other_peer = seg.ack() && peer_known_ && seg.ack_seq != irs_ + 1 &&
+                          syns_.contains(seg.ack_seq.raw - 1);
+  if (!known_ || seg.seq != iss_ || other_peer) {
     auto syns = std::move(syns_);
     *this = {};
     syns_ = std::move(syns);
