@@ -367,6 +367,9 @@ def main(words):
     known, names = linux_algorithms(), None
     results = []
     begin = time.monotonic()
+    load = os.getloadavg()[0]
+    print(f"load {load:.1f} on {os.cpu_count()} processors" +
+          ("; Linux's figures need an idle machine" if load > os.cpu_count() else ""))
     with contextlib.ExitStack() as stack:
         if asked.ours or os.geteuid() != 0:
             known = []
@@ -385,8 +388,8 @@ def main(words):
           f"queueing delay: {len(off)} of {len(ratios)}")
     if asked.json:
         with open(asked.json, "w") as out:
-            json.dump({"seconds": asked.seconds, "runs": asked.runs, "cases": results}, out,
-                      indent=1)
+            json.dump({"seconds": asked.seconds, "runs": asked.runs, "load": load,
+                       "cases": results}, out, indent=1)
             out.write("\n")
     return 0
 
