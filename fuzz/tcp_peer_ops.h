@@ -14,7 +14,10 @@
 // sim/checkers.h. At the end all is closed and nothing may be left.
 #pragma once
 
+#include <array>
 #include <cstring>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "input.h"
@@ -23,7 +26,10 @@
 #include "sim/checkers.h"
 #include "uapi/packet.h"
 #include "wire/arp.h"
+#include "wire/ethernet.h"
 #include "wire/icmp.h"
+#include "wire/ipv4.h"
+#include "wire/tcp.h"
 
 namespace ph::fuzz {
 
