@@ -4,6 +4,10 @@
 
 #include <algorithm>
 
+#include "uapi/packet.h"
+#include "wire/ethernet.h"
+#include "wire/ipv4.h"
+
 namespace ph::sim {
 namespace {
 
@@ -80,6 +84,7 @@ bool link::direction::enqueue(cpu& cx, skb_ptr& skb, instant& departure) {
     drop(cx, std::move(skb), drop_reason::link_queue_full);
     return false;
   }
+  if (config_.ecn_threshold != 0 && departures_.size() >= config_.ecn_threshold) mark(cx, *skb);
   departure = std::max(now, wire_free_) + config_.rate.transmit_time(skb->len());
   wire_free_ = departure;
   departures_.push_back(departure);
@@ -100,6 +105,22 @@ bool link::direction::loses() {
     in_burst_ = chance_.chance(config_.burst);
   }
   return alone || in_burst_;
+}
+
+/// Sets CE in an IPv4 packet that is ECN capable, and mends the header's checksum.
+void link::direction::mark(cpu& cx, sk_buff& skb) {
+  if (!skb.may_pull(cx, sizeof(ethhdr) + sizeof(iphdr))) return;
+  if (view_as<ethhdr>(skb.data())->h_proto.value() != uapi::eth_p_ip) return;
+  const u8 tos = view_as<iphdr>(skb.data(), sizeof(ethhdr))->tos;
+  const u8 ecn = tos & uapi::iptos_ecn_mask;
+  if (ecn == uapi::iptos_ecn_not_ect || ecn == uapi::iptos_ecn_ce) return;
+  const std::size_t header = view_as<iphdr>(skb.data(), sizeof(ethhdr))->header_bytes();
+  if (!skb.may_pull(cx, static_cast<u32>(sizeof(ethhdr) + header))) return;
+  skb.unshare_head(cx);
+  const byte_span ip = skb.writable().subspan(sizeof(ethhdr), header);
+  view_as<iphdr>(ip)->tos = static_cast<u8>(tos | uapi::iptos_ecn_ce);
+  ip_send_check(ip);
+  ++stats_.marked;
 }
 
 /// Turns one bit in a private copy. A super-packet has no such bits: it is dropped (false).

@@ -37,6 +37,9 @@ struct link_config {
   double duplicate = 0;
   double corrupt = 0;
   u32 queue_packets = 1000;  ///< in front of a wire with a rate
+  /// So many frames waiting, and IPv4 packets that are ECN capable are marked CE as they join
+  /// (RFC 3168 §5; the threshold of RFC 8257 §3.1). 0: never.
+  u32 ecn_threshold = 0;
   /// Lets the hosts leave checksums and the cutting of TCP segments to the wire, where they then
   /// do not happen. Only without rate and faults, which are about real frames.
   bool offload = false;
@@ -52,6 +55,7 @@ struct link_stats {
   u64 queue_full = 0;         ///< dropped as link_queue_full
   u64 corrupt_dropped = 0;    ///< dropped as fault_corrupt: super-packets, never on a real wire
   u64 corrupted = 0, duplicated = 0, reordered = 0;
+  u64 marked = 0;             ///< CE was set
   u32 longest_queue = 0;      ///< frames
 };
 
@@ -115,6 +119,7 @@ class link {
     bool enqueue(cpu& cx, skb_ptr& skb, instant& departure);
     bool loses();
     bool corrupt(cpu& cx, skb_ptr& skb);
+    void mark(cpu& cx, sk_buff& skb);
     void duplicate(cpu& cx, const sk_buff& skb, instant arrival);
     instant arrival_of(instant departure);
     void send_at(skb_ptr skb, instant arrival);

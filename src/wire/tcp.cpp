@@ -50,6 +50,21 @@ void read_syn_option(const tcp_option& o, tcp_options_received& out) {
   }
 }
 
+void read_accecn(const tcp_option& o, tcp_accecn_option& out) {
+  // RFC 9768 §3.2.3: whole counters only; what is longer is read as far as it is known.
+  const std::size_t fields = std::min<std::size_t>(o.data.size() / 3, 3);
+  if (o.data.size() % 3 != 0) return;
+  out = {};
+  out.present = true;
+  out.fields = static_cast<u8>(fields);
+  out.ect1_first = o.kind == tcpopt_accecn1;
+  u32* const order[] = {out.ect1_first ? &out.e1b : &out.e0b, &out.ceb,
+                        out.ect1_first ? &out.e0b : &out.e1b};
+  for (std::size_t i = 0; i < fields; ++i) {
+    *order[i] = u32{o.data[3 * i]} << 16 | u32{o.data[3 * i + 1]} << 8 | o.data[3 * i + 2];
+  }
+}
+
 void read_option(const tcp_option& o, bool syn, tcp_options_received& out) {
   switch (o.kind) {
     case tcpopt_timestamp:
@@ -62,6 +77,14 @@ void read_option(const tcp_option& o, bool syn, tcp_options_received& out) {
     case tcpopt_md5sig:
       if (o.data.size() == tcpolen_md5sig - 2) out.md5_offset = static_cast<u8>(o.at);
       return;
+    case tcpopt_ao:
+      // RFC 5925 §2.2: both identifiers at least.
+      if (o.data.size() < 2) return;
+      out.ao_offset = static_cast<u8>(o.at);
+      out.ao_bytes = static_cast<u8>(o.data.size());
+      return;
+    case tcpopt_accecn0:
+    case tcpopt_accecn1: read_accecn(o, out.accecn); return;
     default:
       if (syn) read_syn_option(o, out);
   }
@@ -70,6 +93,14 @@ void read_option(const tcp_option& o, bool syn, tcp_options_received& out) {
 /// Bytes of the Fast Open option before padding.
 std::size_t fastopen_bytes(const tcp_fastopen_cookie& cookie) {
   return (cookie.exp ? 4u : 2u) + cookie.bytes().size();
+}
+
+std::size_t accecn_bytes(const tcp_accecn_option& option) {
+  return 2 + 3 * std::size_t{option.fields};
+}
+
+std::size_t ao_bytes(const tcp_out_options& options) {
+  return 4 + std::size_t{options.ao_mac_bytes};
 }
 
 void put_octets(byte_writer& out, std::initializer_list<u8> octets) {
@@ -101,6 +132,31 @@ void put_sacks(byte_writer& out, const tcp_out_options& options) {
   }
 }
 
+void put_accecn(byte_writer& out, const tcp_accecn_option& option) {
+  if (!option.present) return;
+  const auto length = static_cast<u8>(accecn_bytes(option));
+  put_octets(out, {option.ect1_first ? tcpopt_accecn1 : tcpopt_accecn0, length});
+  const u32 order[] = {option.ect1_first ? option.e1b : option.e0b, option.ceb,
+                       option.ect1_first ? option.e0b : option.e1b};
+  for (std::size_t i = 0; i < option.fields; ++i) {
+    put_octets(out, {static_cast<u8>(order[i] >> 16), static_cast<u8>(order[i] >> 8),
+                     static_cast<u8>(order[i])});
+  }
+  for (std::size_t n = length; n % 4 != 0; ++n) put_octets(out, {tcpopt_nop});
+}
+
+void put_signature(byte_writer& out, const tcp_out_options& options) {
+  if (options.md5) {
+    put_octets(out, {tcpopt_nop, tcpopt_nop, tcpopt_md5sig, tcpolen_md5sig});
+    out.put(std::array<u8, 16>{});
+  } else if (options.ao_mac_bytes != 0) {
+    const auto length = static_cast<u8>(ao_bytes(options));
+    put_octets(out, {tcpopt_ao, length, options.ao_keyid, options.ao_rnextkeyid});
+    for (std::size_t n = 0; n < options.ao_mac_bytes; ++n) put_octets(out, {0});
+    for (std::size_t n = length; n % 4 != 0; ++n) put_octets(out, {tcpopt_nop});
+  }
+}
+
 void put_fastopen(byte_writer& out, const tcp_fastopen_cookie& cookie) {
   if (!cookie.present()) return;
   const auto length = static_cast<u8>(fastopen_bytes(cookie));
@@ -125,7 +181,11 @@ tcp_options_received tcp_parse_options(byte_view options, bool syn) {
 
 std::size_t tcp_options_size(const tcp_out_options& options) {
   std::size_t bytes = 0;
-  if (options.md5) bytes += 2 + tcpolen_md5sig;
+  if (options.md5) {
+    bytes += 2 + tcpolen_md5sig;
+  } else if (options.ao_mac_bytes != 0) {
+    bytes += (ao_bytes(options) + 3) / 4 * 4;
+  }
   if (options.mss != 0) bytes += tcpolen_mss;
   if (options.timestamps) {
     bytes += tcpolen_tstamp_aligned;
@@ -136,6 +196,7 @@ std::size_t tcp_options_size(const tcp_out_options& options) {
   if (options.num_sacks != 0) {
     bytes += tcpolen_sack_base_aligned + tcpolen_sack_perblock * options.num_sacks;
   }
+  if (options.accecn.present) bytes += (accecn_bytes(options.accecn) + 3) / 4 * 4;
   if (options.fastopen.present()) bytes += (fastopen_bytes(options.fastopen) + 3) / 4 * 4;
   return bytes;
 }
@@ -143,10 +204,7 @@ std::size_t tcp_options_size(const tcp_out_options& options) {
 std::size_t tcp_options_write(byte_span to, const tcp_out_options& options) {
   ph_check(options.num_sacks <= tcp_max_sacks);
   byte_writer out(to);
-  if (options.md5) {
-    put_octets(out, {tcpopt_nop, tcpopt_nop, tcpopt_md5sig, tcpolen_md5sig});
-    out.put(std::array<u8, 16>{});
-  }
+  put_signature(out, options);
   if (options.mss != 0) {
     put_octets(out, {tcpopt_mss, tcpolen_mss});
     out.put(be16(options.mss));
@@ -156,6 +214,7 @@ std::size_t tcp_options_write(byte_span to, const tcp_out_options& options) {
     put_octets(out, {tcpopt_nop, tcpopt_window, tcpolen_window, options.wscale});
   }
   put_sacks(out, options);
+  put_accecn(out, options.accecn);
   put_fastopen(out, options.fastopen);
   ph_check(out.ok());
   return out.written();

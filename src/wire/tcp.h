@@ -67,7 +67,10 @@ inline constexpr u8 tcpopt_sack_perm = 4;
 inline constexpr u8 tcpopt_sack = 5;
 inline constexpr u8 tcpopt_timestamp = 8;
 inline constexpr u8 tcpopt_md5sig = 19;
+inline constexpr u8 tcpopt_ao = 29;       ///< RFC 5925
 inline constexpr u8 tcpopt_fastopen = 34;
+inline constexpr u8 tcpopt_accecn0 = 172;  ///< RFC 9768: ECT(0) first
+inline constexpr u8 tcpopt_accecn1 = 174;  ///< ECT(1) first
 inline constexpr u8 tcpopt_exp = 254;  ///< shared experimental kind (RFC 6994)
 inline constexpr u16 tcpopt_fastopen_magic = 0xf989;
 
@@ -101,6 +104,18 @@ struct tcp_fastopen_cookie {
   friend bool operator==(const tcp_fastopen_cookie&, const tcp_fastopen_cookie&) = default;
 };
 
+/// The Accurate ECN option (RFC 9768 §3.2.3): byte counters modulo 2^24, as many as fit.
+struct tcp_accecn_option {
+  bool present = false;
+  u8 fields = 0;            ///< 0 to 3, in the order of `ect1_first`
+  bool ect1_first = false;  ///< EE1B, ECEB, EE0B (kind 174), else EE0B, ECEB, EE1B (kind 172)
+  u32 e0b = 0, ceb = 0, e1b = 0;
+  [[nodiscard]] bool has_ceb() const { return present && fields >= 2; }
+  [[nodiscard]] bool has_e0b() const { return present && fields >= (ect1_first ? 3 : 1); }
+  [[nodiscard]] bool has_e1b() const { return present && fields >= (ect1_first ? 1 : 3); }
+  friend bool operator==(const tcp_accecn_option&, const tcp_accecn_option&) = default;
+};
+
 /// The options of one segment in host order.
 struct tcp_options_received {
   u16 mss = 0;             ///< 0: absent (an MSS of zero counts as absent)
@@ -113,6 +128,9 @@ struct tcp_options_received {
   u8 num_sacks = 0;
   std::array<tcp_sack_block, tcp_max_sacks> sacks{};
   u8 md5_offset = 0;  ///< where the 16 digest bytes begin, from the header's first byte; 0: absent
+  u8 ao_offset = 0;   ///< where KeyID, RNextKeyID and MAC begin, likewise
+  u8 ao_bytes = 0;    ///< of all three
+  tcp_accecn_option accecn;
   tcp_fastopen_cookie fastopen;
   friend bool operator==(const tcp_options_received&, const tcp_options_received&) = default;
 };
@@ -185,15 +203,18 @@ struct tcp_out_options {
   std::array<tcp_sack_block, tcp_max_sacks> sacks{};
   tcp_fastopen_cookie fastopen;
   bool md5 = false;             ///< room for a digest (zeros), to be filled by the caller
+  u8 ao_mac_bytes = 0;          ///< room for a MAC behind both identifiers; 0: no TCP-AO
+  u8 ao_keyid = 0, ao_rnextkeyid = 0;
+  tcp_accecn_option accecn;
 };
 
 /// The bytes that tcp_options_write will take: a multiple of 4.
 std::size_t tcp_options_size(const tcp_out_options& options);
 
 /// Writes the options in the order and with the padding that Linux uses:
-/// MD5 · MSS · SACK permitted with TS, or NOP NOP TS, or NOP NOP SACK permitted · NOP WS ·
-/// NOP NOP SACK · Fast Open (padded behind). Returns the bytes; `to` must have room for
-/// tcp_options_size().
+/// MD5 or AO · MSS · SACK permitted with TS, or NOP NOP TS, or NOP NOP SACK permitted · NOP WS ·
+/// NOP NOP SACK · AccECN and Fast Open (each padded behind). Returns the bytes; `to` must have
+/// room for tcp_options_size().
 std::size_t tcp_options_write(byte_span to, const tcp_out_options& options);
 
 /// A segment in host order.

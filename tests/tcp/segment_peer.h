@@ -17,11 +17,14 @@
 namespace ph {
 
 inline constexpr u8 F = tcphdr_fin, S = tcphdr_syn, R = tcphdr_rst, P = tcphdr_psh, A = tcphdr_ack,
-                    U = tcphdr_urg;
+                    U = tcphdr_urg, ECE = tcphdr_ece, CWR = tcphdr_cwr;
 
 /// A segment that the host sent.
 struct seen_segment {
   u8 flags = 0;
+  u8 tos = 0;       ///< of the IP header
+  bool ae = false;
+  [[nodiscard]] u8 ecn() const { return tos & uapi::iptos_ecn_mask; }
   u16 source = 0, dest = 0, window = 0, urg_ptr = 0;
   seq32 seq, ack_seq;
   std::vector<u8> payload;
@@ -30,7 +33,8 @@ struct seen_segment {
   [[nodiscard]] std::string text() const {
     std::string out;
     for (const auto& [bit, letter] : {std::pair(S, 'S'), std::pair(F, 'F'), std::pair(R, 'R'),
-                                      std::pair(P, 'P'), std::pair(U, 'U'), std::pair(A, '.')}) {
+                                      std::pair(P, 'P'), std::pair(U, 'U'), std::pair(A, '.'),
+                                      std::pair(ECE, 'E'), std::pair(CWR, 'W')}) {
       if ((flags & bit) != 0) out += letter;
     }
     return out;
@@ -58,6 +62,8 @@ class segment_peer : public two_hosts {
     u16 window = 65535;
     std::vector<u8> options{};
     u16 urg_ptr = 0;
+    u8 ecn = 0;          ///< of the IP header
+    bool ae = false;
   };
   /// Absolute numbers.
   void send_raw(u8 flags, seq32 seq, seq32 ack, byte_view payload, const extra& more) {
@@ -69,6 +75,7 @@ class segment_peer : public two_hosts {
     segment.flags = flags;
     segment.window = more.window;
     segment.urg_ptr = more.urg_ptr;
+    segment.ae = more.ae;
     segment.options = more.options;
     segment.payload = payload;
     std::vector<u8> packet(20 + 60 + payload.size());
@@ -76,6 +83,7 @@ class segment_peer : public two_hosts {
     ip.saddr = *ipv4_addr::parse(peer);
     ip.daddr = *ipv4_addr::parse(host);
     ip.protocol = uapi::ipproto_tcp;
+    ip.tos = more.ecn;
     const std::size_t bytes =
         emit(byte_span(packet).subspan(20), segment, ip.saddr, ip.daddr);
     ph_check(bytes != 0 && emit(packet, ip, bytes) == 20);
@@ -257,6 +265,8 @@ class segment_peer : public two_hosts {
     const tcp_segment s = view->segment();
     seen_segment out;
     out.flags = s.flags;
+    out.ae = s.ae;
+    out.tos = ip.iph->tos;
     out.source = s.source;
     out.dest = s.dest;
     out.window = s.window;

@@ -40,6 +40,8 @@ enum class drop_reason : u8 {
   tcp_ack_unsent_data, tcp_reset, tcp_invalid_syn, tcp_close, tcp_listen_overflow,
   tcp_syn_queue_full, tcp_ofo_merge, tcp_ofo_drop, tcp_rcv_pruned, tcp_zero_window,
   tcp_min_ttl, tcp_timewait, tcp_request, tcp_fin_wait_data, tcp_abort, tcp_md5_failure,
+  tcp_md5_not_found, tcp_md5_unexpected, tcp_ao_not_found, tcp_ao_unexpected,
+  tcp_ao_key_not_found, tcp_ao_failure,
   // plug-ins
   qdisc_drop, qdisc_overlimit, netfilter_drop, xdp_drop, tc_ingress,
   count,

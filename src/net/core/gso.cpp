@@ -25,6 +25,7 @@ struct gso_position {
   u32 index = 0;
   u32 offset = 0;  ///< of its payload in the whole payload
   bool last = false;
+  bool accurate_ecn = false;
 };
 
 /// Reads the layout and makes the headers linear. Errors: badmsg.
@@ -40,7 +41,7 @@ result<gso_layout> gso_parse(cpu& cx, sk_buff& skb) {
       skb.csum_start != skb.headroom() + out.transport) {
     return fail(errc::badmsg);
   }
-  const bool tcp = skb.gso_type == gso_tcpv4;
+  const bool tcp = (skb.gso_type & gso_tcpv4) != 0;
   out.protocol = tcp ? uapi::ipproto_tcp : uapi::ipproto_udp;
   out.headers = out.transport + static_cast<u32>(tcp ? sizeof(tcphdr) : sizeof(udphdr));
   if (!skb.may_pull(cx, out.headers)) return fail(errc::badmsg);
@@ -101,12 +102,13 @@ void fix_ipv4(sk_buff& seg, const gso_layout& layout, const gso_position& at) {
 }
 
 /// RFC 9293 §3.1: data moves the sequence number; FIN and PSH belong to the end, CWR (RFC 3168
-/// §6.1.2) to the first segment after the window was cut.
+/// §6.1.2) to the first segment after the window was cut. Where the bit is a digit of a counter
+/// (RFC 9768 §3.2.2) it belongs to all.
 be16& fix_tcp(sk_buff& seg, const gso_position& at) {
   tcphdr& th = seg.transport_header_mut<tcphdr>();
   th.seq = be32(th.seq.value() + at.offset);
   if (!at.last) th.flags &= static_cast<u8>(~(tcphdr_fin | tcphdr_psh));
-  if (at.index != 0) th.flags &= static_cast<u8>(~tcphdr_cwr);
+  if (at.index != 0 && !at.accurate_ecn) th.flags &= static_cast<u8>(~tcphdr_cwr);
   return th.check;
 }
 
@@ -147,6 +149,8 @@ bool skb_needs_gso(const sk_buff& skb, u32 features) {
   if (skb.gso_size == 0) return false;
   // Segments get new checksums, so a device that cuts must sum as well.
   if (skb.ip_summed != checksum_state::partial || (features & netif_f_hw_csum) == 0) return true;
+  // Nor do devices know a CWR that every segment must carry.
+  if ((skb.gso_type & gso_accecn) != 0) return true;
   switch (skb.gso_type & (gso_tcpv4 | gso_tcpv6 | gso_udp_l4)) {
     case gso_tcpv4: return (features & netif_f_tso) == 0;
     case gso_tcpv6: return (features & netif_f_tso6) == 0;
@@ -168,7 +172,8 @@ bool skb_gso_segment(cpu& cx, skb_ptr skb, u32 features, skb_queue& out) {
   const u32 payload = skb->len() - layout->headers;
   const u32 count = gso_segments(payload, skb->gso_size);
   for (u32 i = 0; i < count; ++i) {
-    const gso_position at{i, i * skb->gso_size, i + 1 == count};
+    const gso_position at{i, i * skb->gso_size, i + 1 == count,
+                          (skb->gso_type & gso_accecn) != 0};
     const u32 n = at.last ? payload - at.offset : skb->gso_size;
     csum_partial payload_sum;
     skb_ptr seg =

@@ -79,6 +79,10 @@ constexpr std::array rows = {
     row{mib::ipext_out_octets, "IpExtOutOctets"},
     row{mib::ipext_in_csum_errors, "IpExtInCsumErrors"},
     row{mib::ipext_reasm_overlaps, "IpExtReasmOverlaps"},
+    row{mib::ipext_in_no_ect_pkts, "IpExtInNoECTPkts"},
+    row{mib::ipext_in_ect1_pkts, "IpExtInECT1Pkts"},
+    row{mib::ipext_in_ect0_pkts, "IpExtInECT0Pkts"},
+    row{mib::ipext_in_ce_pkts, "IpExtInCEPkts"},
     row{mib::tcpext_syncookies_sent, "TcpExtSyncookiesSent"},
     row{mib::tcpext_syncookies_recv, "TcpExtSyncookiesRecv"},
     row{mib::tcpext_syncookies_failed, "TcpExtSyncookiesFailed"},
@@ -179,6 +183,11 @@ constexpr std::array rows = {
     row{mib::tcpext_out_of_window_icmps, "TcpExtOutOfWindowIcmps"},
     row{mib::tcpext_tcp_time_wait_overflow, "TcpExtTCPTimeWaitOverflow"},
     row{mib::tcpext_tcp_wqueue_too_big, "TcpExtTCPWqueueTooBig"},
+    row{mib::tcpext_tcp_ao_required, "TcpExtTCPAORequired"},
+    row{mib::tcpext_tcp_ao_bad, "TcpExtTCPAOBad"},
+    row{mib::tcpext_tcp_ao_key_not_found, "TcpExtTCPAOKeyNotFound"},
+    row{mib::tcpext_tcp_ao_good, "TcpExtTCPAOGood"},
+    row{mib::tcpext_tcp_ao_dropped_icmps, "TcpExtTCPAODroppedIcmps"},
 };
 
 constexpr bool complete() {

@@ -32,7 +32,8 @@ enum class mib : u16 {
   // IpExt
   ipext_in_no_routes, ipext_in_truncated_pkts, ipext_in_mcast_pkts, ipext_out_mcast_pkts,
   ipext_in_bcast_pkts, ipext_out_bcast_pkts, ipext_in_octets, ipext_out_octets,
-  ipext_in_csum_errors, ipext_reasm_overlaps,
+  ipext_in_csum_errors, ipext_reasm_overlaps, ipext_in_no_ect_pkts, ipext_in_ect1_pkts,
+  ipext_in_ect0_pkts, ipext_in_ce_pkts,
   // TcpExt
   tcpext_syncookies_sent, tcpext_syncookies_recv, tcpext_syncookies_failed,
   tcpext_embryonic_rsts, tcpext_prune_called, tcpext_rcv_pruned, tcpext_ofo_pruned,
@@ -65,7 +66,9 @@ enum class mib : u16 {
   tcpext_tcp_md5_failure, tcpext_tcp_mtup_fail, tcpext_tcp_mtup_success,
   tcpext_tcp_delivered_ce, tcpext_tcp_timeout_rehash, tcpext_tcp_plb_rehash,
   tcpext_tw_killed, tcpext_lock_dropped_icmps, tcpext_out_of_window_icmps,
-  tcpext_tcp_time_wait_overflow, tcpext_tcp_wqueue_too_big,
+  tcpext_tcp_time_wait_overflow, tcpext_tcp_wqueue_too_big, tcpext_tcp_ao_required,
+  tcpext_tcp_ao_bad, tcpext_tcp_ao_key_not_found, tcpext_tcp_ao_good,
+  tcpext_tcp_ao_dropped_icmps,
   count,
 };
 

@@ -72,7 +72,8 @@ struct skb_frag {
 
 inline constexpr std::size_t max_skb_frags = 17;
 
-enum gso_flags : u8 { gso_none = 0, gso_tcpv4 = 1, gso_tcpv6 = 2, gso_udp_l4 = 4, gso_ecn = 8 };
+enum gso_flags : u8 { gso_none = 0, gso_tcpv4 = 1, gso_tcpv6 = 2, gso_udp_l4 = 4, gso_ecn = 8,
+                     gso_accecn = 16 };
 
 class sk_buff : public list_hook<struct skb_list_tag>, public tree_hook<struct skb_tree_tag> {
  public:

@@ -78,6 +78,14 @@ void deliver_to_protocol(cpu& cx, net_namespace& net, skb_ptr skb) {
   handler->rcv(cx, net, std::move(skb));
 }
 
+/// RFC 3168 §5: by the two bits, for each packet of the wire.
+void count_ecn(cpu& cx, net_namespace& net, const sk_buff& skb) {
+  constexpr std::array counters{mib::ipext_in_no_ect_pkts, mib::ipext_in_ect1_pkts,
+                                mib::ipext_in_ect0_pkts, mib::ipext_in_ce_pkts};
+  const u8 ecn = skb.network_header<iphdr>().tos & uapi::iptos_ecn_mask;
+  net.mib().add(cx, counters[ecn], std::max<u64>(skb.gso_segs, 1));
+}
+
 }  // namespace
 
 void ip_rcv(cpu& cx, skb_ptr skb, net_device& dev) {
@@ -90,6 +98,7 @@ void ip_rcv(cpu& cx, skb_ptr skb, net_device& dev) {
   net.mib().add(cx, mib::ipext_in_octets, skb->len());
   const drop_reason why = validate(cx, *skb);
   if (why != drop_reason::none) return drop(cx, std::move(skb), why);
+  count_ecn(cx, net, *skb);
   const nf_state state{nf_family::ipv4, nf_hooknum::prerouting, &dev, nullptr, nullptr};
   if (!nf_hook(cx, net, skb, state)) return;
   ip_rcv_finish(cx, std::move(skb), dev);

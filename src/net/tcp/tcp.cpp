@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "net/tcp/tcp_ack.h"
+#include "net/tcp/tcp_auth.h"
 #include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_input.h"
 #include "net/tcp/tcp_mem.h"
@@ -245,6 +246,7 @@ void tcp_reinit(tcp_sock& tp) {
   tp.rto = tcp_timeout_init;
   tp.cong = {};
   tp.ca_state = tcp_ca_state::open;
+  tp.ecn = {};
   tp.recover_valid = false;
   tp.rack = {};
   tp.tlp = {};

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_ecn.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_prr.h"
 #include "net/tcp/tcp_rack.h"
@@ -100,6 +101,7 @@ void control_congestion(cpu& cx, tcp_sock& tp, const tcp_ack_info& info) {
   sample.acked_bytes = info.acked_bytes;
   sample.in_flight_segs = info.prior_in_flight;
   sample.lost_segs = info.lost_segs;
+  sample.ce_segs = info.ce_segs;
   sample.rtt = info.rtt.ns >= 0 ? info.rtt : info.sack_rtt;
   // Reordering aside, a selective acknowledgement alone does not open the window.
   const u32 usual = static_cast<u32>(tp.tcp().sysctl.reordering);
@@ -191,6 +193,7 @@ tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   const u32 prior_packets = tp.packets_out;
   if (tp.sack_ok && tp.rx.num_sacks != 0) tcp_sacktag_write_queue(cx, tp, seg, info);
   if (prior_packets == 0) {
+    tcp_ecn_ack(cx, tp, seg, info);
     if (info.dsack) tcp_fastretrans_alert(cx, tp, info);
     ack_probe(cx, tp);
     tcp_process_tlp_ack(cx, tp, seg, info);
@@ -203,9 +206,10 @@ tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
                            : !info.una_advanced && seg.len == 0 && !seg.syn() && !seg.fin() &&
                                  !window_changed;
   tcp_process_tlp_ack(cx, tp, seg, info);
+  tcp_ecn_ack(cx, tp, seg, info);
   const bool plain = info.una_advanced && !info.dupack && tp.ca_state == tcp_ca_state::open &&
                      tp.sacked_out == 0 && tp.lost_out == 0 && !info.dsack &&
-                     !info.reordered && !info.reneged;
+                     !info.reordered && !info.reneged && !info.ecn_echo;
   if (!plain) tcp_fastretrans_alert(cx, tp, info);
   if (info.cleared_segs != 0 && !info.reo_timer) set_xmit_timer(cx, tp);
   tp.net().mib().add(cx, mib::tcpext_tcp_delivered, info.acked_segs + info.sacked_segs);

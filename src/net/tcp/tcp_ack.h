@@ -26,6 +26,8 @@ struct tcp_ack_info {
   bool send_new = false;     ///< RFC 5682 step 2b: new data first
   bool hold_retrans = false;  ///< what was sent again proves to have been needless
   bool reo_timer = false;    ///< the timer waits for reordering
+  bool ecn_echo = false;     ///< the peer reports congestion marks
+  u32 ce_segs = 0;           ///< of what it delivered, those marked
   bool tlp_dsack = false;    ///< the duplicate reported is our loss probe
   duration rtt{-1};
   duration sack_rtt{-1};

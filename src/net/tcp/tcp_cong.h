@@ -66,7 +66,7 @@ struct lost_sample {
 };
 
 /// Why the window must shrink.
-enum class loss_kind : u8 { fast_retransmit, timeout, local_congestion };
+enum class loss_kind : u8 { fast_retransmit, timeout, local_congestion, ecn_echo };
 struct loss_event {
   loss_kind kind = loss_kind::fast_retransmit;
   u32 in_flight_segs = 0;         ///< outstanding when the loss was found
@@ -82,6 +82,8 @@ class tcp_congestion {
   /// True: cwnd is the algorithm's alone. It neither shrinks after idle times nor at the end of a
   /// recovery, unless the algorithm says so.
   [[nodiscard]] virtual bool owns_cwnd() const { return false; }
+  /// True: works by marks. Connections ask for ECN, and all that they send may be marked.
+  [[nodiscard]] virtual bool needs_ecn() const { return false; }
   /// The connection begins, or changes to this algorithm. The sample tells what is known by now.
   virtual void on_init(cpu&, const ack_sample&, congestion_state&) {}
   /// Every acknowledgement that delivers something.

@@ -14,6 +14,7 @@ class tcp_dctcp final : public tcp_congestion {
   static constexpr double g = 1.0 / 16;  ///< RFC 8257 §4.2
 
   [[nodiscard]] std::string_view name() const override { return "dctcp"; }
+  [[nodiscard]] bool needs_ecn() const override { return true; }
   void on_ack(cpu& cx, const ack_sample& sample, congestion_state& state) override;
   void on_loss(cpu& cx, const loss_event& event, congestion_state& state) override;
   void on_ecn(cpu& cx, const loss_event& event, congestion_state& state) override;

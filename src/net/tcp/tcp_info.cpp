@@ -39,6 +39,7 @@ void put_counts(uapi::tcp_info& out, const tcp_sock& tp) {
   out.tcpi_data_segs_in = tp.data_segs_in;
   out.tcpi_data_segs_out = tp.data_segs_out;
   out.tcpi_delivered = tp.delivered;
+  out.tcpi_delivered_ce = tp.ecn.delivered_ce;
   out.tcpi_dsack_dups = tp.dsack_dups;
   out.tcpi_reord_seen = tp.reord_seen;
   out.tcpi_rcv_ooopack = tp.rcv_ooopack;
@@ -89,6 +90,8 @@ uapi::tcp_info tcp_get_info(cpu& cx, tcp_sock& tp) {
     out.tcpi_snd_wscale = tp.snd_wscale & 15;
     out.tcpi_rcv_wscale = tp.rcv_wscale & 15;
   }
+  if (tp.ecn.mode != tcp_ecn_mode::none) out.tcpi_options |= uapi::tcpi_opt_ecn;
+  if (tp.ecn.seen) out.tcpi_options |= uapi::tcpi_opt_ecn_seen;
   if (tp.syn_data_acked) out.tcpi_options |= uapi::tcpi_opt_syn_data;
   out.tcpi_snd_mss = tp.mss_cache;
   out.tcpi_rcv_mss = tp.rcv_mss;

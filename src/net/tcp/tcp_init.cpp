@@ -61,6 +61,9 @@ void add_sysctls(tcp_net& tn) {
   add("frto", s.frto, 0, 2);
   add("reordering", s.reordering, 1, s32_max);
   add("max_reordering", s.max_reordering, 1, s32_max);
+  add("ecn", s.ecn, 0, 5);
+  add("ecn_fallback", s.ecn_fallback, 0, 1);
+  add("ecn_option", s.ecn_option, 0, 2);
   kernel* machine = &tn.net.machine();
   table.add("net.ipv4.tcp_congestion_control", s.congestion_control,
             [machine](std::string_view name) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_ack.h"
+#include "net/tcp/tcp_ecn.h"
 #include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_mem.h"
 #include "net/tcp/tcp_ofo.h"
@@ -25,6 +26,7 @@ void data_snd_check(cpu& cx, tcp_sock& tp) {
 void parse_options(tcp_sock& tp, const tcp_seg& seg) {
   tp.rx.saw_tstamp = false;
   tp.rx.num_sacks = 0;
+  tp.rx.accecn.present = false;
   if (seg.options.empty()) return;
   if (tp.tstamp_ok &&
       tcp_parse_aligned_timestamp(seg.options, tp.rx.rcv_tsval, tp.rx.rcv_tsecr)) {
@@ -142,6 +144,7 @@ bool validate_incoming(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) 
 /// Acknowledgement that is not acceptable ends the packet. True: go on.
 bool process_ack(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
   tcp_store_ts_recent(cx, tp, seg);
+  tcp_ecn_receive(cx, tp, seg);
   switch (tcp_ack(cx, tp, seg)) {
     case tcp_ack_verdict::ok:
     case tcp_ack_verdict::old: return true;
@@ -161,12 +164,13 @@ bool process_ack(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
 
 /// Header prediction: next in order, window unchanged, nothing unusual. True: done.
 bool predicted(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
-  constexpr u8 usual = tcphdr_ack | tcphdr_psh;
+  const u8 usual = tcphdr_ack | tcphdr_psh | tcp_ecn_usual_flags(tp);
   if ((seg.flags & ~usual) != 0 || (seg.flags & tcphdr_ack) == 0) return false;
   if (seg.seq != tp.rcv_nxt || !tp.ofo_queue.empty() || tp.urg_seen) return false;
   if (seg.ack_seq > tp.snd_nxt || seg.ack_seq < tp.snd_una) return false;
   if (tcp_segment_window(tp, seg) != tp.snd_wnd) return false;
   tp.rx.num_sacks = 0;
+  tp.rx.accecn.present = false;
   if (tp.tstamp_ok) {
     tp.rx.saw_tstamp =
         tcp_parse_aligned_timestamp(seg.options, tp.rx.rcv_tsval, tp.rx.rcv_tsecr);
@@ -178,6 +182,7 @@ bool predicted(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
     if (seg.ack_seq == tp.snd_una) return false;  // a duplicate: the long way
     tp.net().mib().add(cx, mib::tcpext_tcp_hp_acks);
     tcp_store_ts_recent(cx, tp, seg);
+    tcp_ecn_receive(cx, tp, seg);
     tcp_ack(cx, tp, seg);
     consume(cx, std::move(skb));
     data_snd_check(cx, tp);
@@ -188,6 +193,7 @@ bool predicted(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
   tp.net().mib().add(cx, mib::tcpext_tcp_hp_hits);
   tcp_store_ts_recent(cx, tp, seg);
   const u32 truesize = skb->truesize;
+  tcp_ecn_receive(cx, tp, seg);
   tcp_queue_rcv(cx, tp, std::move(skb));
   tcp_event_data_recv(cx, tp, seg.len, truesize, seg.flags);
   if (seg.ack_seq != tp.snd_una) {
@@ -219,6 +225,7 @@ void synsent_established(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg)
   tp.irs = seg.seq;
   tcp_apply_syn_options(cx, tp, tp.rx);
   tp.snd_wl1 = seg.seq;
+  tcp_ecn_rcv_synack(tp, seg);
   static_cast<void>(tcp_ack(cx, tp, seg));
   tp.snd_wnd = seg.window;  // RFC 7323 §2.2: never scaled on a SYN
   tp.max_window = std::max(tp.max_window, tp.snd_wnd);
@@ -249,6 +256,7 @@ void synsent_established(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg)
 void synsent_crossed(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tcp_set_state(cx, tp, tcp_state::syn_recv);
   tcp_apply_syn_options(cx, tp, tp.rx);
+  tcp_ecn_rcv_syn(tp, seg);
   tp.irs = seg.seq;
   tp.rcv_nxt = seg.seq + 1;
   tp.rcv_wup = tp.copied_seq = tp.rcv_nxt;

@@ -40,6 +40,8 @@ std::optional<tcp_seg> read_segment(cpu& cx, sk_buff& skb) {
   seg.window = th.window.value();
   seg.urg_ptr = th.urg_ptr.value();
   seg.flags = th.flags;
+  seg.ae = th.ae();
+  seg.packets = std::max<u16>(skb.gso_segs, 1);
   seg.hdr_bytes = static_cast<u32>(header);
   seg.len = skb.len() - seg.hdr_bytes;
   seg.end_seq = seg.seq + (seg.len + (seg.syn() ? 1u : 0u) + (seg.fin() ? 1u : 0u));

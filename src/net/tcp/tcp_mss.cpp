@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "net/core/net_device.h"
+#include "net/tcp/tcp_accecn.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_pacing.h"
 
@@ -41,11 +42,13 @@ u32 tcp_current_mss(cpu& cx, tcp_sock& tp) {
     if (mtu != tp.pmtu_cookie) tcp_sync_mss(tp, mtu);
   }
   const u32 blocks = tp.num_sacks + (tp.have_dsack ? 1u : 0u);
-  if (!tp.sack_ok || blocks == 0) return tp.mss_cache;
+  const u32 accecn = tcp_accecn_option_bytes(tp);
+  if (!tp.sack_ok || blocks == 0) return std::max(tp.mss_cache, accecn + 8) - accecn;
   const std::size_t room = tcp_max_option_space - (tp.tstamp_ok ? tcpolen_tstamp_aligned : 0);
   const std::size_t fit = std::min<std::size_t>(
       blocks, (room - tcpolen_sack_base_aligned) / tcpolen_sack_perblock);
-  const u32 taken = static_cast<u32>(tcpolen_sack_base_aligned + fit * tcpolen_sack_perblock);
+  const u32 taken =
+      static_cast<u32>(tcpolen_sack_base_aligned + fit * tcpolen_sack_perblock) + accecn;
   return tp.mss_cache > taken + 8 ? tp.mss_cache - taken : 8;
 }
 

@@ -47,6 +47,7 @@ struct tcp_reply {
   inet_af_ops::reply_info info;   ///< addresses and ports as the receiver sees them; local is ours
   seq32 seq, ack_seq;
   u8 flags = 0;
+  bool ae = false;
   u16 window = 0;
   tcp_out_options options;
 };

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_ecn.h"
+
 namespace ph {
 
 void tcp_prr_begin(cpu& cx, tcp_sock& tp, loss_kind why) {
@@ -10,7 +12,13 @@ void tcp_prr_begin(cpu& cx, tcp_sock& tp, loss_kind why) {
   tp.tlp.end_seq.reset();
   tp.prior_cwnd = tp.cong.cwnd;
   tp.prr_delivered = tp.prr_out = 0;
-  tp.ca->on_loss(cx, {why, tp.in_flight(), tp.mss_cache}, tp.cong);
+  const loss_event event{why, tp.in_flight(), tp.mss_cache};
+  if (why == loss_kind::ecn_echo) {
+    tp.ca->on_ecn(cx, event, tp.cong);
+  } else {
+    tp.ca->on_loss(cx, event, tp.cong);
+  }
+  tcp_ecn_queue_cwr(tp);
   if (tp.ca->owns_cwnd()) {
     tp.prior_cwnd = 0;
     return;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_ecn.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_pacing.h"
 #include "net/tcp/tcp_prr.h"
@@ -244,6 +245,8 @@ void tcp_fastretrans_alert(cpu& cx, tcp_sock& tp, tcp_ack_info& info) {
   const bool repairing = tp.ca_state >= tcp_ca_state::recovery;
   if (!repairing && time_to_recover(tp)) {
     enter_recovery(cx, tp);
+  } else if (tp.ca_state < tcp_ca_state::cwr && info.ecn_echo) {
+    tcp_enter_cwr(cx, tp, loss_kind::ecn_echo);  // RFC 3168 §6.1.2: once per window of data
   } else if (tp.ca_state < tcp_ca_state::cwr) {
     set_ca_state(tp, tp.sacked_out != 0 ? tcp_ca_state::disorder : tcp_ca_state::open);
     if (tp.retrans_out == 0) tp.retrans_stamp = instant{};
@@ -322,14 +325,15 @@ void tcp_enter_loss(cpu& cx, tcp_sock& tp) {
   tp.cwnd_stamp = cx.now();
   tp.high_seq = tp.recover = tp.lost_edge = tp.snd_nxt;
   tp.recover_valid = true;
+  tcp_ecn_queue_cwr(tp);
   set_ca_state(tp, tcp_ca_state::loss);
 }
 
-void tcp_enter_cwr(cpu& cx, tcp_sock& tp) {
+void tcp_enter_cwr(cpu& cx, tcp_sock& tp, loss_kind why) {
   if (tp.ca_state >= tcp_ca_state::cwr) return;
   tp.undo = {};
-  cx.sometimes("tcp_local_congestion");
-  tcp_prr_begin(cx, tp, loss_kind::local_congestion);
+  if (why == loss_kind::local_congestion) cx.sometimes("tcp_local_congestion");
+  tcp_prr_begin(cx, tp, why);
   set_ca_state(tp, tcp_ca_state::cwr);
 }
 

@@ -14,8 +14,8 @@ void tcp_fastretrans_alert(cpu& cx, tcp_sock& tp, tcp_ack_info& info);
 void tcp_xmit_recovery(cpu& cx, tcp_sock& tp, bool new_first = false);
 /// The retransmission timer fired: everything not selectively acknowledged counts as lost.
 void tcp_enter_loss(cpu& cx, tcp_sock& tp);
-/// The device below is congested: one reduction per window.
-void tcp_enter_cwr(cpu& cx, tcp_sock& tp);
+/// The device below or the path (ECN) is congested: one reduction per window.
+void tcp_enter_cwr(cpu& cx, tcp_sock& tp, loss_kind why = loss_kind::local_congestion);
 /// The path MTU fell: packets that no longer fit are sent again, without blame.
 void tcp_simple_retransmit(cpu& cx, tcp_sock& tp);
 /// RFC 5681 §4.1: after idle times longer than the RTO the window starts over.

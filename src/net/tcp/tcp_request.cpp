@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_accecn.h"
 #include "net/tcp/tcp_ack.h"
 #include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_input.h"
@@ -66,6 +67,13 @@ void send_synack(cpu& cx, tcp_request& req, u32 tsval) {
   reply.options.tsval = tsval;
   reply.options.tsecr = req.ts_recent;
   if (req.num_retrans == 0) reply.options.fastopen = req.fastopen_cookie;
+  const tcp_ecn_flags ecn = tcp_ecn_synack(req, reply.info.tos);
+  reply.flags |= ecn.flags;
+  reply.ae = ecn.ae;
+  if (req.ecn == tcp_ecn_mode::accecn && req.num_timeout == 0) {
+    const std::size_t room = tcp_max_option_space - tcp_options_size(reply.options);
+    reply.options.accecn = tcp_accecn_synack_option(req.listener->tcp().sysctl, room);
+  }
   tcp_send_reply(cx, req.listener->net(), *req.listener->af_ops, std::move(reply));
 }
 
@@ -212,6 +220,7 @@ ref<tcp_sock> make_child(cpu& cx, tcp_request& req, const tcp_seg& seg) {
   child->advmss = req.advmss;
   child->mss_clamp = req.peer_mss;
   if (child->user_mss != 0) child->mss_clamp = std::min(child->mss_clamp, child->user_mss);
+  tcp_ecn_create_child(*child, req);
   return child;
 }
 
@@ -318,13 +327,16 @@ void send_cookie(cpu& cx, tcp_request& req) {
   if (!req.tstamp_ok) {
     req.sack_ok = req.wscale_ok = false;
     req.rcv_wscale = 0;
+    req.ecn = tcp_ecn_mode::none;
   }
+  req.ecn = std::min(req.ecn, tcp_ecn_mode::rfc3168);  // there is one bit for it
   req.snt_isn = tcp_cookie_make(cx, listener.tcp(), req.key, req.rcv_isn, req.peer_mss);
   tcp_cookie_sent(cx, listener);
   tcp_cookie_options remember;
   remember.wscale_ok = req.wscale_ok;
   remember.snd_wscale = req.snd_wscale;
   remember.sack_ok = req.sack_ok;
+  remember.ecn_ok = req.ecn != tcp_ecn_mode::none;
   const u32 clock = static_cast<u32>(cx.now().ms());
   send_synack(cx, req, tcp_cookie_timestamp(clock, remember) + req.tsoffset);
 }
@@ -403,6 +415,7 @@ void tcp_conn_request(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& s
   req->snt_isn = isn.value_or(tcp_init_seq(cx, tn, tuple));
   req->tsoffset = tcp_ts_offset(tn, tuple.laddr, tuple.raddr);
   req->tos = seg.tos;
+  tcp_ecn_create_request(*req, seg);
   take_syn_options(*req, rx);
   tcp_request_set_window(*req, **dst, cx.now());
   if (cookie) {

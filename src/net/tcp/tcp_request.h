@@ -20,6 +20,8 @@ struct tcp_request final : counted, ehash_entry, list_hook<struct tcp_request_ta
   u8 num_timeout = 0;
   u8 num_retrans = 0;
   u8 tos = 0;
+  tcp_ecn_mode ecn = tcp_ecn_mode::none;
+  u8 syn_ecn = 0;                 ///< IP-ECN of the SYN
   tcp_fastopen_cookie fastopen_cookie;  ///< for the SYN+ACK
   u32 ts_recent = 0;
   u32 tsoffset = 0;

@@ -121,6 +121,41 @@ struct tcp_undo_state {
   u32 cwnd = 0, ssthresh = 0;     ///< before it; zero: unknown
 };
 
+/// Which feedback of congestion marks both ends agreed on.
+enum class tcp_ecn_mode : u8 { none, rfc3168, accecn };
+
+/// The counters of RFC 9768 §3.2.1 of one direction.
+struct tcp_accecn_counters {
+  u32 cep = 5;                    ///< packets marked CE
+  u32 ceb = 0, e0b = 1, e1b = 1;  ///< payload bytes by the IP-ECN field
+};
+
+/// Explicit Congestion Notification (tcp_ecn, tcp_accecn).
+struct tcp_ecn_state {
+  tcp_ecn_mode asked = tcp_ecn_mode::none;  ///< what our SYN asked for
+  tcp_ecn_mode mode = tcp_ecn_mode::none;
+  bool seen = false;              ///< the peer's packets came with ECT or CE
+  bool demand_cwr = false;        ///< RFC 3168 §6.1.3: echo until the peer answers
+  bool queue_cwr = false;         ///< RFC 3168 §6.1.2: the next new data carry CWR
+  bool ce_state = false;          ///< RFC 8257 §3.2: DCTCP.CE
+  u32 delivered_ce = 0;           ///< segments of ours that arrived marked
+  // Accurate ECN (RFC 9768).
+  tcp_accecn_counters rcv;        ///< what we saw (r.*)
+  tcp_accecn_counters snd;        ///< what the peer saw, as far as we know (s.*)
+  u8 handshake_ecn = 0;           ///< IP-ECN of the SYN or SYN+ACK that we answer
+  bool no_ect = false;            ///< the path spoils marks or feedback: send Not-ECT
+  bool ace_checked = false;       ///< the peer's first ACE after the handshake was looked at
+  bool peer_option = false;       ///< the peer sends the option, so may we
+  bool option_bad = false;        ///< somebody on the path changes the option
+  u8 last_ecn = 0;                ///< IP-ECN of the last data packet
+  u8 option_owed = 0;             ///< acknowledgements that must carry the option
+  u32 cep_told = 5;               ///< r.cep in our last acknowledgement
+  u32 recent_acked = 0, recent_marked = 0;  ///< segments of late, for ACE that may have wrapped
+};
+
+/// Keys of signed segments (tcp_auth.h).
+struct tcp_auth;
+
 /// What the retransmission timer stands for when it is not the persist timer.
 enum class tcp_rtx_event : u8 { timeout, reordering, loss_probe };
 
@@ -166,6 +201,8 @@ struct tcp_seg {
   u16 urg_ptr = 0;
   u8 flags = 0;
   u8 tos = 0;            ///< of the IP header
+  bool ae = false;       ///< RFC 9768: third bit beside ECE and CWR
+  u16 packets = 1;       ///< of the wire, if it is a super-packet
   u32 len = 0;           ///< payload bytes
   u32 hdr_bytes = 0;     ///< TCP header with options
   byte_view options;     ///< valid while the packet's head is
@@ -174,6 +211,7 @@ struct tcp_seg {
   [[nodiscard]] bool rst() const { return (flags & tcphdr_rst) != 0; }
   [[nodiscard]] bool ack() const { return (flags & tcphdr_ack) != 0; }
   [[nodiscard]] bool urg() const { return (flags & tcphdr_urg) != 0; }
+  [[nodiscard]] u8 ecn() const { return tos & uapi::iptos_ecn_mask; }
 };
 
 // --- namespace --------------------------------------------------------------------------------
@@ -210,6 +248,9 @@ struct tcp_sysctls {
   s32 early_retrans = 3;          ///< 0: no loss probes
   s32 frto = 2;                   ///< 0: timeouts are never doubted
   s32 reordering = 3, max_reordering = 300;
+  s32 ecn = 2;                    ///< see tcp_ecn.h
+  s32 ecn_fallback = 1;           ///< a SYN sent again does not ask for ECN
+  s32 ecn_option = 2;             ///< AccECN option: 0 never, 1 when it tells something, 2 always
   std::string congestion_control = "cubic";
 };
 
@@ -457,6 +498,9 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   errc soft_error = errc::ok;
   bool orphaned = false;          ///< counted in tcp_net::orphans
   u32 mem_pages = 0;              ///< counted in tcp_net::memory
+
+  tcp_ecn_state ecn;
+  std::unique_ptr<tcp_auth> auth;  ///< nullptr: segments are not signed
 
   // --- Fast Open (tcp_fastopen) ---------------------------------------------------------------
   bool fastopen_connect = false;  ///< TCP_FASTOPEN_CONNECT

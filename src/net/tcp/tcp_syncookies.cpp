@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_ecn.h"
 #include "net/tcp/tcp_isn.h"
 #include "net/tcp/tcp_request.h"
 
@@ -56,6 +57,7 @@ bool recall(cpu& cx, tcp_request& req, const tcp_seg& seg) {
   req.sack_ok = said.sack_ok;
   req.wscale_ok = said.wscale_ok;
   req.snd_wscale = said.snd_wscale;
+  if (said.ecn_ok) req.ecn = std::min(tcp_ecn_mode::rfc3168, tcp_ecn_answers(listener));
   return true;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_ecn.h"
 #include "net/tcp/tcp_prr.h"
 
 namespace ph {
@@ -39,7 +40,10 @@ void restore(cpu& cx, tcp_sock& tp, bool unmark) {
   if (!tp.ca->owns_cwnd()) {
     tp.cong.cwnd = std::max(tp.cong.cwnd, std::min(tp.undo.cwnd, tp.cong.cwnd_clamp));
   }
-  tp.cong.ssthresh = std::max(tp.cong.ssthresh, tp.undo.ssthresh);
+  if (tp.undo.ssthresh > tp.cong.ssthresh) {
+    tp.cong.ssthresh = tp.undo.ssthresh;
+    tcp_ecn_withdraw_cwr(tp);
+  }
   tp.ca->on_undo(cx, tp.cong);
   tp.cwnd_stamp = cx.now();
   tp.undo = {};

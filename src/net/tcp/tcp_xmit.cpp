@@ -2,6 +2,7 @@
 // that carry nothing (ACK, RST, probes) and those that no full socket owns.
 #include <algorithm>
 
+#include "net/tcp/tcp_accecn.h"
 #include "net/tcp/tcp_mem.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_pacing.h"
@@ -22,6 +23,7 @@ struct header_values {
   u8 flags = 0;
   u16 window = 0;
   u16 urg_ptr = 0;
+  bool ae = false;
 };
 
 void push_header(sk_buff& skb, const header_values& values, const tcp_out_options& options) {
@@ -34,6 +36,7 @@ void push_header(sk_buff& skb, const header_values& values, const tcp_out_option
   th.seq.set(values.seq.raw);
   th.ack_seq.set((values.flags & tcphdr_ack) != 0 ? values.ack_seq.raw : 0);
   th.set_header_bytes(bytes);
+  if (values.ae) th.doff_res |= 1;
   th.flags = values.flags;
   th.window.set(values.window);
   th.urg_ptr.set(values.urg_ptr);
@@ -68,6 +71,9 @@ tcp_out_options syn_options(cpu& cx, tcp_sock& tp, bool with_ack) {
     out.tsval = tcp_time_stamp(cx, tp);
     out.tsecr = tp.ts_recent;
   }
+  if (with_ack && tp.ecn.mode == tcp_ecn_mode::accecn) {
+    out.accecn = tcp_accecn_synack_option(sysctl, tcp_max_option_space - tcp_options_size(out));
+  }
   return out;
 }
 
@@ -79,6 +85,9 @@ tcp_out_options established_options(cpu& cx, tcp_sock& tp) {
     out.tsecr = tp.ts_recent;
   }
   if (tp.sack_ok) tcp_sack_options(tp, out);
+  if (tp.ecn.mode == tcp_ecn_mode::accecn) {
+    out.accecn = tcp_accecn_out_option(tp, tcp_max_option_space - tcp_options_size(out));
+  }
   return out;
 }
 
@@ -189,7 +198,7 @@ xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8
   const bool syn = (flags & tcphdr_syn) != 0;
   const tcp_out_options options = syn ? syn_options(cx, tp, (flags & tcphdr_ack) != 0)
                                       : established_options(cx, tp);
-  header_values values{tp.sport.value, tp.dport.value, seq, tp.rcv_nxt, flags, 0, 0};
+  header_values values{tp.sport.value, tp.dport.value, seq, tp.rcv_nxt, flags, 0, 0, false};
   // RFC 7323 §2.2: the window of a SYN is never scaled.
   values.window = syn ? static_cast<u16>(std::min(tp.rcv_wnd, tcp_max_window))
                       : select_window(cx, tp);
@@ -197,6 +206,14 @@ xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8
   if (values.urg_ptr != 0) values.flags |= tcphdr_urg;
   // The last segment of a super-packet ends a burst: as Linux, tell the peer not to wait for more.
   if (out->gso_segs > 1) values.flags |= tcphdr_psh;
+  const bool new_data = data != nullptr && data->len() != 0 && seq >= tp.snd_nxt;
+  const tcp_ecn_flags ecn = tcp_ecn_send(tp, flags, new_data);
+  values.flags |= ecn.flags;
+  values.ae = ecn.ae;
+  if (out->gso_segs > 1 && tp.ecn.mode == tcp_ecn_mode::accecn) out->gso_type |= gso_accecn;
+  if (out->gso_segs > 1 && tp.ecn.mode == tcp_ecn_mode::rfc3168 && ecn.flags & tcphdr_cwr) {
+    out->gso_type |= gso_ecn;
+  }
   push_header(*out, values, options);
   begin_checksum(*out, *tp.af_ops, tp.saddr, tp.daddr);
   out->priority = tp.opt.priority;
@@ -235,7 +252,7 @@ void tcp_send_reply(cpu& cx, net_namespace& net, const inet_af_ops& af, tcp_repl
   const inet_tuple& tuple = reply.info.tuple;
   reply.info.protocol = uapi::ipproto_tcp;
   const header_values values{tuple.lport.value, tuple.rport.value, reply.seq, reply.ack_seq,
-                             reply.flags, reply.window, 0};
+                             reply.flags, reply.window, 0, reply.ae};
   push_header(*out, values, reply.options);
   begin_checksum(*out, af, tuple.laddr, tuple.raddr);
   trace_born(cx, *out, "tcp_send_reply");

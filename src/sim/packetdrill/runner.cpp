@@ -149,7 +149,9 @@ class runner {
       throw run_stop{outcome::skip, "expects a packet that is not plain TCP"};
     }
     flow& f = current();
-    if (f.state == flow::state_type::connecting && spec.flags == tcphdr_syn) f.local_port = 0;
+    // A SYN may ask for ECN by flags of its own.
+    const bool opens = (spec.flags & ~(tcphdr_ece | tcphdr_cwr)) == tcphdr_syn;
+    if (f.state == flow::state_type::connecting && opens) f.local_port = 0;
     const instant limit = any ? host_.now() + patience : host_.at(to + settings_.tolerance);
     host_.settle();
     for (;;) {
@@ -163,7 +165,7 @@ class runner {
       if (why.empty()) {
         const duration happened = host_.since_start(when);
         if (!any) check_time("packet", happened, earliest(spec, from), to);
-        if (spec.flags == tcphdr_syn) f.state = flow::state_type::active;
+        if (opens) f.state = flow::state_type::active;
         if (live) acks_.matched(spec, *live);
         return happened;
       }
