@@ -10,6 +10,8 @@
 // sides; -1 is the SYN itself.
 #pragma once
 
+#include <functional>
+
 #include "net/tcp/tcp_sock.h"
 #include "tests/support/two_hosts.h"
 #include "wire/tcp.h"
@@ -28,6 +30,7 @@ struct seen_segment {
   u16 source = 0, dest = 0, window = 0, urg_ptr = 0;
   seq32 seq, ack_seq;
   std::vector<u8> payload;
+  std::vector<u8> raw;  ///< header and payload as they were
   tcp_options_received options;
   instant when;
   [[nodiscard]] std::string text() const {
@@ -88,6 +91,14 @@ class segment_peer : public two_hosts {
         emit(byte_span(packet).subspan(20), segment, ip.saddr, ip.daddr);
     ph_check(bytes != 0 && emit(packet, ip, bytes) == 20);
     packet.resize(20 + bytes);
+    if (sign) {
+      const byte_span tcp = byte_span(packet).subspan(20);
+      sign(tcp);
+      view_as<tcphdr>(tcp)->check = be16(0);
+      const csum_partial pseudo = csum_pseudo_ipv4(ip.saddr, ip.daddr, uapi::ipproto_tcp,
+                                                   static_cast<u16>(bytes));
+      view_as<tcphdr>(tcp)->check = csum_fold(csum_add_bytes(tcp, pseudo));
+    }
     inject(a, packet);
   }
   void send(u8 flags, s64 seq, s64 ack, std::string_view payload, const extra& more) {
@@ -97,6 +108,9 @@ class segment_peer : public two_hosts {
   void send(u8 flags, s64 seq, s64 ack, std::string_view payload = {}) {
     send(flags, seq, ack, payload, extra{});
   }
+
+  /// Fills the signature of each segment that the peer sends (header and payload).
+  std::function<void(byte_span)> sign;
 
   // --- what the host said ---------------------------------------------------------------------
   std::deque<seen_segment> sent;
@@ -274,6 +288,7 @@ class segment_peer : public two_hosts {
     out.seq = s.seq;
     out.ack_seq = s.ack_seq;
     out.payload.assign(s.payload.begin(), s.payload.end());
+    out.raw.assign(ip.payload.begin(), ip.payload.end());
     out.options = tcp_parse_options(s.options, s.syn());
     out.when = frame.when;
     sent.push_back(std::move(out));

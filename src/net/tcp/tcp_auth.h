@@ -13,6 +13,8 @@
 
 namespace ph {
 
+struct tcp_request;
+
 /// Whose segments a key is for: peers that share the first bits of an address.
 struct tcp_key_scope {
   inet_addr peer;

@@ -226,6 +226,7 @@ void synsent_established(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg)
   tcp_apply_syn_options(cx, tp, tp.rx);
   tp.snd_wl1 = seg.seq;
   tcp_ecn_rcv_synack(tp, seg);
+  tcp_auth_start(tp);
   static_cast<void>(tcp_ack(cx, tp, seg));
   tp.snd_wnd = seg.window;  // RFC 7323 §2.2: never scaled on a SYN
   tp.max_window = std::max(tp.max_window, tp.snd_wnd);
@@ -258,6 +259,7 @@ void synsent_crossed(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tcp_apply_syn_options(cx, tp, tp.rx);
   tcp_ecn_rcv_syn(tp, seg);
   tp.irs = seg.seq;
+  tcp_auth_start(tp);
   tp.rcv_nxt = seg.seq + 1;
   tp.rcv_wup = tp.copied_seq = tp.rcv_nxt;
   tp.snd_wnd = seg.window;
@@ -275,7 +277,7 @@ void rcv_synsent(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
   tp.rx = tcp_parse_options(seg.options, true);
   const bool acceptable = seg.ack() && seg.ack_seq > tp.iss && seg.ack_seq <= tp.snd_nxt;
   if (seg.ack() && !acceptable) {
-    tcp_reply_reset(cx, tp.net(), *tp.af_ops, tp.tuple(), seg);
+    tcp_reply_reset(cx, tp, seg);
     drop(cx, std::move(skb), drop_reason::tcp_invalid_ack);
     return;
   }
@@ -283,7 +285,7 @@ void rcv_synsent(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
       static_cast<s32>(tcp_time_stamp(cx, tp) - tp.rx.rcv_tsecr) < 0) {
     // An echo of what was never sent belongs to another incarnation.
     tp.net().mib().add(cx, mib::tcpext_paws_active);
-    tcp_reply_reset(cx, tp.net(), *tp.af_ops, tp.tuple(), seg);
+    tcp_reply_reset(cx, tp, seg);
     drop(cx, std::move(skb), drop_reason::tcp_paws);
     return;
   }
@@ -335,7 +337,7 @@ bool beyond_fin(const tcp_sock& tp, const tcp_seg& seg) {
 void abort_on_data(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
   cx.sometimes("tcp_data_after_close");
   tp.net().mib().add(cx, mib::tcpext_tcp_abort_on_data);
-  tcp_reply_reset(cx, tp.net(), *tp.af_ops, tp.tuple(), seg);
+  tcp_reply_reset(cx, tp, seg);
   drop(cx, std::move(skb), drop_reason::tcp_fin_wait_data);
   tcp_write_queue_purge(cx, tp);
   tcp_reset(cx, tp, errc::connreset);
@@ -463,7 +465,7 @@ void tcp_rcv_state_process(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& se
   if (tp.state == tcp_state::syn_recv &&
       (rest.ack_seq <= tp.iss || rest.ack_seq > tp.snd_nxt)) {
     // RFC 9293 §3.10.7.4: in SYN-RECEIVED an unacceptable acknowledgement is answered by RST.
-    tcp_reply_reset(cx, tp.net(), *tp.af_ops, tp.tuple(), rest);
+    tcp_reply_reset(cx, tp, rest);
     drop(cx, std::move(skb), drop_reason::tcp_invalid_ack);
     return;
   }

@@ -4,6 +4,7 @@
 #include "net/core/net_device.h"
 #include "net/ipv4/ipv4_net.h"
 #include "net/tcp/tcp.h"
+#include "net/tcp/tcp_auth.h"
 #include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_input.h"
 #include "net/tcp/tcp_output.h"
@@ -86,6 +87,40 @@ cpu& home_of(ehash_entry& entry) {
   ph_unreachable("kind");
 }
 
+/// Is the segment signed as the keys of its receiver want it?
+drop_reason judge_signature(ehash_entry* entry, tcp_sock* listener, const inet_tuple& tuple,
+                            ifindex dev, const sk_buff& skb, const tcp_seg& seg) {
+  tcp_auth_ends ends;
+  ends.tuple = tuple;
+  ends.dev = dev;
+  if (entry == nullptr) {
+    ends.isns_known = false;
+    return tcp_auth_inbound(listener != nullptr ? listener->auth.get() : nullptr, ends, skb, seg);
+  }
+  switch (entry->kind) {
+    case ehash_kind::established: {
+      tcp_sock& tp = static_cast<tcp_sock&>(*entry);
+      if (tp.auth) ends = tcp_ends_of(tp);
+      return tcp_auth_inbound(tp.auth.get(), ends, skb, seg);
+    }
+    case ehash_kind::request: {
+      const tcp_request& req = static_cast<tcp_request&>(*entry);
+      ends.local_isn = req.snt_isn;
+      ends.remote_isn = req.rcv_isn;
+      return tcp_auth_inbound(req.listener->auth.get(), ends, skb, seg);
+    }
+    case ehash_kind::timewait: {
+      tcp_timewait& tw = static_cast<tcp_timewait&>(*entry);
+      // A SYN is a new connection's, and is for the listener to judge.
+      if (seg.syn() && !seg.ack() && listener != nullptr) {
+        return judge_signature(nullptr, listener, tuple, dev, skb, seg);
+      }
+      return tcp_auth_inbound(tw.auth.get(), tw.auth ? tw.ends : ends, skb, seg);
+    }
+  }
+  ph_unreachable("kind");
+}
+
 void tcp_v4::rcv(cpu& cx, net_namespace& net, skb_ptr skb) {
   PH_TRACE(cx, *skb);
   if (skb->pkt_type != packet_type_for::host) {
@@ -127,6 +162,10 @@ void tcp_v4::deliver(cpu& cx, net_namespace& net, skb_ptr skb, const tcp_seg& se
   cb.end_seq = seg.end_seq;
   cb.flags = seg.flags;
   skb->pull(seg.hdr_bytes);
+  if (entry != nullptr || listener != nullptr) {
+    const drop_reason why = judge_signature(entry, listener, tuple, dev, *skb, seg);
+    if (why != drop_reason::none) return drop(cx, std::move(skb), why);
+  }
   std::optional<seq32> isn;
   if (entry != nullptr && entry->kind == ehash_kind::timewait) {
     isn = tcp_timewait_rcv(cx, static_cast<tcp_timewait&>(*entry), skb, seg, listener != nullptr);
@@ -186,6 +225,10 @@ void tcp_v4::err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_
   // RFC 5927 §4.1: the quoted segment must be one that is outstanding.
   if (!between(seq, hold->snd_una, hold->snd_nxt)) {
     net.mib().add(cx, mib::tcpext_out_of_window_icmps);
+    return;
+  }
+  if (tcp_auth_ignores_icmp(*hold, error)) {
+    net.mib().add(cx, mib::tcpext_tcp_ao_dropped_icmps);
     return;
   }
   sock_err(cx, *hold, error);

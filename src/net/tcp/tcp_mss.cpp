@@ -27,7 +27,8 @@ u32 tcp_mtu_to_mss(const tcp_sock& tp, u32 pmtu) {
   mss = std::min(mss, tp.mss_clamp);
   mss = std::max(mss, static_cast<u32>(tp.tcp().sysctl.min_snd_mss));
   const u32 options = tp.tstamp_ok ? static_cast<u32>(tcpolen_tstamp_aligned) : 0;
-  return mss - options;
+  const u32 signature = tcp_auth_option_bytes(tp);
+  return std::max(mss, options + signature + 8) - options - signature;
 }
 
 u32 tcp_sync_mss(tcp_sock& tp, u32 pmtu) {
@@ -44,11 +45,13 @@ u32 tcp_current_mss(cpu& cx, tcp_sock& tp) {
   const u32 blocks = tp.num_sacks + (tp.have_dsack ? 1u : 0u);
   const u32 accecn = tcp_accecn_option_bytes(tp);
   if (!tp.sack_ok || blocks == 0) return std::max(tp.mss_cache, accecn + 8) - accecn;
-  const std::size_t room = tcp_max_option_space - (tp.tstamp_ok ? tcpolen_tstamp_aligned : 0);
+  const std::size_t room = tcp_max_option_space - (tp.tstamp_ok ? tcpolen_tstamp_aligned : 0) -
+                           tcp_auth_option_bytes(tp);
   const std::size_t fit = std::min<std::size_t>(
       blocks, (room - tcpolen_sack_base_aligned) / tcpolen_sack_perblock);
-  const u32 taken =
-      static_cast<u32>(tcpolen_sack_base_aligned + fit * tcpolen_sack_perblock) + accecn;
+  const std::size_t sack =
+      fit != 0 ? tcpolen_sack_base_aligned + fit * tcpolen_sack_perblock : 0;
+  const u32 taken = static_cast<u32>(sack) + accecn;
   return tp.mss_cache > taken + 8 ? tp.mss_cache - taken : 8;
 }
 

@@ -216,7 +216,7 @@ bool tcp_resend_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
   tcp_skb_cb& cb = tcp_cb(skb);
   // RFC 9293 §3.8.6.1: the oldest segment may be sent into a closed window, nothing else.
   if (cb.seq >= tcp_wnd_end(tp) && cb.seq != tp.snd_una) return false;
-  const u32 most = mss * std::max(segs, 1u);
+  const u32 most = mss * (tcp_auth_option_bytes(tp) != 0 ? 1 : std::max(segs, 1u));
   if (skb.len() > most) {
     tcp_fragment(cx, tp, tcp_queue::rtx, skb, most, mss);
   } else {

@@ -2,6 +2,7 @@
 // each segment.
 #pragma once
 
+#include "net/tcp/tcp_auth.h"
 #include "net/tcp/tcp_sock.h"
 
 namespace ph {
@@ -50,11 +51,17 @@ struct tcp_reply {
   bool ae = false;
   u16 window = 0;
   tcp_out_options options;
+  tcp_signer signer;
 };
 void tcp_send_reply(cpu& cx, net_namespace& net, const inet_af_ops& af, tcp_reply reply);
 /// Answers a segment that belongs to nothing with RST (RFC 9293 §3.10.7.1); never a RST.
 void tcp_reply_reset(cpu& cx, net_namespace& net, const inet_af_ops& af, const inet_tuple& tuple,
-                     const tcp_seg& seg);
+                     const tcp_seg& seg, const tcp_auth* auth = nullptr,
+                     const tcp_auth_ends* ends = nullptr);
+/// The same for a socket, and for a listener with whom the segment's sender thinks to speak; signed
+/// as their segments are.
+void tcp_reply_reset(cpu& cx, tcp_sock& tp, const tcp_seg& seg);
+void tcp_reply_reset(cpu& cx, tcp_sock& listener, const inet_tuple& tuple, const tcp_seg& seg);
 
 // --- the queue (tcp_output.cpp) ---------------------------------------------------------------
 

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_auth.h"
+
 namespace ph {
 namespace {
 
@@ -46,6 +48,7 @@ void tcp_pacing_sent(cpu& cx, tcp_sock& tp, u32 bytes) {
 }
 
 u32 tcp_tso_segs(const tcp_sock& tp, u32 mss) {
+  if (tcp_auth_option_bytes(tp) != 0) return 1;  // each segment has a signature of its own
   const tcp_sysctls& sysctl = tp.tcp().sysctl;
   u64 bytes = std::min<u64>(tcp_pacing_rate(tp) >> 10, tcp_super_packet);
   // Near peers may have larger ones: they halve with every 2^tso_rtt_log microseconds of distance.

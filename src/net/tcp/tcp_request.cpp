@@ -59,6 +59,8 @@ void send_synack(cpu& cx, tcp_request& req, u32 tsval) {
   reply.ack_seq = req.rcv_isn + 1;
   reply.flags = tcphdr_syn | tcphdr_ack;
   reply.window = static_cast<u16>(std::min(req.rcv_wnd, tcp_max_window));
+  reply.signer = tcp_signer_of(req, reply.seq);
+  tcp_sign_options(reply.signer, reply.options);
   reply.options.mss = req.advmss;
   reply.options.wscale_ok = req.wscale_ok;
   reply.options.wscale = req.rcv_wscale;
@@ -67,6 +69,7 @@ void send_synack(cpu& cx, tcp_request& req, u32 tsval) {
   reply.options.tsval = tsval;
   reply.options.tsecr = req.ts_recent;
   if (req.num_retrans == 0) reply.options.fastopen = req.fastopen_cookie;
+  if (tcp_options_size(reply.options) > tcp_max_option_space) reply.options.fastopen = {};
   const tcp_ecn_flags ecn = tcp_ecn_synack(req, reply.info.tos);
   reply.flags |= ecn.flags;
   reply.ae = ecn.ae;
@@ -101,6 +104,7 @@ void send_request_ack(cpu& cx, tcp_request& req) {
   reply.seq = req.snt_isn + 1;
   reply.ack_seq = req.rcv_isn + 1;
   reply.flags = tcphdr_ack;
+  reply.signer = tcp_signer_of(req, reply.seq);
   reply.window = static_cast<u16>(req.rcv_wnd >> req.rcv_wscale);
   reply.options.timestamps = req.tstamp_ok;
   reply.options.tsval = request_time_stamp(cx, req);
@@ -165,6 +169,9 @@ void take_syn_options(tcp_request& req, const tcp_options_received& rx) {
   req.snd_wscale = req.wscale_ok ? rx.snd_wscale : u8{0};
   req.sack_ok = rx.sack_ok && sysctl.sack != 0;
   req.tstamp_ok = rx.saw_tstamp && sysctl.timestamps != 0;
+  // As Linux: with an MD5 signature there is no room for both, and SACK stays.
+  const bool md5 = tcp_signer_of(req, req.snt_isn).md5 != nullptr;
+  if (md5 && req.sack_ok) req.tstamp_ok = false;
   req.ts_recent = rx.rcv_tsval;
 }
 
@@ -221,6 +228,7 @@ ref<tcp_sock> make_child(cpu& cx, tcp_request& req, const tcp_seg& seg) {
   child->mss_clamp = req.peer_mss;
   if (child->user_mss != 0) child->mss_clamp = std::min(child->mss_clamp, child->user_mss);
   tcp_ecn_create_child(*child, req);
+  tcp_auth_inherit(*child, req);
   return child;
 }
 
@@ -271,7 +279,7 @@ bool open_at_once(cpu& cx, tcp_request& req, skb_ptr& skb, const tcp_seg& seg) {
 void overflow(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg) {
   tcp_sock& listener = *req.listener;
   if (req.self && listener.tcp().sysctl.abort_on_overflow != 0) {
-    tcp_reply_reset(cx, listener.net(), *listener.af_ops, req.key, seg);
+    tcp_reply_reset(cx, listener, req.key, seg);
     listener.net().mib().add(cx, mib::tcpext_embryonic_rsts);
     tcp_request_drop(req);
   } else {
@@ -288,7 +296,7 @@ void embryonic_reset(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg)
     drop(cx, std::move(skb), drop_reason::tcp_request);
     return;
   }
-  if (!seg.rst()) tcp_reply_reset(cx, listener.net(), *listener.af_ops, req.key, seg);
+  if (!seg.rst()) tcp_reply_reset(cx, listener, req.key, seg);
   listener.net().mib().add(cx, mib::tcpext_embryonic_rsts);
   listener.net().mib().add(cx, mib::tcp_attempt_fails);
   tcp_request_drop(req);
@@ -350,7 +358,7 @@ void tcp_rcv_listen(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& seg
     drop(cx, std::move(skb), drop_reason::tcp_flags);
   } else if (seg.ack()) {
     if (tcp_cookie_ack(cx, listener, skb, seg, tuple)) return;
-    tcp_reply_reset(cx, listener.net(), *listener.af_ops, tuple, seg);
+    tcp_reply_reset(cx, listener, tuple, seg);
     drop(cx, std::move(skb), drop_reason::tcp_no_socket);
   } else if (!seg.syn() || seg.fin()) {
     drop(cx, std::move(skb), drop_reason::tcp_flags);
@@ -416,6 +424,7 @@ void tcp_conn_request(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& s
   req->tsoffset = tcp_ts_offset(tn, tuple.laddr, tuple.raddr);
   req->tos = seg.tos;
   tcp_ecn_create_request(*req, seg);
+  tcp_auth_note_syn(*req, seg);
   take_syn_options(*req, rx);
   tcp_request_set_window(*req, **dst, cx.now());
   if (cookie) {
@@ -444,7 +453,7 @@ void tcp_check_req(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg) {
     return;
   }
   if (seg.ack() && !seg.rst() && seg.ack_seq != req.snt_isn + 1) {
-    tcp_reply_reset(cx, listener.net(), *listener.af_ops, req.key, seg);
+    tcp_reply_reset(cx, listener, req.key, seg);
     drop(cx, std::move(skb), drop_reason::tcp_invalid_ack);
     return;
   }

@@ -21,6 +21,8 @@ struct tcp_request final : counted, ehash_entry, list_hook<struct tcp_request_ta
   u8 num_retrans = 0;
   u8 tos = 0;
   tcp_ecn_mode ecn = tcp_ecn_mode::none;
+  bool signed_by_ao = false;      ///< the SYN, with these identifiers for the answer
+  u8 ao_keyid = 0, ao_rnextkeyid = 0;
   u8 syn_ecn = 0;                 ///< IP-ECN of the SYN
   tcp_fastopen_cookie fastopen_cookie;  ///< for the SYN+ACK
   u32 ts_recent = 0;

@@ -142,11 +142,11 @@ void tcp_sacktag_write_queue(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_
 }
 
 void tcp_sack_options(const tcp_sock& tp, tcp_out_options& out) {
-  const std::size_t room = tcp_max_option_space - (out.timestamps ? tcpolen_tstamp_aligned : 0);
+  const std::size_t room = tcp_max_option_space - tcp_options_size(out);
   const std::size_t most =
       std::min((room - tcpolen_sack_base_aligned) / tcpolen_sack_perblock, tcp_max_sacks);
   std::size_t n = 0;
-  if (tp.have_dsack) out.sacks[n++] = tp.duplicate_sack;
+  if (tp.have_dsack && most != 0) out.sacks[n++] = tp.duplicate_sack;
   for (std::size_t i = 0; i < tp.num_sacks && n < most; ++i) out.sacks[n++] = tp.selective_acks[i];
   out.num_sacks = static_cast<u8>(n);
 }

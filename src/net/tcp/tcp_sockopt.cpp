@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "net/tcp/tcp_ack.h"
+#include "net/tcp/tcp_auth.h"
 #include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_info.h"
 #include "net/tcp/tcp_mem.h"
@@ -229,6 +230,11 @@ result<u32> get_number(tcp_sock& tp, int name) {
   }
 }
 
+bool is_auth_option(int name) {
+  return name == uapi::tcp_md5sig_opt || name == uapi::tcp_md5sig_ext ||
+         name == uapi::tcp_ao_add_key || name == uapi::tcp_ao_del_key || name == uapi::tcp_ao_info;
+}
+
 }  // namespace
 
 result<void> tcp_sock::setsockopt(cpu& cx, int level, int name, byte_view value) {
@@ -238,6 +244,7 @@ result<void> tcp_sock::setsockopt(cpu& cx, int level, int name, byte_view value)
     TRY(fastopen_keys, tcp_fastopen_read_key(value));
     return {};
   }
+  if (is_auth_option(name)) return tcp_auth_setsockopt(*this, name, value);
   TRY(const s32 number, int_of(value));
   return set_number(cx, *this, name, number);
 }
@@ -248,6 +255,8 @@ result<std::size_t> tcp_sock::getsockopt(cpu& cx, int level, int name, byte_span
     case uapi::tcp_info_opt: return copy_bytes(out, bytes_of(tcp_get_info(cx, *this)));
     case uapi::tcp_fastopen_key: return get_fastopen_key(*this, out);
     case uapi::tcp_cc_info: return ca->info(out);
+    case uapi::tcp_ao_info:
+    case uapi::tcp_ao_get_keys: return tcp_auth_getsockopt(*this, name, out);
     case uapi::tcp_congestion: {
       std::array<u8, uapi::tcp_ca_name_max> text{};
       copy_bytes(byte_span(text).first(text.size() - 1), bytes_of(ca->name()));

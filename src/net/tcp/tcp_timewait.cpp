@@ -28,6 +28,7 @@ void answer(cpu& cx, tcp_timewait& tw) {
   reply.seq = tw.snd_nxt;
   reply.ack_seq = tw.rcv_nxt;
   reply.flags = tcphdr_ack;
+  reply.signer = tcp_signer_for(tw.auth.get(), tw.ends, reply.seq);
   reply.window = static_cast<u16>(std::min(tw.rcv_wnd >> tw.rcv_wscale, tcp_max_window));
   if (tw.tstamp_ok) {
     reply.options.timestamps = true;
@@ -59,9 +60,14 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   tw->ts_recent = tp.ts_recent;
   tw->ts_recent_stamp = tp.ts_recent_stamp;
   tw->tsoffset = tp.tsoffset;
-  tw->tos = tp.inet.tos;
+  // Bare acknowledgements are not marked.
+  tw->tos = static_cast<u8>(tp.inet.tos & ~uapi::iptos_ecn_mask);
   tw->reuseaddr = tp.opt.reuseaddr;
   tw->reuseport = tp.opt.reuseport;
+  if (tp.auth) {
+    tw->auth = std::make_unique<tcp_auth>(*tp.auth);
+    tw->ends = tcp_ends_of(tp);
+  }
   tcp_done(cx, tp);  // leaves the table: the entry takes its place
   tn.ehash.insert(*tw);
   tw->place = tn.timewaits.emplace(tw->key.lport, tw.get());
@@ -78,7 +84,7 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
 void fin_wait2_rcv(cpu& cx, tcp_timewait& tw, skb_ptr skb, const tcp_seg& seg,
                    const tcp_options_received& rx) {
   const auto refuse = [&](drop_reason why) {
-    tcp_reply_reset(cx, tw.net, *tw.af_ops, tw.key, seg);
+    tcp_reply_reset(cx, tw.net, *tw.af_ops, tw.key, seg, tw.auth.get(), &tw.ends);
     tcp_timewait_kill(tw);
     drop(cx, std::move(skb), why);
   };

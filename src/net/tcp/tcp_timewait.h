@@ -3,6 +3,7 @@
 // program is gone is one, too: nothing but the peer's FIN is still of use.
 #pragma once
 
+#include "net/tcp/tcp_auth.h"
 #include "net/tcp/tcp_sock.h"
 
 namespace ph {
@@ -28,6 +29,8 @@ struct tcp_timewait final : counted, ehash_entry {
   bool reuseaddr = false, reuseport = false;
   instant last_ack{};
   bool acked = false;
+  std::unique_ptr<tcp_auth> auth;  ///< keys of the connection, and what they need of it
+  tcp_auth_ends ends;
 };
 static_assert(sizeof(tcp_timewait) <= 320);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_accecn.h"
+#include "net/tcp/tcp_auth.h"
 #include "net/tcp/tcp_mem.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_pacing.h"
@@ -55,12 +56,14 @@ void begin_checksum(sk_buff& skb, const inet_af_ops& af, const inet_addr& saddr,
   th.check.set(static_cast<u16>(~csum_fold(pseudo).value()));
 }
 
-tcp_out_options syn_options(cpu& cx, tcp_sock& tp, bool with_ack) {
+tcp_out_options syn_options(cpu& cx, tcp_sock& tp, bool with_ack, const tcp_signer& signer) {
   tcp_out_options out;
+  tcp_sign_options(signer, out);
   const tcp_sysctls& sysctl = tp.tcp().sysctl;
   out.mss = static_cast<u16>(tp.advmss);
   // RFC 7323 §1.3, RFC 2018 §2: a SYN+ACK carries an option only if the SYN did.
-  out.timestamps = with_ack ? tp.tstamp_ok : sysctl.timestamps != 0;
+  // An MD5 signature leaves no room for both timestamps and selective acknowledgements.
+  out.timestamps = with_ack ? tp.tstamp_ok : sysctl.timestamps != 0 && !out.md5;
   out.sack_permitted = with_ack ? tp.sack_ok : sysctl.sack != 0;
   out.wscale_ok = with_ack ? tp.wscale_ok : sysctl.window_scaling != 0;
   out.wscale = tp.rcv_wscale;
@@ -71,14 +74,16 @@ tcp_out_options syn_options(cpu& cx, tcp_sock& tp, bool with_ack) {
     out.tsval = tcp_time_stamp(cx, tp);
     out.tsecr = tp.ts_recent;
   }
+  if (tcp_options_size(out) > tcp_max_option_space) out.fastopen = {};
   if (with_ack && tp.ecn.mode == tcp_ecn_mode::accecn) {
     out.accecn = tcp_accecn_synack_option(sysctl, tcp_max_option_space - tcp_options_size(out));
   }
   return out;
 }
 
-tcp_out_options established_options(cpu& cx, tcp_sock& tp) {
+tcp_out_options established_options(cpu& cx, tcp_sock& tp, const tcp_signer& signer) {
   tcp_out_options out;
+  tcp_sign_options(signer, out);
   if (tp.tstamp_ok) {
     out.timestamps = true;
     out.tsval = tcp_time_stamp(cx, tp);
@@ -196,8 +201,9 @@ xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8
     tcp_rate_skb_sent(cx, tp, *data);
   }
   const bool syn = (flags & tcphdr_syn) != 0;
-  const tcp_out_options options = syn ? syn_options(cx, tp, (flags & tcphdr_ack) != 0)
-                                      : established_options(cx, tp);
+  const tcp_signer signer = tcp_signer_of(tp, seq, flags);
+  const tcp_out_options options = syn ? syn_options(cx, tp, (flags & tcphdr_ack) != 0, signer)
+                                      : established_options(cx, tp, signer);
   header_values values{tp.sport.value, tp.dport.value, seq, tp.rcv_nxt, flags, 0, 0, false};
   // RFC 7323 §2.2: the window of a SYN is never scaled.
   values.window = syn ? static_cast<u16>(std::min(tp.rcv_wnd, tcp_max_window))
@@ -215,6 +221,7 @@ xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8
     out->gso_type |= gso_ecn;
   }
   push_header(*out, values, options);
+  tcp_sign(signer, *out, tp.saddr, tp.daddr);
   begin_checksum(*out, *tp.af_ops, tp.saddr, tp.daddr);
   out->priority = tp.opt.priority;
   out->mark = tp.opt.mark;
@@ -253,7 +260,9 @@ void tcp_send_reply(cpu& cx, net_namespace& net, const inet_af_ops& af, tcp_repl
   reply.info.protocol = uapi::ipproto_tcp;
   const header_values values{tuple.lport.value, tuple.rport.value, reply.seq, reply.ack_seq,
                              reply.flags, reply.window, 0, reply.ae};
+  tcp_sign_options(reply.signer, reply.options);
   push_header(*out, values, reply.options);
+  tcp_sign(reply.signer, *out, tuple.laddr, tuple.raddr);
   begin_checksum(*out, af, tuple.laddr, tuple.raddr);
   trace_born(cx, *out, "tcp_send_reply");
   net.mib().add(cx, mib::tcp_out_segs);
@@ -262,7 +271,7 @@ void tcp_send_reply(cpu& cx, net_namespace& net, const inet_af_ops& af, tcp_repl
 }
 
 void tcp_reply_reset(cpu& cx, net_namespace& net, const inet_af_ops& af, const inet_tuple& tuple,
-                     const tcp_seg& seg) {
+                     const tcp_seg& seg, const tcp_auth* auth, const tcp_auth_ends* ends) {
   if (seg.rst()) return;
   tcp_reply reply;
   reply.info.tuple = tuple;
@@ -275,7 +284,23 @@ void tcp_reply_reset(cpu& cx, net_namespace& net, const inet_af_ops& af, const i
     reply.ack_seq = seg.end_seq;
     reply.flags = tcphdr_rst | tcphdr_ack;
   }
+  if (auth != nullptr) reply.signer = tcp_signer_for(auth, *ends, reply.seq);
   tcp_send_reply(cx, net, af, std::move(reply));
+}
+
+void tcp_reply_reset(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
+  const tcp_auth_ends ends = tcp_ends_of(tp);
+  tcp_reply_reset(cx, tp.net(), *tp.af_ops, tp.tuple(), seg, tp.auth.get(), &ends);
+}
+
+void tcp_reply_reset(cpu& cx, tcp_sock& listener, const inet_tuple& tuple, const tcp_seg& seg) {
+  tcp_auth_ends ends;
+  ends.tuple = tuple;
+  ends.dev = listener.opt.bound_dev_if;
+  // What the segment says of the connection that it believes in.
+  ends.local_isn = seg.ack_seq - 1;
+  ends.remote_isn = seg.syn() ? seg.seq : seg.seq - 1;
+  tcp_reply_reset(cx, listener.net(), *listener.af_ops, tuple, seg, listener.auth.get(), &ends);
 }
 
 }  // namespace ph
