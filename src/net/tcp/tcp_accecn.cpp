@@ -112,8 +112,8 @@ tcp_accecn_option make_option(const tcp_accecn_counters& from, std::size_t room)
 
 tcp_ecn_flags tcp_accecn_synack_flags(u8 syn_ecn) { return flags_of(encode(syn_ecn)); }
 
-tcp_ecn_flags tcp_accecn_flags(tcp_sock& tp, u8 flags) {
-  if (answers_synack(tp, flags)) return flags_of(encode(tp.ecn.handshake_ecn));
+tcp_ecn_flags tcp_accecn_flags(tcp_sock& tp, u8 flags, bool new_data) {
+  if (!new_data && answers_synack(tp, flags)) return flags_of(encode(tp.ecn.handshake_ecn));
   tp.ecn.cep_told = tp.ecn.rcv.cep;
   return flags_of(tp.ecn.rcv.cep & ace_mask);
 }

@@ -11,7 +11,7 @@ namespace ph {
 /// §3.1.1, table 2: how a SYN+ACK tells the IP-ECN field of the SYN.
 tcp_ecn_flags tcp_accecn_synack_flags(u8 syn_ecn);
 /// ACE of any other segment (§3.2.2.1 for the ACK of a SYN+ACK).
-tcp_ecn_flags tcp_accecn_flags(tcp_sock& tp, u8 flags);
+tcp_ecn_flags tcp_accecn_flags(tcp_sock& tp, u8 flags, bool new_data);
 /// The answer to a SYN that asked for it; false: the peer does not speak it.
 bool tcp_accecn_rcv_synack(tcp_sock& tp, const tcp_seg& seg);
 /// The segment that ends a passive handshake (§3.2.2.1, table 4); false: its ACE is a counter.

@@ -105,7 +105,7 @@ tcp_ecn_flags tcp_ecn_send(tcp_sock& tp, u8 flags, bool new_data) {
   if (tp.ecn.mode == tcp_ecn_mode::accecn) {
     // RFC 9768 §2.1 leaves it open which packets may be marked; as Linux, all.
     set_ip_ecn(tp, tp.ecn.no_ect ? uapi::iptos_ecn_not_ect : ect);
-    return tcp_accecn_flags(tp, flags);
+    return tcp_accecn_flags(tp, flags, new_data);
   }
   tcp_ecn_flags out;
   // §6.1.4 and §6.1.5: neither bare acknowledgements nor retransmissions.
