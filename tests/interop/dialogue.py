@@ -98,7 +98,7 @@ FIELDS = {  # the name here: tshark's
     "out_of_order": "tcp.analysis.out_of_order",
     "zero_window": "tcp.analysis.zero_window", "zero_probe": "tcp.analysis.zero_window_probe",
     "icmp": "icmp.type", "icmp_code": "icmp.code", "icmp_mtu": "icmp.mtu", "ip_len": "ip.len",
-    "df": "ip.flags.df", "window_size": "tcp.window_size",
+    "df": "ip.flags.df", "accecn": "tcp.options.acc_ecn", "window_size": "tcp.window_size",
     # What must never be.
     "malformed": "_ws.malformed", "severity": "_ws.expert.severity",
     "ip_sum": "ip.checksum.status", "tcp_sum": "tcp.checksum.status",
@@ -106,7 +106,7 @@ FIELDS = {  # the name here: tshark's
     "ack_lost": "tcp.analysis.ack_lost_segment", "lost": "tcp.analysis.lost_segment",
 }
 ERROR_SEVERITY = str(0x800000)
-FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, AE = (1 << bit for bit in range(9))
 
 
 class Frame:

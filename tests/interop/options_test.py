@@ -8,12 +8,15 @@ import errno
 import hashlib
 import itertools
 import re
+import shutil
+import socket
+import struct
 
 import dialogue
 import lib
 import talker
-from dialogue import (ACK, FASTOPEN, FASTOPEN_CONNECT, FASTOPEN_KEY, SYN, TCP, End, meet,
-                      sent_by)
+from dialogue import (ACK, AE, CWR, ECE, FASTOPEN, FASTOPEN_CONNECT, FASTOPEN_KEY, MD5SIG, SYN,
+                      TCP, End, meet, sent_by)
 from namespaces import Namespace
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -36,7 +39,17 @@ HOSTS = {
     **SETTINGS,
     "fast-open": {"tcp_fastopen": 3},
     "no-fast-open": {"tcp_fastopen": 0},
+    **{f"ecn-{value}": {"tcp_ecn": value} for value in range(4)},
 }
+# Marks one in fifty of the segments that may be marked, in both directions.
+CONGESTION = """
+table ip congestion {
+  chain in { type filter hook prerouting priority 0;
+    ip ecn { ect0, ect1 } numgen inc mod 50 == 0 ip ecn set ce; }
+  chain out { type filter hook postrouting priority 0;
+    ip ecn { ect0, ect1 } numgen inc mod 50 == 0 ip ecn set ce; }
+}
+"""
 
 CLEAN, LOSSY = "clean", "lossy"
 ports = itertools.count(10000)
@@ -63,14 +76,23 @@ def lab_text(hosts):
     return "\n".join(lines) + "\n"
 
 
+MD5_FAULTS = ("TcpExtTCPMD5NotFound", "TcpExtTCPMD5Unexpected", "TcpExtTCPMD5Failure")
+
+
+def md5sig(address, key):
+    """A struct tcp_md5sig (linux/tcp.h) in hexadecimal: the key for what comes from an address."""
+    peer = struct.pack("<H2x4s120x", socket.AF_INET, socket.inet_aton(address))
+    return (peer + struct.pack("<BBHi80s", 0, 0, len(key), 0, key)).hex()
+
+
 class Transfer:
     """One connection, both ways full of data, and what its ends said of it."""
 
-    def __init__(self, ours, theirs, wire, linux_listens):
+    def __init__(self, ours, theirs, wire, linux_listens, size=None):
         self.ours, self.theirs, self.wire = ours, theirs, wire
         self.linux_listens = linux_listens
         self.port = next(ports)
-        self.size = {CLEAN: 2 * MIB, LOSSY: MIB}[wire]
+        self.size = size or {CLEAN: 2 * MIB, LOSSY: MIB}[wire]
         i = list(HOSTS).index(ours)
         self.our_address = {CLEAN: f"10.9.{i}.2", LOSSY: f"10.7.{i}.2"}[wire]
         self.linux_address = {CLEAN: f"10.9.{i}.1", LOSSY: "10.8.0.1"}[wire]
@@ -83,18 +105,18 @@ class Transfer:
 
     def both(self, setting):
         """Is it on at both ends?"""
-        return all(SETTINGS[end].get(setting, DEFAULTS[setting])
+        return all(HOSTS[end].get(setting, DEFAULTS[setting])
                    for end in (self.ours, self.theirs))
 
     def client_has(self, setting):
         client = self.ours if self.linux_listens else self.theirs
-        return SETTINGS[client].get(setting, DEFAULTS[setting])
+        return HOSTS[client].get(setting, DEFAULTS[setting])
 
-    def run(self, test, us, linux):
+    def run(self, test, us, linux, listening=(), connecting=()):
         server, client = (linux, us) if self.linux_listens else (us, linux)
         address = self.linux_address if self.linux_listens else self.our_address
         before, ours_before = test.linux.counters(), test.our_counters(self.ours)
-        meet(client, server, self.port, address)
+        meet(client, server, self.port, address, listening, connecting)
         seeds = {us: self.port, linux: self.port + 50000}
         for end in (us, linux):
             end.tell("exchange", seed=seeds[end], send=self.size, receive=self.size)
@@ -392,6 +414,153 @@ class OptionsTest(lib.LabTest):
         for end, address in ((without, f"10.9.{last}.1"), (linux, f"10.9.{last}.2")):
             end.ask("connect", address=address, port=9, seed=1, size=10,
                     fails=errno.errorcode[errno.EOPNOTSUPP])
+
+    # --- Explicit Congestion Notification (RFC 3168, RFC 9768) ----------------------------------
+
+    def ecn_transfers(self, pairs, size):
+        """Transfers between our hosts and Linux with such values of tcp_ecn; both ways each."""
+        linux = self.end_on_linux()
+        self.linux.sysctl(tcp_congestion_control="reno")
+        done = []
+        names = sorted({ours for ours, _ in pairs})
+        with self.lab.capture(*(f"ecn-{name}:clean" for name in names)) as capture:
+            for name in names:
+                us = self.end_of(f"ecn-{name}")
+                for theirs in (theirs for ours, theirs in pairs if ours == name):
+                    self.linux.sysctl(tcp_ecn=theirs)
+                    for linux_listens in (True, False):
+                        done.append(Transfer(f"ecn-{name}", f"ecn-{theirs}", CLEAN, linux_listens,
+                                             size))
+                        done[-1].run(self, us, linux)
+        wire = dialogue.Wire(capture.file)
+        wire.check(self)
+        return done, wire
+
+    def check_ecn(self, transfer, frames):
+        """Classic ECN: only who has 1 asks, who has 1 or 2 agrees."""
+        first, second = ((transfer.ours, transfer.theirs) if transfer.linux_listens else
+                         (transfer.theirs, transfer.ours))
+        asked = first == "ecn-1"
+        agreed = asked and second in ("ecn-1", "ecn-2")
+        syn = next(frame for frame in frames if frame.has(SYN) and not frame.has(ACK))
+        answer = next(frame for frame in frames if frame.has(SYN) and frame.has(ACK))
+        self.assertEqual(syn.flag_bits & (ECE | CWR), ECE | CWR if asked else 0)
+        self.assertEqual(answer.flag_bits & (ECE | CWR), ECE if agreed else 0)
+        self.assertEqual({syn.ecn, answer.ecn}, {"0"}, "the handshake is not marked")
+        data = [frame for frame in frames if frame.bytes]
+        self.assertEqual({frame.ecn for frame in data if not frame.retransmission},
+                         {"2"} if agreed else {"0"})
+        pure = [frame for frame in sent_by(frames, transfer.our_address) if not frame.bytes]
+        self.assertEqual({frame.ecn for frame in pure}, {"0"}, "bare ACKs are not ECN-capable")
+        for info in (transfer.info, transfer.linux_info):
+            self.assertEqual("ecn" in info["options"], agreed)
+            self.assertEqual("ecnseen" in info["options"], agreed)
+        self.assertEqual(" ecn " in transfer.ss, agreed, transfer.ss)
+
+    def test_ecn_as_both_ends_allow_it(self):
+        values = range(3)
+        done, wire = self.ecn_transfers(list(itertools.product(values, values)), 64 * KIB)
+        for transfer in done:
+            with self.subTest(str(transfer)):
+                self.check_ecn(transfer, wire.connection(transfer.port))
+
+    def congest(self):
+        if shutil.which("nft") is None:
+            self.skipTest("nft, which marks packets here, is not installed (tools/packages.txt)")
+        self.linux.run("nft", "-f", "-", input=CONGESTION)
+
+    def test_marks_of_congestion_are_told_and_heeded(self):
+        self.congest()
+        done, wire = self.ecn_transfers([(1, 1)], MIB)
+        for transfer in done:
+            with self.subTest(str(transfer)):
+                frames = wire.connection(transfer.port)
+                ours = sent_by(frames, transfer.our_address)
+                theirs = sent_by(frames, transfer.linux_address)
+                marked = [frame for frame in theirs if frame.ecn == "3"]
+                self.assertTrue(marked)
+                self.check_echoes(frames, transfer, marked[0])
+                self.assertTrue([frame for frame in theirs if frame.has(ECE)], "Linux echoes")
+                self.assertTrue([frame for frame in ours if frame.has(CWR) and frame.bytes
+                                 and not frame.has(SYN)], "we tell that the window is smaller")
+                self.assertLess(transfer.info["snd_ssthresh"], 0x7fffffff)
+                self.assertGreater(transfer.info["delivered_ce"], 0)
+
+    def check_echoes(self, frames, transfer, marked):
+        """RFC 3168 §6.1.3: from the first mark on, every ACK says so, until a CWR."""
+        after = frames[frames.index(marked) + 1:]
+        ours = sent_by(after, transfer.our_address)
+        covering = [frame for frame in ours if int(frame.ack) > int(marked.seq)]
+        self.assertTrue(covering and covering[0].has(ECE), "our ACK of a marked segment")
+
+    def test_accurate_ecn_falls_back_to_classic(self):
+        """With these settings Linux has classic ECN only: who offers more must agree on that."""
+        done, wire = self.ecn_transfers([(3, 0), (3, 1), (3, 2)], 64 * KIB)
+        for transfer in done:
+            with self.subTest(str(transfer)):
+                frames = wire.connection(transfer.port)
+                agreed = transfer.theirs in (("ecn-1", "ecn-2") if transfer.linux_listens else
+                                             ("ecn-1",))
+                syn, answer = (frame for frame in frames if frame.has(SYN))
+                asks = AE | ECE | CWR
+                if transfer.linux_listens:
+                    self.assertEqual(syn.flag_bits & asks, asks)
+                self.assertEqual(answer.flag_bits & asks, ECE if agreed else 0)
+                for info in (transfer.info, transfer.linux_info):
+                    self.assertEqual("ecn" in info["options"], agreed)
+                sent = [frame for frame in sent_by(frames, transfer.our_address)
+                        if frame.bytes and not frame.retransmission]
+                self.assertEqual({frame.ecn for frame in sent}, {"2"} if agreed else {"0"})
+                self.assertFalse([frame.number for frame in frames if frame.accecn])
+
+    # --- Signed segments (RFC 2385) -------------------------------------------------------------
+
+    def signed(self, key):
+        """How the end of such a host and Linux's sign what they send each other."""
+        i = list(HOSTS).index("plain")
+        return {address: [[TCP, MD5SIG, md5sig(address, key)]]
+                for address in (f"10.7.{i}.2", "10.8.0.1", f"10.9.{i}.2", f"10.9.{i}.1")}
+
+    def test_signed_segments(self):
+        us, linux = self.end_of("plain"), self.end_on_linux()
+        keys = self.signed(b"a key")
+        done = []
+        with self.lab.capture("plain:lossy") as capture:
+            for linux_listens in (True, False):
+                transfer = Transfer("plain", "plain", LOSSY, linux_listens, 256 * KIB)
+                with_us, with_linux = keys[transfer.our_address], keys[transfer.linux_address]
+                transfer.run(self, us, linux, *((with_us, with_linux) if linux_listens else
+                                                (with_linux, with_us)))
+                done.append(transfer)
+        wire = dialogue.Wire(capture.file)
+        wire.check(self, lossless=False)
+        for transfer in done:
+            with self.subTest(str(transfer)):
+                frames = wire.connection(transfer.port)
+                self.assertFalse([frame.number for frame in frames if not frame.md5])
+                for name in MD5_FAULTS:
+                    self.assertEqual(transfer.counters[name], 0, name)
+                    self.assertEqual(transfer.our_counters[name], 0, name)
+
+    def test_wrong_signatures_are_not_heard(self):
+        us, linux = self.end_of("plain"), self.end_on_linux()
+        good, bad = self.signed(b"a key"), self.signed(b"another")
+        i = list(HOSTS).index("plain")
+        ours, theirs = f"10.9.{i}.2", f"10.9.{i}.1"
+        for client, server, at, peer in ((us, linux, theirs, ours), (linux, us, ours, theirs)):
+            for listening, connecting, fault in (
+                    (good[peer], bad[at], "TcpExtTCPMD5Failure"),
+                    (good[peer], (), "TcpExtTCPMD5NotFound"),
+                    ((), good[at], "TcpExtTCPMD5Unexpected")):
+                before = self.counters_of(server is linux)[fault]
+                port = next(ports)
+                server.ask("listen", address=at, port=port, options=listening)
+                client.ask("connect", address=at, port=port, options=connecting, limit=0.3,
+                           fails="limit")
+                self.assertGreater(self.counters_of(server is linux)[fault], before, fault)
+
+    def counters_of(self, linux):
+        return self.linux.counters() if linux else self.our_counters("plain")
 
 
 if __name__ == "__main__":
