@@ -41,13 +41,13 @@ HOSTS = {
     "no-fast-open": {"tcp_fastopen": 0},
     **{f"ecn-{value}": {"tcp_ecn": value} for value in range(4)},
 }
-# Marks one in fifty of the segments that may be marked, in both directions.
+# Marks one in seven of the (super-)packets that may be marked, in both directions.
 CONGESTION = """
 table ip congestion {
   chain in { type filter hook prerouting priority 0;
-    ip ecn { ect0, ect1 } numgen inc mod 50 == 0 ip ecn set ce; }
+    ip ecn { ect0, ect1 } numgen inc mod 7 == 0 ip ecn set ce; }
   chain out { type filter hook postrouting priority 0;
-    ip ecn { ect0, ect1 } numgen inc mod 50 == 0 ip ecn set ce; }
+    ip ecn { ect0, ect1 } numgen inc mod 7 == 0 ip ecn set ce; }
 }
 """
 
