@@ -155,7 +155,8 @@ std::optional<tcp_end_checker::fault> tcp_end_checker::check_offered_edge(const 
   const bool scaled = !seg.syn() && ours_.wscale_ok && theirs_.wscale_ok;
   const u32 unit = scaled ? 1u << ours_.wscale : 1u;
   const seq32 edge = seg.ack_seq + u32{seg.window} * unit;
-  if (offered_edge_ && edge + (unit - 1) < *offered_edge_) {
+  // A SYN+ACK that is sent again cannot say more than 65,535.
+  if (!seg.syn() && offered_edge_ && edge + (unit - 1) < *offered_edge_) {
     return fault{"shrink", fmt::format("the window that it offers shrinks by {} bytes",
                                        *offered_edge_ - edge)};
   }

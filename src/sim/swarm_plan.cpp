@@ -118,7 +118,6 @@ std::vector<sysctl_choice> sysctl_choices() {
       {"tcp_autocorking", {"0"}, 8},
       {"tcp_rfc1337", {"1"}, 8},
       {"tcp_max_tw_buckets", {"0", "2"}, 10},
-      {"tcp_orphan_retries", {"1", "3"}, 12},
       {"tcp_syn_retries", {"1", "3"}, 12},
       {"tcp_stdurg", {"1"}, 20},
       {"tcp_tw_reuse", {"0", "1"}, 6},

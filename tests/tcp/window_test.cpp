@@ -68,6 +68,29 @@ TEST(tcp_window, the_sender_does_not_fill_small_windows) {
   EXPECT_EQ(s.payload.size(), 400u);
 }
 
+/// RFC 9293 §3.8.6: what is sent again fits the window as it is now.
+TEST(tcp_window, a_retransmission_keeps_within_a_window_that_shrank) {
+  segment_peer p;
+  const int fd = p.connected();
+  p.write(fd, std::string(1000, 'x'));
+  p.expect(A, 0, 0, 1000);
+  p.send(A, 0, 0, {}, {400});
+  p.advance(seconds(2));
+  ASSERT_FALSE(p.sent.empty());
+  while (!p.sent.empty()) {
+    const seen_segment s = p.take();
+    EXPECT_LE(p.seq_of(s) + static_cast<s64>(s.payload.size()), 400);
+  }
+  p.send(A, 0, 400, {}, {600});
+  p.advance(seconds(5));
+  s64 end = 0;
+  while (!p.sent.empty()) {
+    const seen_segment s = p.take();
+    end = std::max(end, p.seq_of(s) + static_cast<s64>(s.payload.size()));
+  }
+  EXPECT_EQ(end, 1000);
+}
+
 TEST(tcp_window, a_window_is_never_taken_back) {
   segment_peer p;
   const int fd = p.accepted();

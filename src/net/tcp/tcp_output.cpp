@@ -216,7 +216,12 @@ bool tcp_resend_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
   tcp_skb_cb& cb = tcp_cb(skb);
   // RFC 9293 §3.8.6.1: the oldest segment may be sent into a closed window, nothing else.
   if (cb.seq >= tcp_wnd_end(tp) && cb.seq != tp.snd_una) return false;
-  const u32 most = mss * (tcp_auth_option_bytes(tp) != 0 ? 1 : std::max(segs, 1u));
+  u32 most = mss * (tcp_auth_option_bytes(tp) != 0 ? 1 : std::max(segs, 1u));
+  // RFC 9293 §3.8.6: only what the window takes, which may have shrunk since, or never have been
+  // known (data of a SYN); a whole segment when it takes nothing.
+  const s32 window = tcp_wnd_end(tp) - cb.seq;
+  const u32 room = window <= 0 ? mss : static_cast<u32>(window);
+  if (most > room) most = room < mss ? room : room / mss * mss;
   if (skb.len() > most) {
     tcp_fragment(cx, tp, tcp_queue::rtx, skb, most, mss);
   } else {
