@@ -373,6 +373,8 @@ inline constexpr u8 so_ee_origin_timestamping = so_ee_origin_txstatus;
 inline constexpr u8 so_ee_origin_zerocopy = 5;
 inline constexpr u8 so_ee_origin_txtime = 6;
 inline constexpr u8 so_ee_code_zerocopy_copied = 1;
+/// ee_errno of what is no error: ENOMSG.
+inline constexpr u32 so_ee_no_error = 42;
 
 /// Value of the IP_RECVERR control message; the offender's socket address follows it.
 struct sock_extended_err {

@@ -156,6 +156,8 @@ inline constexpr u32 sof_timestamping_tx_ack = 1u << 9;
 inline constexpr u32 sof_timestamping_opt_cmsg = 1u << 10;
 inline constexpr u32 sof_timestamping_opt_tsonly = 1u << 11;
 inline constexpr u32 sof_timestamping_opt_stats = 1u << 12;
+inline constexpr u32 sof_timestamping_opt_tx_swhw = 1u << 14;
+inline constexpr u32 sof_timestamping_opt_id_tcp = 1u << 16;
 
 // Control message types of level sol_socket.
 inline constexpr int scm_rights = 1;

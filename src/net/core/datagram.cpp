@@ -1,6 +1,7 @@
 // Receive queues of datagrams: limits, peeking, copying out, and the generic control messages.
 #include "net/core/datagram.h"
 
+#include "net/core/timestamping.h"
 #include "uapi/socket.h"
 
 namespace ph {
@@ -62,14 +63,7 @@ u32 datagram_poll(sock& sk) {
 
 void sock_recv_cmsgs(sock& sk, const sk_buff& skb, recv_msg& msg) {
   sk.stamp = skb.tstamp;
-  if (sk.opt.timestamp || sk.opt.timestamp_ns) {
-    const s64 whole = skb.tstamp.ns / 1'000'000'000, rest = skb.tstamp.ns % 1'000'000'000;
-    const bool ns = sk.opt.timestamp_ns;
-    const std::array<le64, 2> value = {le64(static_cast<u64>(whole)),
-                                       le64(static_cast<u64>(ns ? rest : rest / 1000))};
-    put_cmsg(msg, uapi::sol_socket, ns ? uapi::scm_timestampns : uapi::scm_timestamp,
-             bytes_of(value));
-  }
+  sock_recv_timestamps(sk, skb.tstamp, msg);
   // DIFFERS: Linux reports the drops before this packet was queued, we those until now.
   if (sk.opt.rxq_ovfl && sk.drops != 0) {
     put_cmsg(msg, uapi::sol_socket, uapi::so_rxq_ovfl, bytes_of(le32(static_cast<u32>(sk.drops))));

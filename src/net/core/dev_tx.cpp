@@ -3,6 +3,7 @@
 
 #include "net/core/gso.h"
 #include "net/core/net_namespace.h"
+#include "net/core/sock.h"
 
 namespace ph {
 namespace {
@@ -33,6 +34,13 @@ void validate_into(cpu& cx, net_device& dev, skb_ptr skb, skb_queue& out) {
   out.push_back(std::move(skb));
 }
 
+/// Tells the packet's socket, once, that the packet got this far (SO_TIMESTAMPING).
+void report_tx(cpu& cx, sk_buff& skb, u8 kind) {
+  if ((skb.tx_flags & kind) == 0 || skb.sk == nullptr) return;
+  skb.tx_flags &= static_cast<u8>(~kind);
+  skb.sk->tx_timestamp(cx, skb, kind);
+}
+
 /// Hands a valid packet to taps and driver; busy leaves it in skb and the queue stopped.
 netdev_tx xmit_one(cpu& cx, netdev_queue& queue, skb_ptr& skb, bool more) {
   net_device& dev = queue.dev;
@@ -40,6 +48,7 @@ netdev_tx xmit_one(cpu& cx, netdev_queue& queue, skb_ptr& skb, bool more) {
     skb->set_mac_header();
     dev.net().deliver_taps(cx, *skb, dev, true);
   }
+  if (skb->tx_flags != 0) report_tx(cx, *skb, skb_tx_software);
   const netdev_tx answer = dev.ops().xmit(cx, dev, skb, more);
   queue.head_tapped = answer == netdev_tx::busy;
   if (answer == netdev_tx::busy) {
@@ -142,6 +151,7 @@ xmit_result dev_queue_xmit(cpu& cx, skb_ptr skb) {
     drop(cx, std::move(skb), drop_reason::dev_down);
     return xmit_result::dropped;
   }
+  if (skb->tx_flags != 0) report_tx(cx, *skb, skb_tx_sched);
   netdev_queue& queue = pick_queue(cx, dev);
   qdisc* q = queue.discipline.get();
   if (q == nullptr) return xmit_noqueue(cx, queue, std::move(skb));

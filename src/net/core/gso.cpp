@@ -183,6 +183,8 @@ bool skb_gso_segment(cpu& cx, skb_ptr skb, u32 features, skb_queue& out) {
       seg->sk = std::exchange(skb->sk, nullptr);
       seg->destructor = std::exchange(skb->destructor, nullptr);
       seg->truesize = skb->truesize;
+      seg->tx_flags = skb->tx_flags;
+      seg->tskey = skb->tskey;
     }
     out.push_back(std::move(seg));
   }

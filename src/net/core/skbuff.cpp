@@ -314,6 +314,7 @@ void skb_scrub_packet(sk_buff& skb) {
   skb.ignore_df = false;
   skb.pkt_type = packet_type_for::host;
   skb.tstamp = {};
+  skb.tx_flags = 0;
 }
 
 result<void> skb_checksum_help(cpu& cx, sk_buff& skb) {

@@ -72,6 +72,9 @@ struct skb_frag {
 
 inline constexpr std::size_t max_skb_frags = 17;
 
+/// sk_buff::tx_flags: what its socket wants to be told (SO_TIMESTAMPING).
+enum skb_tx_flags : u8 { skb_tx_sched = 1, skb_tx_software = 2, skb_tx_ack = 4 };
+
 enum gso_flags : u8 { gso_none = 0, gso_tcpv4 = 1, gso_tcpv6 = 2, gso_udp_l4 = 4, gso_ecn = 8,
                      gso_accecn = 16 };
 
@@ -216,11 +219,13 @@ class sk_buff : public list_hook<struct skb_list_tag>, public tree_hook<struct s
   u16 gso_segs = 0;
   u8 gso_type = gso_none;
   u8 tc_class = 0;
+  u8 tx_flags = 0;               ///< skb_tx_flags
   bool ignore_df = false;        ///< may be fragmented locally although DF is set
   bool encapsulated = false;
   u32 hash = 0;                  ///< flow hash, 0: not computed
   u32 mark = 0;
   u32 priority = 0;
+  u32 tskey = 0;                 ///< number of the datagram or byte that tx_flags are about
   u32 skb_iif = 0;               ///< ifindex of first arrival
   u16 queue_mapping = 0;
   u16 vlan_tci = 0;

@@ -75,5 +75,7 @@ result<void> sock::listen(cpu&, int) { return fail(errc::opnotsupp); }
 result<ref<sock>> sock::accept(cpu&) { return fail(errc::opnotsupp); }
 result<int> sock::ioctl(cpu&, u32, byte_span) { return fail(errc::notty); }
 void sock::option_changed(cpu&, int) {}
+result<u32> sock::timestamp_base(bool) const { return u32{0}; }
+void sock::tx_timestamp(cpu&, const sk_buff&, u8) {}
 
 }  // namespace ph

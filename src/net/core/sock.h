@@ -21,7 +21,7 @@ struct sock_options {
   bool reuseaddr = false, reuseport = false, keepalive = false, broadcast = false;
   bool dontroute = false, oobinline = false, timestamp = false, timestamp_ns = false;
   bool rxq_ovfl = false, passcred = false, no_check = false, zerocopy = false;
-  u32 timestamping = 0;
+  u32 timestamping = 0;                   ///< sof_timestamping_* of SO_TIMESTAMPING
   bool linger = false;
   duration linger_time{};
   duration rcvtimeo{}, sndtimeo{};        ///< zero: wait for ever
@@ -74,6 +74,11 @@ class sock : public counted {
   virtual result<int> ioctl(cpu& cx, u32 command, byte_span arg);
   /// SOL_SOCKET's option `name` changed (sndbuf, keepalive …).
   virtual void option_changed(cpu& cx, int name);
+  /// Where SOF_TIMESTAMPING_OPT_ID begins to count: 0, or the position in a stream (`next_write`:
+  /// of the next byte that is written, not of the first unacknowledged one). Errors: inval.
+  [[nodiscard]] virtual result<u32> timestamp_base(bool next_write) const;
+  /// A packet of ours reached the point that it has `kind` (one of its tx_flags) set for.
+  virtual void tx_timestamp(cpu& cx, const sk_buff& skb, u8 kind);
 
   // --- shared state ---------------------------------------------------------------------------
   sock_options opt;
@@ -87,6 +92,8 @@ class sock : public counted {
   u32 rmem_alloc = 0;                 ///< bytes charged by receive queues
   u32 wmem_alloc = 0;                 ///< bytes charged by packets on their way out
   u64 drops = 0;                      ///< datagrams lost for want of room (SO_RXQ_OVFL)
+  u32 tskey = 0;                      ///< SOF_TIMESTAMPING_OPT_ID counts from here
+  u32 zerocopy_id = 0;                ///< of the next MSG_ZEROCOPY send
   instant stamp{};                    ///< arrival of the packet last read (SIOCGSTAMP)
 
   /// Pending error, reported once by the next call or SO_ERROR.

@@ -102,6 +102,7 @@ class inet_sock : public sock {
   inet_options inet;
   ref<dst_entry> dst;    ///< cached route; see dst_valid
   u64 dst_generation = 0;
+  void tx_timestamp(cpu& cx, const sk_buff& skb, u8 kind) override;
   [[nodiscard]] inet_tuple tuple() const { return {rcv_saddr, daddr, sport, dport}; }
 };
 

@@ -1,4 +1,5 @@
 // Destinations, routes and limits of datagrams over IPv4.
+#include "net/core/timestamping.h"
 #include "net/ipv4/ip4_datagram.h"
 
 #include <algorithm>
@@ -34,6 +35,7 @@ result<ip4_destination> ip4_datagram_dest(inet_sock& sk, const send_msg& msg) {
   ip4_destination dest;
   dest.tos = sk.inet.tos;
   dest.oif = sk.opt.bound_dev_if;
+  TRY(dest.tx_flags, sock_tx_flags(sk, msg.control));
   dest.dontroute = sk.opt.dontroute || (msg.flags & msg_dontroute) != 0;
   if (!msg.name.empty()) {
     TRY_VOID(read_name(dest, msg.name));
@@ -129,6 +131,11 @@ result<void> ip4_datagram_output(cpu& cx, inet_sock& sk, const ref<rtable>& rt,
             (discover == ip_pmtudisc_want && total <= mtu && !rt->mtu_locked);
   head.options = sk.inet.ip_options;
   skb->ignore_df = may_fragment;
+  // Nothing acknowledges a datagram.
+  skb->tx_flags = dest.tx_flags & (skb_tx_sched | skb_tx_software);
+  if (skb->tx_flags != 0 && (sk.opt.timestamping & sof_timestamping_opt_id) != 0) {
+    skb->tskey = sk.tskey++;
+  }
   sk.set_owner_w(*skb);
   const xmit_result sent = ip_send_skb(cx, sk.net(), rt, std::move(skb), head, &sk);
   // Only those who ask for errors hear of local drops, ip(7).

@@ -284,8 +284,7 @@ result<std::size_t> ip_getsockopt(cpu& cx, inet_sock& sk, int name, byte_span ou
 result<ip_send_cmsg> ip_cmsg_send(inet_sock&, byte_view control) {
   ip_send_cmsg out;
   const auto one = [&](int level, int type, byte_view data) -> result<void> {
-    if (level == sol_socket) return fail(errc::inval);
-    if (level != sol_ip) return {};
+    if (level != sol_ip) return {};  // SOL_SOCKET's are sock_tx_flags' affair
     switch (type) {
       case ip_pktinfo: {
         if (data.size() != sizeof(in_pktinfo)) return fail(errc::inval);
@@ -337,82 +336,29 @@ void ip_cmsg_recv(inet_sock& sk, const sk_buff& skb, recv_msg& msg) {
 
 // --- the error queue --------------------------------------------------------------------------
 
-namespace {
-
-struct exterr_cb {
-  static constexpr cb_owner owner = cb_owner::ip;
-  sock_extended_err ee;
-  ipv4_addr offender;   ///< any: a local error
-  ipv4_addr dest;       ///< where the packet at fault was going
-  u16 port = 0;
-};
-
-void queue_error(cpu& cx, inet_sock& sk, const exterr_cb& what, byte_view payload) {
-  if (sk.rmem_alloc >= sk.opt.rcvbuf) return;
-  skb_ptr skb = alloc_skb(cx, static_cast<u32>(payload.size()));
-  skb->put_bytes(payload);
-  skb->init_cb<exterr_cb>() = what;
-  sk.set_owner_r(*skb);
-  sk.error_queue.push_back(std::move(skb));
-  sk.wake(pollerr);
-}
-
-}  // namespace
-
 void ip_icmp_error(cpu& cx, inet_sock& sk, const sk_buff&, const icmp_error& error,
                    port_no port, byte_view payload) {
-  exterr_cb what;
+  inet_exterr what;
   what.ee.ee_errno = static_cast<u32>(error.error);
   what.ee.ee_origin = so_ee_origin_icmp;
   what.ee.ee_type = error.type;
   what.ee.ee_code = error.code;
   what.ee.ee_info = error.info;
-  what.offender = error.offender.ipv4();
-  what.dest = error.raddr.ipv4();
+  what.offender = error.offender;
+  what.dest = error.raddr;
   what.port = port.value;
-  queue_error(cx, sk, what, payload);
+  inet_queue_error(cx, sk, what, payload);
 }
 
 void ip_local_error(cpu& cx, inet_sock& sk, errc error, ipv4_addr daddr, port_no port, u32 info) {
   if (!sk.inet.recverr) return;
-  exterr_cb what;
+  inet_exterr what;
   what.ee.ee_errno = static_cast<u32>(error);
   what.ee.ee_origin = so_ee_origin_local;
   what.ee.ee_info = info;
-  what.dest = daddr;
+  what.dest = inet_addr::of(daddr);
   what.port = port.value;
-  queue_error(cx, sk, what, {});
-}
-
-result<std::size_t> ip_recv_error(cpu& cx, inet_sock& sk, recv_msg& msg) {
-  skb_ptr skb = sk.error_queue.pop_front();
-  if (!skb) return fail(errc::again);
-  const exterr_cb what = skb->cb<exterr_cb>();
-  msg_writer writer(msg.iov);
-  const std::size_t copied = writer.write(skb->data());
-  if (copied < skb->len()) msg.out_flags |= msg_trunc;
-  if (msg.name != nullptr) {
-    *msg.name = sk.af_ops->make_sockaddr(inet_addr::of(what.dest), port_no(what.port));
-  }
-  struct {
-    sock_extended_err ee;
-    sockaddr_in offender;
-  } answer{what.ee, {}};
-  if (what.ee.ee_origin == so_ee_origin_icmp) {
-    answer.offender.sin_family.set(af_inet);
-    answer.offender.sin_addr = what.offender.raw;
-  }
-  put_cmsg(msg, sol_ip, ip_recverr, bytes_of(answer));
-  msg.out_flags |= msg_errqueue;
-  consume(cx, std::move(skb));
-  // The pending error is the next ICMP error's, or none.
-  const sk_buff* next = sk.error_queue.front();
-  if (next != nullptr && next->cb<exterr_cb>().ee.ee_origin == so_ee_origin_icmp) {
-    sk.set_error(static_cast<errc>(next->cb<exterr_cb>().ee.ee_errno));
-  } else {
-    static_cast<void>(sk.take_error());
-  }
-  return copied;
+  inet_queue_error(cx, sk, what, {});
 }
 
 }  // namespace ph

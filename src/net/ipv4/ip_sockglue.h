@@ -1,7 +1,7 @@
 // Between sockets and IPv4: SOL_IP options, control messages, the error queue.
 #pragma once
 
-#include "net/inet/inet_sock.h"
+#include "net/inet/inet_error_queue.h"
 #include "net/inet/inet_protocol.h"
 
 namespace ph {
@@ -24,7 +24,5 @@ void ip_icmp_error(cpu& cx, inet_sock& sk, const sk_buff& icmp, const icmp_error
                    port_no port, byte_view payload);
 /// Queues a local error (EMSGSIZE with the MTU).
 void ip_local_error(cpu& cx, inet_sock& sk, errc error, ipv4_addr daddr, port_no port, u32 info);
-/// recvmsg with MSG_ERRQUEUE. Errors: again.
-result<std::size_t> ip_recv_error(cpu& cx, inet_sock& sk, recv_msg& msg);
 
 }  // namespace ph

@@ -115,7 +115,7 @@ result<std::size_t> ping_sock::sendmsg(cpu& cx, const send_msg& msg) {
 
 result<std::size_t> ping_sock::recvmsg(cpu& cx, recv_msg& msg) {
   if ((msg.flags & msg_oob) != 0) return fail(errc::opnotsupp);
-  if ((msg.flags & msg_errqueue) != 0) return ip_recv_error(cx, *this, msg);
+  if ((msg.flags & msg_errqueue) != 0) return inet_recv_error(cx, *this, msg);
   TRY(sk_buff* const skb, datagram_peek(cx, *this, msg.flags));
   if (skb == nullptr) return std::size_t{0};
   const std::size_t out = datagram_copy_out(*skb, 0, msg);

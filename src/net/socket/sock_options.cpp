@@ -4,6 +4,7 @@
 
 #include "kernel/kernel.h"
 #include "net/core/net_device.h"
+#include "net/core/timestamping.h"
 #include "net/socket/socket.h"
 #include "uapi/socket.h"
 
@@ -113,6 +114,15 @@ void set_timestamps(sock& sk, int name, bool on) {
   sk.opt.timestamp_ns = on && (name == so_timestampns || name == so_timestampns_new);
 }
 
+/// SO_ZEROCOPY: sockets of the internet families only, as socket(7).
+result<void> set_zerocopy(sock& sk, s32 value) {
+  if (sk.family() != af_inet && sk.family() != af_inet6) return fail(errc::opnotsupp);
+  if (sk.type() == sock_raw) return fail(errc::opnotsupp);
+  if (value < 0 || value > 1) return fail(errc::inval);
+  sk.opt.zerocopy = value != 0;
+  return {};
+}
+
 /// Options whose value is an int and which are neither flags nor buffers.
 result<void> set_number(task& who, sock& sk, int name, s32 number) {
   switch (name) {
@@ -131,6 +141,9 @@ result<void> set_number(task& who, sock& sk, int name, s32 number) {
     case so_timestamp: case so_timestampns: case so_timestamp_new: case so_timestampns_new:
       set_timestamps(sk, name, number != 0);
       return {};
+    case so_timestamping: case so_timestamping_new:
+      return sock_set_timestamping(sk, static_cast<u32>(number));
+    case so_zerocopy: return set_zerocopy(sk, number);
     case so_incoming_cpu: sk.opt.incoming_cpu = number; return {};
     case so_busy_poll:
       if (number < 0) return fail(errc::inval);
@@ -182,6 +195,7 @@ result<s32> get_number(sock& sk, int name) {
     case so_sndlowat: return 1;
     case so_timestamp: case so_timestamp_new: return opt.timestamp && !opt.timestamp_ns ? 1 : 0;
     case so_timestampns: case so_timestampns_new: return opt.timestamp_ns ? 1 : 0;
+    case so_zerocopy: return opt.zerocopy ? 1 : 0;
     case so_incoming_cpu:
       return opt.incoming_cpu >= 0 ? opt.incoming_cpu : static_cast<s32>(sk.home().id().value);
     case so_busy_poll: return static_cast<s32>(opt.busy_poll_us);
@@ -247,6 +261,9 @@ result<std::size_t> sock_getsockopt(sock& sk, int name, byte_span out) {
     case so_max_pacing_rate:
       if (out.size() >= sizeof(u64)) return answer(out, sk.opt.max_pacing_rate);
       return answer(out, static_cast<u32>(std::min(sk.opt.max_pacing_rate, u64{~u32{0}})));
+    case so_timestamping: case so_timestamping_new:
+      // Flags, and the PTP clock that hardware stamps are bound to: none.
+      return answer(out, std::array<u32, 2>{sk.opt.timestamping, 0});
     case so_bindtodevice: return get_bindtodevice(sk, out);
     case so_cookie: return get_cookie(sk, out);
     case so_meminfo: return get_meminfo(sk, out);

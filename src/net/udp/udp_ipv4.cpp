@@ -130,7 +130,7 @@ class v4_ops final : public udp_af_ops {
     ip_cmsg_recv(sk, skb, msg);
   }
   result<std::size_t> recv_error(cpu& cx, udp_sock& sk, recv_msg& msg) const override {
-    return ip_recv_error(cx, sk, msg);
+    return inet_recv_error(cx, sk, msg);
   }
   void closed(cpu& cx, udp_sock& sk) const override { ip_mc_drop_socket(cx, sk); }
   result<sockaddr_buf> getname(udp_sock& sk, bool peer) const override {
@@ -179,6 +179,9 @@ result<std::size_t> v4_ops::send(cpu& cx, udp_sock& sk, const send_msg& msg) con
   }
   TRY_VOID(ip4_datagram_output(cx, sk, rt, dest, build_datagram(cx, sk, dest, msg)));
   sk.net().mib().add(cx, mib::udp_out_datagrams);
+  // The bytes were copied above: the program has its buffer back already.
+  const bool zerocopy = sk.opt.zerocopy && (msg.flags & msg_zerocopy) != 0;
+  if (zerocopy) inet_zerocopy_done(cx, sk, sk.zerocopy_id++);
   return len;
 }
 

@@ -1,0 +1,74 @@
+// What programs may ask to be timed, and how arrival times are told.
+#include "net/core/timestamping.h"
+
+#include "uapi/socket.h"
+
+namespace ph {
+
+using namespace uapi;
+
+namespace {
+
+constexpr s64 second = 1'000'000'000;
+
+/// What says which events are recorded when a packet is sent.
+constexpr u32 record_flags = sof_timestamping_tx_hardware | sof_timestamping_tx_software |
+                             sof_timestamping_tx_sched | sof_timestamping_tx_ack;
+/// Hardware clocks may be asked for; no device has one, so nothing comes of it.
+constexpr u32 known_flags = record_flags | sof_timestamping_rx_hardware |
+                            sof_timestamping_rx_software | sof_timestamping_software |
+                            sof_timestamping_sys_hardware | sof_timestamping_raw_hardware |
+                            sof_timestamping_opt_id | sof_timestamping_opt_tsonly |
+                            sof_timestamping_opt_tx_swhw | sof_timestamping_opt_id_tcp;
+
+u8 tx_flags_of(u32 flags) {
+  u8 out = 0;
+  if ((flags & sof_timestamping_tx_sched) != 0) out |= skb_tx_sched;
+  if ((flags & sof_timestamping_tx_software) != 0) out |= skb_tx_software;
+  if ((flags & sof_timestamping_tx_ack) != 0) out |= skb_tx_ack;
+  return out;
+}
+
+}  // namespace
+
+result<void> sock_set_timestamping(sock& sk, u32 flags) {
+  if ((flags & ~known_flags) != 0) return fail(errc::inval);
+  const bool next_write = (flags & sof_timestamping_opt_id_tcp) != 0;
+  const bool with_id = (flags & sof_timestamping_opt_id) != 0;
+  if (next_write && !with_id) return fail(errc::inval);
+  if (with_id && (sk.opt.timestamping & sof_timestamping_opt_id) == 0) {
+    TRY(sk.tskey, sk.timestamp_base(next_write));
+  }
+  sk.opt.timestamping = flags;
+  return {};
+}
+
+result<u8> sock_tx_flags(const sock& sk, byte_view control) {
+  u32 flags = sk.opt.timestamping;
+  TRY_VOID(for_each_cmsg(control, [&](int level, int type, byte_view data) -> result<void> {
+    if (level != sol_socket) return {};
+    if (type != so_timestamping || data.size() != sizeof(u32)) return fail(errc::inval);
+    const u32 asked = byte_reader(data).take<u32>();
+    if ((asked & ~record_flags) != 0) return fail(errc::inval);
+    flags = (flags & ~record_flags) | asked;
+    return {};
+  }));
+  return tx_flags_of(flags);
+}
+
+void sock_recv_timestamps(const sock& sk, instant when, recv_msg& msg) {
+  const s64 whole = when.ns / second, rest = when.ns % second;
+  if (sk.opt.timestamp_ns) {
+    put_cmsg(msg, sol_socket, scm_timestampns, bytes_of(timespec{whole, rest}));
+  } else if (sk.opt.timestamp) {
+    put_cmsg(msg, sol_socket, scm_timestamp, bytes_of(timeval{whole, rest / 1000}));
+  }
+  constexpr u32 arrival = sof_timestamping_rx_software | sof_timestamping_software;
+  if ((sk.opt.timestamping & arrival) == arrival) {
+    scm_timestamping_value value{};
+    value.ts[0] = {whole, rest};
+    put_cmsg(msg, sol_socket, scm_timestamping, bytes_of(value));
+  }
+}
+
+}  // namespace ph
