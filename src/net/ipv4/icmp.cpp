@@ -329,7 +329,9 @@ bool icmp_protocol::unreach(cpu& cx, net_namespace& net, sk_buff& skb) {
   if (icmph.type == icmp_dest_unreach && icmph.code == icmp_frag_needed) {
     if (ipv4_of(net).sysctl.ip_no_pmtu_disc != 0) return true;
     error.info = icmph.frag_mtu();
-    if (ipv4_of(net).fib.addr_type(quoted->saddr) == route_type::local) {
+    // RFC 5927 §7: TCP first looks whether it sent the quoted segment; others cannot tell.
+    const bool ours = ipv4_of(net).fib.addr_type(quoted->saddr) == route_type::local;
+    if (ours && protocol != ipproto_tcp) {
       ip_rt_update_pmtu(cx, net, quoted->daddr, error.info);
     }
   }

@@ -386,6 +386,7 @@ void ip_rt_update_pmtu(cpu& cx, net_namespace& net, ipv4_addr daddr, u32 mtu) {
   flow.daddr = daddr;
   const result<ref<rtable>> rt = ip_route_output(cx, net, flow);
   if (!rt) return;
+  if ((*rt)->mtu_locked) return;  // `ip route … mtu lock`
   const u32 old = (*rt)->mtu(cx.now());
   if (mtu >= old) return;
   const auto least = static_cast<u32>(v4.sysctl.min_pmtu);

@@ -10,12 +10,14 @@
 #include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_input.h"
 #include "net/tcp/tcp_mem.h"
+#include "net/tcp/tcp_mtu_probe.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_rate.h"
 #include "net/tcp/tcp_reno.h"
 #include "net/tcp/tcp_request.h"
 #include "net/tcp/tcp_timer.h"
+#include "net/tcp/tcp_timestamping.h"
 #include "net/tcp/tcp_timewait.h"
 
 namespace ph {
@@ -201,6 +203,7 @@ void tcp_write_queue_purge(cpu& cx, tcp_sock& tp) {
   }
   tp.packets_out = tp.sacked_out = tp.lost_out = tp.retrans_out = 0;
   tp.page.reset();
+  tcp_zerocopy_acked(cx, tp, tp.write_seq);
   tcp_chrono_stop(cx, tp, tcp_chrono::busy);
 }
 
@@ -250,6 +253,7 @@ void tcp_reinit(tcp_sock& tp) {
   tp.recover_valid = false;
   tp.rack = {};
   tp.tlp = {};
+  tp.mtup = {};
   tp.undo = {};
   tp.frto = false;
   tp.retransmits = tp.backoff = tp.probes_out = 0;
@@ -323,6 +327,7 @@ void tcp_init_transfer(cpu& cx, tcp_sock& tp) {
   // RFC 6298 (5.7), RFC 5681 §3.1: after a lost SYN the network deserves caution.
   if (tp.total_retrans > 1) tp.cong.cwnd = 1;
   if (tp.total_retrans > 0 && tp.srtt.ns == 0) tp.rto = seconds(3);
+  tcp_mtup_init(cx, tp);
   tp.ca_state = tcp_ca_state::open;
   tp.retrans_stamp = instant{};
   tp.reordering = static_cast<u32>(tp.tcp().sysctl.reordering);
@@ -383,7 +388,7 @@ void tcp_check_space(cpu& cx, tcp_sock& tp) {
   if (!tp.sndbuf_full) return;
   if (tp.in_flight() < tp.cong.cwnd) tcp_expand_sndbuf(tp);
   if (!writeable(tp)) return;
-  tp.sndbuf_full = false;
+  tp.sndbuf_full = tp.writer_blocked = false;
   tcp_chrono_stop(cx, tp, tcp_chrono::sndbuf_limited);
   tp.wake(uapi::pollout | uapi::pollwrnorm | uapi::pollwrband);
 }
@@ -456,7 +461,12 @@ void tcp_sock::close(cpu& cx) {
   }
   const bool unread = unread_data(*this);
   receive_queue.purge(cx, drop_reason::socket_closed);
-  if (state != tcp_state::close) {
+  if (repair && state != tcp_state::close) {
+    // The connection goes on elsewhere: not a word.
+    dead = true;
+    tcp_write_queue_purge(cx, *this);
+    tcp_done(cx, *this);
+  } else if (state != tcp_state::close) {
     if (unread) {
       // RFC 1122 §4.2.2.13: data were lost; the peer must learn of it.
       net().mib().add(cx, mib::tcpext_tcp_abort_on_close);

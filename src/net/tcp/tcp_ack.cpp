@@ -5,17 +5,19 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_ecn.h"
+#include "net/tcp/tcp_mtu_probe.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_prr.h"
 #include "net/tcp/tcp_rack.h"
 #include "net/tcp/tcp_recovery.h"
 #include "net/tcp/tcp_sack.h"
 #include "net/tcp/tcp_timer.h"
+#include "net/tcp/tcp_timestamping.h"
 
 namespace ph {
 namespace {
 
-bool update_window(tcp_sock& tp, const tcp_seg& seg) {
+bool update_window(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   const u32 window = tcp_segment_window(tp, seg);
   const bool newer = seg.ack_seq > tp.snd_una || seg.seq > tp.snd_wl1 ||
                      (seg.seq == tp.snd_wl1 && (window > tp.snd_wnd || window == 0));
@@ -23,6 +25,9 @@ bool update_window(tcp_sock& tp, const tcp_seg& seg) {
   tp.snd_wl1 = seg.seq;
   if (window == tp.snd_wnd) return false;
   tp.snd_wnd = window;
+  // A window that was shut is a pause like any other (RFC 5681 §4.1).
+  const bool paused = tp.packets_out == 0 && !tp.write_queue.empty();
+  if (paused) tcp_cwnd_restart_after_idle(cx, tp);
   if (window > tp.max_window) {
     tp.max_window = window;
     tcp_sync_mss(tp, tp.pmtu_cookie);
@@ -33,6 +38,7 @@ bool update_window(tcp_sock& tp, const tcp_seg& seg) {
 /// A packet at the front of the retransmission queue is wholly acknowledged.
 void clear_packet(cpu& cx, tcp_sock& tp, sk_buff& skb, tcp_ack_info& info, instant& first_sent) {
   const tcp_skb_cb& cb = tcp_cb(skb);
+  if (cb.tx_flags != 0) tcp_report_acked(cx, tp, skb);
   if ((cb.sacked & skb_sacked) == 0) tcp_rack_delivered(cx, tp, skb, info);
   if ((cb.sacked & skb_ever_retrans) != 0) {
     info.retrans_acked = true;
@@ -168,7 +174,7 @@ ack_sample tcp_congestion_sample(const tcp_sock& tp) {
   return sample;
 }
 
-void tcp_update_window(cpu&, tcp_sock& tp, const tcp_seg& seg) { update_window(tp, seg); }
+void tcp_update_window(cpu& cx, tcp_sock& tp, const tcp_seg& seg) { update_window(cx, tp, seg); }
 
 tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tcp_ack_info info;
@@ -178,7 +184,7 @@ tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   if (seg.ack_seq < tp.snd_una) return old_ack(cx, tp, seg, info);
   if (seg.ack_seq > tp.snd_nxt) return tcp_ack_verdict::unsent;
 
-  const bool window_changed = update_window(tp, seg);
+  const bool window_changed = update_window(cx, tp, seg);
   info.una_advanced = seg.ack_seq > tp.snd_una;
   if (info.una_advanced) {
     tp.retransmits = 0;
@@ -186,6 +192,7 @@ tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
     tp.bytes_acked += info.acked_bytes;
     tp.snd_una = seg.ack_seq;
     if (tp.urg_mode && tp.snd_up <= tp.snd_una) tp.urg_mode = false;
+    if (!tp.zerocopy_sends.empty()) tcp_zerocopy_acked(cx, tp, tp.snd_una);
   }
   tp.last_ack_rcv = cx.now();
   tp.probes_out = 0;
@@ -199,7 +206,10 @@ tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
     tcp_process_tlp_ack(cx, tp, seg, info);
     return tcp_ack_verdict::ok;
   }
-  if (info.una_advanced) clean_rtx_queue(cx, tp, info);
+  if (info.una_advanced) {
+    clean_rtx_queue(cx, tp, info);
+    tcp_mtup_acked(cx, tp);
+  }
   update_rtt(cx, tp, info);
   // RFC 5681 §2: a duplicate carries nothing, moves nothing and leaves the window alone.
   info.dupack = tp.sack_ok ? info.sacked_segs != 0

@@ -8,6 +8,7 @@
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_request.h"
+#include "net/tcp/tcp_repair.h"
 #include "net/tcp/tcp_timer.h"
 #include "net/tcp/tcp_timewait.h"
 
@@ -214,6 +215,7 @@ result<void> tcp_sock::connect(cpu& cx, byte_view addr) {
     const errc why = take_error();
     return fail(why != errc::ok ? why : errc::connaborted);
   }
+  if (repair) return tcp_repair_connect(cx, *this, addr);
   TRY_VOID(tcp_begin_connect(cx, *this, addr));
   if (tcp_fastopen_defers(cx, *this)) {
     defer_connect = true;

@@ -26,6 +26,7 @@ void add_sysctls(tcp_net& tn) {
   table.add("net.ipv4.tcp_mem", {&s.mem[0], &s.mem[1], &s.mem[2]}, 0, s32_max);
   add("syn_retries", s.syn_retries, 1, 127);
   add("synack_retries", s.synack_retries, 0, 255);
+  add("retries1", s.retries1, 0, 255);
   add("retries2", s.retries2, 0, 255);
   add("orphan_retries", s.orphan_retries, 0, 255);
   add("fin_timeout", s.fin_timeout, 0, s32_max);
@@ -54,6 +55,11 @@ void add_sysctls(tcp_net& tn) {
   add("pacing_ss_ratio", s.pacing_ss_ratio, 0, 1000);
   add("pacing_ca_ratio", s.pacing_ca_ratio, 0, 1000);
   add("notsent_lowat", s.notsent_lowat, -s32_max - 1, s32_max);
+  add("mtu_probing", s.mtu_probing, 0, 2);
+  add("base_mss", s.base_mss, 0, s32_max);
+  add("mtu_probe_floor", s.mtu_probe_floor, 0, s32_max);
+  add("probe_interval", s.probe_interval, 0, 86400);
+  add("probe_threshold", s.probe_threshold, 0, s32_max);
   add("fastopen", s.fastopen, 0, s32_max);
   table.add("net.ipv4.tcp_fastopen_key", s.fastopen_key, &tcp_fastopen_key_valid);
   add("recovery", s.recovery, 0, 7);

@@ -3,6 +3,7 @@
 // must fit the connection), RFC 1191 (path MTU).
 #include "net/core/net_device.h"
 #include "net/ipv4/ipv4_net.h"
+#include "net/ipv4/route.h"
 #include "net/tcp/tcp.h"
 #include "net/tcp/tcp_auth.h"
 #include "net/tcp/tcp_fastopen.h"
@@ -59,6 +60,7 @@ class tcp_v4 final : public inet_protocol {
   void deliver(cpu& cx, net_namespace& net, skb_ptr skb, const tcp_seg& seg,
                const inet_tuple& tuple);
   bool steer(cpu& cx, net_namespace& net, skb_ptr& skb, cpu& home);
+  void path_mtu(cpu& cx, tcp_sock& tp, u32 told);
   void sock_err(cpu& cx, tcp_sock& tp, const icmp_error& error);
 };
 
@@ -223,7 +225,9 @@ void tcp_v4::err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_
   }
   const ref<tcp_sock> hold(&static_cast<tcp_sock&>(*entry));
   // RFC 5927 §4.1: the quoted segment must be one that is outstanding.
-  if (!between(seq, hold->snd_una, hold->snd_nxt)) {
+  const bool size = error.type == uapi::icmp_dest_unreach && error.code == uapi::icmp_frag_needed;
+  const bool answered = size && seq == hold->snd_nxt;
+  if (!between(seq, hold->snd_una, hold->snd_nxt) || answered) {
     net.mib().add(cx, mib::tcpext_out_of_window_icmps);
     return;
   }
@@ -234,21 +238,27 @@ void tcp_v4::err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_
   sock_err(cx, *hold, error);
 }
 
+/// RFC 1191 §6.3: the route learns the size, its segments follow. RFC 5927 §7.1: whoever quotes a
+/// segment that is not in flight did not see it; sizes below min_pmtu count as min_pmtu.
+void tcp_v4::path_mtu(cpu& cx, tcp_sock& tp, u32 told) {
+  const u8 discover = tp.inet.pmtudisc;
+  if (discover == uapi::ip_pmtudisc_interface || discover == uapi::ip_pmtudisc_omit) return;
+  ip_rt_update_pmtu(cx, tp.net(), tp.daddr.ipv4(), told);
+  const u32 old = tp.pmtu_cookie;
+  if (!tp.dst || !tp.af_ops->connect_route(cx, tp)) return;
+  const u32 mtu = tp.dst->mtu(cx.now());
+  if (discover == uapi::ip_pmtudisc_dont || mtu >= old) return;
+  tcp_sync_mss(tp, mtu);
+  if (tp.state == tcp_state::syn_sent) {
+    tcp_fastopen_syn_too_big(cx, tp);
+  } else {
+    tcp_simple_retransmit(cx, tp);
+  }
+}
+
 void tcp_v4::sock_err(cpu& cx, tcp_sock& tp, const icmp_error& error) {
   if (error.type == uapi::icmp_dest_unreach && error.code == uapi::icmp_frag_needed) {
-    if (tp.inet.pmtudisc == uapi::ip_pmtudisc_dont) return;
-    // The route has learned the new MTU; the segments must follow.
-    const u32 old = tp.pmtu_cookie;
-    if (tp.dst) static_cast<void>(tp.af_ops->connect_route(cx, tp));
-    u32 mtu = tp.dst ? tp.dst->mtu(cx.now()) : error.info;
-    if (error.info >= 68) mtu = std::min(mtu, error.info);
-    if (mtu >= old) return;
-    tcp_sync_mss(tp, mtu);
-    if (tp.state == tcp_state::syn_sent) {
-      tcp_fastopen_syn_too_big(cx, tp);
-    } else {
-      tcp_simple_retransmit(cx, tp);
-    }
+    path_mtu(cx, tp, error.info);
     return;
   }
   if (error.error == errc::ok) return;

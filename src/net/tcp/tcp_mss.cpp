@@ -32,7 +32,12 @@ u32 tcp_mtu_to_mss(const tcp_sock& tp, u32 pmtu) {
 }
 
 u32 tcp_sync_mss(tcp_sock& tp, u32 pmtu) {
+  if (tp.mtup.search_high > pmtu) tp.mtup.search_high = pmtu;
   tp.mss_cache = bound_to_half_window(tp, tcp_mtu_to_mss(tp, pmtu));
+  // RFC 4821 §7.3: what the search has not shown to pass is only for probes.
+  if (tp.mtup.enabled) {
+    tp.mss_cache = std::min(tp.mss_cache, tcp_mtu_to_mss(tp, tp.mtup.search_low));
+  }
   tp.pmtu_cookie = pmtu;
   return tp.mss_cache;
 }

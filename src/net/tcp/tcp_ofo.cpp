@@ -29,6 +29,7 @@ bool try_coalesce(tcp_sock& tp, sk_buff& skb) {
   if (!skb.copy_bits(0, tail->put(len))) return false;
   cb.end_seq = tcp_cb(skb).end_seq;
   cb.flags |= tcp_cb(skb).flags;
+  tail->tstamp = skb.tstamp;
   tp.receive_queue.adjust_bytes(len);
   return true;
 }

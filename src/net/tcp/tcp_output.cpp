@@ -4,16 +4,22 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_mtu_probe.h"
 #include "net/tcp/tcp_pacing.h"
 #include "net/tcp/tcp_prr.h"
 #include "net/tcp/tcp_rack.h"
 #include "net/tcp/tcp_rate.h"
 #include "net/tcp/tcp_recovery.h"
 #include "net/tcp/tcp_timer.h"
+#include "net/tcp/tcp_timestamping.h"
 #include "net/tcp/tcp_undo.h"
 
 namespace ph {
 namespace {
+
+/// What a packet without data costs of SO_SNDBUF at least, as on Linux: a block for headers and a
+/// descriptor.
+constexpr u32 packet_cost = 1280;
 
 /// RFC 9293 §3.7.4 with Minshall's change: a small segment waits only for another small one.
 bool nagle_allows(tcp_sock& tp, sk_buff& skb, u32 mss, tcp_nagle mode) {
@@ -85,6 +91,21 @@ void new_data_sent(cpu& cx, tcp_sock& tp, u32 mss) {
   if (idle || tp.probing || loss_probe_waits) tcp_rearm_rto(cx, tp);
 }
 
+/// RFC 4821: one larger segment, if it is time for one.
+tcp_mtup_verdict send_mtu_probe(cpu& cx, tcp_sock& tp, u32 mss) {
+  const tcp_mtup_verdict verdict = tcp_mtup_prepare(cx, tp);
+  if (verdict != tcp_mtup_verdict::ready) return verdict;
+  sk_buff& probe = *tp.write_queue.front();
+  const tcp_skb_cb& cb = tcp_cb(probe);
+  // Refused below: it stays in the queue, to be cut to size.
+  if (tcp_transmit_skb(cx, tp, &probe, cb.seq, cb.flags) == xmit_result::dropped) {
+    return tcp_mtup_verdict::no;
+  }
+  tcp_mtup_sent(tp, probe);
+  new_data_sent(cx, tp, mss);
+  return verdict;
+}
+
 /// Sequence space of a retransmitted packet that was acknowledged in part is cut away.
 void trim_head(tcp_sock& tp, sk_buff& skb) {
   tcp_skb_cb& cb = tcp_cb(skb);
@@ -122,6 +143,7 @@ skb_ptr tcp_stream_alloc(cpu& cx, tcp_sock& tp, seq32 seq, u8 flags) {
   cb.end_seq = seq + ((flags & (tcphdr_syn | tcphdr_fin)) != 0 ? 1u : 0u);
   cb.flags = flags;
   cb.pcount = 1;
+  skb->truesize = std::max(skb->truesize, packet_cost);
   tp.wmem_queued += skb->truesize;
   return skb;
 }
@@ -145,6 +167,7 @@ void tcp_fragment(cpu& cx, tcp_sock& tp, tcp_queue queue, sk_buff& skb, u32 len,
   const seq32 rest_seq = rest_cb.seq;
   rest_cb = cb;
   rest_cb.seq = rest_seq;
+  tcp_split_watch(cb, rest_cb);
   cb.end_seq = rest_seq;
   cb.flags &= static_cast<u8>(~(tcphdr_fin | tcphdr_psh));
   cb.eor = false;
@@ -164,9 +187,20 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
   bool sent = false;
   bool cwnd_limited = false;
   bool rwnd_limited = false;
+  if (tp.mtup.enabled && mode != tcp_nagle::push) {
+    const tcp_mtup_verdict verdict = send_mtu_probe(cx, tp, mss);
+    if (verdict == tcp_mtup_verdict::wait) return false;
+    sent = verdict == tcp_mtup_verdict::ready;
+  }
   while (sk_buff* skb = tp.write_queue.front()) {
     tcp_set_pcount(*skb, mss);
     const tcp_skb_cb& cb = tcp_cb(*skb);
+    if (tp.repair) {
+      // What the former socket had sent: it may be acknowledged, or will be sent again.
+      static_cast<void>(tcp_transmit_skb(cx, tp, skb, cb.seq, cb.flags));
+      new_data_sent(cx, tp, mss);
+      continue;
+    }
     const u32 flight = tp.in_flight();
     // One segment more does no harm when it is the last of all: the peer learns of the end.
     const bool last_of_all = (cb.flags & tcphdr_fin) != 0 && cb.pcount == 1;
@@ -229,6 +263,7 @@ bool tcp_resend_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
     tcp_set_pcount(skb, mss);
     count_change(tp, cb, was, cb.pcount);
   }
+  tp.mtup.probe_size = 0;  // what comes now says nothing about its size
   tp.total_retrans += cb.pcount;
   tp.bytes_retrans += skb.len();
   tp.net().mib().add(cx, mib::tcp_retrans_segs, cb.pcount);

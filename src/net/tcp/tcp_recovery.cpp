@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_ecn.h"
+#include "net/tcp/tcp_mtu_probe.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_pacing.h"
 #include "net/tcp/tcp_prr.h"
@@ -244,6 +245,10 @@ void tcp_fastretrans_alert(cpu& cx, tcp_sock& tp, tcp_ack_info& info) {
   find_losses(cx, tp, info);
   const bool repairing = tp.ca_state >= tcp_ca_state::recovery;
   if (!repairing && time_to_recover(tp)) {
+    if (tcp_mtup_lost(cx, tp)) {
+      tcp_simple_retransmit(cx, tp);
+      return;
+    }
     enter_recovery(cx, tp);
   } else if (tp.ca_state < tcp_ca_state::cwr && info.ecn_echo) {
     tcp_enter_cwr(cx, tp, loss_kind::ecn_echo);  // RFC 3168 §6.1.2: once per window of data
@@ -339,13 +344,12 @@ void tcp_enter_cwr(cpu& cx, tcp_sock& tp, loss_kind why) {
 
 void tcp_simple_retransmit(cpu& cx, tcp_sock& tp) {
   const u32 mss = tcp_current_mss(cx, tp);
-  const u32 before = tp.lost;
   for (sk_buff* skb = tp.rtx_queue.first(); skb != nullptr; skb = tp.rtx_queue.next(*skb)) {
     tcp_skb_cb& cb = tcp_cb(*skb);
     if (cb.mss <= mss || skb->len() <= mss || (cb.sacked & skb_sacked) != 0) continue;
     tcp_mark_lost(cx, tp, *skb);
   }
-  if (tp.lost == before) return;
+  if (tp.lost_out == 0) return;
   tp.undo = {};
   tp.frto = false;
   if (!tp.sack_ok) limit_reno_sacked(tp);

@@ -70,6 +70,8 @@ struct tcp_skb_cb {
   u16 mss = 0;           ///< tx: payload bytes per segment when it was counted
   bool eor = false;      ///< tx: MSG_EOR, nothing may be appended
   bool sent = false;     ///< tx: was on the wire
+  u8 tx_flags = 0;       ///< tx: skb_tx_flags, about the byte at `tskey`
+  seq32 tskey;
   instant sent_at{};     ///< tx: last transmission
   // Delivery rate (tcp_rate): the connection's state when it was sent.
   u64 delivered = 0;
@@ -156,6 +158,25 @@ struct tcp_ecn_state {
 /// Keys of signed segments (tcp_auth.h).
 struct tcp_auth;
 
+/// RFC 4821 §7: the search for the largest segment that the path takes. Sizes are of IP packets.
+struct tcp_mtup_state {
+  bool enabled = false;
+  u32 search_low = 0;             ///< known to pass
+  u32 search_high = 0;            ///< larger ones are not tried
+  u32 probe_size = 0;             ///< of the probe in flight; 0: none
+  seq32 probe_start, probe_end;   ///< its sequence numbers
+  instant stamp{};                ///< last time that the search began anew
+};
+
+/// TCP_REPAIR_QUEUE.
+enum class tcp_repair_queue : u8 { none = 0, recv = 1, send = 2 };
+
+/// A MSG_ZEROCOPY send whose last byte is not yet acknowledged.
+struct tcp_zerocopy_send {
+  seq32 end_seq;
+  u32 id = 0;
+};
+
 /// What the retransmission timer stands for when it is not the persist timer.
 enum class tcp_rtx_event : u8 { timeout, reordering, loss_probe };
 
@@ -222,7 +243,7 @@ struct tcp_sysctls {
   s32 wmem[3] = {4096, 16384, 4194304};
   s32 mem[3] = {94500, 126000, 189000};  ///< pages: calm again, under pressure, no more
   s32 syn_retries = 6, synack_retries = 5;
-  s32 retries2 = 15, orphan_retries = 0;
+  s32 retries1 = 3, retries2 = 15, orphan_retries = 0;
   s32 fin_timeout = 60;
   s32 keepalive_time = 7200, keepalive_intvl = 75, keepalive_probes = 9;
   s32 max_syn_backlog = 512;
@@ -240,6 +261,9 @@ struct tcp_sysctls {
   s32 invalid_ratelimit = 500;
   s32 min_snd_mss = 48;
   s32 notsent_lowat = -1;
+  s32 mtu_probing = 0;            ///< 1: after a black hole, 2: always
+  s32 base_mss = 1024, mtu_probe_floor = 48;
+  s32 probe_interval = 600, probe_threshold = 8;
   s32 fastopen = 1;               ///< bits of tcp_fastopen.h
   std::string fastopen_key = "00000000-00000000-00000000-00000000";
   s32 min_tso_segs = 2, tso_rtt_log = 9;
@@ -340,6 +364,7 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   result<std::size_t> getsockopt(cpu& cx, int level, int name, byte_span out) override;
   result<sockaddr_buf> getname(bool peer) override;
   result<int> ioctl(cpu& cx, u32 command, byte_span arg) override;
+  [[nodiscard]] result<u32> timestamp_base(bool next_write) const override;
   void option_changed(cpu& cx, int name) override;
   void write_space() override;
 
@@ -370,7 +395,9 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   block_ref page;                 ///< being filled by sendmsg
   u32 page_offset = 0;
   bool sndbuf_full = false;       ///< the program waits for room (SOCK_NOSPACE)
+  bool writer_blocked = false;    ///< a call waits for sndbuf_full to end
   instant last_write{};           ///< last sendmsg that queued
+  std::vector<tcp_zerocopy_send> zerocopy_sends;  ///< oldest first
 
   // --- segment sizes --------------------------------------------------------------------------
   u32 mss_cache = tcp_mss_base;   ///< payload of a full segment, without options that vary
@@ -379,6 +406,7 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   u32 advmss = tcp_mss_base;      ///< what we tell the peer
   u32 pmtu_cookie = 0;            ///< path MTU for which mss_cache was computed
   u32 xmit_size_goal = 0;
+  tcp_mtup_state mtup;
   static constexpr u32 tcp_mss_base = uapi::tcp_mss_default;
 
   // --- counts of segments in flight (RFC 6675 pipe) -------------------------------------------
@@ -491,6 +519,8 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   u32 user_timeout_ms = 0;
   u32 notsent_lowat = 0;          ///< 0: the namespace's
   bool recv_cmsg_inq = false;
+  bool repair = false;            ///< TCP_REPAIR: nothing is sent, state may be written
+  tcp_repair_queue repair_queue = tcp_repair_queue::none;
   u32 user_window_clamp = 0;      ///< TCP_WINDOW_CLAMP, 0: none
   bool port_held = false;         ///< sport is taken in tcp_net::ports
   bool connect_pending = false;   ///< the outcome of connect() was not told yet

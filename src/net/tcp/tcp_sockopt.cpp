@@ -9,6 +9,7 @@
 #include "net/tcp/tcp_mem.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_repair.h"
 #include "net/tcp/tcp_timer.h"
 
 namespace ph {
@@ -240,6 +241,7 @@ bool is_auth_option(int name) {
 result<void> tcp_sock::setsockopt(cpu& cx, int level, int name, byte_view value) {
   if (level != uapi::sol_tcp) return af_ops->setsockopt(cx, *this, name, value);
   if (name == uapi::tcp_congestion) return set_congestion(cx, *this, value);
+  if (tcp_is_repair_option(name)) return tcp_repair_setsockopt(cx, *this, name, value);
   if (name == uapi::tcp_fastopen_key) {
     TRY(fastopen_keys, tcp_fastopen_read_key(value));
     return {};
@@ -251,6 +253,7 @@ result<void> tcp_sock::setsockopt(cpu& cx, int level, int name, byte_view value)
 
 result<std::size_t> tcp_sock::getsockopt(cpu& cx, int level, int name, byte_span out) {
   if (level != uapi::sol_tcp) return af_ops->getsockopt(cx, *this, name, out);
+  if (tcp_is_repair_option(name)) return tcp_repair_getsockopt(cx, *this, name, out);
   switch (name) {
     case uapi::tcp_info_opt: return copy_bytes(out, bytes_of(tcp_get_info(cx, *this)));
     case uapi::tcp_fastopen_key: return get_fastopen_key(*this, out);

@@ -2,6 +2,8 @@
 // queue, ioctls tell how full they are (RFC 9293 §3.10.2, §3.10.3; tcp(7)).
 #include <algorithm>
 
+#include "net/core/timestamping.h"
+#include "net/inet/inet_error_queue.h"
 #include "net/tcp/tcp_fastopen.h"
 #include "net/tcp/tcp_input.h"
 #include "net/tcp/tcp_mem.h"
@@ -9,7 +11,9 @@
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_rate.h"
 #include "net/tcp/tcp_recovery.h"
+#include "net/tcp/tcp_repair.h"
 #include "net/tcp/tcp_timer.h"
+#include "net/tcp/tcp_timestamping.h"
 
 namespace ph {
 namespace {
@@ -104,6 +108,7 @@ result<std::size_t> open_with_data(cpu& cx, tcp_sock& tp, const send_msg& msg) {
   tcp_send_syn(cx, tp, std::move(data));
   tp.pushed_seq = tp.write_seq;
   if ((msg.flags & uapi::msg_dontwait) != 0) {
+    if (tp.syn_data != 0) tcp_note_send(tp, 0, msg.flags);
     if (tp.syn_data == 0) return fail(errc::inprogress);
     return tp.syn_data;
   }
@@ -123,6 +128,12 @@ result<void> check_sendable(tcp_sock& tp, u32 flags) {
       tp.in_state({tcp_state::established, tcp_state::close_wait, tcp_state::syn_recv});
   if (!open || !connected) return fail(send_error(tp));
   return {};
+}
+
+/// A call that waits is told when much of the buffer is free (tcp_check_space); coming back earlier
+/// changes nothing.
+bool still_blocked(const tcp_sock& tp, u32 flags) {
+  return tp.writer_blocked && tp.sndbuf_full && (flags & uapi::msg_dontwait) == 0;
 }
 
 /// Where reading goes on.
@@ -173,13 +184,11 @@ std::size_t read_stream(cpu& cx, tcp_sock& tp, recv_msg& msg, seq32& seq) {
     copied += used;
     seq += used + skip;
     if (!peek && tp.urg_seen && seq > tp.urg_seq) tp.urg_seen = tp.urg_valid = tp.urg_read = false;
+    tp.stamp = place.skb->tstamp;
     if (place.offset + skip + used < place.skb->len()) continue;
     const bool fin = (tcp_cb(*place.skb).flags & tcphdr_fin) != 0;
     if (fin) ++seq;
-    if (!peek) {
-      tp.stamp = place.skb->tstamp;
-      consume(cx, tp.receive_queue.remove(*place.skb));
-    }
+    if (!peek) consume(cx, tp.receive_queue.remove(*place.skb));
     if (fin) break;
   }
   return copied;
@@ -202,7 +211,12 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
   const ref<tcp_sock> hold(this);
   const bool fresh = !fastopen_waiting && ((msg.flags & uapi::msg_fastopen) != 0 || defer_connect);
   if (fresh) return open_with_data(cx, *this, msg);
+  if (repair && repair_queue != tcp_repair_queue::send) {
+    return tcp_repair_receive_queue(cx, *this, msg);
+  }
   TRY_VOID(check_sendable(*this, fastopen_waiting ? msg.flags | uapi::msg_dontwait : msg.flags));
+  TRY(const u8 tx_flags, sock_tx_flags(*this, msg.control));
+  if (still_blocked(*this, msg.flags)) return fail(errc::again);
   const u32 mss = tcp_current_mss(cx, *this);
   const u32 goal = tcp_size_goal(*this, mss);
   msg_reader from(msg.iov);
@@ -213,7 +227,10 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
     std::array<u8, tcp_max_window> taken;
     copied = from.read(byte_span(taken).first(*fastopen_waiting));
     fastopen_waiting.reset();
-    if (copied == size) return copied;
+    if (copied == size) {
+      tcp_note_send(*this, 0, msg.flags);
+      return copied;
+    }
   }
   tcp_rate_check_app_limited(*this);
   while (copied < size) {
@@ -223,6 +240,7 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
       if (!tcp_stream_memory_free(*this) ||
           !tcp_mem_may_send(cx, *this, static_cast<u32>(sizeof(sk_buff)) + packet)) {
         sndbuf_full = true;
+        writer_blocked = (msg.flags & uapi::msg_dontwait) == 0;
         break;
       }
       // The window must be known before the first packet is cut to it.
@@ -240,7 +258,10 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
     copied += added;
     if (copied == size && (msg.flags & uapi::msg_eor) != 0) cb.eor = true;
     // What fills the window is sent while the rest is copied.
-    if (copied < size && skb->len() >= goal) tcp_push_pending(cx, *this, tcp_nagle::normal);
+    if (copied < size && skb->len() >= goal) {
+      if (static_cast<u32>(write_seq - pushed_seq) > max_window / 2) mark_push(*this, *skb);
+      tcp_push_pending(cx, *this, tcp_nagle::normal);
+    }
   }
   if (copied == 0 && size != 0) {
     tcp_push_pending(cx, *this);
@@ -248,6 +269,7 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
   }
   tcp_mem_settle(cx, *this);
   last_write = cx.now();
+  if (copied != 0) tcp_note_send(*this, tx_flags, msg.flags);
   if (copied != 0) push(cx, *this, copied == size ? msg.flags : msg.flags & ~u32{uapi::msg_oob});
   return copied;
 }
@@ -255,8 +277,10 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
 result<std::size_t> tcp_sock::recvmsg(cpu& cx, recv_msg& msg) {
   const ref<tcp_sock> hold(this);
   if (msg.name != nullptr) msg.name->len = 0;
-  if ((msg.flags & uapi::msg_errqueue) != 0) return fail(errc::again);
+  if ((msg.flags & uapi::msg_errqueue) != 0) return inet_recv_error(cx, *this, msg);
   if (state == tcp_state::listen) return fail(errc::notconn);
+  if (repair && (msg.flags & uapi::msg_peek) == 0) return fail(errc::perm);
+  if (repair && repair_queue != tcp_repair_queue::recv) return tcp_repair_peek(*this, msg);
   if ((msg.flags & uapi::msg_oob) != 0) return tcp_recv_urg(cx, *this, msg);
   const bool peek = (msg.flags & uapi::msg_peek) != 0;
   seq32 seq = copied_seq;
@@ -267,6 +291,7 @@ result<std::size_t> tcp_sock::recvmsg(cpu& cx, recv_msg& msg) {
     tcp_cleanup_rbuf(cx, *this, copied);
     tcp_mem_settle(cx, *this);
   }
+  if (copied != 0) sock_recv_timestamps(*this, stamp, msg);
   if (recv_cmsg_inq && copied != 0) {
     // After the last byte a program that trusts the count must still come back for the end.
     const u32 left = inq(*this);

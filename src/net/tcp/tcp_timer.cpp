@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_mem.h"
+#include "net/tcp/tcp_mtu_probe.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_rack.h"
 #include "net/tcp/tcp_recovery.h"
@@ -54,6 +55,8 @@ bool give_up(cpu& cx, tcp_sock& tp) {
     expired = tp.retransmits >= retries;
     if (!expired && tp.user_timeout_ms != 0) expired = timed_out(cx, tp, 0, tp.user_timeout_ms);
   } else {
+    // R1 of RFC 9293 §3.8.3: the path is looked at anew.
+    if (timed_out(cx, tp, static_cast<u32>(sysctl.retries1), 0)) tcp_mtup_black_hole(cx, tp);
     u32 retries = static_cast<u32>(sysctl.retries2);
     if (tp.dead) {
       const bool alive = tp.rto < tcp_rto_max;

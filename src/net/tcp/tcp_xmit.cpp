@@ -181,6 +181,14 @@ u32 tcp_choose_window(tcp_sock& tp) {
 }
 
 xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8 flags) {
+  if (tp.repair) {
+    // TCP_REPAIR: its state is being moved, the peer must not notice.
+    if (data != nullptr) {
+      tcp_cb(*data).sent_at = cx.now();
+      tcp_rate_skb_sent(cx, tp, *data);
+    }
+    return xmit_result::sent;
+  }
   skb_ptr out = alloc_skb(cx, transmit_headroom);
   out->reserve(transmit_headroom);
   seq32 end = seq + ((flags & (tcphdr_syn | tcphdr_fin)) != 0 ? 1u : 0u);
@@ -196,6 +204,10 @@ xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8
       out->gso_size = cb.mss;
       out->gso_segs = cb.pcount;
       out->gso_type = tp.family() == uapi::af_inet6 ? gso_tcpv6 : gso_tcpv4;
+    }
+    if (cb.tx_flags != 0) {
+      out->tx_flags = cb.tx_flags & (skb_tx_sched | skb_tx_software);
+      out->tskey = cb.tskey.raw - tp.tskey;
     }
     cb.sent_at = cx.now();
     tcp_rate_skb_sent(cx, tp, *data);

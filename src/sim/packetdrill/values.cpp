@@ -82,7 +82,8 @@ void add_inet_names(table& t) {
             {"TCPI_CLOSED", 7}, {"TCPI_CLOSE_WAIT", 8}, {"TCPI_LAST_ACK", 9},
             {"TCPI_LISTEN", 10}, {"TCPI_CLOSING", 11}});
   t.insert({{"SO_EE_ORIGIN_ZEROCOPY", 5}, {"SO_EE_ORIGIN_TIMESTAMPING", 4},
-            {"SO_EE_CODE_ZEROCOPY_COPIED", 1}, {"SCM_TIMESTAMPING", so_timestamping},
+            {"SO_EE_CODE_ZEROCOPY_COPIED", 1}, {"ENOMSG", so_ee_no_error},
+            {"SCM_TIMESTAMPING", so_timestamping},
             {"SCM_TSTAMP_SND", 0}, {"SCM_TSTAMP_SCHED", 1}, {"SCM_TSTAMP_ACK", 2},
             {"SOF_TIMESTAMPING_TX_SCHED", sof_timestamping_tx_sched},
             {"SOF_TIMESTAMPING_TX_SOFTWARE", sof_timestamping_tx_software},
