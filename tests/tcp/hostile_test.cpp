@@ -257,6 +257,30 @@ TEST(tcp_hostile, resets_in_the_window_do_not_end_the_connection) {
   p.expect_alive();
 }
 
+/// tcp_challenge_ack_limit: RFC 5961 §7's is the host's; it does not touch what is merely old.
+TEST(tcp_hostile, the_hosts_limit_of_challenges) {
+  hostile_peer p;
+  p.a.sysctl("net.ipv4.tcp_challenge_ack_limit", "1");
+  p.a.sysctl("net.ipv4.tcp_invalid_ratelimit", "0");
+  p.open();
+  p.take_all();
+  p.advance(seconds(2));
+  p.take_all();
+  std::size_t answers = 0;
+  for (s64 at = 1; at < 1000; at += 100) {
+    p.send(R, at, 0);
+    answers += p.sent.size();
+    p.sent.clear();
+  }
+  EXPECT_EQ(answers, 1u);
+  for (int i = 0; i < 5; ++i) {
+    p.send(A, -1, 0);  // as a keepalive probe
+    EXPECT_EQ(p.sent.size(), 1u);
+    p.sent.clear();
+  }
+  p.expect_alive();
+}
+
 /// RFC 5961 §4: a SYN, wherever it lies, is only challenged.
 TEST(tcp_hostile, syns_in_the_window_do_not_end_the_connection) {
   hostile_peer p;

@@ -255,34 +255,37 @@ void tcp_set_rto(tcp_sock& tp) {
   tp.rto = std::min(tp.srtt + std::max(tp.rttvar * 4, floor), tcp_rto_max);
 }
 
-bool tcp_challenge_allowed(cpu& cx, tcp_sock& tp) {
-  const tcp_sysctls& sysctl = tp.tcp().sysctl;
+bool tcp_oow_allowed(cpu& cx, tcp_sock& tp) {
   const instant now = cx.now();
-  if (tp.challenged && now - tp.last_challenge < milliseconds(sysctl.invalid_ratelimit)) {
+  const duration apart = milliseconds(tp.tcp().sysctl.invalid_ratelimit);
+  if (tp.challenged && now - tp.last_challenge < apart) {
     cx.sometimes("tcp_challenge_withheld");
     tp.net().mib().add(cx, mib::tcpext_tcp_ack_skipped);
     return false;
   }
-  tcp_net& tn = tp.tcp();
-  const s64 second = now.ms() / 1000;
-  if (second != tn.challenge_second) {
-    // RFC 5961 §7; the count is random, so that it cannot be probed from outside.
-    const u32 half = static_cast<u32>(sysctl.challenge_ack_limit) / 2;
-    tn.challenge_second = second;
-    tn.challenge_count = half + static_cast<u32>(cx.random().below(u64{half} + 1));
-  }
-  if (tn.challenge_count == 0) {
-    cx.sometimes("tcp_challenge_limit");
-    return false;
-  }
-  --tn.challenge_count;
   tp.challenged = true;
   tp.last_challenge = now;
   return true;
 }
 
 void tcp_send_challenge_ack(cpu& cx, tcp_sock& tp) {
-  if (!tcp_challenge_allowed(cx, tp)) return;
+  if (!tcp_oow_allowed(cx, tp)) return;
+  tcp_net& tn = tp.tcp();
+  const s32 limit = tn.sysctl.challenge_ack_limit;
+  if (limit != tcp_no_challenge_limit) {
+    const s64 second = cx.now().ms() / 1000;
+    if (second != tn.challenge_second) {
+      // RFC 5961 §7; the count is random, so that it cannot be probed from outside.
+      const u32 most = static_cast<u32>(limit);
+      tn.challenge_second = second;
+      tn.challenge_count = (most + 1) / 2 + static_cast<u32>(cx.random().below(std::max(most, 1u)));
+    }
+    if (tn.challenge_count == 0) {
+      cx.sometimes("tcp_challenge_limit");
+      return;
+    }
+    --tn.challenge_count;
+  }
   tp.net().mib().add(cx, mib::tcpext_tcp_challenge_ack);
   tcp_send_ack(cx, tp);
 }

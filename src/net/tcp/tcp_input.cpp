@@ -91,7 +91,7 @@ bool validate_incoming(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) 
   parse_options(tp, seg);
   if (paws(cx, tp, seg) && !seg.rst() && !disordered_ack(tp, seg)) {
     cx.sometimes("tcp_paws_rejects");
-    if (tcp_challenge_allowed(cx, tp) || seg.len != 0) {
+    if (seg.len != 0 || tcp_oow_allowed(cx, tp)) {
       tcp_send_dupack(cx, tp, seg.seq, seg.end_seq);
     }
     drop(cx, std::move(skb), drop_reason::tcp_paws);
@@ -106,7 +106,7 @@ bool validate_incoming(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) 
       if (seg.syn()) {
         tp.net().mib().add(cx, mib::tcpext_tcp_syn_challenge);
         tcp_send_challenge_ack(cx, tp);
-      } else if (seg.len != 0 || seg.fin() || tcp_challenge_allowed(cx, tp)) {
+      } else if (seg.len != 0 || seg.fin() || tcp_oow_allowed(cx, tp)) {
         tcp_send_dupack(cx, tp, seg.seq, seg.end_seq);
       }
     }
@@ -192,10 +192,10 @@ bool predicted(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
   if (!tcp_mem_plenty(tp)) return false;
   tp.net().mib().add(cx, mib::tcpext_tcp_hp_hits);
   tcp_store_ts_recent(cx, tp, seg);
-  const u32 truesize = skb->truesize;
+  const tcp_arrival data = tcp_arrival_of(*skb);
   tcp_ecn_receive(cx, tp, seg);
   tcp_queue_rcv(cx, tp, std::move(skb));
-  tcp_event_data_recv(cx, tp, seg.len, truesize, seg.flags);
+  tcp_event_data_recv(cx, tp, data);
   if (seg.ack_seq != tp.snd_una) {
     tcp_ack(cx, tp, seg);
     data_snd_check(cx, tp);

@@ -132,19 +132,17 @@ void refuse(cpu& cx, tcp_sock& tp, skb_ptr skb, drop_reason why) {
 
 /// Data that begin at RCV.NXT, and what they make contiguous.
 void queue_in_order(cpu& cx, tcp_sock& tp, skb_ptr skb) {
-  const u32 len = skb->len();
-  const u32 truesize = skb->truesize;
-  const u8 flags = tcp_cb(*skb).flags;
+  const tcp_arrival data = tcp_arrival_of(*skb);
   tcp_queue_rcv(cx, tp, std::move(skb));
-  if (len != 0) tcp_event_data_recv(cx, tp, len, truesize, flags);
-  if ((flags & tcphdr_fin) != 0) {
+  if (data.len != 0) tcp_event_data_recv(cx, tp, data);
+  if ((data.flags & tcphdr_fin) != 0) {
     tcp_fin(cx, tp);
   } else if (!tp.ofo_queue.empty()) {
     drain_ofo(cx, tp);
     // RFC 5681 §4.2: filling a gap is told at once.
     if (tp.ofo_queue.empty()) tp.ack_now = true;
   }
-  if (len != 0 && tp.state != tcp_state::close) tcp_data_ready(tp);
+  if (data.len != 0 && tp.state != tcp_state::close) tcp_data_ready(tp);
 }
 
 void incr_quickack(tcp_sock& tp, u32 most) {
@@ -222,14 +220,19 @@ void tcp_queue_rcv(cpu& cx, tcp_sock& tp, skb_ptr skb) {
   tp.receive_queue.push_back(std::move(skb));
 }
 
-void tcp_event_data_recv(cpu& cx, tcp_sock& tp, u32 len, u32 truesize, u8 flags) {
+tcp_arrival tcp_arrival_of(const sk_buff& skb) {
+  const u32 segment = skb.gso_size != 0 ? skb.gso_size : skb.len();
+  return {skb.len(), segment, skb.truesize, tcp_cb(skb).flags};
+}
+
+void tcp_event_data_recv(cpu& cx, tcp_sock& tp, const tcp_arrival& data) {
   tp.ack_scheduled = true;
-  if (len >= tp.rcv_mss) {
-    tp.rcv_mss = std::min(len, tp.advmss);
-  } else if ((flags & tcphdr_psh) != 0 && tp.ack_pushed < 2) {
+  if (data.segment >= tp.rcv_mss) {
+    tp.rcv_mss = std::min(data.segment, tp.advmss);
+  } else if ((data.flags & tcphdr_psh) != 0 && tp.ack_pushed < 2) {
     ++tp.ack_pushed;
   }
-  measure_rcv_rtt(cx, tp, len);
+  measure_rcv_rtt(cx, tp, data.len);
   const instant now = cx.now();
   if (tp.ato.ns == 0) {
     // The first data: the peer is in slow start and needs every acknowledgement.
@@ -247,7 +250,7 @@ void tcp_event_data_recv(cpu& cx, tcp_sock& tp, u32 len, u32 truesize, u8 flags)
   }
   tp.last_rcv = now;
   tp.last_data_rcv = now;
-  if (len >= 128) grow_window(tp, len, truesize);
+  if (data.len >= 128) grow_window(tp, data.len, data.truesize);
 }
 
 void tcp_enter_quickack(tcp_sock& tp, u32 most) {

@@ -11,8 +11,14 @@ namespace ph {
 void tcp_data_queue(cpu& cx, tcp_sock& tp, skb_ptr skb);
 /// HOT: appends in-order data; the caller has checked window and memory.
 void tcp_queue_rcv(cpu& cx, tcp_sock& tp, skb_ptr skb);
-/// Bookkeeping for each segment with data: RTT of the peer, delayed ACKs, window growth.
-void tcp_event_data_recv(cpu& cx, tcp_sock& tp, u32 len, u32 truesize, u8 flags);
+/// Bookkeeping for each packet with data: RTT of the peer, delayed ACKs, window growth. Sizes in
+/// bytes; `segment`: of each that it was on the wire.
+struct tcp_arrival {
+  u32 len = 0, segment = 0, truesize = 0;
+  u8 flags = 0;
+};
+tcp_arrival tcp_arrival_of(const sk_buff& skb);
+void tcp_event_data_recv(cpu& cx, tcp_sock& tp, const tcp_arrival& data);
 /// Sends or schedules the acknowledgement that is owed.
 void tcp_ack_snd_check(cpu& cx, tcp_sock& tp);
 /// Acknowledge the next segments at once (at most `most`).

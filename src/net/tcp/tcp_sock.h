@@ -45,6 +45,7 @@ inline constexpr duration tcp_ato_min = milliseconds(40);
 inline constexpr duration tcp_timewait_len = seconds(60);  ///< 2 MSL
 inline constexpr duration tcp_resource_probe = milliseconds(500);  ///< after a local refusal
 inline constexpr u32 tcp_max_quickacks = 16;
+inline constexpr s32 tcp_no_challenge_limit = 0x7fffffff;  ///< of tcp_challenge_ack_limit
 inline constexpr u32 tcp_init_cwnd = 10;                   ///< RFC 6928
 inline constexpr u32 tcp_min_mss = 88;
 inline constexpr u32 tcp_dupthresh = 3;
@@ -257,7 +258,7 @@ struct tcp_sysctls {
   s32 max_orphans = 8192;
   s32 rfc1337 = 0;
   s32 stdurg = 0;
-  s32 challenge_ack_limit = 1000;
+  s32 challenge_ack_limit = tcp_no_challenge_limit;
   s32 invalid_ratelimit = 500;
   s32 min_snd_mss = 48;
   s32 notsent_lowat = -1;
