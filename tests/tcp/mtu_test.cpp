@@ -161,5 +161,31 @@ TEST(tcp_mtu_probe, off_by_default) {
   EXPECT_EQ(mss_of(p, fd), 1460u);
 }
 
+/// RFC 4821 §7.6.4: the search that begins anew goes no higher than what the route takes: larger
+/// probes would never leave the host.
+TEST(tcp_mtu_probe, a_new_search_stays_below_the_mtu_of_the_route) {
+  segment_peer p;
+  p.a.sysctl("net.ipv4.tcp_mtu_probing", "2");
+  p.a.add_route(std::string(segment_peer::peer) + "/32 dev eth0 mtu 1006");
+  tcp_out_options options;
+  options.mss = 1460;
+  const int fd = p.accepted(options);
+  s64 acked = 0;
+  for (int round = 0; round < 40; ++round) {
+    p.advance(seconds(round == 20 ? 700 : 1));
+    p.write(fd, std::string(20'000, 'x'));
+    for (int turn = 0; turn < 40 && !p.sent.empty(); ++turn) {
+      for (; !p.sent.empty(); p.sent.pop_front()) {
+        EXPECT_LE(p.sent.front().payload.size(), 1006u - 40);
+        acked = std::max(acked, p.seq_of(p.sent.front()) +
+                                    static_cast<s64>(p.sent.front().payload.size()));
+      }
+      p.send(A, 0, acked);
+    }
+  }
+  EXPECT_EQ(acked, 40 * 20'000);
+  EXPECT_EQ(p.a.drops(drop_reason::pkt_too_big), 0u);
+}
+
 }  // namespace
 }  // namespace ph

@@ -56,8 +56,8 @@ void tcp_update_window(cpu& cx, tcp_sock& tp, const tcp_seg& seg);
 inline u32 tcp_segment_window(const tcp_sock& tp, const tcp_seg& seg) {
   return seg.syn() ? seg.window : u32{seg.window} << tp.snd_wscale;
 }
-/// May an answer to a segment outside of the window go? One in tcp_invalid_ratelimit, as the peer may
-/// answer it in turn. Counts it.
+/// May an answer to a segment outside of the window go? One in tcp_invalid_ratelimit, as the peer
+/// may answer it in turn. Counts it.
 bool tcp_oow_allowed(cpu& cx, tcp_sock& tp);
 /// Sends a challenge ACK within that limit and the host's (RFC 5961 §7).
 void tcp_send_challenge_ack(cpu& cx, tcp_sock& tp);

@@ -100,6 +100,8 @@ tcp_mtup_verdict tcp_mtup_prepare(cpu& cx, tcp_sock& tp) {
       tp.cong.cwnd < least_cwnd || tp.num_sacks != 0 || tp.have_dsack || tp.urg_mode) {
     return tcp_mtup_verdict::no;
   }
+  // What the route does not take cannot be tried.
+  search.search_high = std::min(search.search_high, tp.pmtu_cookie);
   const u32 width = search.search_high - std::min(search.search_low, search.search_high);
   const u32 size = tcp_mtu_to_mss(tp, search.search_low + width / 2);
   if (width < static_cast<u32>(tp.tcp().sysctl.probe_threshold) ||
@@ -119,6 +121,10 @@ tcp_mtup_verdict tcp_mtup_prepare(cpu& cx, tcp_sock& tp) {
   if (!gatherable(tp, size)) return tcp_mtup_verdict::no;
   gather(cx, tp, size);
   return tcp_mtup_verdict::ready;
+}
+
+void tcp_mtup_refused(tcp_sock& tp, const sk_buff& probe) {
+  tp.mtup.search_high = mss_to_mtu(tp, probe.len()) - 1;
 }
 
 void tcp_mtup_sent(tcp_sock& tp, const sk_buff& probe) {

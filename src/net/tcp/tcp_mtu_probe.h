@@ -14,6 +14,8 @@ enum class tcp_mtup_verdict : u8 { no, wait, ready };
 /// Whether a probe should go now. wait: soon, so nothing else may leave; ready: the head of the
 /// write queue is one packet of the size to try.
 tcp_mtup_verdict tcp_mtup_prepare(cpu& cx, tcp_sock& tp);
+/// The packet that tcp_mtup_prepare put in front was not taken below: nothing so large is tried.
+void tcp_mtup_refused(tcp_sock& tp, const sk_buff& probe);
 /// The head of the write queue, which prepare() made, leaves.
 void tcp_mtup_sent(tcp_sock& tp, const sk_buff& probe);
 /// SND.UNA moved. A probe that it covers has shown the path to take its size.

@@ -99,6 +99,7 @@ tcp_mtup_verdict send_mtu_probe(cpu& cx, tcp_sock& tp, u32 mss) {
   const tcp_skb_cb& cb = tcp_cb(probe);
   // Refused below: it stays in the queue, to be cut to size.
   if (tcp_transmit_skb(cx, tp, &probe, cb.seq, cb.flags) == xmit_result::dropped) {
+    tcp_mtup_refused(tp, probe);
     return tcp_mtup_verdict::no;
   }
   tcp_mtup_sent(tp, probe);
