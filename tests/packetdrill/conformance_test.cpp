@@ -1,8 +1,7 @@
 // Runs the public packetdrill suites where they are present: $PH_CONFORMANCE/packetdrill, by
 // default ../shared/conformance beside the repository. conformance.tsv lists what differs, with the
 // reason; docs/conformance.md is the same for readers. A script that fails without being listed is
-// a fault, and so is one that is listed and passes, unless its reason begins with "pending": what
-// it needs is about to come.
+// a fault, and so is one that is listed and passes.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -69,7 +68,7 @@ TEST_P(public_suite, fails_exactly_where_the_list_says) {
     const auto known = expected.find(script);
     if (report.result == outcome::pass) {
       ++passed;
-      EXPECT_FALSE(known != expected.end() && !known->second.starts_with("pending"))
+      EXPECT_EQ(known, expected.end())
           << script << " passes now: take it out of tests/packetdrill/conformance.tsv and of "
           << "docs/conformance.md";
     } else if (report.result == outcome::fail) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "net/core/net_device.h"
 #include "net/tcp/tcp_output.h"
 
 namespace ph {
@@ -100,12 +101,12 @@ tcp_mtup_verdict tcp_mtup_prepare(cpu& cx, tcp_sock& tp) {
       tp.cong.cwnd < least_cwnd || tp.num_sacks != 0 || tp.have_dsack || tp.urg_mode) {
     return tcp_mtup_verdict::no;
   }
-  // What the route does not take cannot be tried.
-  search.search_high = std::min(search.search_high, tp.pmtu_cookie);
-  const u32 width = search.search_high - std::min(search.search_low, search.search_high);
+  // What the device cannot send need not be tried.
+  const u32 high = std::min(search.search_high, tp.dst ? tp.dst->dev->mtu() : 0);
+  const u32 width = high - std::min(search.search_low, high);
   const u32 size = tcp_mtu_to_mss(tp, search.search_low + width / 2);
   if (width < static_cast<u32>(tp.tcp().sysctl.probe_threshold) ||
-      size > tcp_mtu_to_mss(tp, search.search_high)) {
+      size > tcp_mtu_to_mss(tp, high)) {
     begin_anew_when_due(cx, tp);
     return tcp_mtup_verdict::no;
   }
