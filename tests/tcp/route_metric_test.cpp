@@ -70,5 +70,16 @@ TEST(tcp_route_metric, quickack_never_delays) {
   }
 }
 
+TEST(tcp_route_metric, ecn_is_asked_for_where_the_default_does_not) {
+  for (const std::string_view metrics : {"initcwnd 10", "features ecn"}) {
+    metric_peer p(metrics);
+    const int fd = *sys_socket(p.a.app(), uapi::af_inet, uapi::sock_stream, 0);
+    EXPECT_EQ(sys_connect(p.a.app(), fd, addr4(p.peer, p.peer_port)).error(), errc::inprogress);
+    p.settle();
+    const u8 asked = metrics == "features ecn" ? tcphdr_ece | tcphdr_cwr : 0;
+    EXPECT_EQ(p.take().flags, S | asked) << metrics;
+  }
+}
+
 }  // namespace
 }  // namespace ph

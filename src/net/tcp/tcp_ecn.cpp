@@ -74,7 +74,8 @@ void receive_marks(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
 tcp_ecn_mode tcp_ecn_asks(const tcp_sock& tp) {
   const s32 setting = tp.tcp().sysctl.ecn;
   if (setting == 3) return tcp_ecn_mode::accecn;
-  if (setting == 1 || setting == 4 || tp.ca->needs_ecn()) return tcp_ecn_mode::rfc3168;
+  const bool by_route = tp.dst && tp.dst->ecn;
+  if (setting == 1 || setting == 4 || by_route || tp.ca->needs_ecn()) return tcp_ecn_mode::rfc3168;
   return tcp_ecn_mode::none;
 }
 

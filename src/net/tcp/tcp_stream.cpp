@@ -207,6 +207,23 @@ u32 inq(const tcp_sock& tp) {
 
 }  // namespace
 
+namespace {
+
+/// Reads up to `n` bytes that nobody needs; returns how many there were.
+std::size_t pass_over(msg_reader& from, std::size_t n) {
+  std::array<u8, 256> buffer;
+  const byte_span room(buffer);
+  std::size_t done = 0;
+  while (done < n) {
+    const std::size_t got = from.read(room.first(std::min(n - done, room.size())));
+    if (got == 0) break;
+    done += got;
+  }
+  return done;
+}
+
+}  // namespace
+
 result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
   const ref<tcp_sock> hold(this);
   const bool fresh = !fastopen_waiting && ((msg.flags & uapi::msg_fastopen) != 0 || defer_connect);
@@ -224,8 +241,7 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
   std::size_t copied = 0;
   if (fastopen_waiting) {
     // The call that opened the connection: the SYN took its first bytes.
-    std::array<u8, tcp_max_window> taken;
-    copied = from.read(byte_span(taken).first(*fastopen_waiting));
+    copied = pass_over(from, *fastopen_waiting);
     fastopen_waiting.reset();
     if (copied == size) {
       tcp_note_send(*this, 0, msg.flags);
