@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 namespace ph {
 namespace {
@@ -22,6 +23,24 @@ std::string_view next_word(std::string_view& text) {
   const std::string_view word = text.substr(begin, end - begin);
   text.remove_prefix(end);
   return word;
+}
+
+/// A number as proc(5) takes it: decimal, 0x hexadecimal or 0 octal.
+std::optional<s64> number_of(std::string_view word) {
+  const bool negative = word.starts_with('-');
+  if (negative) word.remove_prefix(1);
+  int base = 10;
+  if (word.starts_with("0x") || word.starts_with("0X")) {
+    base = 16;
+    word.remove_prefix(2);
+  } else if (word.size() > 1 && word.starts_with('0')) {
+    base = 8;
+  }
+  u32 value = 0;
+  const char* const end = word.data() + word.size();
+  const auto [stop, error] = std::from_chars(word.data(), end, value, base);
+  if (error != std::errc{} || stop != end) return std::nullopt;
+  return negative ? -s64{value} : s64{value};
 }
 
 }  // namespace
@@ -65,11 +84,9 @@ result<void> sysctl_table::set(std::string_view name, std::string_view text) {
   }
   std::vector<s32> parsed;
   for (std::string_view word = next_word(text); !word.empty(); word = next_word(text)) {
-    s32 value = 0;
-    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
-    if (error != std::errc{} || end != word.data() + word.size()) return fail(errc::inval);
-    if (value < e.min || value > e.max) return fail(errc::inval);
-    parsed.push_back(value);
+    const std::optional<s64> value = number_of(word);
+    if (!value || *value < e.min || *value > e.max) return fail(errc::inval);
+    parsed.push_back(static_cast<s32>(*value));
   }
   if (parsed.size() != e.numbers.size()) return fail(errc::inval);
   for (std::size_t i = 0; i < parsed.size(); ++i) *e.numbers[i] = parsed[i];

@@ -29,6 +29,15 @@ TEST_F(sysctl_test, numbers_have_a_range) {
   EXPECT_EQ(forward, 1);
 }
 
+TEST_F(sysctl_test, numbers_may_be_hexadecimal_or_octal) {
+  EXPECT_TRUE(table.set("net.ipv4.tcp_rmem", "0x10 010 0X20"));
+  EXPECT_EQ(rmem, (std::array<s32, 3>{16, 8, 32}));
+  EXPECT_TRUE(table.set("net.ipv4.ip_forward", "0"));
+  for (const char* bad : {"0x", "0x2", "08", "0y1", "--1", "-"}) {
+    EXPECT_EQ(table.set("net.ipv4.ip_forward", bad).error(), errc::inval) << bad;
+  }
+}
+
 TEST_F(sysctl_test, several_numbers_are_set_together_or_not_at_all) {
   EXPECT_EQ(table.get("net.ipv4.tcp_rmem"), "4096\t131072\t6291456");
   EXPECT_FALSE(table.set("net.ipv4.tcp_rmem", "1 2"));
