@@ -337,7 +337,7 @@ def dropin(pairs, seconds):
     peer = os.geteuid() == 0 and shutil.which("ip") is not None
     print(f"\ndropin: {first_line('iperf3', '--version')}, one TCP stream, pairs of runs: {pairs}, "
           f"each {seconds} s, after a warm-up; the data are iperf3's own and not compared")
-    print("  posthaste: two hosts of one lab, a link without rate or delay, MTU 1500, Reno")
+    print("  posthaste: two hosts of one lab, a link without rate or delay, MTU 1500, CUBIC")
     if peer:
         print("  Linux:     a veth pair between two network namespaces, its default offloads, MTU "
               "1500, CUBIC")
