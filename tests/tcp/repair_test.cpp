@@ -185,6 +185,28 @@ TEST(tcp_repair, a_connection_moves_to_another_host_in_the_middle_of_a_transfer)
   EXPECT_EQ(mover.got, peer.data);
 }
 
+/// Restoring takes no more than the receive buffer holds, however often a program asks.
+TEST(tcp_repair, the_receive_queue_is_bounded) {
+  two_hosts lab;
+  task& app = lab.a.app();
+  lab.a.machine.enter(lab.now());
+  const int fd = *sys_socket(app, af_inet, sock_stream, 0);
+  ASSERT_TRUE(sys_setsockopt_int(app, fd, sol_tcp, tcp_repair, 1));
+  ASSERT_TRUE(sys_connect(app, fd, addr4("10.0.0.2", 80)));
+  ASSERT_TRUE(sys_setsockopt_int(app, fd, sol_tcp, uapi::tcp_repair_queue, 1));
+  const std::vector<u8> bytes(64 * 1024, u8{'x'});
+  std::size_t taken = 0;
+  errc refused = errc::ok;
+  for (int i = 0; i < 1000 && refused == errc::ok; ++i) {
+    const auto n = sys_send(app, fd, bytes, 0);
+    if (n) taken += *n;
+    else refused = n.error();
+  }
+  EXPECT_EQ(refused, errc::nomem);
+  EXPECT_GT(taken, 0u);
+  EXPECT_LT(taken, 16u << 20);
+}
+
 TEST(tcp_repair, asks_for_rights_and_order) {
   two_hosts lab;
   task& app = lab.a.app();

@@ -86,7 +86,6 @@ tcp_ecn_mode tcp_ecn_answers(const tcp_sock& tp) {
 }
 
 tcp_ecn_flags tcp_ecn_send(tcp_sock& tp, u8 flags, bool new_data) {
-  const bool by_marks = tp.ca->needs_ecn();
   const u8 ect = uapi::iptos_ecn_ect0;
   if ((flags & tcphdr_syn) != 0) {
     const bool answer = (flags & tcphdr_ack) != 0;
@@ -96,7 +95,8 @@ tcp_ecn_flags tcp_ecn_send(tcp_sock& tp, u8 flags, bool new_data) {
                               : tp.ecn.mode == tcp_ecn_mode::rfc3168 ? tcp_ecn_flags{tcphdr_ece}
                                                                      : tcp_ecn_flags{};
     // RFC 3168 §6.1.1: SYNs are not marked, except where all must be (RFC 8257 §3.2).
-    set_ip_ecn(tp, by_marks && out.flags != 0 ? ect : uapi::iptos_ecn_not_ect);
+    const bool marked = out.flags != 0 && tp.ca->needs_ecn();
+    set_ip_ecn(tp, marked ? ect : uapi::iptos_ecn_not_ect);
     return out;
   }
   if (tp.ecn.mode == tcp_ecn_mode::none || (flags & tcphdr_rst) != 0) {
@@ -110,7 +110,7 @@ tcp_ecn_flags tcp_ecn_send(tcp_sock& tp, u8 flags, bool new_data) {
   }
   tcp_ecn_flags out;
   // §6.1.4 and §6.1.5: neither bare acknowledgements nor retransmissions.
-  set_ip_ecn(tp, new_data || by_marks ? ect : uapi::iptos_ecn_not_ect);
+  set_ip_ecn(tp, new_data || tp.ca->needs_ecn() ? ect : uapi::iptos_ecn_not_ect);
   if (new_data && std::exchange(tp.ecn.queue_cwr, false)) out.flags |= tcphdr_cwr;
   if (tp.ecn.demand_cwr) out.flags |= tcphdr_ece;
   return out;

@@ -8,6 +8,7 @@
 #include "net/tcp/tcp_mtu_probe.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_prune.h"
 #include "net/tcp/tcp_request.h"
 
 namespace ph {
@@ -66,7 +67,7 @@ result<void> set_queue_seq(tcp_sock& tp, u32 value) {
 result<void> set_one_option(cpu& cx, tcp_sock& tp, const repair_option& option) {
   switch (option.code) {
     case tcpopt_mss:
-      tp.mss_clamp = option.value;
+      tp.mss_clamp = static_cast<u16>(option.value);
       tcp_mtup_init(cx, tp);
       tcp_sync_mss(tp, tp.pmtu_cookie);
       return {};
@@ -119,7 +120,8 @@ result<void> set_window(tcp_sock& tp, byte_view value) {
   return {};
 }
 
-void restore_received(cpu& cx, tcp_sock& tp, msg_reader& from, u32 n) {
+/// False: the receive buffer has no room for them.
+bool restore_received(cpu& cx, tcp_sock& tp, msg_reader& from, u32 n) {
   skb_ptr skb = alloc_skb(cx, n);
   ph_check(from.read(skb->put(n)) == n);
   tcp_skb_cb& cb = skb->init_cb<tcp_skb_cb>();
@@ -127,7 +129,12 @@ void restore_received(cpu& cx, tcp_sock& tp, msg_reader& from, u32 n) {
   cb.end_seq = tp.rcv_nxt + n;
   cb.flags = tcphdr_ack;
   skb->tstamp = cx.now();
+  if (!tcp_try_rmem_schedule(cx, tp, *skb)) {
+    consume(cx, std::move(skb));
+    return false;
+  }
   tcp_queue_rcv(cx, tp, std::move(skb));
+  return true;
 }
 
 template <class T>
@@ -199,13 +206,15 @@ result<std::size_t> tcp_repair_receive_queue(cpu& cx, tcp_sock& tp, const send_m
   if (tp.repair_queue != tcp_repair_queue::recv) return fail(errc::inval);
   if (tp.state != tcp_state::established) return fail(errc::pipe);
   msg_reader from(msg.iov);
-  const std::size_t size = from.remaining();
+  std::size_t restored = 0;
   while (from.remaining() != 0) {
     const auto n = static_cast<u32>(std::min<std::size_t>(from.remaining(), 16 * 1024));
-    restore_received(cx, tp, from, n);
+    if (!restore_received(cx, tp, from, n)) break;
+    restored += n;
   }
   tcp_mem_settle(cx, tp);
-  return size;
+  if (restored == 0 && msg.size() != 0) return fail(errc::nomem);
+  return restored;
 }
 
 result<std::size_t> tcp_repair_peek(tcp_sock& tp, recv_msg& msg) {
