@@ -1,6 +1,9 @@
 // Descriptor tables.
 #include "kernel/task.h"
 
+#include <algorithm>
+#include <functional>
+
 namespace ph {
 
 task::task(kernel& machine, net_namespace& net, std::string name)
@@ -12,11 +15,16 @@ task::~task() {
   }
 }
 
+/// POSIX promises the lowest free number. The heap finds it in O(log n) however many are open.
 result<int> task::install(ref<file> f) {
-  std::size_t fd = 0;
-  while (fd < files_.size() && files_[fd]) ++fd;
+  const std::size_t fd = lowest_free();
   if (fd >= limit_) return fail(errc::mfile);
-  if (fd == files_.size()) files_.emplace_back();
+  if (fd == files_.size()) {
+    files_.emplace_back();
+  } else {
+    std::pop_heap(free_.begin(), free_.end(), std::greater<>());
+    free_.pop_back();
+  }
   ++f->descriptors_;
   files_[fd] = std::move(f);
   return static_cast<int>(fd);
@@ -31,6 +39,8 @@ result<ref<file>> task::get(int fd) const {
 result<void> task::close(int fd) {
   TRY(const ref<file> f, get(fd));
   files_[static_cast<std::size_t>(fd)].reset();
+  free_.push_back(fd);
+  std::push_heap(free_.begin(), free_.end(), std::greater<>());
   if (--f->descriptors_ == 0) f->last_close();
   return {};
 }
@@ -38,12 +48,6 @@ result<void> task::close(int fd) {
 result<int> task::dup(int fd) {
   TRY(ref<file> f, get(fd));
   return install(std::move(f));
-}
-
-std::size_t task::open_files() const {
-  std::size_t out = 0;
-  for (const auto& f : files_) out += f ? 1 : 0;
-  return out;
 }
 
 }  // namespace ph

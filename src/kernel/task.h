@@ -37,17 +37,21 @@ class task {
   result<void> close(int fd);
   /// dup(2): another descriptor of the same file.
   result<int> dup(int fd);
-  [[nodiscard]] std::size_t open_files() const;
+  [[nodiscard]] std::size_t open_files() const { return files_.size() - free_.size(); }
   void set_limit(std::size_t limit) { limit_ = limit; }
   /// True when install() would answer mfile.
-  [[nodiscard]] bool full() const { return open_files() >= limit_; }
+  [[nodiscard]] bool full() const { return lowest_free() >= limit_; }
 
  private:
+  [[nodiscard]] std::size_t lowest_free() const {
+    return free_.empty() ? files_.size() : static_cast<std::size_t>(free_.front());
+  }
   kernel& machine_;
   net_namespace& net_;
   std::string name_;
   std::size_t limit_ = 1u << 20;
-  std::vector<ref<file>> files_;
+  std::vector<ref<file>> files_;  ///< by descriptor; null where none is open
+  std::vector<int> free_;         ///< the descriptors below files_.size() that are not, a min-heap
 };
 
 }  // namespace ph

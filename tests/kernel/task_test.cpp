@@ -27,6 +27,16 @@ TEST_F(task_test, the_lowest_free_descriptor_is_used) {
   EXPECT_EQ(t.open_files(), 4u);
 }
 
+TEST_F(task_test, the_lowest_of_many_freed_in_any_order_is_used) {
+  const auto f = make_ref<fake_file>();
+  for (int fd = 0; fd < 1000; ++fd) ASSERT_EQ(t.install(f), fd);
+  for (const int fd : {700, 3, 999, 41, 500}) ASSERT_TRUE(t.close(fd));
+  ASSERT_EQ(t.install(f), 3);
+  ASSERT_TRUE(t.close(2));
+  for (const int fd : {2, 41, 500, 700, 999, 1000}) EXPECT_EQ(t.install(f), fd);
+  EXPECT_EQ(t.open_files(), 1001u);
+}
+
 TEST_F(task_test, wrong_descriptors_are_badf) {
   EXPECT_EQ(t.get(0).error(), errc::badf);
   EXPECT_EQ(t.get(-1).error(), errc::badf);
