@@ -28,6 +28,7 @@ constexpr std::size_t max_devices = 64;
 constexpr std::size_t max_device_addresses = 64;
 constexpr u64 max_cpus = 64;
 constexpr u64 max_queue_packets = 1'000'000;
+constexpr u64 min_mtu = 68, max_mtu = 65535;  // what an Ethernet device of ours can be given
 constexpr std::size_t max_device_name = 15;  // IFNAMSIZ without its final zero
 constexpr std::size_t max_host_name = 63;
 
@@ -107,6 +108,7 @@ class lab_reader {
   void read_host(const std::string& name, const YAML::Node& node);
   void read_sysctls(const YAML::Node& node, lab_host& host) const;
   void read_link(const YAML::Node& node);
+  u32 read_mtu(const YAML::Node& node) const;
   lab_end read_end(const YAML::Node& node);
   void read_route(const std::string& host, const YAML::Node& node);
   void read_route_options(const std::vector<std::string>& words, std::size_t i,
@@ -246,8 +248,8 @@ void lab_reader::read_sysctls(const YAML::Node& node, lab_host& host) const {
 
 void lab_reader::read_link(const YAML::Node& node) {
   only_keys(node, "a link",
-            {"ends", "rate", "delay", "jitter", "loss", "reorder", "duplicate", "corrupt",
-             "queue"});
+            {"ends", "rate", "delay", "jitter", "jitter_reorders", "loss", "reorder", "duplicate",
+             "corrupt", "queue", "mtu"});
   lab_link link;
   const YAML::Node ends = node.IsMap() ? node["ends"] : YAML::Node();
   if (!ends || !ends.IsSequence() || ends.size() != 2) {
@@ -269,11 +271,19 @@ void lab_reader::read_link(const YAML::Node& node) {
     const auto count = parse_count(scalar(queue, "a number of packets"), 1, max_queue_packets);
     link.queue_packets = static_cast<u32>(value(queue, count));
   }
+  if (const YAML::Node at = node["jitter_reorders"]) {
+    link.jitter_reorders = value(at, parse_yes_no(scalar(at, "yes or no")));
+  }
+  if (const YAML::Node at = node["mtu"]) link.mtu = read_mtu(at);
   if (link.jitter > link.delay) {
     fail(node["jitter"], fmt::format("jitter {}", quote(node["jitter"].Scalar())),
          "at most the link's delay");
   }
   lab_.links.push_back(std::move(link));
+}
+
+u32 lab_reader::read_mtu(const YAML::Node& node) const {
+  return static_cast<u32>(value(node, parse_count(scalar(node, "a number"), min_mtu, max_mtu)));
 }
 
 lab_end lab_reader::read_end(const YAML::Node& node) {
@@ -452,7 +462,7 @@ void lab_reader::check_next_hop(const YAML::Node& node, const lab_route& route) 
 }
 
 void lab_reader::read_device(const YAML::Node& node) {
-  only_keys(node, "a device", {"host", "name", "tap", "address"});
+  only_keys(node, "a device", {"host", "name", "tap", "address", "mtu"});
   lab_device device;
   const auto text = [&](const char* key) -> const std::string& {
     const YAML::Node at = node[key];
@@ -477,6 +487,7 @@ void lab_reader::read_device(const YAML::Node& node) {
     device.address = interface_address(scalar(at, "an address such as 10.9.0.2/24"), at);
     on_link_[device.host].push_back({device.name, *device.address});
   }
+  if (const YAML::Node at = node["mtu"]) device.mtu = read_mtu(at);
   lab_.devices.push_back(std::move(device));
 }
 

@@ -39,11 +39,13 @@ struct lab_link {
   bit_rate rate;          // 0 bps: unlimited
   duration delay;         // one way
   duration jitter;        // at most `delay`
+  bool jitter_reorders = false;
   double loss = 0;        // probabilities per packet, 0.0 to 1.0
   double reorder = 0;
   double duplicate = 0;
   double corrupt = 0;
   u32 queue_packets = 1000;
+  u32 mtu = 1500;         // of both ends
 };
 
 enum class lab_route_kind : u8 { unicast, blackhole, unreachable, prohibit };
@@ -64,6 +66,7 @@ struct lab_device {
   std::string name;
   std::string tap;
   std::optional<ipv4_prefix> address;
+  u32 mtu = 1500;
 };
 
 struct lab {

@@ -28,8 +28,9 @@ std::string route_words(const lab_route& route) {
   return words;
 }
 
-sim::attachment attachment_of(const lab_end& end) {
+sim::attachment attachment_of(const lab_end& end, u32 mtu) {
   sim::attachment out;
+  out.mtu = mtu;
   out.host = end.host;
   out.device = end.dev;
   for (const ipv4_prefix& prefix : end.addresses) out.addresses.push_back(prefix.to_string());
@@ -41,6 +42,7 @@ sim::link_config config_of(const lab_link& link) {
   out.rate = link.rate;
   out.delay = link.delay;
   out.jitter = link.jitter;
+  out.jitter_reorders = link.jitter_reorders;
   out.loss = link.loss;
   out.reorder = link.reorder;
   out.duplicate = link.duplicate;
@@ -100,7 +102,8 @@ running_lab::running_lab(const lab& what, entropy& secrets)
     world_.add_host(h.name, config);
   }
   for (const lab_link& l : what.links) {
-    world_.connect(attachment_of(l.ends[0]), attachment_of(l.ends[1]), config_of(l));
+    world_.connect(attachment_of(l.ends[0], l.mtu), attachment_of(l.ends[1], l.mtu),
+                   config_of(l));
   }
   for (const lab_device& d : what.devices) add_tap(d);
   for (const lab_host& h : what.hosts) {  // after the devices: some settings are about one
@@ -114,6 +117,7 @@ void running_lab::add_tap(const lab_device& device) {
   tap_config config;
   config.name = device.name;
   config.host_name = device.tap;
+  config.mtu = device.mtu;
   config.addr = sim::mac_of(device.host, device.name);
   h.enter();
   {

@@ -62,6 +62,12 @@ parsed<double> parse_percent(std::string_view text) {
   return *share;
 }
 
+parsed<bool> parse_yes_no(std::string_view text) {
+  if (text == "yes" || text == "true") return true;
+  if (text == "no" || text == "false") return false;
+  return tl::unexpected<std::string>("yes or no");
+}
+
 parsed<u64> parse_count(std::string_view text, u64 least, u64 most) {
   u64 number = 0;
   const char* end = text.data() + text.size();

@@ -24,6 +24,9 @@ parsed<duration> parse_duration(std::string_view text);
 /// A share "0%" to "100%", returned as 0.0 to 1.0.
 parsed<double> parse_percent(std::string_view text);
 
+/// "yes" or "no", "true" or "false".
+parsed<bool> parse_yes_no(std::string_view text);
+
 /// A whole decimal number from `least` to `most`.
 parsed<u64> parse_count(std::string_view text, u64 least, u64 most);
 

@@ -160,19 +160,43 @@ void link::direction::duplicate(cpu& cx, const sk_buff& skb, instant arrival) {
   send_at(std::move(copy), arrival);
 }
 
+s64 link::direction::uniform_share(s64 reach) {
+  return static_cast<s64>(chance_.below(static_cast<u64>(2 * reach + 1))) - reach;
+}
+
+/// The share of a frame when none may overtake. Shares are drawn two reaches apart and lie on the
+/// line between two draws, so they change by less than the time that passes. Their mean is that of
+/// the draws, which a running maximum of arrivals would not keep. Who comes two reaches after the
+/// frame before can overtake nothing and gets a draw of his own.
+s64 link::direction::drifting_share(s64 reach, instant departure) {
+  const duration step{2 * reach};
+  if (departure - last_departure_ >= step || drift_.end == instant{}) {
+    drift_ = {departure, departure + step, uniform_share(reach), uniform_share(reach)};
+  } else if (departure >= drift_.end) {
+    drift_ = {drift_.end, drift_.end + step, drift_.to, uniform_share(reach)};
+  }
+  last_departure_ = departure;
+  const double part = (departure - drift_.begin).seconds() / (drift_.end - drift_.begin).seconds();
+  const double way = part * static_cast<double>(drift_.to - drift_.from);
+  const s64 share = drift_.from + static_cast<s64>(way);
+  return std::clamp(share, -reach, reach);  // the configuration may have changed since the draw
+}
+
 instant link::direction::arrival_of(instant departure) {
   instant arrival = departure + config_.delay;
-  if (config_.jitter.ns > 0) {
-    const s64 reach = std::min(config_.jitter, config_.delay).ns;
-    arrival += {static_cast<s64>(chance_.below(static_cast<u64>(2 * reach + 1))) - reach};
+  const s64 reach = std::min(config_.jitter, config_.delay).ns;
+  if (reach > 0 && config_.jitter_reorders) {
+    arrival += {uniform_share(reach)};
+  } else {
+    if (reach > 0) arrival += {drifting_share(reach, departure)};
+    arrival = std::max(arrival, last_arrival_);  // a shorter delay since does not reorder
   }
-  arrival = std::max(arrival, last_arrival_);
   if (chance_.chance(config_.reorder)) {
     ++stats_.reordered;
     const duration hold = std::max(config_.delay, least_hold);
     return arrival + duration{1 + static_cast<s64>(chance_.below(static_cast<u64>(hold.ns)))};
   }
-  last_arrival_ = arrival;
+  last_arrival_ = std::max(last_arrival_, arrival);
   return arrival;
 }
 

@@ -6,10 +6,11 @@
 //           dropped (link_queue_full). Bytes are those of the frame from its Ethernet header on,
 //           without preamble and check sequence.
 //   wire    loss (single frames, and bursts), corruption (one bit of the frame turns), duplication
-//   flight  delay, plus a uniform share of -jitter … +jitter
-// Frames arrive in the order they were sent: jitter stretches and squeezes the line but nothing
-// overtakes (netem reorders by jitter; here only `reorder` does). A reordered frame is held back
-// up to one further delay, at least up to 1 ms, so later frames pass it.
+//   flight  delay, plus a share of -jitter … +jitter whose mean is zero
+// Frames arrive in the order they were sent: the share drifts from one uniform draw to the next
+// just slowly enough that jitter squeezes the line and nothing overtakes. With `jitter_reorders`
+// each frame draws for itself, as in netem. A frame that `reorder` befalls is held back up to one
+// further delay, at least up to 1 ms, so later frames pass it.
 // A wire without rate, delay and jitter delivers at the same instant.
 #pragma once
 
@@ -30,6 +31,7 @@ struct link_config {
   bit_rate rate{};           ///< 0: unlimited
   duration delay{};          ///< one way
   duration jitter{};         ///< at most `delay` has an effect
+  bool jitter_reorders = false;
   double loss = 0;
   double burst = 0;          ///< chance that a burst of losses begins with this frame
   double burst_frames = 8;   ///< mean length of a burst, the first frame included
@@ -122,6 +124,8 @@ class link {
     void mark(cpu& cx, sk_buff& skb);
     void duplicate(cpu& cx, const sk_buff& skb, instant arrival);
     instant arrival_of(instant departure);
+    s64 uniform_share(s64 reach);
+    s64 drifting_share(s64 reach, instant departure);
     void send_at(skb_ptr skb, instant arrival);
     void deliver_due();
     void deliver(skb_ptr skb);
@@ -133,6 +137,12 @@ class link {
     std::deque<instant> departures_;  ///< of frames that wait for the wire or are being sent
     bool in_burst_ = false;
     instant last_arrival_{};
+    /// Jitter in order: from the share `from` at `begin` straight to the share `to` at `end`.
+    struct drift {
+      instant begin, end;
+      s64 from = 0, to = 0;
+    } drift_;
+    instant last_departure_{};
   };
 
   [[nodiscard]] direction& from(link_end sender) {

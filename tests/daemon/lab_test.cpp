@@ -25,12 +25,14 @@ links:
     duplicate: 2%
     corrupt: 100%
     queue: 256
+    mtu: 9000
+    jitter_reorders: yes
   - ends: [ "bob:eth0 10.0.2.2/24 10.0.3.2/31", "r1:eth1 10.0.2.1/24" ]
 routes:
   alice: [ "default via 10.0.1.1" ]
   bob: [ "10.1.0.0/16 via 10.0.2.1 dev eth0 metric 5 src 10.0.3.2", "blackhole 10.9.9.0/24" ]
 devices:
-  - { host: r1, name: up0, tap: ph0, address: 10.9.0.2/24 }
+  - { host: r1, name: up0, tap: ph0, address: 10.9.0.2/24, mtu: 1400 }
 )";
 
 TEST(lab, every_part_of_the_format_is_read) {
@@ -61,9 +63,13 @@ TEST(lab, every_part_of_the_format_is_read) {
   EXPECT_DOUBLE_EQ(link.duplicate, 0.02);
   EXPECT_DOUBLE_EQ(link.corrupt, 1.0);
   EXPECT_EQ(link.queue_packets, 256u);
+  EXPECT_EQ(link.mtu, 9000u);
+  EXPECT_TRUE(link.jitter_reorders);
   EXPECT_EQ(l->links[1].ends[0].addresses.size(), 2u);
   EXPECT_EQ(l->links[1].rate.bps, 0u);
   EXPECT_EQ(l->links[1].queue_packets, 1000u);
+  EXPECT_EQ(l->links[1].mtu, 1500u);
+  EXPECT_FALSE(l->links[1].jitter_reorders);
 
   ASSERT_EQ(l->routes.size(), 3u);
   EXPECT_EQ(l->routes[0].host, "alice");
@@ -79,6 +85,7 @@ TEST(lab, every_part_of_the_format_is_read) {
   EXPECT_EQ(l->devices[0].host, "r1");
   EXPECT_EQ(l->devices[0].name, "up0");
   EXPECT_EQ(l->devices[0].tap, "ph0");
+  EXPECT_EQ(l->devices[0].mtu, 1400u);
   EXPECT_EQ(l->devices[0].address->to_string(), "10.9.0.2/24");
 }
 
@@ -207,7 +214,11 @@ INSTANTIATE_TEST_SUITE_P(
                    "lab.yaml:2: `0`; expected a number from 1 to 1000000"},
         wrong_part{"links: [{ends: ['a:e0', 'b:e0'], dely: 1ms}]\n",
                    "lab.yaml:2: unknown key `dely` in a link; expected one of ends, rate, delay, "
-                   "jitter, loss, reorder, duplicate, corrupt, queue"}));
+                   "jitter, jitter_reorders, loss, reorder, duplicate, corrupt, queue, mtu"},
+        wrong_part{"links: [{ends: ['a:e0', 'b:e0'], mtu: 67}]\n",
+                   "lab.yaml:2: `67`; expected a number from 68 to 65535"},
+        wrong_part{"links: [{ends: ['a:e0', 'b:e0'], delay: 1ms, jitter_reorders: 1}]\n",
+                   "lab.yaml:2: `1`; expected yes or no"}));
 
 // Routes and devices of a lab whose hosts share 10.0.0.0/24 (line 2).
 std::string with_link(const char* text) {

@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cmath>
 #include <set>
 
 #include "net/core/dev_tx.h"
@@ -218,6 +220,61 @@ TEST_F(wire_test, jitter_spreads_but_never_overtakes) {
     flights.insert(flight);
   }
   EXPECT_GT(flights.size(), 20u);
+}
+
+struct jitter_test : wire_test, testing::WithParamInterface<bool> {};
+
+TEST_P(jitter_test, keeps_the_mean_however_close_the_frames) {
+  const bool reorders = GetParam();
+  plug({.delay = 20_ms, .jitter = 10_ms, .jitter_reorders = reorders});
+  constexpr s64 frames = 10'000;
+  double sum_ms = 0, squares = 0;
+  s64 behind = 0;
+  for (s64 i = 0; i < frames; ++i) {
+    events.advance_to(instant{} + 1_ms * i);
+    a.send(static_cast<u8>(i % 200));
+    while (events.run_one(instant{} + 1_ms * (i + 1))) {
+    }
+  }
+  run();
+  ASSERT_THAT(b.got, SizeIs(frames));
+  std::array<s64, 200> seen{};  // a frame is never more than 200 behind: its number tells it
+  s64 latest = -1;
+  for (const arrival& frame : b.got) {
+    const s64 index = frame.number + 200 * seen[frame.number]++;
+    const double flight = (frame.when - (instant{} + 1_ms * index)).seconds() * 1e3;
+    EXPECT_GE(flight, 10 - 1e-3);
+    EXPECT_LE(flight, 30 + 1e-3);
+    sum_ms += flight;
+    squares += flight * flight;
+    behind += index < latest ? 1 : 0;
+    latest = std::max(latest, index);
+  }
+  const double mean = sum_ms / frames;
+  EXPECT_NEAR(mean, 20, 1);
+  EXPECT_GT(std::sqrt(squares / frames - mean * mean), 4) << "it does stray";
+  EXPECT_EQ(behind > 1000, reorders);
+  EXPECT_EQ(behind == 0, !reorders);
+}
+
+INSTANTIATE_TEST_SUITE_P(in_order_and_not, jitter_test, testing::Bool());
+
+TEST_F(wire_test, jitter_of_frames_far_apart_is_uniform) {
+  plug({.delay = 10_ms, .jitter = 10_ms});
+  for (u8 i = 0; i < 200; ++i) {
+    events.advance_to(instant{} + 50_ms * i);
+    a.send(i);
+    while (events.run_one(instant{} + 50_ms * (i + 1))) {
+    }
+  }
+  run();
+  ASSERT_THAT(b.got, SizeIs(200));
+  std::array<int, 4> quarters{};
+  for (u8 i = 0; i < 200; ++i) {
+    const s64 flight = (b.got[i].when - (instant{} + 50_ms * i)).us();
+    ++quarters.at(static_cast<std::size_t>(std::clamp<s64>(flight / 5000, 0, 3)));
+  }
+  EXPECT_THAT(quarters, Each(testing::AllOf(testing::Ge(30), testing::Le(70))));
 }
 
 TEST_F(wire_test, reordered_frames_are_overtaken) {
