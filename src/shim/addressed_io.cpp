@@ -1,6 +1,6 @@
 // Hooks of send, receive, read and write. A call that the kernel can do on the anchor goes to the
 // kernel first and is looked at only when it fails; only addresses, control data and a few flags
-// make a call ours from the start.
+// make a call ours from the start. What such a call means is in stream_io.cpp and datagram_io.cpp.
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -12,9 +12,11 @@
 
 #include "shim/anchor.h"
 #include "shim/config.h"
+#include "shim/datagram_io.h"
 #include "shim/message.h"
 #include "shim/next.h"
 #include "shim/raw.h"
+#include "shim/stream_io.h"
 
 namespace {
 
@@ -27,16 +29,12 @@ ssize_t finish_io(ssize_t result) {
   return -1;
 }
 
-/// The largest payload of a UDP datagram over IPv4; an anchor itself would take more.
-constexpr std::size_t max_datagram = 65507;
-
 /// A receive on an anchor failed in the kernel with `error`: what the program must see.
 int receive_error(int fd, int error) {
   anchor a;
   if (error != EINVAL && error != ECONNRESET) return error;
   if (!is_anchor(fd, a)) return error;
-  if (error == ECONNRESET) return true_error(fd);
-  return a.stream() ? ENOTCONN : error;  // a fresh or listening stream
+  return a.stream() ? stream_receive_error(fd, error) : datagram_receive_error(fd, error);
 }
 
 ssize_t checked_receive(int fd, ssize_t got) {
@@ -45,9 +43,8 @@ ssize_t checked_receive(int fd, ssize_t got) {
   return -1;
 }
 
-/// A plain send failed in the kernel. An unconnected datagram anchor's goes through the daemon,
-/// which either can send it (a connected socket kept apart for its ancillary data) or knows the
-/// errno.
+/// A plain send failed in the kernel: repeats it in another way, or gives the error that the
+/// program must see.
 ssize_t repaired_send(int fd, const msghdr& message, int flags, ssize_t sent) {
   if (sent >= 0 || !config().active) return sent;
   const int error = errno;
@@ -57,22 +54,18 @@ ssize_t repaired_send(int fd, const msghdr& message, int flags, ssize_t sent) {
     errno = error;
     return -1;
   }
-  if (error == ECONNRESET) return finish_io(-true_error(fd));
-  if (!a.stream()) return finish_io(send_by_daemon(fd, message, flags));
-  return finish_io(-EPIPE);
+  return finish_io(a.stream() ? stream_send_error(fd, error)
+                              : repeat_datagram(fd, message, flags, error));
 }
 
 /// Does the signal part of a write on a broken connection, where the kernel was told not to.
 ssize_t broken_pipe(int fd, int flags) {
   anchor a;
-  int error = 0;
-  socklen_t len = sizeof error;
-  if (is_anchor(fd, a)) raw::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, len);
-  if (error != 0) return finish_io(-true_error(fd));
-  if ((flags & MSG_NOSIGNAL) == 0) {
+  const int error = is_anchor(fd, a) && a.stream() ? stream_broken_error(fd) : EPIPE;
+  if (error == EPIPE && (flags & MSG_NOSIGNAL) == 0) {
     raw::call(SYS_tgkill, raw::getpid(), raw::call(SYS_gettid), SIGPIPE);
   }
-  return finish_io(-EPIPE);
+  return finish_io(-error);
 }
 
 bool has_inet_control(const msghdr& message) {
@@ -97,14 +90,9 @@ ssize_t send_message(int fd, const msghdr& message, int flags) {
   anchor a;
   if ((addressed || has_inet_control(message) || (flags & (MSG_OOB | MSG_FASTOPEN)) != 0) &&
       is_anchor(fd, a)) {
-    if (!a.stream() || (flags & (MSG_OOB | MSG_FASTOPEN)) != 0) {
-      return finish_io(send_by_daemon(fd, message, flags));
-    }
-    msghdr plain = message;  // TCP ignores an address and such control data
-    plain.msg_name = nullptr;
-    plain.msg_namelen = 0;
-    plain.msg_control = nullptr;
-    plain.msg_controllen = 0;
+    if (!a.stream()) return finish_io(send_datagram(fd, message, flags));
+    if (stream_send_is_daemons(flags)) return finish_io(send_by_daemon(fd, message, flags));
+    const msghdr plain = plain_stream_message(message);
     return send_message(fd, plain, flags);
   }
   const ssize_t sent = next::sendmsg(fd, &message, flags | MSG_NOSIGNAL);
@@ -124,13 +112,6 @@ ssize_t send_bytes(int fd, const void* bytes, size_t len, int flags) {
   const ssize_t sent = next::send(fd, bytes, len, flags | MSG_NOSIGNAL);
   if (sent < 0 && errno == EPIPE) return broken_pipe(fd, flags);
   return repaired_send(fd, message, flags, sent);
-}
-
-/// recv with MSG_TRUNC on TCP throws bytes away (tcp(7)); AF_UNIX streams copy them.
-ssize_t discard_stream(int fd, size_t len, int flags) {
-  char bin[16384];
-  const size_t n = len < sizeof bin ? len : sizeof bin;
-  return checked_receive(fd, next::recv(fd, bin, n, flags & ~MSG_TRUNC));
 }
 
 bool wants_daemon(int flags) { return (flags & (MSG_ERRQUEUE | MSG_OOB)) != 0; }
@@ -170,7 +151,7 @@ ssize_t receive_plain(int fd, void* bytes, size_t len, int flags) {
   anchor a;
   if (wants_daemon(flags)) return receive_bytes(fd, bytes, len, flags, nullptr, nullptr);
   if ((flags & MSG_TRUNC) != 0 && is_anchor(fd, a) && a.stream()) {
-    return discard_stream(fd, len, flags);
+    return checked_receive(fd, discard_stream(fd, len, flags));
   }
   return checked_receive(fd, next::recv(fd, bytes, len, flags));
 }
