@@ -24,7 +24,11 @@ journeys::~journeys() { set_on(false); }
 
 void journeys::set_on(bool on) {
   on_ = on;
-  trace_.set_sink(on ? &ring_ : nullptr);
+  if (on) {
+    trace_.add(ring_);
+  } else {
+    trace_.remove(ring_);
+  }
 }
 
 std::optional<std::vector<trace_event>> journeys::sample() const {

@@ -1,57 +1,32 @@
-// Lets a low layer own what it may not name: an array of destructible objects, one typed key per
-// subsystem (the idea of Linux's net_generic, made typed and per machine).
+// Lets a low layer own what it may not name: a small table of destructible objects, one typed key a
+// subsystem (the idea of Linux's net_generic, made typed and per machine). A key is made where its
+// type is: there is no list of all.
 #pragma once
 
-#include <array>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
+#include "base/name_id.h"
 
 namespace ph {
-
-/// Every subsystem that keeps per-kernel, per-namespace or per-device state.
-enum class slot_id : unsigned {
-  net_namespaces,   // kernel
-  net_families,     // kernel
-  softnet,          // kernel
-  congestion,       // kernel: registry of congestion controls
-  task_table,       // kernel
-  ipv4,             // namespace and device (in_device)
-  ipv6,
-  arp,
-  icmp,
-  raw,
-  ping,
-  tcp,
-  udp,
-  sctp,
-  packet,
-  netlink,
-  netfilter,
-  conntrack,
-  bpf,
-  bridge,
-  wireless,
-  socket_limits,    // namespace: net.core.*
-  user,             // for the embedding program
-  count,
-};
 
 class slot_object {
  public:
   virtual ~slot_object() = default;
 };
 
-/// Binds a slot to the type kept there:
-/// `inline constexpr slot_key<ipv4_net> ipv4_key{slot_id::ipv4};`
+/// Binds a slot to the type kept there; the name is the key's own among those of its table:
+/// `inline constexpr slot_key<ipv4_net> ipv4_key{"ipv4"};`
 template <class T>
 struct slot_key {
-  slot_id id;
+  constexpr slot_key(const char* name) : id(name_id(name)) {}
+  u64 id;
 };
 
-/// Owns the objects and destroys them in the reverse order of their arrival.
+/// Owns the objects and destroys them in the reverse order of their arrival. Looking one up is one
+/// comparison as a rule: packets do it.
 class slots {
  public:
   slots() = default;
@@ -63,10 +38,9 @@ class slots {
   template <class T>
   T& set(slot_key<T> key, std::unique_ptr<T> object) {
     T& out = *object;
-    auto& place = objects_[index(key.id)];
-    ph_check(place == nullptr);
-    place = std::move(object);
-    order_.push_back(key.id);
+    ph_check(find(key) == nullptr);
+    order_.push_back({key.id, std::move(object)});
+    index();
     return out;
   }
   /// The object, which must be there.
@@ -79,30 +53,55 @@ class slots {
   /// The object or nullptr.
   template <class T>
   [[nodiscard]] T* find(slot_key<T> key) const {
-    return static_cast<T*>(objects_[index(key.id)].get());
+    if (places_.empty()) return nullptr;
+    const std::size_t mask = places_.size() - 1;
+    for (std::size_t at = key.id & mask;; at = (at + 1) & mask) {
+      if (places_[at].object == nullptr) return nullptr;
+      if (places_[at].id == key.id) return static_cast<T*>(places_[at].object);
+    }
   }
   template <class T>
   void reset(slot_key<T> key) {
-    destroy(key.id);
-    std::erase(order_, key.id);
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+      if (order_[i].id == key.id) return destroy(i);
+    }
   }
   void clear() {
-    while (!order_.empty()) {
-      destroy(order_.back());
-      order_.pop_back();
-    }
+    while (!order_.empty()) destroy(order_.size() - 1);
   }
 
  private:
+  struct owned {
+    u64 id;
+    std::unique_ptr<slot_object> object;
+  };
+  struct place {
+    u64 id = 0;
+    slot_object* object = nullptr;
+  };
   /// An object is found in its slot until its destructor has ended: what it owns may look it up.
-  void destroy(slot_id id) {
-    auto& place = objects_[index(id)];
-    place.get_deleter()(place.get());
-    static_cast<void>(place.release());
+  void destroy(std::size_t i) {
+    const u64 id = order_[i].id;
+    std::default_delete<slot_object>()(order_[i].object.get());
+    std::erase_if(order_, [id](owned& o) {
+      if (o.id == id) static_cast<void>(o.object.release());
+      return o.id == id;
+    });
+    index();
   }
-  static constexpr std::size_t index(slot_id id) { return static_cast<std::size_t>(id); }
-  std::array<std::unique_ptr<slot_object>, static_cast<std::size_t>(slot_id::count)> objects_;
-  std::vector<slot_id> order_;
+  /// Renews the table: open addressing, at most half full.
+  void index() {
+    std::size_t size = 2;
+    while (size < 2 * order_.size()) size *= 2;
+    places_.assign(size, {});
+    for (const owned& o : order_) {
+      std::size_t at = o.id & (size - 1);
+      while (places_[at].object != nullptr) at = (at + 1) & (size - 1);
+      places_[at] = {o.id, o.object.get()};
+    }
+  }
+  std::vector<owned> order_;
+  std::vector<place> places_;
 };
 
 }  // namespace ph

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/time.h"
@@ -33,6 +34,17 @@ struct trace_event {
   u32 len = 0;                 ///< bytes of the packet now
 };
 
+/// What a sink wants to hear of; an empty name is any.
+struct trace_filter {
+  std::string_view host{};
+  std::string_view device{};
+  u32 kinds = ~0u;  ///< one bit a trace_kind: `1u << kind`
+  [[nodiscard]] bool wants(const trace_event& e) const {
+    return (kinds >> static_cast<unsigned>(e.kind) & 1u) != 0 && (host.empty() || host == e.host) &&
+           (device.empty() || device == e.device);
+  }
+};
+
 class trace_sink {
  public:
   virtual ~trace_sink() = default;
@@ -43,16 +55,30 @@ class trace_sink {
 /// Shared by the kernels of one world. With no sink, no journey starts.
 class tracer {
  public:
-  void set_sink(trace_sink* sink) { sink_ = sink; }
-  [[nodiscard]] bool active() const { return sink_ != nullptr; }
+  /// `sink` hears of what `filter` lets through, after those that came before it. Both the sink and
+  /// the names in the filter outlive its stay. A sink that is there already gets the new filter.
+  void add(trace_sink& sink, const trace_filter& filter = {}) {
+    remove(sink);
+    sinks_.push_back({&sink, filter});
+  }
+  void remove(const trace_sink& sink) {
+    std::erase_if(sinks_, [&sink](const listener& l) { return l.sink == &sink; });
+  }
+  [[nodiscard]] bool active() const { return !sinks_.empty(); }
   /// A number for a new packet; 0 when nobody listens.
   u64 begin() { return active() ? ++last_ : 0; }
   void record(const trace_event& event, byte_view packet) {
-    if (sink_ != nullptr) sink_->record(event, packet);
+    for (const listener& l : sinks_) {
+      if (l.filter.wants(event)) l.sink->record(event, packet);
+    }
   }
 
  private:
-  trace_sink* sink_ = nullptr;
+  struct listener {
+    trace_sink* sink;
+    trace_filter filter;
+  };
+  std::vector<listener> sinks_;
   u64 last_ = 0;
 };
 

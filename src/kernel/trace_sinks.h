@@ -1,5 +1,5 @@
 // Listeners for a tracer: a ring that remembers and answers questions, a text printer, a running
-// hash that two runs of a seed must agree on, a capture file, and a tee for several at once.
+// hash that two runs of a seed must agree on, a capture file.
 #pragma once
 
 #include <map>
@@ -80,18 +80,6 @@ class pcapng_sink final : public trace_sink {
   pcapng_writer writer_;
   std::map<std::string, u32, std::less<>> interfaces_;
   std::string name_;  ///< kept for its memory
-};
-
-/// Passes each event to several sinks, in order. The sinks must outlive it.
-class tee_sink final : public trace_sink {
- public:
-  explicit tee_sink(std::vector<trace_sink*> sinks) : sinks_(std::move(sinks)) {}
-  void record(const trace_event& event, byte_view packet) override {
-    for (trace_sink* sink : sinks_) sink->record(event, packet);
-  }
-
- private:
-  std::vector<trace_sink*> sinks_;
 };
 
 }  // namespace ph

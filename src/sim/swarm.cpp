@@ -32,7 +32,7 @@ class run {
       : plan_(plan),
         checker_([this](violation v) { note(std::move(v)); }),
         world_({.seed = plan.seed, .buggify = std::max(plan.buggify, count_only)}) {
-    world_.trace().set_sink(sink);
+    if (sink != nullptr) world_.trace().add(*sink);
     result_.seed = plan.seed;
   }
   swarm_result go();

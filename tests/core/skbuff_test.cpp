@@ -314,7 +314,7 @@ TEST(skbuff, a_sum_of_zero_is_all_ones_only_where_zero_means_none) {
 }
 
 struct some_cb {
-  static constexpr cb_owner owner = cb_owner::qdisc;
+  static constexpr cb_owner owner{"a test"};
   u64 value = 0;
 };
 
@@ -324,7 +324,7 @@ TEST(skbuff, control_block_travels_with_the_clone) {
   skb->init_cb<some_cb>().value = 42;
   skb_ptr clone = skb_clone(m.cx(), *skb);
   EXPECT_EQ(clone->cb<some_cb>().value, 42u);
-  EXPECT_EQ(clone->cb_owned_by(), cb_owner::qdisc);
+  EXPECT_EQ(clone->cb_owned_by(), some_cb::owner);
   consume(m.cx(), std::move(skb));
   consume(m.cx(), std::move(clone));
 }

@@ -110,7 +110,7 @@ TEST(kernel, slots_own_in_reverse_order) {
     std::vector<int>& log;
     int number;
   };
-  constexpr slot_key<subsystem> tcp{slot_id::tcp}, udp{slot_id::udp};
+  constexpr slot_key<subsystem> tcp{"tcp"}, udp{"udp"};
   std::vector<int> log;
   {
     test_machine machine;

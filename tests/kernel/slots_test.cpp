@@ -10,7 +10,7 @@ namespace {
 
 struct sees_itself : slot_object {
   sees_itself(slots& home, bool& found) : home_(home), found_(found) {}
-  ~sees_itself() override { found_ = home_.find(slot_key<sees_itself>{slot_id::user}) == this; }
+  ~sees_itself() override { found_ = home_.find(slot_key<sees_itself>{"user"}) == this; }
   slots& home_;
   bool& found_;
 };
@@ -19,7 +19,7 @@ struct sees_itself : slot_object {
 TEST(slots, an_object_is_found_until_it_is_gone) {
   bool found = false;
   slots all;
-  const slot_key<sees_itself> key{slot_id::user};
+  const slot_key<sees_itself> key{"user"};
   all.set(key, std::make_unique<sees_itself>(all, found));
   all.reset(key);
   EXPECT_TRUE(found);

@@ -28,11 +28,11 @@ TEST(tracer, no_journey_begins_while_nobody_listens) {
   tracer t;
   EXPECT_EQ(t.begin(), 0u);
   ring_sink ring(4);
-  t.set_sink(&ring);
+  t.add(ring);
   EXPECT_EQ(t.begin(), 1u);
   EXPECT_EQ(t.begin(), 2u);
   t.record(event(1, 1, trace_kind::born, "x"), {});
-  t.set_sink(nullptr);
+  t.remove(ring);
   t.record(event(2, 1, trace_kind::step, "y"), {});
   EXPECT_EQ(ring.recorded(), 1u);
 }
@@ -120,13 +120,28 @@ TEST(hash_sink, equal_histories_agree_and_any_difference_shows) {
   EXPECT_NE(plain, hash_of([](auto&, auto& packet) { packet[2] = 4; }));
 }
 
-TEST(tee_sink, passes_everything_to_all) {
-  ring_sink ring(4);
-  hash_sink hash;
-  tee_sink tee({&ring, &hash});
-  tee.record(event(1, 1, trace_kind::step, "f"), {});
-  EXPECT_EQ(ring.recorded(), 1u);
-  EXPECT_EQ(hash.recorded(), 1u);
+TEST(tracer, tells_each_sink_what_its_filter_lets_through) {
+  tracer t;
+  ring_sink all(4), drops(4), elsewhere(4);
+  t.add(all);
+  t.add(drops, {.kinds = 1u << static_cast<unsigned>(trace_kind::dropped)});
+  t.add(elsewhere, {.host = "h2"});
+  t.record(event(1, 1, trace_kind::step, "f"), {});
+  t.record(event(2, 1, trace_kind::dropped, "g"), {});
+  trace_event far = event(3, 2, trace_kind::step, "f");
+  far.host = "h2";
+  t.record(far, {});
+  EXPECT_THAT(times(all.events()), ElementsAre(1, 2, 3));
+  EXPECT_THAT(times(drops.events()), ElementsAre(2));
+  EXPECT_THAT(times(elsewhere.events()), ElementsAre(3));
+  t.remove(all);
+  t.add(drops);
+  t.record(event(4, 1, trace_kind::step, "f"), {});
+  EXPECT_EQ(all.recorded(), 3u);
+  EXPECT_THAT(times(drops.events()), ElementsAre(2, 4));
+  t.remove(drops);
+  t.remove(elsewhere);
+  EXPECT_FALSE(t.active());
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ struct settings {
 outcome run_dumbbell(const settings& s) {
   world w({.seed = s.seed, .buggify = s.buggify});
   hash_sink hash;
-  w.trace().set_sink(&hash);
+  w.trace().add(hash);
   const link_config bottleneck{.rate = 20_mbit, .delay = 8_ms, .jitter = 4_ms, .loss = 0.01,
                                .reorder = 0.01, .duplicate = 0.01, .corrupt = 0.01,
                                .queue_packets = 40};
@@ -39,7 +39,7 @@ outcome run_dumbbell(const settings& s) {
             stream_sender({ipv4_addr(10, 1, static_cast<u8>(i), 2), 81}, 100'000));
   }
   w.run_apps();
-  w.trace().set_sink(nullptr);
+  w.trace().remove(hash);
   EXPECT_GT(hash.recorded(), 5'000u);
   return {hash.value(), w.events().events_run()};
 }
@@ -64,7 +64,7 @@ TEST(determinism, another_seed_gives_others) {
 outcome run_pair_among(std::size_t others) {
   world w;
   hosts_hash hash({"a", "b"});
-  w.trace().set_sink(&hash);
+  w.trace().add(hash);
   const link_config lossy{.rate = 20_mbit, .delay = 3_ms, .loss = 0.02};
   const auto add_pair = [&](const std::string& x, const std::string& y, int net) {
     w.add_host(x);
@@ -81,7 +81,7 @@ outcome run_pair_among(std::size_t others) {
   }
   if (others == 0) add_pair("a", "b", 0);
   w.run_for(60_s);
-  w.trace().set_sink(nullptr);
+  w.trace().remove(hash);
   return {hash.value(), hash.recorded()};
 }
 

@@ -78,7 +78,7 @@ class net_namespace {
 struct net_namespaces : slot_object {
   std::vector<std::unique_ptr<net_namespace>> all;
 };
-inline constexpr slot_key<net_namespaces> net_namespaces_key{slot_id::net_namespaces};
+inline constexpr slot_key<net_namespaces> net_namespaces_key{"net namespaces"};
 /// The initial namespace of a machine that init/builtin has furnished.
 net_namespace& init_net(kernel& machine);
 

@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/intrusive.h"
+#include "base/name_id.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "kernel/cpu.h"
@@ -59,9 +60,13 @@ enum class checksum_state : u8 { none, unnecessary, complete, partial };
 enum class packet_type_for : u8 { host, broadcast, multicast, otherhost, outgoing };
 
 /// Who owns the control block at the moment; each layer that uses it declares a struct with
-/// `static constexpr cb_owner owner`.
-enum class cb_owner : u8 { none, gro, ip, ip6, tcp, udp, qdisc, neigh, packet, sctp, bridge,
-                           netlink, wireless, frag };
+/// `static constexpr cb_owner owner{"tcp"}`.
+struct cb_owner {
+  constexpr cb_owner() = default;
+  constexpr explicit cb_owner(std::string_view name) : id(static_cast<u32>(name_id(name))) {}
+  friend bool operator==(cb_owner, cb_owner) = default;
+  u32 id = 0;  ///< 0: nobody
+};
 
 struct skb_frag {
   block_ref block;
@@ -266,7 +271,7 @@ class sk_buff : public list_hook<struct skb_list_tag>, public tree_hook<struct s
   u32 data_ = 0, tail_ = 0, data_len_ = 0;
   u16 mac_header_ = unset, network_header_ = unset, transport_header_ = unset;
   u8 nr_frags_ = 0;
-  cb_owner cb_owner_ = cb_owner::none;
+  cb_owner cb_owner_;
   alignas(8) std::byte cb_[cb_bytes];
   std::array<skb_frag, max_skb_frags> frags_;
 };

@@ -36,6 +36,6 @@ class softnet final : public slot_object {
   percpu<softnet_backlog> backlogs_;
 };
 
-inline constexpr slot_key<softnet> softnet_key{slot_id::softnet};
+inline constexpr slot_key<softnet> softnet_key{"softnet"};
 
 }  // namespace ph

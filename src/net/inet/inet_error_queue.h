@@ -10,7 +10,7 @@ namespace ph {
 
 /// One entry's description.
 struct inet_exterr {
-  static constexpr cb_owner owner = cb_owner::ip;
+  static constexpr cb_owner owner{"inet error"};
   uapi::sock_extended_err ee;
   inet_addr offender;   ///< who reported; any: nobody but us
   inet_addr dest;       ///< where the packet at fault was going

@@ -13,7 +13,7 @@ struct inet_family : slot_object {
   create_fn dgram = nullptr;   ///< UDP
 };
 /// In the kernel's slots (a namespace has ipv4_net under the same number).
-inline constexpr slot_key<inet_family> inet_family_key{slot_id::ipv4};
+inline constexpr slot_key<inet_family> inet_family_key{"ipv4"};
 
 /// Errors: socktnosupport (no such type), protonosupport (no such protocol for the type), perm
 /// (raw sockets without net_admin), acces (ping sockets outside ping_group_range).

@@ -20,6 +20,6 @@ struct arp_conflicts : slot_object {
   u64 defended = 0;        ///< announcements sent against them
   instant last_defence{};
 };
-inline constexpr slot_key<arp_conflicts> arp_conflicts_key{slot_id::arp};
+inline constexpr slot_key<arp_conflicts> arp_conflicts_key{"arp"};
 
 }  // namespace ph

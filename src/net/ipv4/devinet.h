@@ -27,7 +27,7 @@ struct in_device : slot_object {
   std::vector<in_ifaddr> addrs;
   std::vector<std::pair<ipv4_addr, u32>> groups;  ///< multicast groups joined, with counts
 };
-inline constexpr slot_key<in_device> in_device_key{slot_id::ipv4};
+inline constexpr slot_key<in_device> in_device_key{"ipv4"};
 /// The device's IPv4 state, or nullptr.
 inline in_device* in_dev_of(const net_device& dev) {
   return const_cast<net_device&>(dev).slots().find(in_device_key);

@@ -13,7 +13,7 @@ namespace ph {
 
 /// Where a fragment's payload belongs in the datagram's, in bytes.
 struct inet_frags::frag_cb {
-  static constexpr cb_owner owner = cb_owner::frag;
+  static constexpr cb_owner owner{"ipv4 fragment"};
   u32 offset = 0;
   u32 end = 0;
 };

@@ -56,7 +56,7 @@ struct ipv4_net : slot_object {
   std::array<u16, 256> ip_idents{};       ///< counters that ip_select_ident adds to a hash
   notifier<netdev_event> netdev_listener;
 };
-inline constexpr slot_key<ipv4_net> ipv4_key{slot_id::ipv4};
+inline constexpr slot_key<ipv4_net> ipv4_key{"ipv4"};
 inline ipv4_net& ipv4_of(net_namespace& net) { return net.slots().get(ipv4_key); }
 
 /// Furnishes a namespace with IPv4, ICMP and ARP (sysctls, packet types, protocols).

@@ -25,7 +25,7 @@ struct ping_table : slot_object {
   std::map<u16, ping_sock*> by_ident;
   u16 last = 0;
 };
-constexpr slot_key<ping_table> ping_key{slot_id::ping};
+constexpr slot_key<ping_table> ping_key{"ping"};
 
 class ping_sock final : public inet_sock {
  public:

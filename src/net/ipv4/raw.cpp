@@ -24,7 +24,7 @@ class raw_sock;
 struct raw_table : slot_object {
   std::vector<raw_sock*> socks;
 };
-constexpr slot_key<raw_table> raw_key{slot_id::raw};
+constexpr slot_key<raw_table> raw_key{"raw"};
 
 class raw_sock final : public inet_sock {
  public:

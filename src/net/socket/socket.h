@@ -35,7 +35,7 @@ struct net_families : slot_object {
   std::vector<family_ioctl_fn> ioctls;
   u64 last_cookie = 0;
 };
-inline constexpr slot_key<net_families> net_families_key{slot_id::net_families};
+inline constexpr slot_key<net_families> net_families_key{"net families"};
 
 /// net.core.* limits of a namespace.
 struct socket_limits : slot_object {
@@ -43,7 +43,7 @@ struct socket_limits : slot_object {
   s32 rmem_max = 212992, wmem_max = 212992;
   s32 somaxconn = 4096;
 };
-inline constexpr slot_key<socket_limits> socket_limits_key{slot_id::socket_limits};
+inline constexpr slot_key<socket_limits> socket_limits_key{"socket limits"};
 
 /// Furnishes a namespace with the limits and their sysctls.
 void socket_init(net_namespace& net);

@@ -156,7 +156,7 @@ class tcp_congestion_registry final : public slot_object {
  private:
   std::vector<congestion_entry> entries_;
 };
-inline constexpr slot_key<tcp_congestion_registry> tcp_congestion_key{slot_id::congestion};
+inline constexpr slot_key<tcp_congestion_registry> tcp_congestion_key{"tcp congestion"};
 
 // --- shared parts of algorithms ---------------------------------------------------------------
 

@@ -62,7 +62,7 @@ constexpr u32 tcp_space_from_win(u32 window) { return window * 2; }
 enum : u8 { skb_sacked = 1, skb_retrans = 2, skb_lost = 4, skb_ever_retrans = 8 };
 
 struct tcp_skb_cb {
-  static constexpr cb_owner owner = cb_owner::tcp;
+  static constexpr cb_owner owner{"tcp"};
   seq32 seq;             ///< of the first byte (or of SYN)
   seq32 end_seq;         ///< after the last; SYN and FIN count
   u8 flags = 0;          ///< tcphdr_* bits
@@ -338,7 +338,7 @@ struct tcp_net final : slot_object {
   u32 challenge_count = 0;        ///< challenge ACKs still allowed in this second (RFC 5961 §7)
   s64 challenge_second = -1;
 };
-inline constexpr slot_key<tcp_net> tcp_key{slot_id::tcp};
+inline constexpr slot_key<tcp_net> tcp_key{"tcp"};
 inline tcp_net& tcp_of(net_namespace& net) { return net.slots().get(tcp_key); }
 
 // --- socket -----------------------------------------------------------------------------------

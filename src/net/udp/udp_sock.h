@@ -17,7 +17,7 @@ struct udp_table : slot_object {
   inet_ports ports;
   siphash_key key;
 };
-inline constexpr slot_key<udp_table> udp_key{slot_id::udp};
+inline constexpr slot_key<udp_table> udp_key{"udp"};
 
 /// A received datagram as lookups see it.
 struct udp_flow {
