@@ -51,9 +51,8 @@ void read_syn_option(const tcp_option& o, tcp_options_received& out) {
 }
 
 void read_accecn(const tcp_option& o, tcp_accecn_option& out) {
-  // RFC 9768 §3.2.3: whole counters only; what is longer is read as far as it is known.
+  // RFC 9768 §3.2.3: of any length, the whole counters count and the rest is padding.
   const std::size_t fields = std::min<std::size_t>(o.data.size() / 3, 3);
-  if (o.data.size() % 3 != 0) return;
   out = {};
   out.present = true;
   out.fields = static_cast<u8>(fields);
@@ -96,7 +95,7 @@ std::size_t fastopen_bytes(const tcp_fastopen_cookie& cookie) {
 }
 
 std::size_t accecn_bytes(const tcp_accecn_option& option) {
-  return 2 + 3 * std::size_t{option.fields};
+  return tcpolen_accecn_base + tcpolen_accecn_perfield * std::size_t{option.fields};
 }
 
 std::size_t ao_bytes(const tcp_out_options& options) {
@@ -108,18 +107,20 @@ void put_octets(byte_writer& out, std::initializer_list<u8> octets) {
 }
 
 void put_timestamps(byte_writer& out, const tcp_out_options& options) {
-  if (options.timestamps) {
-    if (options.sack_permitted) {
-      put_octets(out, {tcpopt_sack_perm, tcpolen_sack_perm});
-    } else {
-      put_octets(out, {tcpopt_nop, tcpopt_nop});
-    }
-    put_octets(out, {tcpopt_timestamp, tcpolen_timestamp});
-    out.put(be32(options.tsval));
-    out.put(be32(options.tsecr));
-  } else if (options.sack_permitted) {
-    put_octets(out, {tcpopt_nop, tcpopt_nop, tcpopt_sack_perm, tcpolen_sack_perm});
+  if (!options.timestamps) return;
+  if (options.sack_permitted) {
+    put_octets(out, {tcpopt_sack_perm, tcpolen_sack_perm});
+  } else {
+    put_octets(out, {tcpopt_nop, tcpopt_nop});
   }
+  put_octets(out, {tcpopt_timestamp, tcpolen_timestamp});
+  out.put(be32(options.tsval));
+  out.put(be32(options.tsecr));
+}
+
+void put_sack_permitted(byte_writer& out, const tcp_out_options& options) {
+  if (options.timestamps || !options.sack_permitted) return;
+  put_octets(out, {tcpopt_nop, tcpopt_nop, tcpopt_sack_perm, tcpolen_sack_perm});
 }
 
 void put_sacks(byte_writer& out, const tcp_out_options& options) {
@@ -210,11 +211,12 @@ std::size_t tcp_options_write(byte_span to, const tcp_out_options& options) {
     out.put(be16(options.mss));
   }
   put_timestamps(out, options);
+  put_accecn(out, options.accecn);
+  put_sack_permitted(out, options);
   if (options.wscale_ok) {
     put_octets(out, {tcpopt_nop, tcpopt_window, tcpolen_window, options.wscale});
   }
   put_sacks(out, options);
-  put_accecn(out, options.accecn);
   put_fastopen(out, options.fastopen);
   ph_check(out.ok());
   return out.written();

@@ -53,7 +53,7 @@ struct tcphdr {
   [[nodiscard]] constexpr bool urg() const { return (flags & tcphdr_urg) != 0; }
   [[nodiscard]] constexpr bool ece() const { return (flags & tcphdr_ece) != 0; }
   [[nodiscard]] constexpr bool cwr() const { return (flags & tcphdr_cwr) != 0; }
-  /// Accurate ECN (RFC 7560), once the nonce sum.
+  /// Accurate ECN (RFC 9768), once the nonce sum.
   [[nodiscard]] constexpr bool ae() const { return (doff_res & 1) != 0; }
 };
 static_assert(sizeof(tcphdr) == 20 && overlay<tcphdr>);
@@ -84,6 +84,8 @@ inline constexpr std::size_t tcpolen_md5sig = 18;
 inline constexpr std::size_t tcpolen_tstamp_aligned = 12;  ///< NOP NOP TS
 inline constexpr std::size_t tcpolen_sack_base_aligned = 4;
 inline constexpr std::size_t tcpolen_sack_perblock = 8;
+inline constexpr std::size_t tcpolen_accecn_base = 2;
+inline constexpr std::size_t tcpolen_accecn_perfield = 3;
 
 /// Bytes from start_seq to end_seq (exclusive) have arrived.
 struct tcp_sack_block {
@@ -212,9 +214,9 @@ struct tcp_out_options {
 std::size_t tcp_options_size(const tcp_out_options& options);
 
 /// Writes the options in the order and with the padding that Linux uses:
-/// MD5 or AO · MSS · SACK permitted with TS, or NOP NOP TS, or NOP NOP SACK permitted · NOP WS ·
-/// NOP NOP SACK · AccECN and Fast Open (each padded behind). Returns the bytes; `to` must have
-/// room for tcp_options_size().
+/// MD5 or AO · MSS · SACK permitted with TS, or NOP NOP TS · AccECN (padded behind) ·
+/// NOP NOP SACK permitted without TS · NOP WS · NOP NOP SACK · Fast Open (padded behind). Returns
+/// the bytes; `to` must have room for tcp_options_size().
 std::size_t tcp_options_write(byte_span to, const tcp_out_options& options);
 
 /// A segment in host order.

@@ -4,20 +4,32 @@
 #include "net/tcp/tcp_accecn.h"
 #include "net/tcp/tcp_ofo.h"
 #include "net/tcp/tcp_output.h"
+#include "net/tcp/tcp_recovery.h"
 #include "net/tcp/tcp_request.h"
 
 namespace ph {
 namespace {
 
+/// SYN+ACKs that agree to Accurate ECN, before one goes without.
+constexpr u8 accecn_synacks = 2;
+
 void set_ip_ecn(tcp_sock& tp, u8 ecn) {
   tp.inet.tos = static_cast<u8>((tp.inet.tos & ~uapi::iptos_ecn_mask) | ecn);
 }
 
-/// ECE and CWR of a SYN ask for RFC 3168, AE with them for Accurate ECN (RFC 9768 §3.1.1).
+/// What a SYN asks for (RFC 9768 §3.1.1, table 2). §3.1.3: who speaks Accurate ECN takes the
+/// combinations that are kept for later for a wish for it.
 tcp_ecn_mode asked_by(const tcp_seg& seg) {
-  constexpr u8 both = tcphdr_ece | tcphdr_cwr;
-  if ((seg.flags & both) != both) return tcp_ecn_mode::none;
-  return seg.ae ? tcp_ecn_mode::accecn : tcp_ecn_mode::rfc3168;
+  const u8 ace = tcp_ace(seg);
+  if (ace == 0) return tcp_ecn_mode::none;
+  return ace == 0b011 ? tcp_ecn_mode::rfc3168 : tcp_ecn_mode::accecn;
+}
+
+/// What both want, where we want `most`.
+tcp_ecn_mode agreed(const tcp_seg& seg, tcp_ecn_mode most) {
+  if (most == tcp_ecn_mode::accecn) return asked_by(seg);
+  const bool classic = (tcp_ace(seg) & 0b011) == 0b011;
+  return classic ? most : tcp_ecn_mode::none;
 }
 
 /// RFC 3168 §6.1.1.1, RFC 9768 §3.1.4.1: whatever swallowed a SYN may have disliked its flags.
@@ -28,6 +40,19 @@ tcp_ecn_flags syn_flags(tcp_sock& tp) {
   const bool fallback = tp.tcp().sysctl.ecn_fallback != 0 && tp.total_retrans > tries;
   if (tp.ecn.asked == tcp_ecn_mode::none || fallback) return {};
   return {tcphdr_ece | tcphdr_cwr, tp.ecn.asked == tcp_ecn_mode::accecn};
+}
+
+/// The SYN+ACK of a socket (simultaneous open, Fast Open). RFC 9768 §3.2.3.2.2: it is tried once
+/// more, then without.
+tcp_ecn_flags synack_flags(tcp_sock& tp) {
+  if (tp.ecn.mode == tcp_ecn_mode::none) return {};
+  if (tp.ecn.mode == tcp_ecn_mode::rfc3168) return {tcphdr_ece};
+  if (tp.ecn.synacks < accecn_synacks) {
+    ++tp.ecn.synacks;
+    return tcp_accecn_synack_flags(tp.ecn.handshake_ecn);
+  }
+  tp.ecn.no_ect = true;  // §3.1.5: the peer may go on without ECN
+  return {};
 }
 
 /// RFC 8257 §3.2: each change of the mark is told at once; an acknowledgement that waits tells the
@@ -85,15 +110,11 @@ tcp_ecn_mode tcp_ecn_answers(const tcp_sock& tp) {
   return setting != 0 || tp.ca->needs_ecn() ? tcp_ecn_mode::rfc3168 : tcp_ecn_mode::none;
 }
 
-tcp_ecn_flags tcp_ecn_send(tcp_sock& tp, u8 flags, bool new_data) {
+tcp_ecn_flags tcp_ecn_send(tcp_sock& tp, u8 flags, tcp_ecn_load load) {
   const u8 ect = uapi::iptos_ecn_ect0;
+  const bool new_data = load == tcp_ecn_load::new_data;
   if ((flags & tcphdr_syn) != 0) {
-    const bool answer = (flags & tcphdr_ack) != 0;
-    const tcp_ecn_flags out = !answer ? syn_flags(tp)
-                              : tp.ecn.mode == tcp_ecn_mode::accecn
-                                  ? tcp_accecn_synack_flags(tp.ecn.handshake_ecn)
-                              : tp.ecn.mode == tcp_ecn_mode::rfc3168 ? tcp_ecn_flags{tcphdr_ece}
-                                                                     : tcp_ecn_flags{};
+    const tcp_ecn_flags out = (flags & tcphdr_ack) != 0 ? synack_flags(tp) : syn_flags(tp);
     // RFC 3168 §6.1.1: SYNs are not marked, except where all must be (RFC 8257 §3.2).
     const bool marked = out.flags != 0 && tp.ca->needs_ecn();
     set_ip_ecn(tp, marked ? ect : uapi::iptos_ecn_not_ect);
@@ -106,7 +127,7 @@ tcp_ecn_flags tcp_ecn_send(tcp_sock& tp, u8 flags, bool new_data) {
   if (tp.ecn.mode == tcp_ecn_mode::accecn) {
     // RFC 9768 §2.1 leaves it open which packets may be marked; as Linux, all.
     set_ip_ecn(tp, tp.ecn.no_ect ? uapi::iptos_ecn_not_ect : ect);
-    return tcp_accecn_flags(tp, flags, new_data);
+    return tcp_accecn_flags(tp, flags, load);
   }
   tcp_ecn_flags out;
   // §6.1.4 and §6.1.5: neither bare acknowledgements nor retransmissions.
@@ -116,16 +137,23 @@ tcp_ecn_flags tcp_ecn_send(tcp_sock& tp, u8 flags, bool new_data) {
   return out;
 }
 
-tcp_ecn_flags tcp_ecn_synack(const tcp_request& req, u8& tos) {
+tcp_ecn_flags tcp_ecn_synack(tcp_request& req, u8& tos) {
   if (req.ecn == tcp_ecn_mode::none) return {};
   if (req.listener->ca->needs_ecn()) {
     tos = static_cast<u8>((tos & ~uapi::iptos_ecn_mask) | uapi::iptos_ecn_ect0);
   }
   if (req.ecn == tcp_ecn_mode::accecn) {
-    // RFC 9768 §3.1.4.2: tried once more, then without.
-    return req.num_timeout < 2 ? tcp_accecn_synack_flags(req.syn_ecn) : tcp_ecn_flags{};
+    // RFC 9768 §3.2.3.2.2: tried once more, then without.
+    if (req.num_timeout < accecn_synacks) return tcp_accecn_synack_flags(req.syn_ecn);
+    req.ecn_mixed = true;
+    return {};
   }
   return {tcphdr_ece};
+}
+
+tcp_ecn_flags tcp_ecn_request_ack(const tcp_request& req) {
+  return req.ecn == tcp_ecn_mode::accecn ? tcp_ace_flags(tcp_accecn_counters().cep)
+                                         : tcp_ecn_flags{};
 }
 
 void tcp_ecn_rcv_synack(tcp_sock& tp, const tcp_seg& seg) {
@@ -140,13 +168,14 @@ void tcp_ecn_rcv_synack(tcp_sock& tp, const tcp_seg& seg) {
 
 void tcp_ecn_rcv_syn(tcp_sock& tp, const tcp_seg& seg) {
   // §6.1.1: who has sent a SYN without it must not use it.
-  tp.ecn.mode = std::min(tp.ecn.asked, asked_by(seg));
+  tp.ecn.mode = agreed(seg, tp.ecn.asked);
   tp.ecn.handshake_ecn = seg.ecn();
 }
 
 void tcp_ecn_create_request(tcp_request& req, const tcp_seg& seg) {
   const tcp_sock& listener = *req.listener;
-  req.ecn = std::min(asked_by(seg), tcp_ecn_answers(listener));
+  req.ecn_asked = asked_by(seg);
+  req.ecn = agreed(seg, tcp_ecn_answers(listener));
   req.syn_ecn = seg.ecn();
   // §6.1.1 forbids marks on a SYN of that kind: who sets them has other ideas of these bits.
   if (req.ecn == tcp_ecn_mode::rfc3168 && !seg.ae && seg.ecn() != uapi::iptos_ecn_not_ect &&
@@ -158,7 +187,31 @@ void tcp_ecn_create_request(tcp_request& req, const tcp_seg& seg) {
 void tcp_ecn_create_child(tcp_sock& child, const tcp_request& req) {
   child.ecn = {};
   child.ecn.mode = req.ecn;
-  child.ecn.handshake_ecn = child.ecn.last_ecn = req.syn_ecn;
+  child.ecn.handshake_ecn = req.syn_ecn;
+  child.ecn.synacks = req.num_retrans != 0 ? accecn_synacks : u8{1};
+  // RFC 9768 §3.1.5: the client may have gone on without ECN, and then would not hear of marks.
+  child.ecn.no_ect = req.ecn_mixed;
+}
+
+bool tcp_ecn_repeated_syn(tcp_request& req, const tcp_seg& seg) {
+  if (tcp_ecn_answers(*req.listener) != tcp_ecn_mode::accecn) return true;
+  const tcp_ecn_mode asked = asked_by(seg);
+  const bool both = asked != tcp_ecn_mode::none && req.ecn_asked != tcp_ecn_mode::none;
+  if (both && asked != req.ecn_asked) return false;
+  req.syn_ecn = seg.ecn();
+  if (asked == tcp_ecn_mode::none) req.ecn_mixed = true;
+  return true;
+}
+
+void tcp_ecn_synack_again(tcp_sock& tp, const tcp_seg& seg) {
+  if (tp.ecn.mode == tcp_ecn_mode::accecn) tcp_accecn_rcv_synack_again(tp, seg);
+}
+
+void tcp_ecn_established(cpu& cx, tcp_sock& tp) {
+  if (!std::exchange(tp.ecn.syn_marked, false)) return;
+  ++tp.ecn.delivered_ce;
+  tp.net().mib().add(cx, mib::tcpext_tcp_delivered_ce);
+  tcp_enter_cwr(cx, tp, loss_kind::ecn_echo);
 }
 
 void tcp_ecn_receive(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {

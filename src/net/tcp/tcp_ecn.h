@@ -21,17 +21,27 @@ struct tcp_ecn_flags {
   bool ae = false;
 };
 
+/// What a segment carries.
+enum class tcp_ecn_load : u8 { none, sent_before, new_data };
+
 /// A segment of a socket leaves: its flags, and (in tp.inet.tos) the IP-ECN field of its packet.
-/// `new_data`: it carries data that were never sent before.
-tcp_ecn_flags tcp_ecn_send(tcp_sock& tp, u8 flags, bool new_data);
-/// The flags of a request's SYN+ACK; `tos`: of the packet.
-tcp_ecn_flags tcp_ecn_synack(const tcp_request& req, u8& tos);
+tcp_ecn_flags tcp_ecn_send(tcp_sock& tp, u8 flags, tcp_ecn_load load);
+/// The flags of a request's SYN+ACK (`tos`: of the packet), and of an ACK of where it stands.
+tcp_ecn_flags tcp_ecn_synack(tcp_request& req, u8& tos);
+tcp_ecn_flags tcp_ecn_request_ack(const tcp_request& req);
 
 /// SYN+ACK to our SYN, their SYN across ours, a SYN for a listener, the socket it becomes.
 void tcp_ecn_rcv_synack(tcp_sock& tp, const tcp_seg& seg);
 void tcp_ecn_rcv_syn(tcp_sock& tp, const tcp_seg& seg);
 void tcp_ecn_create_request(tcp_request& req, const tcp_seg& seg);
 void tcp_ecn_create_child(tcp_sock& child, const tcp_request& req);
+/// The SYN once more. False: it asks in another way than before, and the connection must be reset
+/// (RFC 9768 §3.1.5), for the two ends could not know what they agreed on.
+bool tcp_ecn_repeated_syn(tcp_request& req, const tcp_seg& seg);
+/// The SYN+ACK once more, in a synchronized state: the ACK that follows answers it.
+void tcp_ecn_synack_again(tcp_sock& tp, const tcp_seg& seg);
+/// The connection stands: a mark on our SYN or SYN+ACK counts like one on data (§3.2.2.2).
+void tcp_ecn_established(cpu& cx, tcp_sock& tp);
 
 /// An acceptable segment in a synchronized state, before its data are taken.
 void tcp_ecn_receive(cpu& cx, tcp_sock& tp, const tcp_seg& seg);

@@ -69,7 +69,8 @@ void add_sysctls(tcp_net& tn) {
   add("max_reordering", s.max_reordering, 1, s32_max);
   add("ecn", s.ecn, 0, 5);
   add("ecn_fallback", s.ecn_fallback, 0, 1);
-  add("ecn_option", s.ecn_option, 0, 2);
+  add("ecn_option", s.ecn_option, 0, 3);
+  add("ecn_option_beacon", s.ecn_option_beacon, 0, 3);
   kernel* machine = &tn.net.machine();
   table.add("net.ipv4.tcp_congestion_control", s.congestion_control,
             [machine](std::string_view name) {

@@ -86,6 +86,14 @@ void reset_received(cpu& cx, tcp_sock& tp, skb_ptr skb) {
   tcp_reset(cx, tp, why);
 }
 
+/// RFC 5961 §4.2: whatever its number, a SYN is only answered.
+void challenge_syn(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
+  tp.net().mib().add(cx, mib::tcpext_tcp_syn_challenge);
+  tcp_ecn_synack_again(tp, seg);
+  tcp_send_challenge_ack(cx, tp);
+  tp.ecn.reflect = false;  // the next ACK answers something else
+}
+
 /// First to fourth check of §3.10.7.4. False: the packet was ended.
 bool validate_incoming(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
   parse_options(tp, seg);
@@ -104,8 +112,7 @@ bool validate_incoming(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) 
     }
     if (!seg.rst()) {
       if (seg.syn()) {
-        tp.net().mib().add(cx, mib::tcpext_tcp_syn_challenge);
-        tcp_send_challenge_ack(cx, tp);
+        challenge_syn(cx, tp, seg);
       } else if (seg.len != 0 || seg.fin() || tcp_oow_allowed(cx, tp)) {
         tcp_send_dupack(cx, tp, seg.seq, seg.end_seq);
       }
@@ -128,9 +135,7 @@ bool validate_incoming(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) 
   }
   if (seg.syn()) {
     cx.sometimes("tcp_syn_in_window_challenged");
-    // RFC 5961 §4.2: whatever its number, a SYN is only answered.
-    tp.net().mib().add(cx, mib::tcpext_tcp_syn_challenge);
-    tcp_send_challenge_ack(cx, tp);
+    challenge_syn(cx, tp, seg);
     drop(cx, std::move(skb), drop_reason::tcp_invalid_syn);
     return false;
   }
@@ -236,8 +241,12 @@ void synsent_established(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg)
   tp.copied_seq = tp.rcv_nxt;
   tcp_set_state(cx, tp, tcp_state::established);
   tcp_init_transfer(cx, tp);
+  tcp_ecn_established(cx, tp);
   if (tp.opt.keepalive) tcp_arm_keepalive(cx, tp, tcp_keepalive_time(tp));
   tp.wake(uapi::pollout | uapi::pollwrnorm | uapi::pollwrband);
+  // RFC 9768 §3.2.2.1: how the SYN+ACK arrived is told by an ACK of its own, before data.
+  const bool told = tp.ecn.reflect;
+  if (told) tcp_send_ack(cx, tp);
   const bool resent = tcp_fastopen_synack(cx, tp, tp.rx);
   const bool writer = std::exchange(tp.write_waits, false);
   synack_payload(cx, tp, std::move(skb), seg);
@@ -248,7 +257,7 @@ void synsent_established(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg)
     tcp_enter_quickack(tp, tcp_max_quickacks);
     tp.home().timers().arm(tp.delack_timer, cx.now() + tcp_delack_max);
     tcp_push_pending(cx, tp);
-  } else {
+  } else if (!told || tp.rcv_nxt != tp.rcv_wup) {
     tcp_send_ack(cx, tp);
   }
 }
@@ -325,6 +334,7 @@ void syn_recv_established(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
     tcp_init_transfer(cx, tp);
     tp.last_data_sent = cx.now();
   }
+  tcp_ecn_established(cx, tp);
   if (tp.opt.keepalive) tcp_arm_keepalive(cx, tp, tcp_keepalive_time(tp));
   tp.wake(uapi::pollout | uapi::pollwrnorm | uapi::pollwrband);
 }

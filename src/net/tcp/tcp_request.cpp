@@ -73,7 +73,7 @@ void send_synack(cpu& cx, tcp_request& req, u32 tsval) {
   const tcp_ecn_flags ecn = tcp_ecn_synack(req, reply.info.tos);
   reply.flags |= ecn.flags;
   reply.ae = ecn.ae;
-  if (req.ecn == tcp_ecn_mode::accecn && req.num_timeout == 0) {
+  if (req.ecn == tcp_ecn_mode::accecn && req.num_retrans == 0) {
     const std::size_t room = tcp_max_option_space - tcp_options_size(reply.options);
     reply.options.accecn = tcp_accecn_synack_option(req.listener->tcp().sysctl, room);
   }
@@ -103,7 +103,9 @@ void send_request_ack(cpu& cx, tcp_request& req) {
   reply.info = reply_info_of(*req.listener, req.key);
   reply.seq = req.snt_isn + 1;
   reply.ack_seq = req.rcv_isn + 1;
-  reply.flags = tcphdr_ack;
+  const tcp_ecn_flags ecn = tcp_ecn_request_ack(req);
+  reply.flags = static_cast<u8>(tcphdr_ack | ecn.flags);
+  reply.ae = ecn.ae;
   reply.signer = tcp_signer_of(req, reply.seq);
   reply.window = static_cast<u16>(req.rcv_wnd >> req.rcv_wscale);
   reply.options.timestamps = req.tstamp_ok;
@@ -448,6 +450,13 @@ void tcp_check_req(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg) {
   const bool old = req.tstamp_ok && rx.saw_tstamp && !seg.rst() &&
                    static_cast<s32>(req.ts_recent - rx.rcv_tsval) > 0;
   if (seg.seq == req.rcv_isn && seg.syn() && !seg.ack() && !seg.rst() && !old) {
+    if (!tcp_ecn_repeated_syn(req, seg)) {
+      tcp_reply_reset(cx, listener, req.key, seg);
+      listener.net().mib().add(cx, mib::tcp_attempt_fails);
+      tcp_request_drop(req);
+      drop(cx, std::move(skb), drop_reason::tcp_flags);
+      return;
+    }
     repeat_synack(cx, req);
     drop(cx, std::move(skb), drop_reason::tcp_request);
     return;

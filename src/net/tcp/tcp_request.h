@@ -21,9 +21,11 @@ struct tcp_request final : counted, ehash_entry, list_hook<struct tcp_request_ta
   u8 num_retrans = 0;
   u8 tos = 0;
   tcp_ecn_mode ecn = tcp_ecn_mode::none;
+  tcp_ecn_mode ecn_asked = tcp_ecn_mode::none;  ///< what the first SYN asked for
+  bool ecn_mixed = false;         ///< another SYN or SYN+ACK went without it
   bool signed_by_ao = false;      ///< the SYN, with these identifiers for the answer
   u8 ao_keyid = 0, ao_rnextkeyid = 0;
-  u8 syn_ecn = 0;                 ///< IP-ECN of the SYN
+  u8 syn_ecn = 0;                 ///< IP-ECN of the latest SYN
   tcp_fastopen_cookie fastopen_cookie;  ///< for the SYN+ACK
   u32 ts_recent = 0;
   u32 tsoffset = 0;

@@ -145,15 +145,26 @@ struct tcp_ecn_state {
   // Accurate ECN (RFC 9768).
   tcp_accecn_counters rcv;        ///< what we saw (r.*)
   tcp_accecn_counters snd;        ///< what the peer saw, as far as we know (s.*)
-  u8 handshake_ecn = 0;           ///< IP-ECN of the SYN or SYN+ACK that we answer
-  bool no_ect = false;            ///< the path spoils marks or feedback: send Not-ECT
+  tcp_accecn_counters told;       ///< r.* of the last acknowledgement (cep) and the last option
+  u8 handshake_ecn = 0;           ///< IP-ECN of the latest SYN or SYN+ACK that we answer
+  u8 synacks = 0;                 ///< SYN+ACKs sent by a socket (not by a request)
+  bool reflect = false;           ///< the next bare ACK tells handshake_ecn (§3.2.2.1)
+  bool synack_ce = false;         ///< a SYN+ACK came with CE: counted once
+  bool syn_marked = false;        ///< the peer says that our SYN or SYN+ACK arrived with CE
+  bool no_ect = false;            ///< the path spoils marks or the handshake was mixed: Not-ECT
+  bool feedback_bad = false;      ///< ACE is wiped on the way: it says nothing
   bool ace_checked = false;       ///< the peer's first ACE after the handshake was looked at
   bool peer_option = false;       ///< the peer sends the option, so may we
   bool option_bad = false;        ///< somebody on the path changes the option
-  u8 last_ecn = 0;                ///< IP-ECN of the last data packet
+  bool option_lost = false;       ///< what carries our option does not arrive
+  bool dsack_with_option = false; ///< the last D-SACK block went with the option
+  seq32 dsack_start;              ///< where that block begins
+  u8 last_ecn = 0;                ///< IP-ECN of the last packet
+  u8 last_data_ecn = 0;           ///< and of the last one with data
   u8 option_owed = 0;             ///< acknowledgements that must carry the option
-  u32 cep_told = 5;               ///< r.cep in our last acknowledgement
-  u32 recent_acked = 0, recent_marked = 0;  ///< segments of late, for ACE that may have wrapped
+  instant option_sent_at{};
+  u32 last_tsval = 0;             ///< TS Value of the latest feedback
+  u32 segs_per_ack = 0;           ///< average, times tcp_accecn_average
 };
 
 /// Keys of signed segments (tcp_auth.h).
@@ -275,7 +286,9 @@ struct tcp_sysctls {
   s32 reordering = 3, max_reordering = 300;
   s32 ecn = 2;                    ///< see tcp_ecn.h
   s32 ecn_fallback = 1;           ///< a SYN sent again does not ask for ECN
-  s32 ecn_option = 2;             ///< AccECN option: 0 never, 1 when it tells something, 2 always
+  s32 ecn_option = 2;             ///< AccECN option: 0 never, 1 when it tells something, 2 always,
+                                  ///< 3 even where it does not seem to pass
+  s32 ecn_option_beacon = 3;      ///< with 1: at least so often in a round trip
   std::string congestion_control = "cubic";
 };
 

@@ -75,13 +75,15 @@ tcp_out_options syn_options(cpu& cx, tcp_sock& tp, bool with_ack, const tcp_sign
     out.tsecr = tp.ts_recent;
   }
   if (tcp_options_size(out) > tcp_max_option_space) out.fastopen = {};
-  if (with_ack && tp.ecn.mode == tcp_ecn_mode::accecn) {
+  // RFC 9768 §3.2.3.2.2: whatever swallowed a SYN+ACK may have disliked the option.
+  if (with_ack && tp.ecn.mode == tcp_ecn_mode::accecn && tp.ecn.synacks == 0) {
     out.accecn = tcp_accecn_synack_option(sysctl, tcp_max_option_space - tcp_options_size(out));
   }
   return out;
 }
 
-tcp_out_options established_options(cpu& cx, tcp_sock& tp, const tcp_signer& signer) {
+/// `bare`: an ACK that may answer a SYN+ACK.
+tcp_out_options established_options(cpu& cx, tcp_sock& tp, const tcp_signer& signer, bool bare) {
   tcp_out_options out;
   tcp_sign_options(signer, out);
   if (tp.tstamp_ok) {
@@ -89,9 +91,11 @@ tcp_out_options established_options(cpu& cx, tcp_sock& tp, const tcp_signer& sig
     out.tsval = tcp_time_stamp(cx, tp);
     out.tsecr = tp.ts_recent;
   }
-  if (tp.sack_ok) tcp_sack_options(tp, out);
   if (tp.ecn.mode == tcp_ecn_mode::accecn) {
-    out.accecn = tcp_accecn_out_option(tp, tcp_max_option_space - tcp_options_size(out));
+    tcp_accecn_and_sack_options(cx, tp, out);
+    if (bare && tp.ecn.reflect) out.num_sacks = 0;
+  } else if (tp.sack_ok) {
+    tcp_sack_options(tp, out);
   }
   return out;
 }
@@ -214,8 +218,9 @@ xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8
   }
   const bool syn = (flags & tcphdr_syn) != 0;
   const tcp_signer signer = tcp_signer_of(tp, seq, flags);
+  const bool bare = flags == tcphdr_ack && data == nullptr;
   const tcp_out_options options = syn ? syn_options(cx, tp, (flags & tcphdr_ack) != 0, signer)
-                                      : established_options(cx, tp, signer);
+                                      : established_options(cx, tp, signer, bare);
   header_values values{tp.sport.value, tp.dport.value, seq, tp.rcv_nxt, flags, 0, 0, false};
   // RFC 7323 §2.2: the window of a SYN is never scaled.
   values.window = syn ? static_cast<u16>(std::min(tp.rcv_wnd, tcp_max_window))
@@ -224,8 +229,10 @@ xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8
   if (values.urg_ptr != 0) values.flags |= tcphdr_urg;
   // The last segment of a super-packet ends a burst: as Linux, tell the peer not to wait for more.
   if (out->gso_segs > 1) values.flags |= tcphdr_psh;
-  const bool new_data = data != nullptr && data->len() != 0 && seq >= tp.snd_nxt;
-  const tcp_ecn_flags ecn = tcp_ecn_send(tp, flags, new_data);
+  const tcp_ecn_load load = data == nullptr || data->len() == 0 ? tcp_ecn_load::none
+                            : seq >= tp.snd_nxt                 ? tcp_ecn_load::new_data
+                                                                : tcp_ecn_load::sent_before;
+  const tcp_ecn_flags ecn = tcp_ecn_send(tp, flags, load);
   values.flags |= ecn.flags;
   values.ae = ecn.ae;
   if (out->gso_segs > 1 && tp.ecn.mode == tcp_ecn_mode::accecn) out->gso_type |= gso_accecn;

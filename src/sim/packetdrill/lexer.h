@@ -23,6 +23,10 @@ class lexer {
   [[nodiscard]] char peek();
   /// The next character without skipping; 0 at the end.
   [[nodiscard]] char peek_raw() const { return at_ < text_.size() ? text_[at_] : '\0'; }
+  /// Does `token` stand here, without skipping?
+  [[nodiscard]] bool comes(std::string_view token) const {
+    return text_.substr(at_).starts_with(token);
+  }
   /// Passes one character.
   void next() { ++at_; }
   /// True, and past it, when `token` comes next.

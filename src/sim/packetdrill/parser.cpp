@@ -72,6 +72,21 @@ std::vector<u8> parse_hex_bytes(lexer& in) {
   return out;
 }
 
+/// "ECN e1b 1 ceb 0 e0b 1": one to three counters of RFC 9768, those of the tail may be missing.
+void parse_accecn(lexer& in, tcp_option_spec& out) {
+  static constexpr std::string_view ect0_first[] = {"e0b", "ceb", "e1b"};
+  static constexpr std::string_view ect1_first[] = {"e1b", "ceb", "e0b"};
+  out.kind = tcp_option_spec::kind_type::accecn;
+  out.flag = in.peek_word() == "e1b";
+  for (const std::string_view name : out.flag ? ect1_first : ect0_first) {
+    if (!in.accept(name)) break;
+    const u32 value = parse_u32(in, "a counter of AccECN");
+    if (value > 0xffffff) in.fail("a counter of AccECN has 24 bits");
+    out.counters.push_back(value);
+  }
+  if (out.counters.empty()) in.fail("ECN without e0b or e1b: the option's order is unknown");
+}
+
 tcp_option_spec parse_tcp_option(lexer& in) {
   using kind = tcp_option_spec::kind_type;
   tcp_option_spec out;
@@ -104,6 +119,8 @@ tcp_option_spec parse_tcp_option(lexer& in) {
   } else if (name == "FO" || name == "FOEXP") {
     out.kind = name == "FO" ? kind::fast_open : kind::fast_open_exp;
     out.bytes = parse_hex_bytes(in);
+  } else if (name == "ECN") {
+    parse_accecn(in, out);
   } else if (name == "md5") {
     out.kind = kind::md5;
     const std::string state = in.peek_word();
@@ -133,27 +150,33 @@ void parse_tcp_options(lexer& in, packet_spec& out) {
   }
 }
 
+/// One letter of the flags, or a digit: the ACE field of RFC 9768 (AE, CWR, ECE). False: neither.
+bool parse_flag(char c, packet_spec& out) {
+  switch (c) {
+    case 'S': out.flags |= tcphdr_syn; return true;
+    case 'F': out.flags |= tcphdr_fin; return true;
+    case 'R': out.flags |= tcphdr_rst; return true;
+    case 'P': out.flags |= tcphdr_psh; return true;
+    case '.': out.flags |= tcphdr_ack; return true;
+    case 'U': out.flags |= tcphdr_urg; return true;
+    case 'E': out.flags |= tcphdr_ece; return true;
+    case 'W': out.flags |= tcphdr_cwr; return true;
+    case 'A': out.ae = true; return true;
+    default: break;
+  }
+  if (c < '0' || c > '7') return false;
+  const int ace = c - '0';
+  out.ae = (ace & 4) != 0;
+  if ((ace & 2) != 0) out.flags |= tcphdr_cwr;
+  if ((ace & 1) != 0) out.flags |= tcphdr_ece;
+  return true;
+}
+
 void parse_flags(lexer& in, packet_spec& out) {
-  in.skip_blank();
+  if (in.accept("-")) return;
   bool any = false;
-  for (;; any = true) {
-    const char c = in.peek();
-    const lexer::mark before = in.here();
-    if (in.accept("...")) {  // "S ...(0)" is a SYN with any number
-      in.back_to(before);
-      break;
-    }
-    if (c == 'S') out.flags |= tcphdr_syn;
-    else if (c == 'F') out.flags |= tcphdr_fin;
-    else if (c == 'R') out.flags |= tcphdr_rst;
-    else if (c == 'P') out.flags |= tcphdr_psh;
-    else if (c == '.') out.flags |= tcphdr_ack;
-    else if (c == 'U') out.flags |= tcphdr_urg;
-    else if (c == 'E') out.flags |= tcphdr_ece;
-    else if (c == 'W') out.flags |= tcphdr_cwr;
-    else if (c == 'A') out.ae = true;
-    else if (c == '-' && !any) { in.expect("-"); return; }
-    else break;
+  for (in.skip_blank(); !in.comes("..."); any = true) {  // "S ...(0)" is a SYN with any number
+    if (!parse_flag(in.peek_raw(), out)) break;
     in.next();
   }
   if (!any) in.fail("expected TCP flags");

@@ -43,12 +43,13 @@ struct expression {
 
 struct tcp_option_spec {
   enum class kind_type : u8 { eol, nop, mss, wscale, sack_ok, sack, timestamp, fast_open,
-                              fast_open_exp, md5 };
+                              fast_open_exp, md5, accecn };
   kind_type kind{};
   u32 value = 0, value2 = 0;           ///< mss, shift, TS val and ecr
   std::vector<std::pair<u32, u32>> blocks;
   std::vector<u8> bytes;               ///< Fast Open cookie
-  bool flag = false;                   ///< md5: valid
+  bool flag = false;                   ///< md5: valid; accecn: ECT(1) first (kind 174)
+  std::vector<u32> counters;           ///< accecn: in the order of the option
 };
 
 struct icmp_spec {

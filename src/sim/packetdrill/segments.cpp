@@ -31,6 +31,15 @@ void append(std::vector<u8>& out, byte_view bytes) {
 
 void append_u32(std::vector<u8>& out, u32 value) { append(out, bytes_of(be32(value))); }
 
+/// Kind, length and 24-bit counters (RFC 9768 §3.2.3).
+void append_accecn(std::vector<u8>& out, const tcp_option_spec& option) {
+  out.push_back(option.flag ? tcpopt_accecn1 : tcpopt_accecn0);
+  out.push_back(static_cast<u8>(2 + 3 * option.counters.size()));
+  for (const u32 counter : option.counters) {
+    for (const int shift : {16, 8, 0}) out.push_back(static_cast<u8>(counter >> shift));
+  }
+}
+
 void append_option(std::vector<u8>& out, const tcp_option_spec& option, const flow& f) {
   const auto head = [&](u8 code, std::size_t len) {
     out.push_back(code);
@@ -76,6 +85,7 @@ void append_option(std::vector<u8>& out, const tcp_option_spec& option, const fl
       append(out, digest);
       break;
     }
+    case kind::accecn: append_accecn(out, option); break;
   }
 }
 
@@ -194,11 +204,29 @@ std::vector<tcp_option_spec> read_options(byte_view bytes) {
           o.bytes.assign(body.rest().begin(), body.rest().end());
           break;
         case tcpopt_md5sig: o.kind = kind::md5; o.flag = true; break;
+        case tcpopt_accecn0:
+        case tcpopt_accecn1:
+          o.kind = kind::accecn;
+          o.flag = bytes[0] == tcpopt_accecn1;
+          while (body.remaining() >= 3) {
+            const u32 high = body.take<be16>().value();
+            o.counters.push_back(high << 8 | body.take<u8>());
+          }
+          break;
         default: break;
       }
     }
     out.push_back(o);
     bytes = bytes.subspan(len);
+  }
+  return out;
+}
+
+std::string format_accecn(const tcp_option_spec& o) {
+  std::string out = "ECN";
+  const char* const names[] = {o.flag ? "e1b" : "e0b", "ceb", o.flag ? "e0b" : "e1b"};
+  for (std::size_t i = 0; i < o.counters.size() && i < 3; ++i) {
+    out += fmt::format(" {} {}", names[i], o.counters[i]);
   }
   return out;
 }
@@ -221,6 +249,7 @@ std::string format_option(const tcp_option_spec& o) {
     case kind::fast_open: return hex.empty() ? "FO" : "FO " + hex;
     case kind::fast_open_exp: return hex.empty() ? "FOEXP" : "FOEXP " + hex;
     case kind::md5: return o.flag ? "md5 valid" : "md5 invalid";
+    case kind::accecn: return format_accecn(o);
   }
   return "?";
 }
@@ -240,6 +269,7 @@ bool option_matches(const tcp_option_spec& want, const tcp_option_spec& got,
     case kind::sack: return want.blocks == got.blocks;
     case kind::timestamp: return want.value2 == got.value2;  // val is the host's clock
     case kind::fast_open: case kind::fast_open_exp: return want.bytes == got.bytes;
+    case kind::accecn: return want.flag == got.flag && want.counters == got.counters;
     default: return true;
   }
 }
