@@ -60,8 +60,21 @@ enum class packet_type_for : u8 { host, broadcast, multicast, otherhost, outgoin
 
 /// Who owns the control block at the moment; each layer that uses it declares a struct with
 /// `static constexpr cb_owner owner`.
-enum class cb_owner : u8 { none, gro, ip, ip6, tcp, udp, qdisc, neigh, packet, sctp, bridge,
-                           netlink, wireless, frag };
+enum class cb_owner : u8 {
+  none,
+  gro,
+  ip,
+  ip6,
+  tcp,
+  udp,
+  qdisc,
+  neigh,
+  packet,
+  sctp,
+  bridge,
+  netlink,
+  wireless
+};
 
 struct skb_frag {
   block_ref block;
