@@ -104,6 +104,35 @@ TEST(forwarding, the_router_cuts_what_may_be_cut) {
   EXPECT_EQ(got, data);
 }
 
+// A super-packet that the sender left to the wire to cut, and that may be fragmented.
+TEST(forwarding, the_router_cuts_super_packets_that_may_be_fragmented) {
+  routed_hosts lab({1500, netif_f_sg | netif_f_hw_csum | netif_f_tso, {}}, {600, netif_f_none, {}});
+  lab.b.add_route("10.0.1.0/24 via 10.0.2.1 dev eth0 advmss 1460");
+  task& app = lab.a.app();
+  const int s = *sys_socket(lab.b.app(), af_inet, sock_stream, 0);
+  ASSERT_TRUE(sys_bind(lab.b.app(), s, addr4("10.0.2.2", 7)));
+  ASSERT_TRUE(sys_listen(lab.b.app(), s, 1));
+  const int fd = *sys_socket(app, af_inet, sock_stream, 0);
+  ASSERT_TRUE(sys_setsockopt_int(app, fd, sol_ip, ip_mtu_discover, ip_pmtudisc_dont));
+  static_cast<void>(sys_connect(app, fd, addr4("10.0.2.2", 7)));
+  lab.settle();
+  const auto served = sys_accept4(lab.b.app(), s, nullptr, sock_nonblock);
+  ASSERT_TRUE(served);
+  std::vector<u8> data(30'000);
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<u8>(i / 7);
+  ASSERT_EQ(sys_send(app, fd, data).value_or(0), data.size());
+  lab.advance(seconds(5));
+  std::vector<u8> got(40'000);
+  ASSERT_EQ(sys_recv(lab.b.app(), *served, got).value_or(0), data.size());
+  got.resize(data.size());
+  EXPECT_EQ(got, data);
+  bool super = false;
+  for (const test_frame& frame : lab.frames) super = super || frame.bytes.size() > 1514;
+  EXPECT_TRUE(super);
+  EXPECT_GT(lab.router.mib(mib::ip_frag_oks), 5u);
+  EXPECT_EQ(lab.router.drops(drop_reason::pkt_too_big), 0u);
+}
+
 TEST(forwarding, a_router_reports_what_it_cannot_reach) {
   routed_hosts lab;
   lab.router.add_route("prohibit 10.7.0.0/16");

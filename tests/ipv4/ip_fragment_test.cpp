@@ -2,6 +2,7 @@
 #include <random>
 
 #include "net/ipv4/ip_fragment.h"
+#include "net/ipv4/ip_output.h"
 #include "tests/support/craft.h"
 #include "tests/support/two_hosts.h"
 
@@ -132,6 +133,70 @@ TEST_F(reassembly, beyond_64_kilobytes) {
   EXPECT_EQ(waiting(), 0u);
 }
 
+/// Pieces of a datagram of `bytes` whose k-th alone has 40 bytes of options.
+struct optional_pieces : reassembly {
+  void give_with_options(std::size_t bytes, std::size_t k) {
+    make(bytes - 8);
+    const std::vector<u8> route = [] {
+      std::vector<u8> out(40, 0);
+      out[0] = ipopt_rr, out[1] = 39, out[2] = 4;
+      return out;
+    }();
+    constexpr std::size_t each = 8000;
+    for (std::size_t at = 0, i = 0; at < bytes; at += each, ++i) {
+      const std::size_t n = std::min(each, bytes - at);
+      ipv4_header h = craft_header(peer, me, ipproto_udp);
+      h.fragment_offset = static_cast<u16>(at);
+      h.more_fragments = at + n < bytes;
+      if (i == k) h.options = route;
+      lab.inject(a, craft_ip(h, byte_view(datagram).subspan(at, n)));
+    }
+  }
+};
+
+// The header of the whole is the first one's: only its options count.
+TEST_F(optional_pieces, the_first_header_makes_it_too_long) {
+  give_with_options(65535 - 60 + 8, 0);
+  EXPECT_EQ(a.mib(mib::ip_reasm_fails), 1u);
+  EXPECT_EQ(a.drops(drop_reason::frag_too_big), 9u);
+  EXPECT_EQ(waiting(), 0u);
+  EXPECT_EQ(a.ipv4().frags->memory(), 0u);
+  give_with_options(65535 - 60, 0);
+  EXPECT_TRUE(arrived());
+}
+
+TEST_F(optional_pieces, options_of_the_others_take_no_room) {
+  for (const std::size_t k : {1u, 7u, 8u}) {
+    give_with_options(65535 - 20, k);
+    EXPECT_TRUE(arrived()) << k;
+  }
+  EXPECT_EQ(a.mib(mib::ip_reasm_fails), 0u);
+}
+
+TEST_F(reassembly, a_million_fragments) {
+  make(60'000);
+  std::mt19937 random(5);
+  for (int i = 0; i < 1'000'000; ++i) {
+    // Eight bytes each, of eight datagrams, in any order; now and then the end of one.
+    const std::size_t at = random() % (datagram.size() / 8) * 8;
+    const auto piece_bytes = piece(at, at + 8, true, static_cast<u16>(random() % 8));
+    a.ports[0]->receive_bytes([&] {
+      std::vector<u8> frame(sizeof(ethhdr));
+      emit(frame, ethernet_header{a.dev().dev_addr(), mac_addr{{2, 0, 0, 0, 0xee, 1}}, eth_p_ip});
+      frame.insert(frame.end(), piece_bytes.begin(), piece_bytes.end());
+      return frame;
+    }());
+    if (i % 64 == 0) lab.settle();
+  }
+  lab.settle();
+  EXPECT_LE(a.ipv4().frags->memory(), 4u << 20);
+  EXPECT_EQ(a.mib(mib::ip_reasm_reqds), 1'000'000u);
+  make(4000);
+  give(0, 2000, true, 77);
+  give(2000, 4008, false, 77);
+  EXPECT_TRUE(arrived());
+}
+
 TEST_F(reassembly, time_runs_out_after_thirty_seconds_and_the_sender_is_told) {
   give(0, 2000, true);
   lab.advance(milliseconds(29'990));
@@ -220,6 +285,39 @@ TEST(fragmentation, options_are_copied_as_rfc_791_says) {
   EXPECT_EQ(seen, 3);
   EXPECT_EQ(lab.a.mib(mib::ip_frag_oks), 1u);
   EXPECT_EQ(lab.a.mib(mib::ip_frag_creates), 3u);
+}
+
+TEST(fragmentation, a_fragment_that_claims_bytes_beyond_64_kilobytes_is_not_cut) {
+  routed_hosts lab({1500, netif_f_none, {}}, {600, netif_f_none, {}});
+  ipv4_header h = craft_header(ipv4_addr(10, 0, 1, 2), ipv4_addr(10, 0, 2, 2), ipproto_udp);
+  h.fragment_offset = 65528;
+  lab.inject(lab.router, craft_ip(h, std::vector<u8>(1400)));
+  EXPECT_EQ(lab.router.drops(drop_reason::frag_failed), 1u);
+  EXPECT_EQ(lab.router.mib(mib::ip_frag_fails), 1u);
+}
+
+TEST(ip_output, what_is_longer_than_a_packet_can_be_is_dropped_by_name) {
+  two_hosts lab;
+  flowi4 flow;
+  flow.daddr = peer;
+  const ref<rtable> rt = *ip_route_output(lab.a.cx(), lab.a.net(), flow);
+  ip_cookie header;
+  header.saddr = me;
+  header.daddr = peer;
+  header.protocol = ipproto_udp;
+  const auto send = [&](u32 payload) {
+    skb_ptr skb = alloc_skb(lab.a.cx(), max_header + payload);
+    skb->reserve(max_header);
+    std::fill_n(skb->put(payload).begin(), payload, u8{0});
+    return ip_send_skb(lab.a.cx(), lab.a.net(), rt, std::move(skb), header, nullptr);
+  };
+  EXPECT_EQ(send(65516), xmit_result::dropped);
+  EXPECT_EQ(lab.a.drops(drop_reason::ip_too_long), 1u);
+  EXPECT_EQ(lab.a.mib(mib::ip_frag_fails), 1u);
+  EXPECT_EQ(send(65515), xmit_result::sent);
+  header.options.assign(5, ipopt_noop);  // is padded
+  EXPECT_EQ(send(65508), xmit_result::dropped);
+  EXPECT_EQ(send(65507), xmit_result::sent);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // lo: every frame sent is received again. It takes super-packets and leaves checksums out,
-// because nothing can damage a packet between sender and receiver.
+// because nothing can damage a packet between sender and receiver. A packet keeps the route by
+// which it was sent, as on Linux: what a host sends itself meets no checks for strangers.
 #include "drivers/net/loopback.h"
 
 #include "net/ethernet/eth.h"
@@ -15,7 +16,6 @@ class loopback_ops final : public netdev_ops {
 
   netdev_tx xmit(cpu& cx, net_device& dev, skb_ptr& skb, bool) override {
     skb_orphan(*skb);
-    skb->dst.reset();
     skb->tstamp = {};
     netdev_stats& stats = dev.stats(cx);
     if (!eth_type_trans(cx, *skb, dev)) {

@@ -14,17 +14,6 @@
 namespace ph {
 namespace {
 
-bool fits(const sk_buff& skb, u32 mtu) {
-  if (skb.len() <= mtu) return true;
-  if (skb.gso_size == 0) return false;
-  // A super-packet is judged by its segments.
-  const auto headers = static_cast<u32>(skb.transport_offset() - skb.network_offset());
-  const bool tcp = (skb.gso_type & gso_tcpv4) != 0;
-  const u32 transport =
-      tcp ? static_cast<u32>(skb.transport_header<tcphdr>().header_bytes()) : 8u;
-  return headers + transport + skb.gso_size <= mtu;
-}
-
 /// RFC 1812 §5.2.7.2: out by the interface it came in on, and the sender could reach the next
 /// hop itself.
 void maybe_redirect(cpu& cx, const sk_buff& skb, const rtable& rt) {
@@ -63,7 +52,7 @@ void ip_forward(cpu& cx, skb_ptr skb) {
     return drop(cx, std::move(skb), drop_reason::ttl_expired);
   }
   const u32 mtu = rt.mtu(cx.now());
-  if (!fits(*skb, mtu) && iph.dont_fragment() && !skb->ignore_df) {
+  if (ip_wire_len(*skb) > mtu && iph.dont_fragment() && !skb->ignore_df) {
     icmp_send(cx, *skb, uapi::icmp_dest_unreach, uapi::icmp_frag_needed, mtu);
     return drop(cx, std::move(skb), drop_reason::pkt_too_big);
   }

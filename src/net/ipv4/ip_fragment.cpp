@@ -1,4 +1,4 @@
-// Reassembly: a sorted list of fragments per datagram, and everything that ends one early.
+// Reassembly: the fragments of each datagram by offset, and everything that ends one early.
 #include "net/ipv4/ip_fragment.h"
 
 #include <optional>
@@ -11,23 +11,20 @@
 
 namespace ph {
 
-/// Where a fragment's payload belongs in the datagram's, in bytes.
-struct inet_frags::frag_cb {
-  static constexpr cb_owner owner{"ipv4 fragment"};
-  u32 offset = 0;
-  u32 end = 0;
-};
-
 struct inet_frags::queue : list_hook<struct frag_age_tag> {
   key id;
   timer expiry;
-  skb_queue fragments;   ///< by offset, without their IP headers
-  u32 len = 0;           ///< end of the payload as far as known
-  u32 meat = 0;          ///< bytes there
-  bool first_in = false, last_in = false;
+  std::map<u32, skb_ptr> fragments;  ///< by offset in the payload, without their IP headers
+  std::map<u32, u32> runs;           ///< begin and end of what is there without a hole
+  u32 len = 0;                       ///< end of the payload as far as known
+  bool last_in = false;
   u8 ecn = 0;            ///< bit n: a fragment with ECN field n came
   u32 rid = 0;
   u32 iif = 0;
+  [[nodiscard]] bool first_in() const { return !runs.empty() && runs.begin()->first == 0; }
+  [[nodiscard]] bool complete() const {
+    return last_in && first_in() && runs.begin()->second == len;
+  }
 };
 
 namespace {
@@ -76,11 +73,12 @@ void inet_frags::erase(queue& q) {
 }
 
 void inet_frags::drop_fragments(cpu& cx, queue& q, drop_reason why) {
-  while (!q.fragments.empty()) {
-    skb_ptr skb = q.fragments.pop_front();
+  for (auto& [offset, skb] : q.fragments) {
     memory_ -= skb->truesize;
     drop(cx, std::move(skb), why);
   }
+  q.fragments.clear();
+  q.runs.clear();
 }
 
 void inet_frags::fail(cpu& cx, queue& q, drop_reason why) {
@@ -93,8 +91,8 @@ void inet_frags::fail(cpu& cx, queue& q, drop_reason why) {
 void inet_frags::expire(cpu& cx, queue& q) {
   net_.mib().add(cx, mib::ip_reasm_timeout);
   net_device* dev = net_.device(ifindex(q.iif));
-  if (q.first_in && dev != nullptr) {
-    sk_buff& head = *q.fragments.front();
+  if (q.first_in() && dev != nullptr) {
+    sk_buff& head = *q.fragments.begin()->second;
     head.dev = dev;
     icmp_send(cx, head, uapi::icmp_time_exceeded, uapi::icmp_exc_fragtime, 0);
   }
@@ -119,40 +117,32 @@ void inet_frags::restart_if_too_far(cpu& cx, queue& q) {
   if (most == 0 || q.fragments.empty() || distance <= static_cast<u32>(most)) return;
   net_.mib().add(cx, mib::ip_reasm_fails);
   drop_fragments(cx, q, drop_reason::frag_bad);
-  q.len = q.meat = 0;
-  q.first_in = q.last_in = false;
+  q.len = 0;
+  q.last_in = false;
   q.ecn = 0;
   cx.timers().arm(q.expiry, cx.now() + seconds(ipv4_of(net_).sysctl.ipfrag_time));
 }
 
-/// Puts a fragment between its neighbours. If it cannot, skb is left: frag_bad for what is all
-/// there already (a duplicate), frag_overlap for a true overlap.
-drop_reason inet_frags::place(queue& q, skb_ptr& skb) {
-  const u32 offset = skb->cb<frag_cb>().offset, end = skb->cb<frag_cb>().end;
-  sk_buff* last = q.fragments.back();
-  if (last == nullptr || last->cb<frag_cb>().end <= offset) {
-    q.fragments.push_back(std::move(skb));
-    return drop_reason::none;
-  }
-  sk_buff* at = q.fragments.front();
-  while (at != nullptr) {
-    // A run: fragments without a hole between them.
-    const u32 run_begin = at->cb<frag_cb>().offset;
-    u32 run_end = at->cb<frag_cb>().end;
-    if (run_begin >= end) break;
-    sk_buff* next = q.fragments.next(*at);
-    while (next != nullptr && next->cb<frag_cb>().offset == run_end) {
-      run_end = next->cb<frag_cb>().end;
-      next = q.fragments.next(*next);
+/// Whether bytes [offset, end) may join the runs that are there; they then do. frag_bad: all of
+/// them are there already (a duplicate). frag_overlap: some are.
+drop_reason inet_frags::place(queue& q, u32 offset, u32 end) {
+  auto after = q.runs.lower_bound(end);  // the first run that begins behind
+  if (after != q.runs.begin()) {
+    const auto before = std::prev(after);
+    if (before->second > offset) {
+      const bool there = before->first <= offset && end <= before->second;
+      return there ? drop_reason::frag_bad : drop_reason::frag_overlap;
     }
-    if (run_end > offset) {
-      const bool duplicate = run_begin <= offset && end <= run_end;
-      return duplicate ? drop_reason::frag_bad : drop_reason::frag_overlap;
+    if (before->second == offset) {
+      offset = before->first;
+      q.runs.erase(before);
     }
-    at = next;
   }
-  ph_check(at != nullptr);
-  q.fragments.insert_before(*at, std::move(skb));
+  if (after != q.runs.end() && after->first == end) {
+    end = after->second;
+    q.runs.erase(after);
+  }
+  q.runs.emplace(offset, end);
   return drop_reason::none;
 }
 
@@ -170,17 +160,14 @@ drop_reason inet_frags::insert(cpu& cx, queue& q, skb_ptr& skb) {
     if (end > q.len && q.last_in) return drop_reason::frag_bad;
   }
   if (end <= offset) return drop_reason::frag_bad;
-  if (header + end > ipv4_max_packet) return drop_reason::frag_too_big;
+  // No header is short enough for so many bytes. (reassemble() knows the header that counts.)
+  if (sizeof(iphdr) + end > ipv4_max_packet) return drop_reason::frag_too_big;
   const u8 ecn = static_cast<u8>(1u << (iph.tos & 3u));
   skb->trim(header + end - offset);
   skb->pull(header);
   skb->ip_summed = checksum_state::none;
-  skb->init_cb<frag_cb>() = {offset, end};
   q.iif = skb->dev->index().value;
-  net_device* const dev = std::exchange(skb->dev, nullptr);  // may go while the fragment waits
-  const u32 truesize = skb->truesize;
-  const drop_reason why = place(q, skb);
-  if (skb) skb->dev = dev;
+  const drop_reason why = place(q, offset, end);
   if (why == drop_reason::frag_bad) {
     drop(cx, std::move(skb), drop_reason::frag_overlap);
     return drop_reason::none;
@@ -189,12 +176,12 @@ drop_reason inet_frags::insert(cpu& cx, queue& q, skb_ptr& skb) {
     net_.mib().add(cx, mib::ipext_reasm_overlaps);
     return why;
   }
+  skb->dev = nullptr;  // may go while the fragment waits
+  memory_ += skb->truesize;
+  q.fragments.emplace(offset, std::move(skb));
   q.len = std::max(q.len, end);
   q.last_in = q.last_in || !more;
-  q.first_in = q.first_in || offset == 0;
   q.ecn |= ecn;
-  q.meat += end - offset;
-  memory_ += truesize;
   return drop_reason::none;
 }
 
@@ -217,40 +204,44 @@ skb_ptr inet_frags::defrag(cpu& cx, skb_ptr skb) {
     fail(cx, q, why);
     return {};
   }
-  if (!q.first_in || !q.last_in || q.meat != q.len) return {};
-  return reassemble(cx, q);
+  return q.complete() ? reassemble(cx, q) : skb_ptr{};
+}
+
+/// Appends the payloads of the others to the first one's.
+void inet_frags::join(cpu& cx, queue& q, sk_buff& whole) {
+  const bool copy = whole.nr_frags() + q.fragments.size() > max_skb_frags;
+  if (copy) {
+    // Too many pieces to carry along: one linear block.
+    whole.expand_head(cx, whole.headroom(), q.len);
+    whole.linearize(cx);
+  }
+  for (auto& [offset, piece] : q.fragments) {
+    memory_ -= piece->truesize;
+    if (copy) {
+      ph_check(piece->copy_bits(0, whole.put(piece->len())));
+    } else {
+      piece->linearize(cx);
+      ph_check(whole.append_from(*piece));
+    }
+    consume(cx, std::move(piece));
+  }
+  q.fragments.clear();
 }
 
 skb_ptr inet_frags::reassemble(cpu& cx, queue& q) {
-  const iphdr head_copy = q.fragments.front()->network_header<iphdr>();
+  const iphdr head_copy = q.fragments.begin()->second->network_header<iphdr>();
+  const auto header = static_cast<u32>(head_copy.header_bytes());
   const auto ecn = reassembled_ecn(q.ecn, head_copy.tos & 3u);
   net_device* dev = net_.device(ifindex(q.iif));
-  if (!ecn || dev == nullptr) {
-    fail(cx, q, drop_reason::frag_bad);
+  const bool too_long = header + q.len > ipv4_max_packet;  // the first one alone may have options
+  if (too_long || !ecn || dev == nullptr) {
+    fail(cx, q, too_long ? drop_reason::frag_too_big : drop_reason::frag_bad);
     return {};
   }
-  skb_ptr whole = q.fragments.pop_front();
+  skb_ptr whole = std::move(q.fragments.begin()->second);
+  q.fragments.erase(q.fragments.begin());
   memory_ -= whole->truesize;
-  const auto header = static_cast<u32>(head_copy.header_bytes());
-  if (q.fragments.size() > max_skb_frags - 1 - whole->nr_frags()) {
-    // Too many pieces to carry along: one linear block.
-    whole->expand_head(cx, whole->headroom(), q.len);
-    whole->linearize(cx);
-    while (!q.fragments.empty()) {
-      skb_ptr piece = q.fragments.pop_front();
-      memory_ -= piece->truesize;
-      ph_check(piece->copy_bits(0, whole->put(piece->len())));
-      consume(cx, std::move(piece));
-    }
-  } else {
-    while (!q.fragments.empty()) {
-      skb_ptr piece = q.fragments.pop_front();
-      memory_ -= piece->truesize;
-      piece->linearize(cx);
-      ph_check(whole->append_from(*piece));
-      consume(cx, std::move(piece));
-    }
-  }
+  join(cx, q, *whole);
   whole->unshare_head(cx);
   const byte_span front = whole->push(header);
   iphdr& iph = *view_as<iphdr>(front);

@@ -32,11 +32,11 @@ class inet_frags {
     u8 protocol = 0;
     friend auto operator<=>(const key&, const key&) = default;
   };
-  struct frag_cb;
   struct queue;
   queue& find_or_create(cpu& cx, const key& k);
   drop_reason insert(cpu& cx, queue& q, skb_ptr& skb);
-  drop_reason place(queue& q, skb_ptr& skb);
+  static drop_reason place(queue& q, u32 offset, u32 end);
+  void join(cpu& cx, queue& q, sk_buff& whole);
   [[nodiscard]] skb_ptr reassemble(cpu& cx, queue& q);
   void drop_fragments(cpu& cx, queue& q, drop_reason why);
   void fail(cpu& cx, queue& q, drop_reason why);

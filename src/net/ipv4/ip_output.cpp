@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "net/core/dev_rx.h"
+#include "net/core/gso.h"
 #include "net/core/net_device.h"
 #include "net/core/net_namespace.h"
 #include "net/ipv4/icmp.h"
@@ -22,16 +23,6 @@ namespace {
 constexpr u32 link_room = 32;
 
 rtable& route_of(const sk_buff& skb) { return static_cast<rtable&>(*skb.dst); }
-
-/// Bytes of the largest network packet this one becomes on the wire.
-u32 wire_len(const sk_buff& skb) {
-  if (skb.gso_size == 0 || !skb.has_transport_header()) return skb.len();
-  const auto headers = static_cast<u32>(skb.transport_offset() - skb.network_offset());
-  const bool tcp = (skb.gso_type & (gso_tcpv4 | gso_tcpv6)) != 0;
-  const u32 transport = tcp ? static_cast<u32>(skb.transport_header<tcphdr>().header_bytes())
-                            : static_cast<u32>(sizeof(udphdr));
-  return headers + transport + skb.gso_size;
-}
 
 /// Hands a packet of the right size to the next hop.
 xmit_result finish_output(cpu& cx, skb_ptr skb, const egress_pass& pass) {
@@ -70,11 +61,7 @@ u32 output_mtu(cpu& cx, const sk_buff& skb) {
   return rt.mtu(cx.now());
 }
 
-xmit_result sized_output(cpu& cx, skb_ptr skb, const egress_pass& pass) {
-  const u32 mtu = output_mtu(cx, *skb);
-  if (wire_len(*skb) <= mtu) return finish_output(cx, std::move(skb), pass);
-  const bool df = skb->network_header<iphdr>().dont_fragment();
-  if (skb->gso_size != 0 || (df && !skb->ignore_df)) return too_big(cx, std::move(skb), mtu);
+xmit_result fragmented_output(cpu& cx, skb_ptr skb, u32 mtu, const egress_pass& pass) {
   xmit_result worst = xmit_result::sent;
   const result<void> cut =
       ip_fragment(cx, std::move(skb), mtu, [&pass, &worst](cpu& at, skb_ptr piece) {
@@ -82,6 +69,33 @@ xmit_result sized_output(cpu& cx, skb_ptr skb, const egress_pass& pass) {
         return worst;
       });
   return cut ? worst : xmit_result::dropped;
+}
+
+/// A super-packet whose segments are too large for the way on, and may be fragmented.
+xmit_result segmented_output(cpu& cx, skb_ptr skb, u32 mtu, const egress_pass& pass) {
+  const ref<dst_entry> way = skb->dst;
+  const bool ignore_df = skb->ignore_df;
+  skb_queue segments;
+  if (!skb_gso_segment(cx, std::move(skb), netif_f_none, segments)) return xmit_result::dropped;
+  xmit_result worst = xmit_result::sent;
+  while (!segments.empty()) {
+    skb_ptr segment = segments.pop_front();
+    segment->dst = way;
+    segment->ignore_df = ignore_df;
+    const bool fits = segment->len() <= mtu;
+    worst = std::max(worst, fits ? finish_output(cx, std::move(segment), pass)
+                                 : fragmented_output(cx, std::move(segment), mtu, pass));
+  }
+  return worst;
+}
+
+xmit_result sized_output(cpu& cx, skb_ptr skb, const egress_pass& pass) {
+  const u32 mtu = output_mtu(cx, *skb);
+  if (ip_wire_len(*skb) <= mtu) return finish_output(cx, std::move(skb), pass);
+  const bool df = skb->network_header<iphdr>().dont_fragment();
+  if (df && !skb->ignore_df) return too_big(cx, std::move(skb), mtu);
+  return skb->gso_size != 0 ? segmented_output(cx, std::move(skb), mtu, pass)
+                            : fragmented_output(cx, std::move(skb), mtu, pass);
 }
 
 /// Does the sender of a multicast want to hear it itself (IP_MULTICAST_LOOP)?
@@ -92,6 +106,18 @@ bool wants_copy(const sk_buff& skb, const rtable& rt) {
 }
 
 }  // namespace
+
+u32 ip_wire_len(const sk_buff& skb) {
+  if (skb.gso_size == 0 || !skb.has_transport_header()) return skb.len();
+  const auto headers = static_cast<u32>(skb.transport_offset() - skb.network_offset());
+  if ((skb.gso_type & (gso_tcpv4 | gso_tcpv6)) == 0) {
+    return headers + static_cast<u32>(sizeof(udphdr)) + skb.gso_size;
+  }
+  // A device's word for it that this is TCP need not be true.
+  const tcphdr* th = view_as<tcphdr>(skb.transport_bytes());
+  if (th == nullptr) return skb.len();
+  return headers + static_cast<u32>(th->header_bytes()) + skb.gso_size;
+}
 
 void ip_dev_loopback_xmit(cpu& cx, net_namespace&, skb_ptr skb) {
   skb->set_mac_header();
@@ -156,9 +182,11 @@ u16 ident_for(net_namespace& net, const sk_buff& skb, inet_sock* sk, const ip_co
   return id;
 }
 
-void push_header(cpu& cx, sk_buff& skb, const ip_cookie& header, u16 id) {
-  const auto bytes = static_cast<u32>(sizeof(iphdr) + header.options.size());
+/// False: header and payload are longer than an IPv4 packet can be.
+bool push_header(cpu& cx, sk_buff& skb, const ip_cookie& header, u16 id) {
+  const auto bytes = static_cast<u32>(sizeof(iphdr) + (header.options.size() + 3) / 4 * 4);
   const u32 payload = skb.len();
+  if (bytes > sizeof(iphdr) + uapi::max_ipoptlen || bytes + payload > ipv4_max_packet) return false;
   skb.set_transport_header();
   skb.cow_head(cx, bytes + link_room);
   ipv4_header h;
@@ -172,6 +200,7 @@ void push_header(cpu& cx, sk_buff& skb, const ip_cookie& header, u16 id) {
   h.options = header.options;
   ph_check(emit(skb.push(bytes), h, payload) == bytes);
   skb.set_network_header();
+  return true;
 }
 
 }  // namespace
@@ -179,9 +208,12 @@ void push_header(cpu& cx, sk_buff& skb, const ip_cookie& header, u16 id) {
 xmit_result ip_send_skb(cpu& cx, net_namespace& net, ref<rtable> rt, skb_ptr skb,
                         const ip_cookie& header, sock* sk) {
   auto* isk = sk != nullptr && sk->family() == 2 ? static_cast<inet_sock*>(sk) : nullptr;
-  push_header(cx, *skb, header, ident_for(net, *skb, isk, header));
   skb->dst = std::move(rt);
   skb->dev = skb->dst->dev;
+  if (!push_header(cx, *skb, header, ident_for(net, *skb, isk, header))) {
+    drop(cx, std::move(skb), drop_reason::ip_too_long);
+    return xmit_result::dropped;
+  }
   if (sk != nullptr) {
     skb->priority = sk->opt.priority;
     skb->mark = sk->opt.mark;
@@ -269,6 +301,11 @@ result<void> ip_fragment(cpu& cx, skb_ptr skb, u32 mtu,
     return fail(errc::msgsize);
   }
   const u32 payload = skb->len() - header;
+  // A fragment that a stranger sent may claim bytes that no datagram has.
+  if (iph.fragment_offset() + payload > ipv4_max_packet) {
+    drop(cx, std::move(skb), drop_reason::frag_failed);
+    return fail(errc::msgsize);
+  }
   for (u32 offset = 0; offset < payload; offset += room) {
     const u32 bytes = std::min(room, payload - offset);
     mib.add(cx, mib::ip_frag_creates);

@@ -17,11 +17,14 @@ struct ip_cookie {
 };
 
 /// skb (transport header at data, checksum partial or done) gets an IPv4 header and goes through
-/// the output hook and rt.output. Fragments when larger than the path MTU unless DF says no.
+/// the output hook and rt.output. Fragments when larger than the path MTU unless DF says no; what
+/// is longer than an IPv4 packet can be is dropped.
 xmit_result ip_send_skb(cpu& cx, net_namespace& net, ref<rtable> rt, skb_ptr skb,
                         const ip_cookie& header, sock* sk);
 /// The output hook, then the route's output. Network header complete, at data.
 xmit_result ip_local_out(cpu& cx, net_namespace& net, skb_ptr skb);
+/// Bytes of the largest packet that this one becomes on the wire: a super-packet is cut there.
+u32 ip_wire_len(const sk_buff& skb);
 /// After routing: post-routing hook, fragmentation, neighbour. (rtable::output calls it.)
 xmit_result ip_output(cpu& cx, skb_ptr skb);
 /// Cuts a packet to pieces of at most `mtu`; each goes to `send(cx, piece)`. Errors: msgsize

@@ -19,6 +19,11 @@ namespace ph {
 // --- rtable -----------------------------------------------------------------------------------
 
 void rtable::input(cpu& cx, skb_ptr skb) {
+  // A packet of our own keeps its route over lo: only a group that nobody joined is not for us.
+  if (!is_input && type == route_type::multicast && !local_copy) {
+    return drop(cx, std::move(skb), drop_reason::dst_discard);
+  }
+  if (!is_input) return ip_local_deliver(cx, std::move(skb));
   switch (type) {
     case route_type::local: case route_type::broadcast: case route_type::multicast:
       return ip_local_deliver(cx, std::move(skb));

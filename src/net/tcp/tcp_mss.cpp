@@ -26,6 +26,7 @@ u32 tcp_mtu_to_mss(const tcp_sock& tp, u32 pmtu) {
   // RFC 6691: the peer's MSS option does not account for options; the sender does.
   mss = std::min(mss, tp.mss_clamp);
   mss = std::max(mss, static_cast<u32>(tp.tcp().sysctl.min_snd_mss));
+  mss = std::min(mss, 65535u - headers);  // whatever the MTU, the peer and the settings say
   const u32 options = tp.tstamp_ok ? static_cast<u32>(tcpolen_tstamp_aligned) : 0;
   const u32 signature = tcp_auth_option_bytes(tp);
   return std::max(mss, options + signature + 8) - options - signature;

@@ -251,7 +251,8 @@ bool tcp_resend_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
   tcp_skb_cb& cb = tcp_cb(skb);
   // RFC 9293 §3.8.6.1: the oldest segment may be sent into a closed window, nothing else.
   if (cb.seq >= tcp_wnd_end(tp) && cb.seq != tp.snd_una) return false;
-  u32 most = mss * (tcp_auth_option_bytes(tp) != 0 ? 1 : std::max(segs, 1u));
+  const u32 allowed = tcp_auth_option_bytes(tp) != 0 ? 1 : tcp_most_segs(mss);
+  u32 most = mss * std::clamp(segs, 1u, allowed);
   // RFC 9293 §3.8.6: only what the window takes, which may have shrunk since, or never have been
   // known (data of a SYN); a whole segment when it takes nothing.
   const s32 window = tcp_wnd_end(tp) - cb.seq;

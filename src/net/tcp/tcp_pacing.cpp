@@ -56,7 +56,7 @@ u32 tcp_tso_segs(const tcp_sock& tp, u32 mss) {
   if (sysctl.tso_rtt_log != 0 && distance < 32) bytes += u64{65536} >> distance;
   bytes = std::min<u64>(bytes, tcp_super_packet);
   const u32 least = static_cast<u32>(sysctl.min_tso_segs);
-  return std::max(static_cast<u32>(bytes / mss), least);
+  return std::min(std::max(static_cast<u32>(bytes / mss), least), tcp_most_segs(mss));
 }
 
 }  // namespace ph

@@ -8,6 +8,8 @@ namespace ph {
 inline constexpr u64 tcp_unpaced = ~u64{0};
 /// Payload of the largest packet: with its headers it must fit an IP length.
 inline constexpr u32 tcp_super_packet = 65535 - 120;
+/// Whole segments that one packet may hold. Where the MTU is that of lo, two may be too many.
+constexpr u32 tcp_most_segs(u32 mss) { return mss < tcp_super_packet ? tcp_super_packet / mss : 1; }
 
 /// Bytes per second at which the connection sends: what the congestion control says, or the window
 /// per round trip by the ratios of ip-sysctl (tcp_pacing_ss_ratio, tcp_pacing_ca_ratio), at most
