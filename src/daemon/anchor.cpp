@@ -1,52 +1,74 @@
 // The AF_UNIX side of drop-in. Errors of the kernel come back as errc.
 #include "daemon/anchor.h"
 
+#include <fcntl.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 namespace ph::dropin {
 namespace {
+
+constexpr std::size_t path_at = offsetof(sockaddr_un, sun_path);
 
 errc last_error() { return static_cast<errc>(errno); }
 
 struct unix_address {
   sockaddr_un sun{};
   socklen_t len = 0;
-  explicit unix_address(const anchor_name& name) {
+  unix_address() { sun.sun_family = AF_UNIX; }
+  /// An abstract name; len is 0 when it does not fit.
+  explicit unix_address(const anchor_name& name) : unix_address() {
     u8 path[max_name_len];
     const std::size_t n = encode_name(name, path);
-    sun.sun_family = AF_UNIX;
     std::memcpy(sun.sun_path, path, n);
-    len = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + n);
+    len = static_cast<socklen_t>(n == 0 ? 0 : path_at + n);
+  }
+  /// The socket that was bound to the file behind an O_PATH descriptor, or a file in a folder.
+  explicit unix_address(int path_fd, std::string_view file = {}) : unix_address() {
+    std::string path = "/proc/self/fd/" + std::to_string(path_fd);
+    if (!file.empty()) path.append("/").append(file);
+    if (path.size() > sizeof sun.sun_path) return;
+    std::memcpy(sun.sun_path, path.data(), path.size());
+    len = static_cast<socklen_t>(path_at + path.size());
   }
   [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&sun); }
 };
 
 result<anchor_name> decode(const sockaddr_un& sun, socklen_t len) {
-  constexpr std::size_t path_at = offsetof(sockaddr_un, sun_path);
   anchor_name out;
   if (sun.sun_family != AF_UNIX || len <= path_at ||
-      !decode_name(reinterpret_cast<const u8*>(sun.sun_path), len - path_at, out)) {
+      !decode_name(reinterpret_cast<const u8*>(sun.sun_path),
+                   std::min<std::size_t>(len - path_at, sizeof sun.sun_path), out)) {
     return fail(errc::badf);
   }
   return out;
 }
 
-result<unique_fd> named_socket(int type, const anchor_name& name) {
+result<unique_fd> unix_socket(int type) {
   unique_fd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fail(last_error());
+  return fd;
+}
+
+/// A socket that only sends: its abstract name is for others to read.
+result<unique_fd> named_socket(int type, const anchor_name& name) {
+  TRY(unique_fd fd, unix_socket(type));
   const unix_address address(name);
+  if (address.len == 0) return fail(errc::nametoolong);
   if (::bind(fd.get(), address.get(), address.len) != 0) return fail(last_error());
   return fd;
 }
 
-result<void> connect_to(int fd, const anchor_name& name) {
-  const unix_address address(name);
+result<void> connect_to(int fd, int reach) {
+  const unix_address address(reach);
   if (::connect(fd, address.get(), address.len) != 0) return fail(last_error());
   return {};
 }
@@ -69,6 +91,30 @@ std::size_t holding_size(int anchor) {
   return static_cast<std::size_t>(size) / 4 + 1;
 }
 
+result<u64> cookie_of(int fd) {
+  u64 cookie = 0;
+  socklen_t len = sizeof cookie;
+  if (::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) != 0) return fail(last_error());
+  return cookie;
+}
+
+/// True when the peer's connect() was this process's.
+bool connected_by_us(int fd) {
+  ucred who{};
+  socklen_t len = sizeof who;
+  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid == ::getpid();
+}
+
+/// A socket from which datagrams of one source are sent. Nobody can send to it.
+result<unique_fd> source_socket(anchor_name source) {
+  for (;;) {
+    source.id = random_u64();
+    auto fd = named_socket(SOCK_DGRAM, source);
+    if (fd) ::shutdown(fd->get(), SHUT_RD);
+    if (fd || fd.error() != errc::addrinuse) return fd;
+  }
+}
+
 std::size_t put_filler(int anchor, std::size_t len) {
   const std::vector<u8> filler(len);
   const ssize_t n = ::send(anchor, filler.data(), len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -77,65 +123,131 @@ std::size_t put_filler(int anchor, std::size_t len) {
 
 }  // namespace
 
-result<unique_fd> make_anchor(const anchor_name& name, bool nonblocking) {
+// --- the folder ---------------------------------------------------------------------------------
+
+result<anchor_folder> anchor_folder::create(u64 instance) {
+  const char* const run_folder = std::getenv("XDG_RUNTIME_DIR");
+  errc why = errc::noent;
+  for (const char* const parent : {"/dev/shm", run_folder, "/tmp"}) {
+    if (parent == nullptr || *parent != '/') continue;
+    anchor_folder out;
+    std::string path = std::string(parent) + "/posthaste-XXXXXX";
+    if (::mkdtemp(path.data()) == nullptr) {
+      why = last_error();
+      continue;
+    }
+    out.path_ = std::move(path);
+    out.folder_.reset(::open(out.path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    TRY(out.meeting_, unix_socket(SOCK_STREAM));
+    anchor_name name;
+    name.kind = name_kind::link;
+    name.instance = instance;
+    auto reach = out.bind(out.meeting_.get(), name);
+    if (reach && ::listen(out.meeting_.get(), 1) == 0) {
+      out.meeting_reach_ = std::move(*reach);
+      return out;
+    }
+    why = reach ? last_error() : reach.error();
+  }
+  return fail(why);
+}
+
+anchor_folder::~anchor_folder() {
+  if (!path_.empty()) ::rmdir(path_.c_str());
+}
+
+result<unique_fd> anchor_folder::bind(int socket, const anchor_name& name) const {
+  u8 text[max_name_len];
+  const std::size_t n = encode_name(name, text);
+  const std::string file(reinterpret_cast<const char*>(text), n);
+  const unix_address address(folder_.get(), file);
+  if (n == 0 || address.len == 0) return fail(errc::nametoolong);
+  if (::bind(socket, address.get(), address.len) != 0) return fail(last_error());
+  unique_fd reach(::openat(folder_.get(), file.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW));
+  const errc why = reach ? errc::ok : last_error();
+  ::unlinkat(folder_.get(), file.c_str(), 0);
+  if (!reach) return fail(why);
+  return reach;
+}
+
+result<made_anchor> anchor_folder::make_anchor(const anchor_name& name, bool nonblocking) const {
   const int flags = SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
-  unique_fd fd(::socket(AF_UNIX, unix_type(name) | flags, 0));
-  if (!fd) return fail(last_error());
-  const unix_address address(name);
-  if (::bind(fd.get(), address.get(), address.len) != 0) return fail(last_error());
-  return fd;
+  made_anchor out;
+  out.fd.reset(::socket(AF_UNIX, unix_type(name) | flags, 0));
+  if (!out.fd) return fail(last_error());
+  TRY(out.reach, bind(out.fd.get(), name));
+  TRY(out.cookie, cookie_of(out.fd.get()));
+  return out;
 }
 
-result<anchor_name> identify_anchor(int fd) {
-  sockaddr_un sun{};
-  socklen_t len = sizeof sun;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&sun), &len) != 0) return fail(errc::badf);
-  TRY(anchor_name own, decode(sun, len));
-  if (own.kind != name_kind::anchor) return fail(errc::badf);
-  sun = {};
-  len = sizeof sun;
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&sun), &len) != 0) return own;
-  auto peer = decode(sun, len);
-  return peer && peer->kind == name_kind::stream && peer->instance == own.instance ? *peer : own;
-}
-
-result<stream_end> link_stream(int anchor, const anchor_name& name, bool hold) {
-  TRY(unique_fd listener, named_socket(SOCK_STREAM, name));
-  if (::listen(listener.get(), 1) != 0) return fail(last_error());
-  TRY_VOID(connect_to(anchor, name));
+result<stream_end> anchor_folder::link_stream(int anchor, bool hold) const {
+  TRY_VOID(connect_to(anchor, meeting_reach_.get()));
   stream_end out;
-  out.fd = unique_fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  out.fd.reset(::accept4(meeting_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!out.fd) return fail(last_error());
   if (hold) out.filler = put_filler(anchor, holding_size(anchor));
   out.filler += put_filler(anchor, 1);
   return out;
 }
 
-result<unique_fd> offer_stream(const anchor_name& listener, const anchor_name& name) {
-  TRY(unique_fd fd, named_socket(SOCK_STREAM, name));
-  TRY_VOID(connect_to(fd.get(), listener));
-  return fd;
+result<datagram_end> anchor_folder::pair_datagram(int anchor, int reach,
+                                                  const anchor_name& name) const {
+  datagram_end out;
+  TRY(out.fd, unix_socket(SOCK_DGRAM));
+  TRY_VOID(connect_to(out.fd.get(), reach));  // from now on only the anchor can send to it
+  TRY(out.reach, bind(out.fd.get(), name));
+  TRY_VOID(connect_to(anchor, out.reach.get()));
+  return out;
 }
 
-result<unique_fd> pair_datagram(int anchor, const anchor_name& anchor_name,
-                                const struct anchor_name& name) {
-  TRY(unique_fd end, named_socket(SOCK_DGRAM, name));
-  TRY_VOID(connect_to(anchor, name));
-  TRY_VOID(connect_to(end.get(), anchor_name));
-  return end;
+// --- single anchors -----------------------------------------------------------------------------
+
+result<passed_anchor> identify_anchor(int fd) {
+  int domain = 0;
+  socklen_t len = sizeof domain;
+  if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 || domain != AF_UNIX) {
+    return fail(errc::badf);
+  }
+  sockaddr_un sun{};
+  len = sizeof sun;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&sun), &len) != 0) return fail(errc::badf);
+  passed_anchor out;
+  TRY(out.name, decode(sun, len));
+  if (out.name.kind != name_kind::anchor) return fail(errc::badf);
+  sun = {};
+  len = sizeof sun;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&sun), &len) == 0) {
+    const auto peer = decode(sun, len);
+    if (peer && peer->kind == name_kind::stream && peer->instance == out.name.instance &&
+        connected_by_us(fd)) {
+      out.name = *peer;
+      out.accepted = true;
+      return out;
+    }
+  }
+  TRY(out.cookie, cookie_of(fd));
+  return out;
+}
+
+result<unique_fd> offer_stream(int reach, const anchor_name& name) {
+  TRY(unique_fd fd, named_socket(SOCK_STREAM, name));
+  TRY_VOID(connect_to(fd.get(), reach));
+  return fd;
 }
 
 void unpair_datagram(int anchor) { disconnect(anchor); }
 
-void signal_error(int end, const anchor_name& own, const anchor_name& anchor) {
+void signal_error(int end, int end_reach, int anchor_reach) {
   // A pair that is cut while the cutter has a message waiting reports the loss to the other side.
   disconnect(end);
-  unique_fd helper(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const unix_address to(own);
-  ::sendto(helper.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, to.get(), to.len);
-  (void)connect_to(end, anchor);
+  const auto helper = unix_socket(SOCK_DGRAM);
+  const unix_address to(end_reach);
+  if (helper) {
+    ::sendto(helper->get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, to.get(), to.len);
+  }
+  (void)connect_to(end, anchor_reach);
   disconnect(end);
-  (void)connect_to(end, anchor);
+  (void)connect_to(end, anchor_reach);
 }
 
 result<int> source_senders::find(const anchor_name& source) {
@@ -145,7 +257,7 @@ result<int> source_senders::find(const anchor_name& source) {
   const std::string key(reinterpret_cast<const char*>(path), n);
   auto at = senders_.find(key);
   if (at == senders_.end()) {
-    TRY(unique_fd fd, named_socket(SOCK_DGRAM, source));
+    TRY(unique_fd fd, source_socket(source));
     if (senders_.size() >= most_) {
       auto oldest = senders_.begin();
       for (auto i = senders_.begin(); i != senders_.end(); ++i) {
@@ -159,20 +271,18 @@ result<int> source_senders::find(const anchor_name& source) {
   return at->second.fd.get();
 }
 
-result<void> source_senders::send(const anchor_name& to, const anchor_name& source,
-                                  byte_view payload) {
+result<void> source_senders::send(int reach, const anchor_name& source, byte_view payload) {
   TRY(const int fd, find(source));
-  const unix_address address(to);
+  const unix_address address(reach);
   const ssize_t sent = ::sendto(fd, payload.data(), payload.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
                                 address.get(), address.len);
   if (sent < 0) return fail(last_error());
   return {};
 }
 
-result<unique_fd> watch_room(const anchor_name& anchor) {
-  unique_fd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return fail(last_error());
-  TRY_VOID(connect_to(fd.get(), anchor));
+result<unique_fd> watch_room(int reach) {
+  TRY(unique_fd fd, unix_socket(SOCK_DGRAM));
+  TRY_VOID(connect_to(fd.get(), reach));
   return fd;
 }
 
@@ -207,16 +317,25 @@ std::vector<u64> last_close_watch::closed(bool& overflow) {
   }
 }
 
-bool anchor_alive(const anchor_name& name) {
-  unique_fd probe(::socket(AF_UNIX, unix_type(name) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+bool anchor_alive(int reach) {
+  // A probe of a type that no anchor has: the kernel finds the socket first, and then refuses.
+  const auto probe = unix_socket(SOCK_SEQPACKET);
   if (!probe) return true;
-  if (unix_type(name) == SOCK_DGRAM) {
-    const auto found = connect_to(probe.get(), name);
-    return found || found.error() != errc::connrefused;
-  }
-  // A stream probe would be accepted: ask by binding the name, which fails while it is in use.
-  const unix_address address(name);
-  return ::bind(probe.get(), address.get(), address.len) != 0;
+  const auto found = connect_to(probe->get(), reach);
+  return found || found.error() != errc::connrefused;
+}
+
+bool send_tombstone(int reach, const anchor_name& tombstone) {
+  const auto fd = named_socket(unix_type(tombstone), tombstone);
+  return fd && connect_to(fd->get(), reach) &&
+         (tombstone.type == SOCK_STREAM ||
+          ::send(fd->get(), "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) == 0);
+}
+
+u64 random_u64() {
+  u64 out = 0;
+  while (::getrandom(&out, sizeof out, 0) != sizeof out) {}
+  return out;
 }
 
 }  // namespace ph::dropin

@@ -1,6 +1,9 @@
 // What the kernel does for anchors, one call each: making, connecting, pairing, offering accepted
 // connections, sending datagrams from named sources, resetting, and telling the last close.
 // Everything is non-blocking. docs/dropin.md tells what each relies on; nothing here knows a stack.
+//
+// An anchor can only be reached by an O_PATH descriptor of the file that its name was bound to: the
+// daemon opens it at once and unlinks the file. `reach` in what follows is such a descriptor.
 #pragma once
 
 #include <map>
@@ -14,40 +17,86 @@
 
 namespace ph::dropin {
 
-/// A new anchor with its name, for the program. nonblocking: O_NONBLOCK of its open file.
-result<unique_fd> make_anchor(const anchor_name& name, bool nonblocking);
-
-/// The anchor's name, read from the socket itself; for an accepted one that of its peer's socket.
-/// Errors: badf, when it is not an anchor.
-result<anchor_name> identify_anchor(int fd);
+/// A new anchor: its descriptor for the program, and what the daemon keeps of it.
+struct made_anchor {
+  unique_fd fd;
+  unique_fd reach;
+  u64 cookie = 0;  ///< SO_COOKIE: what identifies it, in whatever process it comes back from
+};
 
 /// What the daemon holds of a connected stream anchor.
 struct stream_end {
   unique_fd fd;
   std::size_t filler = 0;  ///< unread bytes in fd's queue that are not the program's
 };
-/// Connects a fresh stream anchor to a new end called `name`. With `hold`, fills the anchor's send
-/// buffer so that it is not writable until the filler is read.
-result<stream_end> link_stream(int anchor, const anchor_name& name, bool hold);
 
-/// Offers a connection to a listening anchor: the next accept() there returns its other end.
-/// Errors: again (its queue is full), connrefused (the anchor is gone).
-result<unique_fd> offer_stream(const anchor_name& listener, const anchor_name& name);
+/// What the daemon holds of a paired datagram anchor.
+struct datagram_end {
+  unique_fd fd;     ///< plain sends of the program arrive here
+  unique_fd reach;  ///< of fd
+};
 
-/// Pairs a datagram anchor with a new end called `name`; plain sends of the program arrive there.
-result<unique_fd> pair_datagram(int anchor, const anchor_name& anchor_name,
-                                const struct anchor_name& name);
+/// The folder in which anchors get their names, which only this user can enter and which is empty
+/// but for moments; and the place where stream anchors meet the daemon.
+class anchor_folder {
+ public:
+  /// In /dev/shm, else in $XDG_RUNTIME_DIR, else in /tmp. Errors: none of them lets us.
+  static result<anchor_folder> create(u64 instance);
+  anchor_folder(anchor_folder&&) = default;
+  anchor_folder& operator=(anchor_folder&&) = delete;
+  /// Removes the folder.
+  ~anchor_folder();
+
+  /// A new anchor with its name. nonblocking: O_NONBLOCK of its open file. Errors: mfile.
+  [[nodiscard]] result<made_anchor> make_anchor(const anchor_name& name, bool nonblocking) const;
+
+  /// Connects a fresh stream anchor to a new end. With `hold`, fills the anchor's send buffer so
+  /// that it is not writable until the filler is read.
+  [[nodiscard]] result<stream_end> link_stream(int anchor, bool hold) const;
+
+  /// Pairs a datagram anchor with a new end called `name`.
+  [[nodiscard]] result<datagram_end> pair_datagram(int anchor, int reach,
+                                                   const anchor_name& name) const;
+
+  /// The folder's path.
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  anchor_folder() = default;
+  /// Binds `socket` to a name in the folder; returns its reach.
+  [[nodiscard]] result<unique_fd> bind(int socket, const anchor_name& name) const;
+
+  std::string path_;
+  unique_fd folder_;
+  unique_fd meeting_;  ///< listens; stream anchors connect to it and are accepted at once
+  unique_fd meeting_reach_;
+};
+
+/// What a descriptor that a program passed is.
+struct passed_anchor {
+  anchor_name name;       ///< of an accepted one: its peer's
+  bool accepted = false;  ///< the daemon itself connected its peer: proved by SO_PEERCRED
+  u64 cookie = 0;         ///< otherwise the name is only a claim: compare made_anchor::cookie
+};
+/// Errors: badf, when it is no anchor. Never blocks, whatever the descriptor is.
+result<passed_anchor> identify_anchor(int fd);
+
+/// Offers a connection from an end called `name` to a listening anchor: the next accept() there
+/// returns its other end. Errors: again (its queue is full), addrinuse (the end's name is taken:
+/// another id will do), connrefused (the anchor is gone).
+result<unique_fd> offer_stream(int reach, const anchor_name& name);
+
 /// Dissolves a datagram anchor's side of a pair.
 void unpair_datagram(int anchor);
-/// Makes the paired anchor report ECONNRESET once. `own` and `anchor`: the pair's names.
-void signal_error(int end, const anchor_name& own, const anchor_name& anchor);
+/// Makes the paired anchor report ECONNRESET once.
+void signal_error(int end, int end_reach, int anchor_reach);
 
 /// Sends datagrams to anchors from sockets whose names are their sources; keeps the last used.
 class source_senders {
  public:
   explicit source_senders(std::size_t most = 128) : most_(most) {}
   /// Errors: again (the anchor's queue is full), connrefused (gone), perm (it is paired).
-  result<void> send(const anchor_name& to, const anchor_name& source, byte_view payload);
+  result<void> send(int reach, const anchor_name& source, byte_view payload);
 
  private:
   struct sender {
@@ -61,7 +110,7 @@ class source_senders {
 };
 
 /// A datagram socket connected to an anchor, to be polled for room (POLLOUT) in its queue.
-result<unique_fd> watch_room(const anchor_name& anchor);
+result<unique_fd> watch_room(int reach);
 
 /// Tells when the last copy of an open file is closed, in whatever process.
 class last_close_watch {
@@ -80,7 +129,14 @@ class last_close_watch {
   std::map<int, u64> ids_;  // by watch descriptor
 };
 
-/// True when an anchor with this name is alive (any type).
-bool anchor_alive(const anchor_name& name);
+/// True when the anchor is still open somewhere (any type).
+bool anchor_alive(int reach);
+
+/// Says the last word of a daemon to who waits at an anchor without a peer, under the name
+/// `tombstone`: a connection to a listener, a datagram. False when it cannot be said.
+bool send_tombstone(int reach, const anchor_name& tombstone);
+
+/// A random number that nobody can guess.
+u64 random_u64();
 
 }  // namespace ph::dropin

@@ -71,11 +71,18 @@ anchor_name client::name_of(name_kind kind, u64 id) const {
 
 result<unique_fd> client::new_anchor(bool nonblocking) {
   if (anchors_ != 0 || anchor_id_ != id_) anchor_id_ = owner_.new_id();
-  TRY(unique_fd anchor, make_anchor(name_of(name_kind::anchor, anchor_id_), nonblocking));
-  TRY_VOID(owner_.closes().add(anchor.get(), anchor_id_));
+  TRY(made_anchor made,
+      owner_.anchors().make_anchor(name_of(name_kind::anchor, anchor_id_), nonblocking));
+  TRY_VOID(owner_.closes().add(made.fd.get(), anchor_id_));
   owner_.alias(anchor_id_, *this);
   ++anchors_;
-  return anchor;
+  reach_ = std::move(made.reach);
+  cookies_.push_back(made.cookie);
+  return std::move(made.fd);
+}
+
+bool client::has_anchor(u64 cookie) const {
+  return std::find(cookies_.begin(), cookies_.end(), cookie) != cookies_.end();
 }
 
 void client::anchor_closed() {
@@ -83,9 +90,14 @@ void client::anchor_closed() {
 }
 
 void client::look_for_anchor() {
-  if (anchors_ == 0 || anchor_alive(name_of(name_kind::anchor, anchor_id_))) return;
+  if (anchors_ == 0) return;
+  if (reach_ ? anchor_alive(reach_.get()) : !looks_closed()) return;
   anchors_ = 0;
   all_closed();
+}
+
+void client::say_goodbye() {
+  if (reach_) send_tombstone(reach_.get(), name_of(name_kind::tombstone, random_u64()));
 }
 
 std::optional<answer_data> client::serve(call& c) {

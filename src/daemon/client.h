@@ -36,6 +36,7 @@ class client_owner {
  public:
   virtual ~client_owner() = default;
   [[nodiscard]] virtual u64 instance() const = 0;
+  /// A number that no client and no channel has, and that nobody can guess.
   virtual u64 new_id() = 0;
   /// Polls fd edge-triggered for everything; events come to on_end().
   virtual void poll_end(int fd, u64 id) = 0;
@@ -55,6 +56,7 @@ class client_owner {
   /// Another anchor name (id) by which the client is known.
   virtual void alias(u64 id, client& c) = 0;
   virtual source_senders& senders() = 0;
+  [[nodiscard]] virtual const anchor_folder& anchors() const = 0;
   virtual last_close_watch& closes() = 0;
 };
 
@@ -75,6 +77,9 @@ class client {
   [[nodiscard]] u64 id() const { return id_; }
   [[nodiscard]] bool marked() const { return marked_; }
   void set_marked(bool on) { marked_ = on; }
+  [[nodiscard]] const host_sockets& host() const { return host_; }
+  /// True when the anchor with this SO_COOKIE was made for this client.
+  [[nodiscard]] bool has_anchor(u64 cookie) const;
 
   /// A new anchor for the program. Errors: mfile, nospc.
   result<unique_fd> new_anchor(bool nonblocking);
@@ -92,6 +97,8 @@ class client {
   virtual void on_room() = 0;
   /// Moves what can be moved now.
   virtual void pump() = 0;
+  /// The daemon ends: who waits at an anchor without a peer is told.
+  virtual void say_goodbye();
 
  protected:
   virtual std::optional<answer_data> connect(call& c) = 0;
@@ -102,6 +109,8 @@ class client {
   virtual std::optional<answer_data> send(call& c) = 0;
   /// No anchor is left.
   virtual void all_closed() = 0;
+  /// Whether an anchor that cannot be reached any more looks closed from its end.
+  [[nodiscard]] virtual bool looks_closed() const { return false; }
   /// SIOCOUTQ and the like: bytes that wait between program and stack.
   virtual std::size_t unpumped() { return 0; }
 
@@ -115,6 +124,7 @@ class client {
   u64 id_;
   client_kind kind_;
   u64 anchor_id_;          ///< of the newest anchor
+  unique_fd reach_;        ///< of the newest anchor; not kept when it is linked
   u32 anchors_ = 0;        ///< watched ones that are open
   int pending_error_ = 0;  ///< for take_error
 
@@ -126,6 +136,7 @@ class client {
   int take_error();
 
   wait_entry wait_;
+  std::vector<u64> cookies_;  ///< of all anchors made for this client
   bool marked_ = false;
 };
 

@@ -54,20 +54,19 @@ std::optional<answer_data> datagram_client::connect(call& c) {
 }
 
 void datagram_client::pair(int anchor) {
-  end_name_ = name_of(name_kind::stream, id_);
-  if (const auto local = host_.name(s_, false)) store(end_name_.local, *local);
-  if (const auto remote = host_.name(s_, true)) store(end_name_.remote, *remote);
-  auto made = pair_datagram(anchor, name_of(name_kind::anchor, anchor_id_), end_name_);
+  anchor_name name = name_of(name_kind::pair, owner_.new_id());
+  if (const auto remote = host_.name(s_, true)) store(name.remote, *remote);
+  auto made = owner_.anchors().pair_datagram(anchor, reach_.get(), name);
   if (!made) return;  // sends then fail in the kernel and come as requests
   end_ = std::move(*made);
-  owner_.poll_end(end_.get(), id_);
+  owner_.poll_end(end_.fd.get(), id_);
 }
 
 void datagram_client::unpair(int anchor) {
-  if (!end_) return;
+  if (!end_.fd) return;
   pump_out();
   unpair_datagram(anchor);
-  end_.reset();
+  end_ = {};
 }
 
 void datagram_client::option_set(call& c) {
@@ -115,10 +114,10 @@ void datagram_client::give_up(u64 channel) {
 }
 
 void datagram_client::pump_out() {
-  for (int i = 0; end_ && i < datagrams_a_turn; ++i) {
+  for (int i = 0; end_.fd && i < datagrams_a_turn; ++i) {
     if (!outgoing_) {
       std::vector<u8> payload(max_payload);
-      const ssize_t got = ::recv(end_.get(), payload.data(), payload.size(), MSG_DONTWAIT);
+      const ssize_t got = ::recv(end_.fd.get(), payload.data(), payload.size(), MSG_DONTWAIT);
       if (got < 0) return;
       payload.resize(static_cast<std::size_t>(got));
       outgoing_ = std::move(payload);
@@ -132,7 +131,7 @@ void datagram_client::pump_out() {
     outgoing_.reset();
     if (!sent) note_error(sent.error());
   }
-  if (end_) owner_.mark(*this);
+  if (end_.fd) owner_.mark(*this);
 }
 
 // --- stack to program -------------------------------------------------------------------------
@@ -166,18 +165,17 @@ bool datagram_client::take_from_stack() {
 
 /// False when the anchor has no room now.
 bool datagram_client::give_to_program() {
-  if (end_) {
-    const ssize_t n = ::send(end_.get(), next_->payload.data(), next_->payload.size(),
+  if (end_.fd) {
+    const ssize_t n = ::send(end_.fd.get(), next_->payload.data(), next_->payload.size(),
                              MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && errno == EAGAIN) return false;
     next_.reset();
     return true;
   }
-  const anchor_name anchor = name_of(name_kind::anchor, anchor_id_);
-  const auto sent = owner_.senders().send(anchor, next_->source, next_->payload);
+  const auto sent = owner_.senders().send(reach_.get(), next_->source, next_->payload);
   if (!sent && sent.error() == errc::again) {
     if (!room_) {
-      if (auto watch = watch_room(anchor)) room_ = std::move(*watch);
+      if (auto watch = watch_room(reach_.get())) room_ = std::move(*watch);
     }
     if (room_) owner_.poll_room(room_.get(), id_);
     return false;
@@ -195,7 +193,12 @@ void datagram_client::check_error() {
 
 void datagram_client::note_error(errc error) {
   pending_error_ = static_cast<int>(error);
-  if (end_) signal_error(end_.get(), end_name_, name_of(name_kind::anchor, anchor_id_));
+  if (end_.fd) signal_error(end_.fd.get(), end_.reach.get(), reach_.get());
+}
+
+void datagram_client::say_goodbye() {
+  if (end_.fd) return signal_error(end_.fd.get(), end_.reach.get(), reach_.get());
+  client::say_goodbye();
 }
 
 void datagram_client::pump() {

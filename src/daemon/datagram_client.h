@@ -12,6 +12,7 @@ class datagram_client final : public client {
   void on_end(u32 events) override;
   void on_room() override;
   void pump() override;
+  void say_goodbye() override;
 
  protected:
   std::optional<answer_data> connect(call& c) override;
@@ -43,8 +44,7 @@ class datagram_client final : public client {
   void check_error();
   void note_error(errc error);
 
-  unique_fd end_;               ///< paired with the anchor of a connected socket
-  anchor_name end_name_;
+  datagram_end end_;            ///< paired with the anchor of a connected socket
   unique_fd room_;              ///< tells when the unpaired anchor's queue has room
   bool connected_ = false;
   bool wants_control_ = false;  ///< the program asked for ancillary data, so no pair

@@ -3,7 +3,6 @@
 #include "daemon/drop_in.h"
 
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
@@ -23,22 +22,6 @@ constexpr u64 tag_shift = 56;
 constexpr std::size_t max_channels = 16384;
 
 answer_data refuse(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
-
-u64 random_u64() {
-  u64 out = 0;
-  while (::getrandom(&out, sizeof out, 0) != sizeof out) {
-  }
-  return out;
-}
-
-/// /proc/net/unix shows zero bytes of a name as '@': numbers with such a byte are not used, so that
-/// send_tombstones() can read the names there.
-bool readable_in_proc(u64 value) {
-  for (int shift = 0; shift < 64; shift += 8) {
-    if (((value >> shift) & 0xff) == '@') return false;
-  }
-  return true;
-}
 
 std::string hex(u64 value) {
   static constexpr char digits[] = "0123456789abcdef";
@@ -69,9 +52,11 @@ unique_fd take_passed_fd(msghdr& message) {
 
 }  // namespace
 
-drop_in_state::drop_in_state(u64 instance, std::string token, find_host hosts)
+drop_in_state::drop_in_state(u64 instance, std::string token, anchor_folder anchors,
+                             find_host hosts)
     : instance_(instance),
       token_(std::move(token)),
+      anchors_(std::move(anchors)),
       hosts_(std::move(hosts)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
@@ -80,11 +65,17 @@ drop_in_state::drop_in_state(u64 instance, std::string token, find_host hosts)
   poll(EPOLL_CTL_ADD, timer_.get(), EPOLLIN | EPOLLET, source::timer, 0);
 }
 
+drop_in_state::~drop_in_state() {
+  for (const auto& [id, c] : clients_) c->say_goodbye();
+}
+
 u64 drop_in_state::new_id() {
-  do {
-    ++last_id_;
-  } while (!readable_in_proc(last_id_));
-  return last_id_;
+  for (;;) {
+    const u64 id = random_u64() >> (64 - tag_shift);
+    if (id != 0 && !clients_.contains(id) && !aliases_.contains(id) && !channels_.contains(id)) {
+      return id;
+    }
+  }
 }
 
 result<void> drop_in_state::listen_at(const std::string& address) {
@@ -321,16 +312,26 @@ std::optional<answer_data> drop_in_state::dispatch(u64 id, channel& ch, const re
       break;
     default: break;
   }
-  if (!anchor) return refuse(errc::badf);
-  const auto name = identify_anchor(anchor.get());
-  if (!name || name->instance != instance_) return refuse(errc::connreset);
-  client* c = find(name->id);
-  // What is left of a connection that is over on both sides has no client any more.
-  if (c == nullptr) return refuse(errc::notconn);
+  const auto c = find_by(anchor, ch);
+  if (!c) return refuse(c.error());
   call made{id, r.head, {r.data, r.head.data_len}, std::move(anchor)};
-  auto answer = c->serve(made);
-  if (!answer) ch.waiting_client = c->id();
+  auto answer = (*c)->serve(made);
+  if (!answer) ch.waiting_client = (*c)->id();
   return answer;
+}
+
+/// The client of a passed anchor. A program can give a socket of its own any name: an anchor is
+/// what was made here, and an accepted one what was connected from here.
+result<client*> drop_in_state::find_by(const unique_fd& anchor, const channel& ch) {
+  if (!anchor) return fail(errc::badf);
+  const auto what = identify_anchor(anchor.get());
+  if (!what || what->name.instance != instance_) return fail(errc::connreset);
+  client* const c = find(what->name.id);
+  // What is left of a connection that is over on both sides has no client any more.
+  if (c == nullptr) return fail(errc::notconn);
+  const bool proved = what->accepted ? c->id() == what->name.id : c->has_anchor(what->cookie);
+  if (!proved || &c->host() != ch.host) return fail(errc::badf);
+  return c;
 }
 
 answer_data drop_in_state::hello(channel& ch, const request& r) {
@@ -422,9 +423,10 @@ drop_in::~drop_in() = default;
 
 result<std::unique_ptr<drop_in>> drop_in::create(const drop_in_options& options, find_host hosts) {
   u64 instance = options.instance;
-  while (instance == 0 || !readable_in_proc(instance)) instance = random_u64();
+  while (instance == 0) instance = random_u64();
+  TRY(anchor_folder anchors, anchor_folder::create(instance));
   auto state = std::make_unique<drop_in_state>(instance, hex(random_u64()) + hex(random_u64()),
-                                               std::move(hosts));
+                                               std::move(anchors), std::move(hosts));
   TRY_VOID(state->listen_at(options.address));
   return std::make_unique<drop_in>(std::move(state));
 }
@@ -433,6 +435,7 @@ int drop_in::fd() const { return state_->fd(); }
 bool drop_in::process() { return state_->process(); }
 std::size_t drop_in::socket_count() const { return state_->client_count(); }
 u64 drop_in::instance() const { return state_->instance(); }
+const std::string& drop_in::anchor_folder_path() const { return state_->anchors().path(); }
 
 std::vector<std::pair<std::string, std::string>> drop_in::environment(
     std::string_view host) const {

@@ -45,14 +45,16 @@ class drop_in {
   /// Sockets that programs hold now.
   [[nodiscard]] std::size_t socket_count() const;
   [[nodiscard]] u64 instance() const;
+  /// Where anchors get their names (daemon/anchor.h).
+  [[nodiscard]] const std::string& anchor_folder_path() const;
 
  private:
   std::unique_ptr<drop_in_state> state_;
 };
 
-/// After a daemon has died: tells those who wait at anchors without a peer (listeners, unconnected
-/// datagram anchors) by a last connection or datagram from a tombstone. Called by another process
-/// than the daemon. Returns how many were told.
-std::size_t send_tombstones(u64 instance);
+/// After a daemon has died: tells those who wait at anchors that do not notice it by themselves
+/// (listeners, datagram anchors) by a last connection, datagram or error. Called by the process
+/// that shares its descriptors. Returns how many were told.
+std::size_t send_tombstones();
 
 }  // namespace ph::dropin

@@ -19,7 +19,9 @@ struct channel {
 
 class drop_in_state final : public client_owner {
  public:
-  drop_in_state(u64 instance, std::string token, find_host hosts);
+  drop_in_state(u64 instance, std::string token, anchor_folder anchors, find_host hosts);
+  /// Whoever waits at an anchor is told that the daemon has ended.
+  ~drop_in_state() override;
 
   result<void> listen_at(const std::string& address);
   bool process();
@@ -39,6 +41,7 @@ class drop_in_state final : public client_owner {
   void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd) override;
   void alias(u64 id, client& c) override;
   source_senders& senders() override { return senders_; }
+  [[nodiscard]] const anchor_folder& anchors() const override { return anchors_; }
   last_close_watch& closes() override { return closes_; }
 
  private:
@@ -58,6 +61,7 @@ class drop_in_state final : public client_owner {
   answer_data resolve_address(channel& ch, const request& r);
   bool reply(channel& ch, const request_head& head, answer_data&& a);
   client* find(u64 id);
+  result<client*> find_by(const unique_fd& anchor, const channel& ch);
   void run_marked();
   void serve_closes();
   void bury();
@@ -65,6 +69,7 @@ class drop_in_state final : public client_owner {
   u64 instance_;
   std::string token_;
   std::string address_;
+  anchor_folder anchors_;
   find_host hosts_;
   unique_fd epoll_, listener_, timer_;
   last_close_watch closes_;
@@ -73,7 +78,6 @@ class drop_in_state final : public client_owner {
   std::map<u64, std::unique_ptr<client>> clients_;
   std::map<u64, u64> aliases_;  ///< anchor id to client id, where they differ
   std::vector<u64> marked_, later_, dead_;
-  u64 last_id_ = 0;
   std::vector<u8> buffer_;
 };
 

@@ -1,9 +1,12 @@
-// fork without exec: the child keeps one end of a pipe and nothing else of the daemon.
+// clone without exec and with CLONE_FILES: memory is the child's own, descriptors are shared. So
+// until the daemon is dead the child opens and closes nothing.
 #include "daemon/last_words.h"
 
-#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,39 +17,30 @@
 namespace ph::dropin {
 namespace {
 
-[[noreturn]] void wait_and_speak(int alive, u64 instance) {
+[[noreturn]] void wait_and_speak(int daemon, const std::string& folder) {
   ::setsid();
   ::prctl(PR_SET_NAME, "ph-last-words");
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) ::signal(signal, SIG_IGN);
-  constexpr int kept = 3;
-  ::dup2(alive, kept);
-  ::close_range(kept + 1, ~0u, 0);
-  for (int fd = 0; fd < kept; ++fd) ::close(fd);
-  char byte;
-  while (::read(kept, &byte, 1) < 0 && errno == EINTR) {
-  }
-  send_tombstones(instance);
+  pollfd dead{daemon, POLLIN, 0};
+  while (::poll(&dead, 1, -1) < 0 && errno == EINTR) {}
+  send_tombstones();
+  ::rmdir(folder.c_str());
   ::_exit(0);
 }
 
 }  // namespace
 
-last_words::last_words(u64 instance) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return;
-  alive_.reset(ends[1]);
-  const unique_fd other(ends[0]);
-  process_ = ::fork();
-  if (process_ == 0) {
-    alive_.reset();
-    wait_and_speak(other.get(), instance);
-  }
+last_words::last_words(const std::string& folder)
+    : daemon_(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0))) {
+  if (!daemon_) return;
+  process_ = static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0));
+  if (process_ == 0) wait_and_speak(daemon_.get(), folder);
 }
 
 last_words::~last_words() {
-  alive_.reset();
-  while (process_ > 0 && ::waitpid(process_, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  if (process_ <= 0) return;
+  ::kill(process_, SIGKILL);
+  while (::waitpid(process_, nullptr, 0) < 0 && errno == EINTR) {}
 }
 
 }  // namespace ph::dropin

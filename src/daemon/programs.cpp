@@ -14,7 +14,7 @@ tl::expected<std::unique_ptr<programs>, std::string> programs::serve(running_lab
         fmt::format("cannot listen for programs: {}", errc_name(made.error())));
   }
   out->drop_in_ = std::move(*made);
-  out->last_words_ = std::make_unique<dropin::last_words>(out->drop_in_->instance());
+  out->last_words_ = std::make_unique<dropin::last_words>(out->drop_in_->anchor_folder_path());
   return out;
 }
 

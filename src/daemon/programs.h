@@ -37,7 +37,7 @@ class programs {
 
   running_lab& lab_;
   std::map<const sim::host*, std::unique_ptr<dropin::stack_sockets>> hosts_;
-  std::unique_ptr<dropin::last_words> last_words_;  // ends after drop_in: then all else is closed
+  std::unique_ptr<dropin::last_words> last_words_;
   std::unique_ptr<dropin::drop_in> drop_in_;
 };
 

@@ -15,6 +15,7 @@
 #include "daemon/capture.h"
 #include "daemon/control.h"
 #include "daemon/journeys.h"
+#include "daemon/private_process.h"
 #include "daemon/programs.h"
 #include "daemon/running_lab.h"
 #include "daemon/serve.h"
@@ -83,6 +84,7 @@ class server {
       const nlohmann::json& on);
 
   // Destroyed from below: the connections, whose end tells a client that the lab has ended, last.
+  private_process private_;
   std::map<u64, std::unique_ptr<connection>> connections_;
   serve_options options_;
   control_listener listener_;

@@ -130,16 +130,10 @@ std::optional<answer_data> stream_client::connect_again(call& c) {
 }
 
 result<unique_fd> stream_client::link(unique_fd anchor, bool hold) {
-  anchor_name name = name_of(name_kind::stream, id_);
-  const auto store = [](name_addr& to, const result<sockaddr_buf>& from) {
-    if (!from) return;
-    to.len = static_cast<u8>(copy_bytes(to.bytes, from->view()));
-  };
-  store(name.local, host_.name(s_, false));
-  store(name.remote, host_.name(s_, true));
   end_.reset();
   was_linked_ = true;
-  TRY(stream_end made, link_stream(anchor.get(), name, hold));
+  TRY(stream_end made, owner_.anchors().link_stream(anchor.get(), hold));
+  reach_.reset();
   end_ = std::move(made.fd);
   filler_ = hold && made.filler > 0 ? made.filler - 1 : 0;
   held_ = true;
@@ -215,9 +209,10 @@ bool stream_client::offer_parked() {
   const auto local = host_.name(parked_, false), remote = host_.name(parked_, true);
   if (local) end.local.len = static_cast<u8>(copy_bytes(end.local.bytes, local->view()));
   if (remote) end.remote.len = static_cast<u8>(copy_bytes(end.remote.bytes, remote->view()));
-  auto fd = offer_stream(name_of(name_kind::anchor, anchor_id_), end);
+  auto fd = offer_stream(reach_.get(), end);
   if (!fd) {
-    if (fd.error() == errc::again) owner_.mark_later(*this);
+    const errc why = fd.error();
+    if (why == errc::again || why == errc::addrinuse) owner_.mark_later(*this);
     return false;
   }
   owner_.adopt(host_, std::exchange(parked_, -1), end, std::move(*fd));

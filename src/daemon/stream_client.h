@@ -24,6 +24,7 @@ class stream_client final : public client {
   void option_set(call&) override {}
   std::optional<answer_data> send(call& c) override;
   void all_closed() override;
+  [[nodiscard]] bool looks_closed() const override { return hung_up_ || phase_ == phase::spent; }
   std::size_t unpumped() override;
 
  private:

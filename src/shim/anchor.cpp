@@ -18,8 +18,9 @@ bool decode_address(const void* address, socklen_t len, anchor_name& out) {
   if (len <= path_at) return false;
   sockaddr_un sun{};
   std::memcpy(&sun, address, len < sizeof sun ? len : sizeof sun);
-  if (sun.sun_family != AF_UNIX || sun.sun_path[0] != 0) return false;
-  return dropin::decode_name(reinterpret_cast<const u8*>(sun.sun_path), len - path_at, out);
+  if (sun.sun_family != AF_UNIX) return false;
+  const std::size_t path_len = len < sizeof sun ? len - path_at : sizeof sun.sun_path;
+  return dropin::decode_name(reinterpret_cast<const u8*>(sun.sun_path), path_len, out);
 }
 
 bool is_anchor(int fd, anchor& out) {

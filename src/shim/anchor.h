@@ -17,9 +17,7 @@ struct anchor {
   bool linked = false;       ///< connected, or connecting, with the daemon's end
   [[nodiscard]] bool stream() const { return name.type == SOCK_STREAM; }
   /// A connection that came through accept().
-  [[nodiscard]] bool accepted() const {
-    return linked && peer.kind == dropin::name_kind::stream && peer.id != name.id;
-  }
+  [[nodiscard]] bool accepted() const { return linked && peer.kind == dropin::name_kind::stream; }
 };
 
 /// True when fd is an anchor; fills its name. Leaves errno alone.

@@ -94,7 +94,8 @@ int connect_anchor(int fd, const anchor& a, const sockaddr* address, socklen_t l
 int check_accepted(int listener, int fd, const sockaddr_storage& from, socklen_t from_len,
                    sockaddr* address, socklen_t* len) {
   dropin::anchor_name name;
-  if (decode_address(&from, from_len, name)) {
+  anchor a;
+  if (decode_address(&from, from_len, name) && is_anchor(listener, a)) {
     if (name.kind == name_kind::stream) {
       u8 cookie[dropin::cookie_len];
       dropin::accept_cookie(name, cookie);
@@ -104,11 +105,6 @@ int check_accepted(int listener, int fd, const sockaddr_storage& from, socklen_t
     }
     raw::close(fd);
     return -ECONNRESET;  // the daemon's last word
-  }
-  anchor a;
-  if (is_anchor(listener, a)) {  // a stranger found the listener's name
-    raw::close(fd);
-    return -ECONNABORTED;
   }
   give_address(&from, from_len, address, len);
   return fd;

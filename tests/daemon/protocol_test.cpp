@@ -93,7 +93,9 @@ anchor_name example(name_kind kind) {
   name.type = 1;
   name.protocol = 6;
   if (kind == name_kind::stream) name.local = {16, {2, 0, 0, 80, 10}};
-  if (kind == name_kind::stream || kind == name_kind::source) name.remote = {16, {2, 0, 1, 2, 10}};
+  const bool has_remote =
+      kind == name_kind::stream || kind == name_kind::source || kind == name_kind::pair;
+  if (has_remote) name.remote = {16, {2, 0, 1, 2, 10}};
   const u32 ttl = 64;
   if (kind == name_kind::source) {
     EXPECT_TRUE(add_control(name, 0, 2, &ttl, sizeof ttl));
@@ -102,8 +104,8 @@ anchor_name example(name_kind kind) {
 }
 
 TEST(anchor_names, round_trip_in_every_kind_and_never_when_cut) {
-  for (const name_kind kind :
-       {name_kind::anchor, name_kind::stream, name_kind::source, name_kind::tombstone}) {
+  for (const name_kind kind : {name_kind::anchor, name_kind::stream, name_kind::link,
+                               name_kind::pair, name_kind::source, name_kind::tombstone}) {
     const anchor_name name = example(kind);
     u8 path[max_name_len];
     const std::size_t len = encode_name(name, path);

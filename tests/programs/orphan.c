@@ -21,18 +21,30 @@ static void *blocked_read(void *arg) {
   return NULL;
 }
 
+static void* blocked_paired_receive(void* arg) {
+  char c;
+  FAILS(recv(*(int*)arg, &c, 1, 0), ECONNRESET);
+  return NULL;
+}
+
 int main(void) {
   int l = listener(4), u = socket(AF_INET, SOCK_DGRAM, 0), a, b;
+  int v = socket(AF_INET, SOCK_DGRAM, 0);
   CHECK(bind_to(u, 0) == 0);
+  struct sockaddr_in there;
+  socklen_t n = sizeof there;
+  CHECK(getsockname(u, (struct sockaddr*)&there, &n) == 0);
+  CHECK(connect(v, (struct sockaddr*)&there, n) == 0);
   tcp_pair(&a, &b);
-  pthread_t t[3];
+  pthread_t t[4];
   pthread_create(&t[0], NULL, blocked_accept, &l);
   pthread_create(&t[1], NULL, blocked_receive, &u);
   pthread_create(&t[2], NULL, blocked_read, &a);
+  pthread_create(&t[3], NULL, blocked_paired_receive, &v);
   usleep(50000);
   printf("ready\n");
   fflush(stdout);
-  for (int i = 0; i < 3; ++i) pthread_join(t[i], NULL);
+  for (int i = 0; i < 4; ++i) pthread_join(t[i], NULL);
   FAILS(socket(AF_INET, SOCK_STREAM, 0), ECONNRESET);
   FAILS(listen(l, 5), ECONNRESET);
   FAILS(send(b, "x", 1, MSG_NOSIGNAL), ECONNRESET);
