@@ -23,6 +23,7 @@ if(daemon_sources)
   add_library(ph_daemon STATIC ${daemon_sources})
   target_link_libraries(ph_daemon PUBLIC ph_sim yaml-cpp nlohmann_json::nlohmann_json
                                          spdlog::spdlog)
+  ph_precompile(ph_daemon library_with_exceptions)
 endif()
 
 file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/*.cpp)

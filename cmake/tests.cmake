@@ -13,6 +13,20 @@ set_property(SOURCE ${CMAKE_SOURCE_DIR}/tests/corpus/fuzz_corpus_test.cpp
                     ${CMAKE_SOURCE_DIR}/tests/wire/corpus_test.cpp
              PROPERTY COMPILE_DEFINITIONS PH_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                           PH_BINARY_DIR="${CMAKE_BINARY_DIR}")
+set(test_options -Wno-conversion)
+if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
+  list(APPEND test_options -O1)  # these run for less time than they compile
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC 12 follows neither reference counts nor checked lengths through inlined tests.
+  list(APPEND test_options -Wno-use-after-free -Wno-array-bounds -Wno-stringop-overflow
+                           -Wno-stringop-overread)
+endif()
+if(PH_PRECOMPILE)
+  ph_precompiled(test OPTIONS -fPIE ${test_options} HEADERS ${PH_TEST_HEADERS}
+                 LINKS fmt::fmt GTest::gmock)
+  set_target_properties(precompiled_test PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+endif()
 foreach(area ${areas})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${area}/*.cpp)
   if(NOT sources OR (area MATCHES "^(daemon|shim|cli)$" AND NOT TARGET ph_daemon)
@@ -42,15 +56,8 @@ foreach(area ${areas})
     endif()
   endif()
   target_link_libraries(test_${area} PRIVATE GTest::gtest GTest::gmock GTest::gtest_main)
-  target_compile_options(test_${area} PRIVATE -Wno-conversion)
-  if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
-    target_compile_options(test_${area} PRIVATE -O1)  # these run for less time than they compile
-  endif()
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    # GCC 12 follows neither reference counts nor checked lengths through inlined tests.
-    target_compile_options(test_${area} PRIVATE -Wno-use-after-free -Wno-array-bounds
-                           -Wno-stringop-overflow -Wno-stringop-overread)
-  endif()
+  target_compile_options(test_${area} PRIVATE ${test_options})
+  ph_precompile(test_${area} test)
   add_test(NAME ${area} COMMAND test_${area} --gtest_brief=1)
   set_tests_properties(${area} PROPERTIES TIMEOUT 600)
 endforeach()

@@ -3,10 +3,16 @@
 Builds each preset, runs its tests, then the fuzz targets for a while and the tests with real
 programs. A failure stops nothing: every step runs and all failures are named at the end. The last
 line is "N passed, N failed, N skipped"; the exit code is 0 only when nothing failed.
+
+`./ph test --full` adds what is long: more seeds of the swarm, a minute for each fuzz target,
+Python's own test suites, a soak. It may be interrupted: a step that passed is not run again while
+the sources are the same (--fresh: it is), as build/full/ remembers.
 """
 
 import concurrent.futures
 import glob
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -22,7 +28,12 @@ JOBS = int(os.environ.get("PH_JOBS", 0)) or min(os.cpu_count() or 1, 8)
 THREADED_AREAS = ("kernel", "platform", "daemon")  # what ThreadSanitizer is for
 FUZZ_SECONDS = 10
 SWARM_SEEDS = 10_000
+FULL_FUZZ_SECONDS = 60
+FULL_SWARM_SEEDS = 40_000
 FILE_PATIENCE_S = 900  # for one file of program tests
+FULL_PATIENCE_S = 5400  # for one file of tests/full
+SWARM_PATIENCE_S = 1800
+NEED_RELEASE = ("swarm", "programs", "interop", "more seeds", "full")
 SKIPPED_EXIT = 77  # of a shell test
 LIVE = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 COLOUR = LIVE and not os.environ.get("NO_COLOR")
@@ -212,7 +223,7 @@ def fuzz(tally, only=None, seconds=FUZZ_SECONDS, seed=1):
                     tally.fail(f"fuzz/{name}", output)
 
 
-def run_file(words, log):
+def run_file(words, log, patience_s=FILE_PATIENCE_S):
     """(exit code, output) of one file of program tests; ends its whole process group after it."""
     environment = {**os.environ, "PH": os.path.join(BUILD, "release", "ph"),
                    "PYTHONPATH": os.path.join(ROOT, "tests", "programs")}
@@ -221,10 +232,10 @@ def run_file(words, log):
                                    stdin=subprocess.DEVNULL, env=environment,
                                    start_new_session=True)
         try:
-            code = process.wait(FILE_PATIENCE_S)
+            code = process.wait(patience_s)
         except subprocess.TimeoutExpired:
             code = 1
-            output.write(f"\nit did not end within {FILE_PATIENCE_S} s\n")
+            output.write(f"\nit did not end within {patience_s} s\n")
         try:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -248,7 +259,7 @@ def counts_of(code, output):
     return max(int(ran[-1]) - failed - skipped, 0), failed, skipped
 
 
-def programs(tally, folder, needs_root):
+def programs(tally, folder, needs_root, patience_s=FILE_PATIENCE_S):
     """Runs tests/FOLDER/*_test.{py,sh}: real programs on labs of the release build."""
     files = sorted(glob.glob(os.path.join(ROOT, "tests", folder, "*_test.py")) +
                    glob.glob(os.path.join(ROOT, "tests", folder, "*_test.sh")))
@@ -266,7 +277,8 @@ def programs(tally, folder, needs_root):
             name = os.path.basename(file)
             live(f"tests/{folder}: {name}")
             words = [sys.executable if file.endswith(".py") else "bash", file]
-            code, output = run_file(words, os.path.join(logs, f"{folder}-{name}.log"))
+            log = os.path.join(logs, f"{folder}-{name}.log")
+            code, output = run_file(words, log, patience_s)
             counts = counts_of(code, output)
             tally.add(*counts)
             if counts[1]:
@@ -274,34 +286,102 @@ def programs(tally, folder, needs_root):
                 tally.fail(f"{folder}/{name}", output)
 
 
-def swarm(tally):
-    """The big mix of the swarm's seeds. Each seed is a case; what fails says how to replay it."""
-    words = [os.path.join(BUILD, "release", "ph"), "sim", "swarm", "--seeds", str(SWARM_SEEDS),
+def swarm(tally, seeds=SWARM_SEEDS):
+    """The big mix of the swarm's seeds is one test; what fails says how to replay each seed."""
+    words = [os.path.join(BUILD, "release", "ph"), "sim", "swarm", "--seeds", str(seeds),
              "--jobs", str(JOBS)]
-    with Step(tally, f"swarm, {SWARM_SEEDS} seeds"):
-        code, output = run_file(words, os.path.join(BUILD, "release", "swarm.log"))
-        counts = re.search(r"^(\d+) seeds, (\d+) failed", output, re.MULTILINE)
-        ran, failed = (int(n) for n in counts.groups()) if counts else (1, 1)
-        failed = max(failed, int(code != 0))
-        tally.add(passed=ran - failed, failed=failed)
-        if failed:
+    with Step(tally, f"swarm, {seeds} seeds"):
+        log = os.path.join(BUILD, "release", "swarm.log")
+        code, output = run_file(words, log, SWARM_PATIENCE_S)
+        whole = re.search(rf"^{seeds} seeds, 0 failed", output, re.MULTILINE)
+        well = bool(code == 0 and whole)
+        tally.add(passed=int(well), failed=int(not well))
+        if not well:
             live("")
             tally.fail("swarm", output)
 
 
-def check(tally, quick):
-    released = check_preset(tally, "release")
-    if quick:
-        return
-    if released:
-        swarm(tally)
-    check_preset(tally, "asan")
+def steps():
+    """(name, what to do with a tally) of `./ph test`, in order."""
+    yield "release", lambda tally: check_preset(tally, "release")
+    yield "swarm", swarm
+    yield "asan", lambda tally: check_preset(tally, "asan")
     if threaded_areas():
-        check_preset(tally, "tsan", threaded_areas())
-    fuzz(tally)
-    if released:
-        programs(tally, "programs", needs_root=False)
-        programs(tally, "interop", needs_root=True)
+        yield "tsan", lambda tally: check_preset(tally, "tsan", threaded_areas())
+    yield "fuzz", fuzz
+    yield "programs", lambda tally: programs(tally, "programs", needs_root=False)
+    yield "interop", lambda tally: programs(tally, "interop", needs_root=True)
+
+
+def long_steps():
+    """What `./ph test --full` adds. All of it together ends within 150 minutes on two cores."""
+    yield "more seeds", lambda tally: swarm(tally, FULL_SWARM_SEEDS)
+    yield "longer fuzzing", lambda tally: fuzz(tally, seconds=FULL_FUZZ_SECONDS, seed=0)
+    yield "full", lambda tally: programs(tally, "full", needs_root=True,
+                                         patience_s=FULL_PATIENCE_S)
+
+
+def content():
+    """A fingerprint of all that a step could depend on: every file but what is built."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                            cwd=ROOT, capture_output=True)
+    names = [os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
+    if listed.returncode != 0:  # not a clone
+        names = [os.path.relpath(os.path.join(folder, name), ROOT)
+                 for folder, folders, files in os.walk(ROOT) for name in files
+                 if not os.path.relpath(folder, ROOT).startswith(("build", ".git"))]
+    total = hashlib.sha256()
+    for name in sorted(names):
+        total.update(name.encode(errors="surrogateescape") + b"\0")
+        try:
+            with open(os.path.join(ROOT, name), "rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        except (FileNotFoundError, IsADirectoryError):
+            total.update(b"gone")
+    return total.hexdigest()
+
+
+def run_once(tally, key, name, step):
+    """Runs a step unless it passed before with the same sources; then its counts are taken over."""
+    stamp = os.path.join(BUILD, "full", name.replace(" ", "-") + ".json")
+    try:
+        with open(stamp, encoding="utf-8") as file:
+            before = json.load(file)
+    except (OSError, ValueError):
+        before = {}
+    if before.get("key") == key:
+        tally.add(passed=before["passed"], skipped=before["skipped"])
+        done(f"{name}: passed before with these sources ({before['passed']} passed, "
+             f"{before['skipped']} skipped)")
+        return
+    passed, failed, skipped = tally.passed, tally.failed, tally.skipped
+    step(tally)
+    if tally.failed > failed:
+        return
+    os.makedirs(os.path.dirname(stamp), exist_ok=True)
+    with open(stamp + ".new", "w", encoding="utf-8") as file:
+        json.dump({"key": key, "passed": tally.passed - passed, "skipped": tally.skipped - skipped},
+                  file)
+    os.replace(stamp + ".new", stamp)
+
+
+def check(tally, quick):
+    for name, step in steps():
+        if name in NEED_RELEASE and "build release" in tally.failures:
+            continue
+        step(tally)
+        if quick:
+            return
+
+
+def check_all(tally, fresh):
+    """All of `./ph test`, then what is long; each step once for the same sources."""
+    if fresh:
+        shutil.rmtree(os.path.join(BUILD, "full"), ignore_errors=True)
+    key = content()
+    for name, step in [*steps(), *long_steps()]:
+        if name not in NEED_RELEASE or "build release" not in tally.failures:
+            run_once(tally, key, name, step)
 
 
 def main(words):
@@ -312,8 +392,10 @@ def main(words):
              int(words[2]) if len(words) > 2 else 60, seed=0)
     elif words in ([], ["quick"]):
         check(tally, quick=bool(words))
+    elif words in (["--full"], ["--full", "--fresh"]):
+        check_all(tally, fresh="--fresh" in words)
     else:
-        print("usage: ./ph test [quick]", file=sys.stderr)
+        print("usage: ./ph test [quick | --full [--fresh]]", file=sys.stderr)
         return 2
     if tally.failures:
         print(f"failed: {', '.join(tally.failures)}")
