@@ -5,6 +5,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -12,6 +13,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 namespace ph::dropin {
 namespace {
@@ -105,6 +107,15 @@ bool connected_by_us(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid == ::getpid();
 }
 
+/// The last quarter of the table of descriptors, but no more than are needed.
+int reserve_begin() {
+  constexpr rlim_t enough = 400;  // one message passes up to 253 (SCM_MAX_FD)
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::numeric_limits<int>::max();
+  const rlim_t most = std::min<rlim_t>(limit.rlim_cur, std::numeric_limits<int>::max());
+  return static_cast<int>(most - std::min(most / 4, enough));
+}
+
 /// A socket from which datagrams of one source are sent. Nobody can send to it.
 result<unique_fd> source_socket(anchor_name source) {
   for (;;) {
@@ -143,6 +154,8 @@ result<anchor_folder> anchor_folder::create(u64 instance) {
     name.kind = name_kind::link;
     name.instance = instance;
     auto reach = out.bind(out.meeting_.get(), name);
+    take_descriptors(out.meeting_.get(), false);  // and so do those that it accepts
+    out.reserve_from_ = reserve_begin();
     if (reach && ::listen(out.meeting_.get(), 1) == 0) {
       out.meeting_reach_ = std::move(*reach);
       return out;
@@ -170,11 +183,22 @@ result<unique_fd> anchor_folder::bind(int socket, const anchor_name& name) const
   return reach;
 }
 
+result<unique_fd> anchor_folder::unless_crowded(unique_fd fd) const {
+  // The kernel gives the lowest number that is free.
+  if (fd.get() >= reserve_from_) return fail(errc::nfile);
+  return fd;
+}
+
+bool anchor_folder::crowded() const {
+  return !unless_crowded(unique_fd(::fcntl(folder_.get(), F_DUPFD_CLOEXEC, 0)));
+}
+
 result<made_anchor> anchor_folder::make_anchor(const anchor_name& name, bool nonblocking) const {
   const int flags = SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
   made_anchor out;
   out.fd.reset(::socket(AF_UNIX, unix_type(name) | flags, 0));
   if (!out.fd) return fail(last_error());
+  TRY(out.fd, unless_crowded(std::move(out.fd)));
   TRY(out.reach, bind(out.fd.get(), name));
   TRY(out.cookie, cookie_of(out.fd.get()));
   return out;
@@ -229,8 +253,10 @@ result<passed_anchor> identify_anchor(int fd) {
   return out;
 }
 
-result<unique_fd> offer_stream(int reach, const anchor_name& name) {
+result<unique_fd> anchor_folder::offer_stream(int reach, const anchor_name& name) const {
   TRY(unique_fd fd, named_socket(SOCK_STREAM, name));
+  TRY(fd, unless_crowded(std::move(fd)));
+  take_descriptors(fd.get(), false);
   TRY_VOID(connect_to(fd.get(), reach));
   return fd;
 }
@@ -323,6 +349,12 @@ bool anchor_alive(int reach) {
   if (!probe) return true;
   const auto found = connect_to(probe->get(), reach);
   return found || found.error() != errc::connrefused;
+}
+
+bool take_descriptors(int fd, bool on) {
+  constexpr int so_passrights = 83;
+  const int value = on ? 1 : 0;
+  return ::setsockopt(fd, SOL_SOCKET, so_passrights, &value, sizeof value) == 0;
 }
 
 bool send_tombstone(int reach, const anchor_name& tombstone) {

@@ -47,7 +47,7 @@ class anchor_folder {
   /// Removes the folder.
   ~anchor_folder();
 
-  /// A new anchor with its name. nonblocking: O_NONBLOCK of its open file. Errors: mfile.
+  /// A new anchor with its name. nonblocking: O_NONBLOCK of its open file. Errors: nfile.
   [[nodiscard]] result<made_anchor> make_anchor(const anchor_name& name, bool nonblocking) const;
 
   /// Connects a fresh stream anchor to a new end. With `hold`, fills the anchor's send buffer so
@@ -58,6 +58,15 @@ class anchor_folder {
   [[nodiscard]] result<datagram_end> pair_datagram(int anchor, int reach,
                                                    const anchor_name& name) const;
 
+  /// Offers a connection from an end called `name` to a listening anchor: the next accept() there
+  /// returns its other end. Errors: again (its queue is full), addrinuse (the end's name is taken:
+  /// another id will do), connrefused (the anchor is gone), nfile.
+  [[nodiscard]] result<unique_fd> offer_stream(int reach, const anchor_name& name) const;
+
+  /// True when only a reserve of descriptors is left, which is for the control socket and for what
+  /// programs pass: new sockets and channels must wait.
+  [[nodiscard]] bool crowded() const;
+
   /// The folder's path.
   [[nodiscard]] const std::string& path() const { return path_; }
 
@@ -65,11 +74,14 @@ class anchor_folder {
   anchor_folder() = default;
   /// Binds `socket` to a name in the folder; returns its reach.
   [[nodiscard]] result<unique_fd> bind(int socket, const anchor_name& name) const;
+  /// A descriptor that was just made, unless it is one of the reserve.
+  [[nodiscard]] result<unique_fd> unless_crowded(unique_fd fd) const;
 
   std::string path_;
   unique_fd folder_;
   unique_fd meeting_;  ///< listens; stream anchors connect to it and are accepted at once
   unique_fd meeting_reach_;
+  int reserve_from_ = 0;  ///< descriptors with this number and above are the reserve
 };
 
 /// What a descriptor that a program passed is.
@@ -80,11 +92,6 @@ struct passed_anchor {
 };
 /// Errors: badf, when it is no anchor. Never blocks, whatever the descriptor is.
 result<passed_anchor> identify_anchor(int fd);
-
-/// Offers a connection from an end called `name` to a listening anchor: the next accept() there
-/// returns its other end. Errors: again (its queue is full), addrinuse (the end's name is taken:
-/// another id will do), connrefused (the anchor is gone).
-result<unique_fd> offer_stream(int reach, const anchor_name& name);
 
 /// Dissolves a datagram anchor's side of a pair.
 void unpair_datagram(int anchor);
@@ -131,6 +138,11 @@ class last_close_watch {
 
 /// True when the anchor is still open somewhere (any type).
 bool anchor_alive(int reach);
+
+/// Whether others may put descriptors (SCM_RIGHTS) into this AF_UNIX socket's queue: they would
+/// stay open with it, and their close could block. What it accepts is born with its setting. False
+/// when the kernel is older than 6.16 and lets them always.
+bool take_descriptors(int fd, bool on);
 
 /// Says the last word of a daemon to who waits at an anchor without a peer, under the name
 /// `tombstone`: a connection to a listener, a datagram. False when it cannot be said.

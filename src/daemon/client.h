@@ -47,6 +47,8 @@ class client_owner {
   virtual void mark(client& c) = 0;
   /// Calls it in a moment, for what the kernel gives no event for.
   virtual void mark_later(client& c) = 0;
+  /// Calls it when there may be descriptors and memory again.
+  virtual void mark_starving(client& c) = 0;
   /// Destroys the client soon; it gets no more calls.
   virtual void remove(client& c) = 0;
   /// Answers a call that was left for later.

@@ -19,7 +19,11 @@ namespace ph::dropin {
 namespace {
 
 constexpr u64 tag_shift = 56;
-constexpr std::size_t max_channels = 16384;
+constexpr int most_passed = 253;  ///< SCM_MAX_FD
+constexpr int accepts_a_turn = 64;
+constexpr int channel_backlog = 256;
+constexpr s64 patience_for_hello_ms = 5000;
+constexpr s64 alarm_ms = 50;
 
 answer_data refuse(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
 
@@ -36,18 +40,31 @@ std::string_view text_in(const char (&field)[N]) {
   return {field, static_cast<std::size_t>(std::find(field, field + N, '\0') - field)};
 }
 
-unique_fd take_passed_fd(msghdr& message) {
-  unique_fd out;
+s64 clock_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return s64{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
+
+channel_peer peer_of(int fd) {
+  ucred who{};
+  socklen_t len = sizeof who;
+  ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len);
+  return {who.pid, who.uid};
+}
+
+/// Calls take(fd) for each descriptor that came with a message.
+template <class F>
+void for_each_passed(msghdr& message, F&& take) {
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
     if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
     const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (std::size_t i = 0; i < count; ++i) {
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-      out.reset(fd);  // all but the last are closed
+      take(unique_fd(fd));
     }
   }
-  return out;
 }
 
 }  // namespace
@@ -60,9 +77,13 @@ drop_in_state::drop_in_state(u64 instance, std::string token, anchor_folder anch
       hosts_(std::move(hosts)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
+      alarm_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
+      gate_(::geteuid()),
       buffer_(max_message) {
   poll(EPOLL_CTL_ADD, closes_.fd(), EPOLLIN, source::closes, 0);
   poll(EPOLL_CTL_ADD, timer_.get(), EPOLLIN | EPOLLET, source::timer, 0);
+  poll(EPOLL_CTL_ADD, alarm_.get(), EPOLLIN | EPOLLET, source::alarm, 0);
+  closer_.start();
 }
 
 drop_in_state::~drop_in_state() {
@@ -91,9 +112,10 @@ result<void> drop_in_state::listen_at(const std::string& address) {
   }
   listener_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!listener_ || ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&sun), len) != 0 ||
-      ::listen(listener_.get(), 4096) != 0) {
+      ::listen(listener_.get(), channel_backlog) != 0) {
     return fail(static_cast<errc>(errno));
   }
+  silent_refuse_ = take_descriptors(listener_.get(), false);
   poll(EPOLL_CTL_ADD, listener_.get(), EPOLLIN, source::listener, 0);
   return {};
 }
@@ -133,6 +155,7 @@ void drop_in_state::on_event(u32 events, u64 tag) {
       marked_.insert(marked_.end(), later_.begin(), later_.end());
       later_.clear();
       return;
+    case source::alarm: return on_alarm();
   }
 }
 
@@ -160,6 +183,30 @@ void drop_in_state::mark_later(client& c) {
   itimerspec in_a_moment{};
   in_a_moment.it_value.tv_nsec = 1000000;
   ::timerfd_settime(timer_.get(), 0, &in_a_moment, nullptr);
+}
+
+void drop_in_state::mark_starving(client& c) {
+  starving_.push_back(c.id());
+  set_alarm();
+}
+
+/// Soon on_alarm() looks again at what waits for better times.
+void drop_in_state::set_alarm() {
+  itimerspec soon{};
+  soon.it_value.tv_nsec = alarm_ms * 1'000'000;
+  ::timerfd_settime(alarm_.get(), 0, &soon, nullptr);
+}
+
+void drop_in_state::on_alarm() {
+  if (paused_ && !anchors_.crowded()) {
+    paused_ = false;
+    poll(EPOLL_CTL_MOD, listener_.get(), EPOLLIN, source::listener, 0);
+  }
+  for (const u64 id : std::exchange(starving_, {})) {
+    if (client* c = find(id)) mark(*c);
+  }
+  drop_silent_channels();
+  if (paused_ || !silent_.empty()) set_alarm();
 }
 
 void drop_in_state::run_marked() {
@@ -214,12 +261,47 @@ void drop_in_state::adopt(host_sockets& host, int s, const anchor_name& end, uni
 // --- channels ---------------------------------------------------------------------------------
 
 void drop_in_state::accept_channels() {
-  for (int i = 0; i < 64 && channels_.size() < max_channels; ++i) {
+  bool starved = anchors_.crowded();
+  for (int i = 0; i < accepts_a_turn && !starved; ++i) {
     unique_fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!fd) return;
-    const u64 id = new_id();
-    poll(EPOLL_CTL_ADD, fd.get(), EPOLLIN | EPOLLRDHUP, source::channel, id);
-    channels_[id].fd = std::move(fd);
+    if (!fd && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)) return;
+    starved = !fd;
+    if (fd) add_channel(std::move(fd));
+  }
+  if (!starved) return;
+  // Whoever connects waits in the listener's queue, as for a kernel that is busy.
+  paused_ = true;
+  poll(EPOLL_CTL_MOD, listener_.get(), 0, source::listener, 0);
+  set_alarm();
+}
+
+void drop_in_state::add_channel(unique_fd fd) {
+  const channel_peer who = peer_of(fd.get());
+  if (!gate_.enter(who)) return close_channel(std::move(fd), false);
+  const u64 id = new_id();
+  poll(EPOLL_CTL_ADD, fd.get(), EPOLLIN | EPOLLRDHUP, source::channel, id);
+  channel& ch = channels_[id];
+  ch.fd = std::move(fd);
+  ch.who = who;
+  if (silent_.empty()) set_alarm();
+  silent_.push_back({id, clock_ms() + patience_for_hello_ms});
+}
+
+/// What the program has put into the channel and nobody has read may hold descriptors.
+void drop_in_state::close_channel(unique_fd fd, bool greeted) {
+  if (!greeted && silent_refuse_) return;
+  closer_.close(std::move(fd));
+}
+
+void drop_in_state::drop_silent_channels() {
+  const s64 now = clock_ms();
+  while (!silent_.empty()) {
+    const auto [id, due_ms] = silent_.front();
+    const auto at = channels_.find(id);
+    const bool waited_for = at != channels_.end() && at->second.host == nullptr;
+    if (waited_for && due_ms > now) return;
+    silent_.pop_front();
+    if (waited_for) drop_channel(id);
   }
 }
 
@@ -227,6 +309,11 @@ void drop_in_state::drop_channel(u64 id) {
   const auto at = channels_.find(id);
   if (at == channels_.end()) return;
   const u64 waiting = at->second.waiting_client;
+  const bool greeted = at->second.host != nullptr;
+  gate_.leave(at->second.who, greeted);
+  unique_fd fd = std::move(at->second.fd);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd.get(), nullptr);
+  close_channel(std::move(fd), greeted);
   channels_.erase(at);
   if (waiting == 0) return;
   if (client* c = find(waiting)) c->give_up(id);
@@ -236,7 +323,7 @@ void drop_in_state::serve_channel(u64 id) {
   const auto at = channels_.find(id);
   if (at == channels_.end()) return;
   iovec piece{buffer_.data(), buffer_.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))];
+  alignas(cmsghdr) char control[CMSG_SPACE(most_passed * sizeof(int))];
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
@@ -245,23 +332,38 @@ void drop_in_state::serve_channel(u64 id) {
   const ssize_t got =
       ::recvmsg(at->second.fd.get(), &message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  unique_fd anchor = got > 0 ? take_passed_fd(message) : unique_fd();
+  if (got < 0) message.msg_controllen = 0;
+  auto about = take_passed(at->second, message);
   request r;
   const bool good = got > 0 && static_cast<std::size_t>(got) <= buffer_.size() &&
                     (message.msg_flags & MSG_CTRUNC) == 0 && at->second.waiting_client == 0 &&
                     parse_request(buffer_.data(), static_cast<std::size_t>(got), r);
-  const bool greeted = at->second.host != nullptr ||
-                       (good && r.head.kind == static_cast<u16>(request_kind::hello));
-  if (!good || !greeted) return drop_channel(id);
+  const bool greets = good && r.head.kind == static_cast<u16>(request_kind::hello);
+  if (!good || greets != (at->second.host == nullptr)) return drop_channel(id);
   if (r.head.kind == static_cast<u16>(request_kind::bind)) {
     serve_closes();  // a socket closed before this call no longer has its port
     bury();
   }
-  serve(id, at->second, r, std::move(anchor));
+  serve(id, at->second, r, std::move(about));
 }
 
-void drop_in_state::serve(u64 id, channel& ch, const request& r, unique_fd anchor) {
-  auto answer = dispatch(id, ch, r, std::move(anchor));
+/// The socket that a request is about. Whatever is not proved to be one of ours could block when it
+/// is closed, so it is closed elsewhere.
+result<passed_socket> drop_in_state::take_passed(const channel& ch, msghdr& message) {
+  result<passed_socket> about = fail(errc::ok);  // nothing was passed
+  for_each_passed(message, [&](unique_fd fd) {
+    const auto c = find_by(fd.get(), ch);
+    if (!c) {
+      about = fail(c.error());
+      return closer_.close(std::move(fd));
+    }
+    about = passed_socket{*c, std::move(fd)};
+  });
+  return about;
+}
+
+void drop_in_state::serve(u64 id, channel& ch, const request& r, result<passed_socket> about) {
+  auto answer = dispatch(id, ch, r, std::move(about));
   if (answer && !reply(ch, r.head, std::move(*answer))) drop_channel(id);
 }
 
@@ -300,7 +402,8 @@ bool drop_in_state::reply(channel& ch, const request_head& head, answer_data&& a
 // --- requests ---------------------------------------------------------------------------------
 
 std::optional<answer_data> drop_in_state::dispatch(u64 id, channel& ch, const request& r,
-                                                   unique_fd anchor) {
+                                                   result<passed_socket> about) {
+  const bool about_none = !about && about.error() == errc::ok;
   switch (static_cast<request_kind>(r.head.kind)) {
     case request_kind::hello: return hello(ch, r);
     case request_kind::socket: return make_socket(ch, r);
@@ -308,23 +411,22 @@ std::optional<answer_data> drop_in_state::dispatch(u64 id, channel& ch, const re
     case request_kind::resolve: return resolve(ch, r);
     case request_kind::resolve_addr: return resolve_address(ch, r);
     case request_kind::ioctl:
-      if (!anchor) return host_ioctl(ch, r);
+      if (about_none) return host_ioctl(ch, r);
       break;
     default: break;
   }
-  const auto c = find_by(anchor, ch);
-  if (!c) return refuse(c.error());
-  call made{id, r.head, {r.data, r.head.data_len}, std::move(anchor)};
-  auto answer = (*c)->serve(made);
-  if (!answer) ch.waiting_client = (*c)->id();
+  if (!about) return refuse(about_none ? errc::badf : about.error());
+  client& c = *about->what;
+  call made{id, r.head, {r.data, r.head.data_len}, std::move(about->anchor)};
+  auto answer = c.serve(made);
+  if (!answer) ch.waiting_client = c.id();
   return answer;
 }
 
 /// The client of a passed anchor. A program can give a socket of its own any name: an anchor is
 /// what was made here, and an accepted one what was connected from here.
-result<client*> drop_in_state::find_by(const unique_fd& anchor, const channel& ch) {
-  if (!anchor) return fail(errc::badf);
-  const auto what = identify_anchor(anchor.get());
+result<client*> drop_in_state::find_by(int anchor, const channel& ch) {
+  const auto what = identify_anchor(anchor);
   if (!what || what->name.instance != instance_) return fail(errc::connreset);
   client* const c = find(what->name.id);
   // What is left of a connection that is over on both sides has no client any more.
@@ -338,12 +440,11 @@ answer_data drop_in_state::hello(channel& ch, const request& r) {
   hello_data hello;
   if (r.head.data_len != sizeof hello) return refuse(errc::inval);
   std::memcpy(&hello, r.data, sizeof hello);
-  ucred who{};
-  socklen_t len = sizeof who;
-  ::getsockopt(ch.fd.get(), SOL_SOCKET, SO_PEERCRED, &who, &len);
-  if (who.uid != ::geteuid() && text_in(hello.token) != token_) return refuse(errc::perm);
+  if (ch.who.user != ::geteuid() && text_in(hello.token) != token_) return refuse(errc::perm);
   ch.host = hosts_(text_in(hello.host));
   if (ch.host == nullptr) return refuse(errc::noent);
+  gate_.greet(ch.who);
+  take_descriptors(ch.fd.get(), true);
   const welcome_data welcome{instance_};
   answer_data a;
   a.data.assign(bytes_of(welcome).begin(), bytes_of(welcome).end());
@@ -425,8 +526,11 @@ result<std::unique_ptr<drop_in>> drop_in::create(const drop_in_options& options,
   u64 instance = options.instance;
   while (instance == 0) instance = random_u64();
   TRY(anchor_folder anchors, anchor_folder::create(instance));
-  auto state = std::make_unique<drop_in_state>(instance, hex(random_u64()) + hex(random_u64()),
-                                               std::move(anchors), std::move(hosts));
+  // Before the secret, whose it is: the shim tells it to nobody else (shim/channel.cpp).
+  const std::string token =
+      std::to_string(::geteuid()) + "-" + hex(random_u64()) + hex(random_u64());
+  auto state =
+      std::make_unique<drop_in_state>(instance, token, std::move(anchors), std::move(hosts));
   TRY_VOID(state->listen_at(options.address));
   return std::make_unique<drop_in>(std::move(state));
 }

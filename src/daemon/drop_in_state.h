@@ -1,11 +1,16 @@
 // Inside drop_in: the channels of all programs and their clients, on one epoll instance.
 #pragma once
 
+#include <sys/socket.h>
+
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
 
+#include "daemon/channel_gate.h"
 #include "daemon/client.h"
+#include "daemon/closer.h"
 #include "daemon/drop_in.h"
 
 namespace ph::dropin {
@@ -13,8 +18,21 @@ namespace ph::dropin {
 /// A program's control connection.
 struct channel {
   unique_fd fd;
+  channel_peer who;
   host_sockets* host = nullptr;  ///< after hello
   u64 waiting_client = 0;        ///< has a call of this channel to answer; 0: none
+};
+
+/// A channel that must have said hello by a time of CLOCK_MONOTONIC.
+struct silent_channel {
+  u64 id;
+  s64 due_ms;
+};
+
+/// A socket that a request is about: its client, and the anchor that was passed.
+struct passed_socket {
+  client* what;
+  unique_fd anchor;
 };
 
 class drop_in_state final : public client_owner {
@@ -36,6 +54,7 @@ class drop_in_state final : public client_owner {
   void poll_room(int fd, u64 id) override;
   void mark(client& c) override;
   void mark_later(client& c) override;
+  void mark_starving(client& c) override;
   void remove(client& c) override;
   void answer_later(u64 channel, const request_head& head, answer_data&& a) override;
   void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd) override;
@@ -45,14 +64,21 @@ class drop_in_state final : public client_owner {
   last_close_watch& closes() override { return closes_; }
 
  private:
-  enum class source : u8 { listener, channel, end, room, closes, timer };
+  enum class source : u8 { listener, channel, end, room, closes, timer, alarm };
   void poll(int operation, int fd, u32 events, source what, u64 id);
   void on_event(u32 events, u64 tag);
+  void set_alarm();
+  void on_alarm();
   void accept_channels();
+  void add_channel(unique_fd fd);
+  void close_channel(unique_fd fd, bool greeted);
+  void drop_silent_channels();
   void serve_channel(u64 id);
   void drop_channel(u64 id);
-  void serve(u64 id, channel& ch, const request& r, unique_fd anchor);
-  std::optional<answer_data> dispatch(u64 id, channel& ch, const request& r, unique_fd anchor);
+  result<passed_socket> take_passed(const channel& ch, msghdr& message);
+  void serve(u64 id, channel& ch, const request& r, result<passed_socket> about);
+  std::optional<answer_data> dispatch(u64 id, channel& ch, const request& r,
+                                      result<passed_socket> about);
   answer_data hello(channel& ch, const request& r);
   answer_data make_socket(channel& ch, const request& r);
   answer_data host_ioctl(channel& ch, const request& r);
@@ -61,7 +87,7 @@ class drop_in_state final : public client_owner {
   answer_data resolve_address(channel& ch, const request& r);
   bool reply(channel& ch, const request_head& head, answer_data&& a);
   client* find(u64 id);
-  result<client*> find_by(const unique_fd& anchor, const channel& ch);
+  result<client*> find_by(int anchor, const channel& ch);
   void run_marked();
   void serve_closes();
   void bury();
@@ -71,13 +97,18 @@ class drop_in_state final : public client_owner {
   std::string address_;
   anchor_folder anchors_;
   find_host hosts_;
-  unique_fd epoll_, listener_, timer_;
+  unique_fd epoll_, listener_, timer_, alarm_;
+  closer closer_;
+  channel_gate gate_;
   last_close_watch closes_;
   source_senders senders_;
   std::map<u64, channel> channels_;
   std::map<u64, std::unique_ptr<client>> clients_;
   std::map<u64, u64> aliases_;  ///< anchor id to client id, where they differ
-  std::vector<u64> marked_, later_, dead_;
+  std::vector<u64> marked_, later_, starving_, dead_;
+  std::deque<silent_channel> silent_;  ///< channels that had not said hello, the oldest first
+  bool paused_ = false;                ///< new channels wait for descriptors
+  bool silent_refuse_ = false;         ///< descriptors cannot be put into a channel before hello
   std::vector<u8> buffer_;
 };
 

@@ -26,7 +26,8 @@ inline constexpr u16 protocol_version = 1;
 inline constexpr std::size_t max_data = 68 * 1024;
 
 /// Environment: where the daemon listens ("@name" = abstract, else a path), the host of the lab
-/// whose network the process uses, and the secret that a process of another user must show.
+/// whose network the process uses, and the secret that a process of another user must show. Before
+/// its '-' stands the number of the user whom the daemon runs as: nobody else is told it.
 inline constexpr char env_socket[] = "PH_SOCKET";
 inline constexpr char env_host[] = "PH_HOST";
 inline constexpr char env_token[] = "PH_TOKEN";

@@ -209,10 +209,14 @@ bool stream_client::offer_parked() {
   const auto local = host_.name(parked_, false), remote = host_.name(parked_, true);
   if (local) end.local.len = static_cast<u8>(copy_bytes(end.local.bytes, local->view()));
   if (remote) end.remote.len = static_cast<u8>(copy_bytes(end.remote.bytes, remote->view()));
-  auto fd = offer_stream(reach_.get(), end);
+  auto fd = owner_.anchors().offer_stream(reach_.get(), end);
   if (!fd) {
     const errc why = fd.error();
-    if (why == errc::again || why == errc::addrinuse) owner_.mark_later(*this);
+    if (why == errc::again || why == errc::addrinuse) {
+      owner_.mark_later(*this);
+    } else if (why != errc::connrefused) {
+      owner_.mark_starving(*this);
+    }
     return false;
   }
   owner_.adopt(host_, std::exchange(parked_, -1), end, std::move(*fd));

@@ -5,11 +5,15 @@
 // parent's) and which inode it had, because programs close and replace descriptors that they do not
 // know. A process that is not the registered owner of the slots (a vfork child, a raw clone) uses a
 // channel of its own and leaves the slots as they are: its memory may be its parent's.
+//
+// Only who has no descriptors left for another channel waits, for one to come back to its slot.
 #include "shim/channel.h"
 
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/time.h>
+#include <time.h>
 
 #include <atomic>
 #include <cerrno>
@@ -44,8 +48,16 @@ struct channel {
 constexpr std::size_t slot_count = 4;
 constinit std::atomic<u64> slots[slot_count];
 constinit std::atomic<int> owner{0};
+constinit std::atomic<int> lent{0};      // channels in use that may come back to a slot
+constinit std::atomic<u32> returned{0};  // counts those that came back, and is a futex
+constinit std::atomic<int> waiters{0};   // on it
+constinit thread_local int calls = 0;    // of this thread that use a channel: a handler nests
 
-void take_ownership() { owner.store(raw::getpid(), std::memory_order_relaxed); }
+void take_ownership() {
+  owner.store(raw::getpid(), std::memory_order_relaxed);
+  lent.store(0, std::memory_order_relaxed);
+  calls = 0;
+}
 
 [[gnu::constructor]] void watch_forks() {
   take_ownership();
@@ -77,6 +89,35 @@ void keep_channel(const channel& c) {
     if (slot.compare_exchange_strong(empty, c.pack(), std::memory_order_release)) return;
   }
   raw::close(c.fd);
+}
+
+/// Before a channel is looked for: whoever finds none then sees that one is on its way.
+void begin_use() {
+  lent.fetch_add(1, std::memory_order_seq_cst);
+  ++calls;
+}
+
+/// When none was found.
+void give_up_use() {
+  --calls;
+  lent.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+/// After the channel has gone back to its slot, or was closed.
+void end_use() {
+  give_up_use();
+  returned.fetch_add(1, std::memory_order_seq_cst);
+  if (waiters.load(std::memory_order_seq_cst) == 0) return;
+  raw::call(SYS_futex, raw::arg(&returned), FUTEX_WAKE_PRIVATE, 1);
+}
+
+/// Until a channel comes back, or for a moment.
+void wait_for_return(u32 seen) {
+  timespec moment{0, 10'000'000};
+  waiters.fetch_add(1, std::memory_order_seq_cst);
+  raw::call(SYS_futex, raw::arg(&returned), FUTEX_WAIT_PRIVATE, static_cast<long>(seen),
+            raw::arg(&moment));
+  waiters.fetch_sub(1, std::memory_order_relaxed);
 }
 
 /// Moves fd away from the low numbers, which programs count on and sweep through.
@@ -139,7 +180,11 @@ int passed_fd(msghdr& message) {
   return found;
 }
 
-void close_channel(void* fd) { raw::close(*static_cast<int*>(fd)); }
+/// The thread is cancelled: nothing of the call is left.
+void close_channel(void* fd) {
+  raw::close(*static_cast<int*>(fd));
+  end_use();
+}
 
 /// The receive in which a blocking call waits: restarted or interrupted as the kernel does it.
 long wait_for_reply(int fd, msghdr& message, int flags, long timeout_us) {
@@ -216,6 +261,32 @@ bool converse(int fd, exchange& x, int& result) {
   return !r.broken;
 }
 
+/// A user of this process's user namespace, as the namespace above it numbers him; ~0: not at all.
+u32 outside_user(u32 user) {
+  char text[512];
+  const long fd =
+      raw::call(SYS_openat, AT_FDCWD, raw::arg("/proc/self/uid_map"), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return ~0u;
+  const long len = raw::call(SYS_read, fd, raw::arg(&text[0]), sizeof text);
+  raw::close(static_cast<int>(fd));
+  u64 line[3] = {};  // inside, outside, how many
+  int field = 0;
+  bool digits = false;
+  for (long i = 0; i < len; ++i) {
+    const bool digit = text[i] >= '0' && text[i] <= '9';
+    if (digit) line[field] = line[field] * 10 + static_cast<u64>(text[i] - '0');
+    if (!digit && digits && ++field == 3) {
+      if (user >= line[0] && user - line[0] < line[2]) {
+        return static_cast<u32>(line[1] + user - line[0]);
+      }
+      field = 0;
+      line[0] = line[1] = line[2] = 0;
+    }
+    digits = digit;
+  }
+  return ~0u;
+}
+
 socklen_t daemon_address(sockaddr_un& address) {
   address = {};
   address.sun_family = AF_UNIX;
@@ -226,11 +297,32 @@ socklen_t daemon_address(sockaddr_un& address) {
   return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + len);
 }
 
-/// A new connection that has said hello, or -1.
-int open_channel(int pid) {
-  const int fd = raw::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -1;
-  const int high = move_high(fd);
+/// The user whom the daemon runs as: the number before the token's '-'.
+u32 daemon_user() {
+  u64 user = 0;
+  const char* c = config().token;
+  for (; *c >= '0' && *c <= '9' && user <= 0xffffffff; ++c) {
+    user = user * 10 + static_cast<u64>(*c - '0');
+  }
+  return *c == '-' && c != config().token ? static_cast<u32>(user)
+                                          : static_cast<u32>(raw::call(SYS_geteuid));
+}
+
+/// True when the daemon listens at the other end: an impostor who has taken its name is not told
+/// the token, nor is any program given sockets of his.
+bool is_daemon(int fd) {
+  ucred who{};
+  socklen_t len = sizeof who;
+  return raw::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, len) == 0 &&
+         (who.uid == daemon_user() || outside_user(who.uid) == daemon_user());
+}
+
+/// A new connection that has said hello, into `fd`. Returns 0 or an errno.
+int open_channel(int pid, int& fd) {
+  fd = -1;
+  const int made = raw::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  if (made < 0) return -made;
+  const int high = move_high(made);
   sockaddr_un address;
   const socklen_t len = daemon_address(address);
   int connected;
@@ -250,9 +342,56 @@ int open_channel(int pid) {
   x.out = &welcome;
   x.out_room = sizeof welcome;
   int result = -1;
-  if (connected == 0 && converse(high, x, result) && result >= 0) return high;
+  if (connected == 0 && is_daemon(high) && converse(high, x, result) && result >= 0) {
+    fd = high;
+    return 0;
+  }
   raw::close(high);
-  return -1;
+  return ECONNRESET;
+}
+
+/// A channel to use, kept or `fresh`. Returns 0 or an errno.
+int find_channel(int pid, bool may_keep, channel& c, bool& fresh) {
+  c = may_keep ? take_channel(pid) : channel{};
+  fresh = c.fd < 0;
+  if (!fresh) return 0;
+  const int error = open_channel(pid, c.fd);
+  if (error != 0) return error;
+  c.pid = pid;
+  c.inode = inode_bits(c.fd);
+  return 0;
+}
+
+/// The same, and waits when there are no descriptors left but channels that may come back.
+int get_channel(int pid, bool may_keep, channel& c, bool& fresh) {
+  if (!may_keep) return find_channel(pid, false, c, fresh);
+  for (;;) {
+    const u32 seen = returned.load(std::memory_order_seq_cst);
+    begin_use();
+    const int error = find_channel(pid, true, c, fresh);
+    if (error == 0) return 0;
+    give_up_use();
+    // Who is in a call already, below a signal handler, may hold the only channel.
+    const bool full = error == EMFILE || error == ENFILE;
+    const bool hope = lent.load(std::memory_order_seq_cst) > 0 ||
+                      returned.load(std::memory_order_seq_cst) != seen;
+    if (!full || calls > 0 || !hope) return error;
+    wait_for_return(seen);
+  }
+}
+
+/// One request on a channel. False when a kept channel had died before: the daemon may be a new
+/// one, and is to be asked once.
+bool ask_on(const channel& c, bool fresh, bool may_keep, exchange& x, int& result) {
+  result = -ECONNRESET;
+  const bool alive = converse(c.fd, x, result);
+  if (alive && may_keep && c.fd <= 0xffff) {
+    keep_channel(c);
+  } else {
+    raw::close(c.fd);
+  }
+  if (may_keep) end_use();
+  return alive || fresh || result != -ECONNRESET;
 }
 
 }  // namespace
@@ -260,23 +399,13 @@ int open_channel(int pid) {
 int ask(exchange& x) {
   const int pid = raw::getpid();
   const bool may_keep = owner.load(std::memory_order_relaxed) == pid;
-  channel c = may_keep ? take_channel(pid) : channel{};
-  for (bool fresh = c.fd < 0;; fresh = true) {
-    if (fresh) {
-      c.pid = pid;
-      c.fd = open_channel(pid);
-      if (c.fd < 0) return -ECONNRESET;
-      c.inode = inode_bits(c.fd);
-    }
-    int result = -ECONNRESET;
-    const bool alive = converse(c.fd, x, result);
-    if (alive && may_keep && c.fd <= 0xffff) {
-      keep_channel(c);
-      return result;
-    }
-    raw::close(c.fd);
-    if (alive || fresh || result != -ECONNRESET) return result;
-    // A kept channel had died before: the daemon may be a new one. Ask it once.
+  for (;;) {
+    channel c;
+    bool fresh = false;
+    const int error = get_channel(pid, may_keep, c, fresh);
+    if (error != 0) return -error;
+    int result;
+    if (ask_on(c, fresh, may_keep, x, result)) return result;
   }
 }
 
