@@ -1,7 +1,6 @@
 // `ph run`: starts a program as a process of one of the lab's hosts. It becomes the program (exec),
 // so terminal, signals, exit code and process id are the program's own.
 #include <fmt/format.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +13,7 @@
 #include "cli/verb.h"
 #include "daemon/control_client.h"
 #include "daemon/socket_path.h"
+#include "platform/socket_filter.h"
 
 namespace ph::cli {
 namespace {
@@ -43,6 +43,18 @@ tl::expected<std::string, std::string> lab_of(const invocation& call, const std:
   return serve_this_process();
 }
 
+/// What the shim does not see must not reach this machine's network. It also takes the rights that
+/// set-uid programs and file capabilities (ping) would give: the loader drops LD_PRELOAD for such
+/// programs, and the lab's host grants what they need.
+void close_ways_out() {
+  const auto filtered = install_socket_filter();
+  if (filtered) return;
+  fmt::print(stderr,
+             "ph: this kernel takes no system-call filter ({}): what the shim does not see, such as "
+             "system calls that a program makes itself, reaches this machine's network\n",
+             errc_name(filtered.error()));
+}
+
 int run(const invocation& call, const std::string& host) {
   const auto shim = find_preload();
   if (!shim) return fail(shim.error());
@@ -61,9 +73,7 @@ int run(const invocation& call, const std::string& host) {
   for (const auto& [name, value] : *environment) ::setenv(name.c_str(), value.c_str(), 1);
   ::setenv(lab_socket_variable, path->c_str(), 1);
   ::setenv("LD_PRELOAD", preload_value(*shim, std::getenv("LD_PRELOAD")).c_str(), 1);
-  // Set-uid programs and those with file capabilities (ping) would drop LD_PRELOAD; without
-  // new privileges they run as ordinary programs, and the lab's host grants what they need.
-  if (::geteuid() != 0) ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  close_ways_out();
   return execute(call.program);
 }
 
