@@ -1,5 +1,5 @@
-// The system-call filter under every program of `ph run`: what no shim sees still reaches no network
-// of the machine. This file says which calls are refused and how; it does not serve them.
+// The system-call filter under every program of `ph run`: what no shim sees still reaches no
+// network of the machine. This file says which calls are refused and how; it does not serve them.
 //
 // A seccomp(2) filter decides by number, architecture and register only: it knows neither the kind
 // of a descriptor nor what a pointer points to. So isolation rests on the calls that *make* a way
