@@ -7,7 +7,8 @@ find_package(nlohmann_json QUIET)
 file(GLOB shim_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/shim/*.cpp)
 if(shim_sources AND NOT PH_SANITIZE)  # a sanitizer cannot be preloaded into any program
   add_library(ph_preload SHARED ${shim_sources} ${CMAKE_SOURCE_DIR}/src/daemon/protocol.cpp
-              ${CMAKE_SOURCE_DIR}/src/daemon/anchor_name.cpp)
+              ${CMAKE_SOURCE_DIR}/src/daemon/anchor_name.cpp
+              ${CMAKE_SOURCE_DIR}/src/platform/program_file.cpp)
   target_link_libraries(ph_preload PRIVATE ${CMAKE_DL_LIBS})
   target_compile_options(ph_preload PRIVATE -fvisibility=hidden -ftls-model=initial-exec -fno-rtti
                          -fno-exceptions -fasynchronous-unwind-tables)

@@ -14,6 +14,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "cli/verb.h"
+#include "daemon/socket_path.h"
 #include "platform/unique_fd.h"
 
 namespace ph::cli {
@@ -41,12 +43,16 @@ std::string read_all(int fd) {
   }
 }
 
-/// Standard input from nowhere, output and errors to the log.
-bool redirect(const std::string& log) {
+/// Standard input from nowhere, output and errors to the log. Errors: a sentence for the user.
+tl::expected<void, std::string> redirect(const std::string& log) {
+  const auto out = open_own_file(log, O_APPEND);
+  if (!out) return tl::unexpected(out.error());
   const unique_fd nowhere(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  const unique_fd out(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  return nowhere && out && ::dup2(nowhere.get(), 0) == 0 && ::dup2(out.get(), 1) == 1 &&
-         ::dup2(out.get(), 2) == 2;
+  if (nowhere && ::dup2(nowhere.get(), 0) == 0 && ::dup2(out->get(), 1) == 1 &&
+      ::dup2(out->get(), 2) == 2) {
+    return {};
+  }
+  return tl::unexpected(fmt::format("cannot write {}: {}", log, std::strerror(errno)));
 }
 
 struct background {
@@ -57,8 +63,8 @@ struct background {
 };
 
 [[noreturn]] void run_daemon(background& b, unique_fd report) {
-  if (!redirect(b.log)) {
-    write_all(report.get(), fmt::format("cannot write {}: {}", b.log, std::strerror(errno)));
+  if (const auto redirected = redirect(b.log); !redirected) {
+    write_all(report.get(), redirected.error());
     std::_Exit(1);
   }
   b.options.on_ready = [&report] {
@@ -67,11 +73,12 @@ struct background {
   };
   const auto served = serve(b.what, b.options);
   if (!served) {
-    fmt::print(stderr, "ph: {}\n", served.error());
+    say(served.error());
     if (report) write_all(report.get(), served.error());
   }
   std::error_code ignored;
   if (!b.folder.empty()) std::filesystem::remove_all(b.folder, ignored);
+  if (served) std::filesystem::remove(b.log, ignored);  // it ended as it should: nothing to read
   std::_Exit(served ? 0 : 1);
 }
 
@@ -109,7 +116,12 @@ tl::expected<void, std::string> serve_in_background(const lab& what, serve_optio
 tl::expected<std::string, std::string> serve_this_process() {
   std::string folder = "/tmp/posthaste-run-XXXXXX";
   if (::mkdtemp(folder.data()) == nullptr) {
-    return tl::unexpected(fmt::format("cannot make a folder in /tmp: {}", std::strerror(errno)));
+    const int error = errno;
+    const auto private_folder = private_run_folder();
+    folder = private_folder ? *private_folder + "/run-XXXXXX" : "";
+    if (folder.empty() || ::mkdtemp(folder.data()) == nullptr) {
+      return tl::unexpected(fmt::format("cannot make a folder in /tmp: {}", std::strerror(error)));
+    }
   }
   const unique_fd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
   if (!self) return tl::unexpected(fmt::format("pidfd_open: {}", std::strerror(errno)));

@@ -1,17 +1,26 @@
 // The `ph` program: reads the command line and hands over to one verb. Everything about a lab
 // happens in its daemon; the verbs ask it over the control socket.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <string_view>
 
 #include "cli/verb.h"
 
 namespace ph::cli {
 
+void say(const std::string& what) {
+  const std::string line = fmt::format("ph: {}\n", what);
+  std::fputs(line.c_str(), stderr);  // fmt::print() throws when standard error takes nothing
+}
+
 int fail(const std::string& why) {
-  fmt::print(stderr, "ph: {}\n", why);
+  say(why);
   return exit_failed;
 }
 
@@ -22,12 +31,34 @@ void add_socket_option(CLI::App& verb, invocation& call) {
 
 namespace {
 
+/// Descriptors 0 to 2 that came closed lead nowhere, or the first files opened here would be taken
+/// for them. The program of `ph run` gets them closed, as they were.
+void fill_standard_descriptors() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0) static_cast<void>(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  }
+}
+
+/// What was printed must have arrived: a full disk, or a reader that is gone, is a failure.
+int finish_output(int exit_code) {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
+  const int error = errno;
+  const int failed = fail(fmt::format("cannot write to standard output: {}",
+                                      error != 0 ? std::strerror(error) : "an error"));
+  return exit_code == 0 ? failed : exit_code;
+}
+
 /// Cuts PROGRAM and its arguments off the command line of `run`: they begin after "--" or at the
 /// first word that is no option, and none of them is ours to interpret.
 std::vector<std::string> cut_program(std::vector<std::string>& words) {
   std::vector<std::string> program;
-  if (words.empty() || words[0] != "run") return program;
-  std::size_t i = 1;
+  std::size_t verb = 0;  // --socket may stand before it
+  while (verb < words.size() && words[verb].starts_with("--socket")) {
+    verb += words[verb] == "--socket" ? 2 : 1;
+  }
+  if (verb >= words.size() || words[verb] != "run") return program;
+  std::size_t i = verb + 1;
   for (; i < words.size() && words[i] != "--" && words[i].starts_with('-'); ++i) {
     if (words[i] == "--host" || words[i] == "--socket") ++i;
   }
@@ -60,6 +91,7 @@ int run_command_line(int argc, char** argv) {
   app.set_version_flag("--version", "ph " PH_VERSION);
   app.failure_message(usage_error);
   invocation call;
+  app.add_option("--socket", call.socket, "As of the verbs that know it")->type_name("PATH");
   add_up(app, call);
   add_run(app, call);
   add_status(app, call);
@@ -76,13 +108,14 @@ int run_command_line(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : exit_usage;
   }
-  return call.exit_code;
+  return finish_output(call.exit_code);
 }
 
 }  // namespace
 }  // namespace ph::cli
 
 int main(int argc, char** argv) {
+  ph::cli::fill_standard_descriptors();
   try {
     return ph::cli::run_command_line(argc, argv);
   } catch (const std::exception& error) {

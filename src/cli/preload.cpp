@@ -1,16 +1,17 @@
-// Finding the shim, and telling which programs it can reach.
+// Finding the shim, and a name for it that LD_PRELOAD can hold.
 #include "cli/preload.h"
 
-#include <elf.h>
 #include <fmt/format.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
 #include <vector>
+
+#include "daemon/socket_path.h"
 
 namespace ph::cli {
 
@@ -33,13 +34,48 @@ std::vector<fs::path> shim_candidates(const fs::path& program_folder) {
   return candidates;
 }
 
+/// This program's own file, also where no /proc is mounted.
+fs::path own_path() {
+  std::error_code error;
+  const fs::path told = fs::read_symlink("/proc/self/exe", error);
+  if (!error) return told;
+  const auto* started_as = reinterpret_cast<const char*>(::getauxval(AT_EXECFN));
+  return started_as != nullptr ? fs::canonical(started_as, error) : fs::path();
+}
+
+/// Between two of these the loader sees names of their own ("$LIB" it replaces).
+bool fits_ld_preload(const std::string& path) {
+  return path.find_first_of(" :$") == std::string::npos;
+}
+
+/// A symbolic link to the shim in this user's private folder, made when it is not there.
+tl::expected<std::string, std::string> link_to(const std::string& shim) {
+  const auto folder = private_run_folder(fits_ld_preload);
+  if (!folder) return tl::unexpected(folder.error());
+  struct stat st {};
+  ::stat(shim.c_str(), &st);
+  const fs::path link = fmt::format("{}/shim-{:x}-{:x}.so", *folder, st.st_dev, st.st_ino);
+  std::error_code error;
+  if (fs::read_symlink(link, error) == shim) return link.string();
+  const fs::path fresh = fmt::format("{}.{}", link.string(), ::getpid());
+  fs::create_symlink(shim, fresh, error);
+  if (!error) fs::rename(fresh, link, error);  // programs that start now find the old or the new
+  if (!error) return link.string();
+  return tl::unexpected(
+      fmt::format("{} has a blank, a colon or a dollar sign in its path, and a "
+                  "link to it cannot be made at {}: {}",
+                  shim, link.string(), error.message()));
+}
+
 }  // namespace
 
 tl::expected<std::string, std::string> find_preload() {
   std::error_code error;
-  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  const fs::path self = own_path();
   for (const fs::path& candidate : shim_candidates(self.parent_path())) {
-    if (fs::exists(candidate, error)) return candidate.string();
+    if (!fs::exists(candidate, error)) continue;
+    if (fits_ld_preload(candidate.string())) return candidate.string();
+    return link_to(candidate.string());
   }
   return tl::unexpected(fmt::format("{} is neither beside {} nor in ../lib*/posthaste: build it "
                                     "with `./ph build`, or install posthaste again",
@@ -55,22 +91,6 @@ std::string find_in_path(const std::string& program) {
     if (::access(path.c_str(), X_OK) == 0 && !fs::is_directory(path)) return path;
   }
   return "";
-}
-
-bool is_static_program(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  Elf64_Ehdr head{};
-  if (!in.read(reinterpret_cast<char*>(&head), sizeof head) ||
-      std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_ident[EI_CLASS] != ELFCLASS64) {
-    return false;
-  }
-  for (unsigned i = 0; i < head.e_phnum; ++i) {
-    Elf64_Phdr segment{};
-    in.seekg(static_cast<std::streamoff>(head.e_phoff + i * sizeof segment));
-    if (!in.read(reinterpret_cast<char*>(&segment), sizeof segment)) return false;
-    if (segment.p_type == PT_INTERP) return false;
-  }
-  return true;
 }
 
 std::string preload_value(const std::string& shim, const char* present) {

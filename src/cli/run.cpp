@@ -1,10 +1,13 @@
 // `ph run`: starts a program as a process of one of the lab's hosts. It becomes the program (exec),
 // so terminal, signals, exit code and process id are the program's own.
+#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -13,21 +16,44 @@
 #include "cli/preload.h"
 #include "cli/verb.h"
 #include "daemon/control_client.h"
+#include "daemon/protocol.h"
 #include "daemon/socket_path.h"
+#include "platform/program_file.h"
+#include "platform/socket_filter.h"
+#include "platform/unique_fd.h"
 
 namespace ph::cli {
 namespace {
 
-/// Becomes the program; returns only an exit code for why it could not.
-int execute(const std::vector<std::string>& words) {
+/// Becomes the program, which lies at `path`; returns only an exit code for why it could not.
+int execute(const std::vector<std::string>& words, const std::string& path,
+            const program_file& file) {
   std::vector<char*> argv;
   for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
-  ::execvp(argv[0], argv.data());
+  if (file.reach == preload_reach::by_loader) {
+    std::vector<const char*> with_loader(argv.size() + loader_words);
+    loader_arguments(file, path.c_str(), argv.data(), with_loader.data());
+    ::execv(with_loader[0], const_cast<char* const*>(with_loader.data()));
+  } else {
+    ::execvp(argv[0], argv.data());
+  }
   const int error = errno;
-  fmt::print(stderr, "ph: {}: {}\n", words[0],
-             error == ENOENT ? "no such program" : std::strerror(error));
+  say(fmt::format("{}: {}", words[0], error == ENOENT ? "no such program" : std::strerror(error)));
   return error == ENOENT ? exit_not_found : exit_not_executable;
+}
+
+/// A lab's programs and its daemon meet at names that belong to a network namespace of the
+/// machine. True when this process is in the daemon's.
+bool meets_daemon(const std::string& address) {
+  sockaddr_un at{};
+  at.sun_family = AF_UNIX;
+  if (!address.starts_with('@') || address.size() >= sizeof at.sun_path) return true;
+  std::memcpy(at.sun_path + 1, address.data() + 1, address.size() - 1);
+  const auto len = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address.size());
+  const unique_fd s(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  return !s || ::connect(s.get(), reinterpret_cast<const sockaddr*>(&at), len) == 0 ||
+         errno != ECONNREFUSED;
 }
 
 /// The control socket of the lab in which the program shall run. When nobody said which and none is
@@ -38,33 +64,59 @@ tl::expected<std::string, std::string> lab_of(const invocation& call, const std:
       !call.socket.empty() || !host.empty() || std::getenv(lab_socket_variable) != nullptr;
   if (!path || chosen || control_client::somebody_listens(*path)) return path;
   if (::isatty(STDERR_FILENO) == 1) {
-    fmt::print(stderr, "ph: no lab is running: the program gets a host with only its loopback\n");
+    say("no lab is running: the program gets a host with only its loopback");
   }
   return serve_this_process();
+}
+
+/// What the shim does not see must not reach this machine's network. This also takes the rights
+/// that set-uid programs and file capabilities (ping) would give: the loader drops LD_PRELOAD for
+/// such programs, and the lab's host grants what they need.
+void close_ways_out() {
+  const auto filtered = install_socket_filter();
+  if (filtered) return;
+  say(
+      fmt::format("this kernel takes no system-call filter ({}): what the shim does not see, such "
+                  "as system calls that a program makes itself, reaches this machine's network",
+                  errc_name(filtered.error())));
+}
+
+/// Puts into the environment what makes a program one of the lab's.
+tl::expected<void, std::string> enter_lab(const std::string& path, const std::string& host,
+                                          const std::string& shim) {
+  auto client = control_client::connect(path);
+  if (!client) return tl::unexpected(client.error());
+  const auto environment = client->run_env(host);
+  if (!environment) return tl::unexpected(environment.error());
+  for (const auto& [name, value] : *environment) {
+    if (name == dropin::env_socket && !meets_daemon(value)) {
+      return tl::unexpected(fmt::format(
+          "the lab at {} runs in another network namespace of this machine, where its programs "
+          "cannot meet it: start `ph run` in the namespace in which `ph up` was started",
+          path));
+    }
+    ::setenv(name.c_str(), value.c_str(), 1);
+  }
+  ::setenv(lab_socket_variable, path.c_str(), 1);
+  ::setenv("LD_PRELOAD", preload_value(shim, std::getenv("LD_PRELOAD")).c_str(), 1);
+  return {};
 }
 
 int run(const invocation& call, const std::string& host) {
   const auto shim = find_preload();
   if (!shim) return fail(shim.error());
   const std::string program = find_in_path(call.program[0]);
-  if (!program.empty() && is_static_program(program)) {
-    return fail(fmt::format("{} is statically linked: its sockets would be this machine's, not "
-                            "the lab's; use a dynamically linked build of it",
-                            program));
+  program_file file;
+  if (!program.empty()) inspect_program(AT_FDCWD, program.c_str(), file);
+  if (const char* why = why_not_preloaded(file.reach)) {
+    say(fmt::format("{} {}", program, why));
+    return exit_not_executable;
   }
   const auto path = lab_of(call, host);
   if (!path) return fail(path.error());
-  auto client = control_client::connect(*path);
-  if (!client) return fail(client.error());
-  const auto environment = client->run_env(host);
-  if (!environment) return fail(environment.error());
-  for (const auto& [name, value] : *environment) ::setenv(name.c_str(), value.c_str(), 1);
-  ::setenv(lab_socket_variable, path->c_str(), 1);
-  ::setenv("LD_PRELOAD", preload_value(*shim, std::getenv("LD_PRELOAD")).c_str(), 1);
-  // Set-uid programs and those with file capabilities (ping) would drop LD_PRELOAD; without
-  // new privileges they run as ordinary programs, and the lab's host grants what they need.
-  if (::geteuid() != 0) ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  return execute(call.program);
+  if (const auto entered = enter_lab(*path, host, *shim); !entered) return fail(entered.error());
+  close_ways_out();
+  return execute(call.program, program, file);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ namespace {
 struct up_options {
   std::string file;
   bool detach = false;
+  bool keep_programs = false;
 };
 
 std::string started(const lab& l, const std::string& path) {
@@ -31,6 +32,7 @@ int up(const invocation& call, const up_options& options) {
   serve_options serving;
   serving.socket_path = *path;
   serving.lab_name = options.file;
+  serving.end_programs = !options.keep_programs;
   if (options.detach) {
     const std::string log = *path + ".log";
     const auto ready = serve_in_background(*loaded, serving, log);
@@ -42,6 +44,11 @@ int up(const invocation& call, const up_options& options) {
     fmt::print("{}Ctrl-C ends it\n", started(*loaded, *path));
     std::fflush(stdout);
   };
+  serving.on_programs = [](const std::vector<lab_process>& all, bool ended) {
+    std::vector<std::string> names;
+    for (const lab_process& p : all) names.push_back(fmt::format("{} ({})", p.pid, p.name));
+    fmt::print("the lab has ended{}\n", programs_text(names, ended));
+  };
   if (const auto served = serve(*loaded, serving); !served) return fail(served.error());
   return 0;
 }
@@ -52,10 +59,12 @@ void add_up(CLI::App& app, invocation& call) {
   CLI::App* verb = app.add_subcommand("up", "Start a lab");
   add_socket_option(*verb, call);
   const auto options = std::make_shared<up_options>();
-  verb->add_option("-f,--file", options->file, "The lab file (docs/lab.md)")
+  verb->add_option("FILE,-f,--file", options->file, "The lab file (docs/lab.md)")
       ->required()
       ->type_name("FILE");
   verb->add_flag("--detach", options->detach, "Return when it is up, and leave it running");
+  verb->add_flag("--keep-programs", options->keep_programs,
+                 "When the lab ends, leave its programs running");
   verb->callback([&call, options] { call.exit_code = up(call, *options); });
 }
 

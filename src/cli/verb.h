@@ -21,8 +21,14 @@ struct invocation {
   int exit_code = 0;
 };
 
-/// Says "ph: why" on standard error; returns exit_failed.
+/// Says "ph: what" on standard error; fails silently when nobody can hear it.
+void say(const std::string& what);
+
+/// Says why; returns exit_failed.
 int fail(const std::string& why);
+
+/// The rest of "the lab has ended": its programs ("12 (nginx)"), and what became of them.
+std::string programs_text(const std::vector<std::string>& programs, bool ended);
 
 /// Adds --socket to a verb.
 void add_socket_option(CLI::App& verb, invocation& call);

@@ -168,13 +168,23 @@ answer<std::vector<std::pair<std::string, std::string>>> control_client::run_env
   return environment;
 }
 
-answer<void> control_client::down() {
-  const auto reply = ask({{"verb", "down"}}, no_fd, answer_patience);
+answer<down_result> control_client::down(bool keep_programs) {
+  json request{{"verb", "down"}};
+  if (keep_programs) request["keep_programs"] = true;
+  const auto reply = ask(request, no_fd, answer_patience);
   if (!reply) return told(reply.error());
   const auto ended = readable(seconds(30));
   if (!ended) return told(ended.error());
   if (!*ended) return told(fmt::format("the lab at {} said yes but has not ended", path_));
-  return {};
+  down_result out;
+  out.programs_ended = reply->value("programs_end", json(true)) == true;
+  for (const json& program : reply->value("programs", json::array())) {
+    if (!program.is_object()) continue;
+    const json name = program.value("name", json(""));
+    out.programs.push_back(fmt::format("{} ({})", number_of(program, "pid"),
+                                       name.is_string() ? name.get<std::string>() : ""));
+  }
+  return out;
 }
 
 answer<void> control_client::start_capture(const capture_request& request, int output) {

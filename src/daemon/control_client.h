@@ -9,7 +9,8 @@
 //                                    {"ok":true,"packets":N} after N packets or once the client
 //                                    has shut down its sending side
 //   {"verb":"journey","wait_s":10} → {"ok":true,"text":["a line a step", ...],"events":[...], ...}
-//   {"verb":"down"}                → {"ok":true}; the connection closes when the lab has ended
+//   {"verb":"down","keep_programs":false}  → {"ok":true,"programs":[…],"programs_end":true}; the
+//                                    connection closes when the lab has ended
 // A refusal is {"ok":false,"error":"a sentence"}. Unknown keys are ignored by both sides.
 #pragma once
 
@@ -38,6 +39,11 @@ struct capture_result {
   u64 left_out = 0;  // because the output did not take them fast enough
 };
 
+struct down_result {
+  std::vector<std::string> programs;  // "12 (nginx)": those that there were
+  bool programs_ended = true;
+};
+
 class control_client {
  public:
   /// Errors: no lab runs there (never started, or its socket is left from a crash), no permission.
@@ -57,8 +63,8 @@ class control_client {
   /// `wait_s` seconds.
   answer<nlohmann::json> journey(u64 wait_s);
 
-  /// Ends the lab; returns when it has ended.
-  answer<void> down();
+  /// Ends the lab, and its programs unless they are to be kept; returns when it has ended.
+  answer<down_result> down(bool keep_programs = false);
 
   /// Begins to write what passes a device to `output` as pcapng.
   answer<void> start_capture(const capture_request& request, int output);

@@ -517,6 +517,16 @@ answer_data drop_in_state::resolve_address(channel& ch, const request& r) {
   return a;
 }
 
+std::vector<pid_t> drop_in_state::peers() const {
+  std::vector<pid_t> out;
+  for (const auto& [id, c] : channels_) {
+    ucred who{};
+    socklen_t len = sizeof who;
+    if (::getsockopt(c.fd.get(), SOL_SOCKET, SO_PEERCRED, &who, &len) == 0) out.push_back(who.pid);
+  }
+  return out;
+}
+
 // --- the outside ------------------------------------------------------------------------------
 
 drop_in::drop_in(std::unique_ptr<drop_in_state> state) : state_(std::move(state)) {}
@@ -540,6 +550,8 @@ bool drop_in::process() { return state_->process(); }
 std::size_t drop_in::socket_count() const { return state_->client_count(); }
 u64 drop_in::instance() const { return state_->instance(); }
 const std::string& drop_in::anchor_folder_path() const { return state_->anchors().path(); }
+const std::string& drop_in::address() const { return state_->address(); }
+std::vector<pid_t> drop_in::peers() const { return state_->peers(); }
 
 std::vector<std::pair<std::string, std::string>> drop_in::environment(
     std::string_view host) const {

@@ -6,6 +6,8 @@
 // never blocks.
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -47,6 +49,10 @@ class drop_in {
   [[nodiscard]] u64 instance() const;
   /// Where anchors get their names (daemon/anchor.h).
   [[nodiscard]] const std::string& anchor_folder_path() const;
+  /// Where programs connect.
+  [[nodiscard]] const std::string& address() const;
+  /// The processes that opened the channels that there are.
+  [[nodiscard]] std::vector<pid_t> peers() const;
 
  private:
   std::unique_ptr<drop_in_state> state_;

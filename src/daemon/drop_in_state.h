@@ -46,6 +46,7 @@ class drop_in_state final : public client_owner {
   [[nodiscard]] int fd() const { return epoll_.get(); }
   [[nodiscard]] const std::string& address() const { return address_; }
   [[nodiscard]] const std::string& token() const { return token_; }
+  [[nodiscard]] std::vector<pid_t> peers() const;
   [[nodiscard]] std::size_t client_count() const { return clients_.size(); }
 
   [[nodiscard]] u64 instance() const override { return instance_; }

@@ -34,7 +34,7 @@ void server::serve_request(connection& c, control_request request) {
   if (verb == "capture") return do_capture(c, request);
   if (verb == "journey") return do_journey(c, request.what);
   if (verb == "trace") return do_trace(c, request.what);
-  if (verb == "down") return do_down(c);
+  if (verb == "down") return do_down(c, request.what);
   c.line.refuse(fmt::format("unknown verb '{}'", verb));
 }
 
@@ -124,8 +124,13 @@ void server::do_trace(connection& c, const json& request) {
   c.line.answer({{"ok", true}});
 }
 
-void server::do_down(connection& c) {
-  c.line.answer({{"ok", true}});
+/// Names the programs that there are; they end with the lab unless the request keeps them.
+void server::do_down(connection& c, const json& request) {
+  const auto keep = request.find("keep_programs");
+  if (keep != request.end() && keep->is_boolean()) options_.end_programs = !keep->get<bool>();
+  json all = json::array();
+  for (const lab_process& p : lab_processes()) all.push_back({{"pid", p.pid}, {"name", p.name}});
+  c.line.answer({{"ok", true}, {"programs", all}, {"programs_end", options_.end_programs}});
   ending_ = true;
 }
 

@@ -78,6 +78,14 @@ bool on_subnet_of(sim::host& h, ipv4_addr addr) {
   return found;
 }
 
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+/// Names of hosts are the same in any case (RFC 4343).
+bool same_name(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
+                                            [](char x, char y) { return lower(x) == lower(y); });
+}
+
 }  // namespace
 
 tl::expected<std::unique_ptr<running_lab>, std::string> running_lab::build(const lab& what,
@@ -153,8 +161,13 @@ std::string running_lab::no_such_host(std::string_view name) const {
 
 std::vector<ipv4_addr> running_lab::resolve(sim::host& asker, std::string_view name) {
   const ipv4_addr local(127, 0, 0, 1);
-  if (name == "localhost") return {local};
-  sim::host* named = world_.find_host(name);
+  sim::host* named = world_.find_host(name);  // a name of the lab may itself end with a dot
+  if (named == nullptr && name.size() > 1 && name.ends_with('.')) name.remove_suffix(1);
+  if (same_name(name, "localhost")) return {local};
+  if (named == nullptr) named = world_.find_host(name);
+  for (const auto& h : world_.hosts()) {
+    if (named == nullptr && same_name(h->name(), name)) named = h.get();
+  }
   if (named == nullptr) return {};
   std::vector<ipv4_addr> out;
   for_each_address(*named, [&](net_device&, const in_ifaddr& addr) { out.push_back(addr.local); });

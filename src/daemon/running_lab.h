@@ -35,7 +35,8 @@ class running_lab {
 
   /// The addresses of a host's name as seen from `asker`: those on a common subnet first, then in
   /// the order of the lab file. A host's own name without addresses, and "localhost", are
-  /// 127.0.0.1. Empty for a name that is not in the lab.
+  /// 127.0.0.1. A final dot and the letters' case do not matter. Empty for a name that is not in
+  /// the lab.
   [[nodiscard]] std::vector<ipv4_addr> resolve(sim::host& asker, std::string_view name);
   /// The host that has this address; empty for an address that is not in the lab.
   [[nodiscard]] std::string name_of(sim::host& asker, ipv4_addr addr);

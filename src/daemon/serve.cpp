@@ -34,9 +34,7 @@ class signal_desk {
   signal_desk& operator=(const signal_desk&) = delete;
   /// Those that came are taken: the caller ends in its own way, not by a signal.
   ~signal_desk() {
-    signalfd_siginfo info{};
-    while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
-    }
+    take();
     sigset_t pipe;
     ::sigemptyset(&pipe);
     ::sigaddset(&pipe, SIGPIPE);
@@ -45,6 +43,11 @@ class signal_desk {
     ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
   [[nodiscard]] int fd() const { return fd_.get(); }
+  /// Takes those that came; later ones are news.
+  void take() const {
+    signalfd_siginfo info{};
+    while (::read(fd_.get(), &info, sizeof info) == sizeof info) {}
+  }
 
  private:
   unique_fd fd_;
@@ -59,6 +62,16 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/// After the lab's turns: no program stays behind without a word.
+void end_programs(server& s, const signal_desk& signals, const serve_options& options) {
+  std::vector<lab_process> all = s.lab_processes();
+  if (all.empty()) return;
+  signals.take();
+  const bool ends = s.ends_programs();
+  if (ends) end_lab_processes(all, seconds(2), [&s](int fd) { s.run_until(fd); });
+  if (options.on_programs) options.on_programs(all, ends);
+}
+
 }  // namespace
 
 tl::expected<void, std::string> serve(const lab& what, const serve_options& options) {
@@ -69,6 +82,7 @@ tl::expected<void, std::string> serve(const lab& what, const serve_options& opti
     auto started = server::start(what, options, signals.fd());
     if (!started) return tl::unexpected(started.error());
     (*started)->run();
+    end_programs(**started, signals, options);
     return {};
   } catch (const std::bad_alloc&) {
     return tl::unexpected(std::string("out of memory"));

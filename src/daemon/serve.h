@@ -6,6 +6,7 @@
 #include <tl/expected.hpp>
 
 #include "daemon/lab.h"
+#include "daemon/lab_processes.h"
 
 namespace ph {
 
@@ -14,11 +15,15 @@ struct serve_options {
   std::string lab_name;           // the lab file as the user named it; shown by status
   int until_readable = -1;        // a descriptor (such as a pidfd) whose readability ends the lab
   std::function<void()> on_ready; // called once the control socket answers
+  bool end_programs = true;       // at the lab's end, unless `down` says otherwise
+  /// Called at the end with the programs that there were, and whether they were ended.
+  std::function<void(const std::vector<lab_process>& all, bool ended)> on_programs;
 };
 
 /// Builds the lab's hosts and links and serves programs and control requests. Returns when a
-/// `down` request, SIGTERM, SIGINT or `until_readable` ended it. The caller has started no threads
-/// and blocked no signals. Errors: why it could not start, a sentence for the user.
+/// `down` request, SIGTERM, SIGINT or `until_readable` ended it; the lab's programs have two
+/// seconds to end as well, with their network, and are then killed. The caller has started no
+/// threads and blocked no signals. Errors: why it could not start, a sentence for the user.
 tl::expected<void, std::string> serve(const lab& what, const serve_options& options);
 
 }  // namespace ph

@@ -74,6 +74,21 @@ void server::watch_end(int fd) {
 
 void server::run() {
   if (options_.on_ready) options_.on_ready();
+  take_turns();
+}
+
+void server::run_until(int fd) {
+  ending_ = false;
+  watch_end(fd);
+  take_turns();
+  static_cast<void>(poller_.remove(fd));
+}
+
+std::vector<lab_process> server::lab_processes() const {
+  return find_lab_processes(programs_->address(), programs_->peers());
+}
+
+void server::take_turns() {
   while (!ending_) {
     bool behind = !lab_->world().run_some_until(lab_now(), events_per_turn);
     serve_taps();

@@ -40,6 +40,12 @@ class server {
 
   /// Serves until a `down` request or one of the descriptors ends it.
   void run();
+  /// After run(): serves on until `fd` is readable, or something else asks for the end again.
+  void run_until(int fd);
+  /// The lab's programs, as processes.
+  [[nodiscard]] std::vector<lab_process> lab_processes() const;
+  /// Whether they are to end with the lab.
+  [[nodiscard]] bool ends_programs() const { return options_.end_programs; }
 
  private:
   struct connection {
@@ -58,6 +64,7 @@ class server {
   };
 
   tl::expected<void, std::string> build(const lab& what);
+  void take_turns();
   void watch_taps();
   void watch_end(int fd);
   [[nodiscard]] instant lab_now() { return {(clock_.now() - started_).ns}; }
@@ -79,7 +86,7 @@ class server {
   void do_capture(connection& c, control_request& request);
   void do_journey(connection& c, const nlohmann::json& request);
   void do_trace(connection& c, const nlohmann::json& request);
-  void do_down(connection& c);
+  void do_down(connection& c, const nlohmann::json& request);
   tl::expected<std::vector<capture_place>, std::string> capture_places(
       const nlohmann::json& on);
 

@@ -42,19 +42,80 @@ tl::expected<void, std::string> fits_a_socket(const std::string& path) {
                           sizeof(sockaddr_un::sun_path) - 1));
 }
 
+/// The inode at a path, links not followed; 0 when there is none.
+u64 inode_of(const std::string& path) {
+  struct stat st {};
+  return ::lstat(path.c_str(), &st) == 0 ? st.st_ino : 0;
+}
+
+/// The lock beside a control socket. Who ends a lab removes it, so it counts only while it has its
+/// name.
+tl::expected<unique_fd, std::string> take_lock(const std::string& path) {
+  const std::string lock_path = path + ".lock";
+  for (;;) {
+    auto lock = open_own_file(lock_path);
+    if (!lock) return told(lock.error());
+    if (::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) {
+      return told(
+          fmt::format("a lab is already running at {}: stop it with `ph down`, or use "
+                      "another --socket",
+                      path));
+    }
+    struct stat st {};
+    if (::fstat(lock->get(), &st) == 0 && st.st_ino == inode_of(lock_path)) return lock;
+  }
+}
+
+/// No living daemon holds the lock: a socket that lies there is a crashed one's.
+tl::expected<void, std::string> remove_leftover(const std::string& path) {
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) != 0) return {};
+  if (!S_ISSOCK(st.st_mode)) return told(fmt::format("{} exists and is no socket", path));
+  if (st.st_uid != ::geteuid()) {
+    return told(fmt::format("{} belongs to another user; use another --socket", path));
+  }
+  ::unlink(path.c_str());
+  return {};
+}
+
 }  // namespace
+
+tl::expected<std::string, std::string> private_run_folder(bool (*fits)(const std::string& path)) {
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  std::string folder = fmt::format("/tmp/posthaste-{}", ::geteuid());
+  if (runtime != nullptr && is_directory(runtime)) {
+    const std::string theirs = fmt::format("{}/posthaste", runtime);
+    if (fits == nullptr || fits(theirs)) folder = theirs;
+  }
+  if (const auto made = private_folder(folder); !made) return told(made.error());
+  return folder;
+}
+
+tl::expected<unique_fd, std::string> open_own_file(const std::string& path, int more_flags) {
+  // Without O_NONBLOCK a FIFO would keep us waiting.
+  unique_fd file(
+      ::open(path.c_str(),
+             O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | more_flags, 0600));
+  if (!file) {
+    const char* why = errno == ELOOP ? "it is a symbolic link" : std::strerror(errno);
+    return told(fmt::format("cannot write {}: {}", path, why));
+  }
+  struct stat st {};
+  if (::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != ::geteuid() ||
+      st.st_nlink > 1) {
+    return told(fmt::format("{} is not a plain file of this user; use another --socket", path));
+  }
+  return file;
+}
 
 tl::expected<std::string, std::string> lab_socket_path(const std::string& option) {
   const char* variable = std::getenv(lab_socket_variable);
   std::string path = option;
   if (path.empty() && variable != nullptr) path = variable;
   if (path.empty()) {
-    const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-    const std::string folder = runtime != nullptr && is_directory(runtime)
-                                   ? fmt::format("{}/posthaste", runtime)
-                                   : fmt::format("/tmp/posthaste-{}", ::geteuid());
-    if (const auto made = private_folder(folder); !made) return told(made.error());
-    path = folder + "/lab.sock";
+    const auto folder = private_run_folder();
+    if (!folder) return told(folder.error());
+    path = *folder + "/lab.sock";
   }
   if (const auto fits = fits_a_socket(path); !fits) return told(fits.error());
   return path;
@@ -62,32 +123,36 @@ tl::expected<std::string, std::string> lab_socket_path(const std::string& option
 
 tl::expected<control_listener, std::string> control_listener::listen(const std::string& path) {
   if (const auto fits = fits_a_socket(path); !fits) return told(fits.error());
-  const std::string lock_path = path + ".lock";
-  unique_fd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!lock) return told(fmt::format("cannot write {}: {}", lock_path, std::strerror(errno)));
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return told(fmt::format(
-        "a lab is already running at {}: stop it with `ph down`, or use another --socket", path));
-  }
-  struct stat st {};
-  if (::lstat(path.c_str(), &st) == 0) {
-    if (!S_ISSOCK(st.st_mode)) return told(fmt::format("{} exists and is no socket", path));
-    ::unlink(path.c_str());  // no living daemon holds the lock: a crashed one's socket
-  }
+  auto lock = take_lock(path);
+  if (!lock) return told(lock.error());
+  if (const auto free = remove_leftover(path); !free) return told(free.error());
   unique_fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::copy(path.begin(), path.end(), address.sun_path);
-  if (!socket ||
+  // The mode is set before the name is there: in a shared folder the name may soon be another's.
+  if (!socket || ::fchmod(socket.get(), 0600) != 0 ||
       ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::chmod(path.c_str(), 0600) != 0 || ::listen(socket.get(), 64) != 0) {
+      ::listen(socket.get(), 64) != 0) {
     return told(fmt::format("cannot listen at {}: {}", path, std::strerror(errno)));
   }
-  return control_listener(path, std::move(socket), std::move(lock));
+  return control_listener(path, std::move(socket), std::move(*lock));
 }
 
+control_listener::control_listener(std::string path, unique_fd socket, unique_fd lock)
+    : path_(std::move(path)),
+      socket_(std::move(socket)),
+      lock_(std::move(lock)),
+      inode_(inode_of(path_)) {}
+
 control_listener::~control_listener() {
-  if (socket_) ::unlink(path_.c_str());
+  if (!socket_) return;
+  if (inode_of(path_) == inode_) ::unlink(path_.c_str());
+  const std::string lock_path = path_ + ".lock";
+  struct stat st {};
+  if (::fstat(lock_.get(), &st) == 0 && st.st_ino == inode_of(lock_path)) {
+    ::unlink(lock_path.c_str());
+  }
 }
 
 }  // namespace ph

@@ -5,6 +5,7 @@
 #include <string>
 #include <tl/expected.hpp>
 
+#include "base/byteorder.h"
 #include "platform/unique_fd.h"
 
 namespace ph {
@@ -12,6 +13,18 @@ namespace ph {
 /// The environment variable that names the lab's control socket when there is no --socket;
 /// `ph run` sets it, so that `ph` inside a program of a lab finds the same lab.
 inline constexpr const char* lab_socket_variable = "PH_LAB";
+
+/// A folder of this user alone (mode 0700), made when it is not there: posthaste under
+/// $XDG_RUNTIME_DIR, else /tmp/posthaste-UID. The first is passed over when `fits` refuses its
+/// path. Errors: a sentence for the user.
+tl::expected<std::string, std::string> private_run_folder(
+    bool (*fits)(const std::string& path) = nullptr);
+
+/// Opens a file of this user beside a control socket, made when it is not there (mode 0600), for
+/// reading and writing. Others may be able to write in its folder: what lies there already must be
+/// a plain file of this user with one name, and nothing is followed or waited for. Errors: a
+/// sentence for the user.
+tl::expected<unique_fd, std::string> open_own_file(const std::string& path, int more_flags = 0);
 
 /// The control socket's path: `option` if given, else $PH_LAB, else posthaste/lab.sock under
 /// $XDG_RUNTIME_DIR, else /tmp/posthaste-UID/lab.sock. Makes the default's folder (mode 0700) and
@@ -26,7 +39,7 @@ class control_listener {
   static tl::expected<control_listener, std::string> listen(const std::string& path);
   control_listener(control_listener&&) = default;
   control_listener& operator=(control_listener&&) = delete;
-  /// Removes the path.
+  /// Removes the socket and the lock, unless somebody has put other files in their place.
   ~control_listener();
 
   /// The listening socket: AF_UNIX, SOCK_STREAM, non-blocking, close-on-exec.
@@ -34,12 +47,12 @@ class control_listener {
   [[nodiscard]] const std::string& path() const { return path_; }
 
  private:
-  control_listener(std::string path, unique_fd socket, unique_fd lock)
-      : path_(std::move(path)), socket_(std::move(socket)), lock_(std::move(lock)) {}
+  control_listener(std::string path, unique_fd socket, unique_fd lock);
 
   std::string path_;
   unique_fd socket_;
   unique_fd lock_;
+  u64 inode_ = 0;  // of the path
 };
 
 }  // namespace ph

@@ -1,17 +1,24 @@
 // Hooks of exec and spawn: the next program must find the shim and the daemon even when its parent
-// passes an environment of its own. They run in vfork children, so they allocate on the stack only.
+// passes an environment of its own, and a program that the shim cannot enter is refused with a
+// sentence, not started without a network. They run in vfork children, so they use the stack only.
 #include <alloca.h>
+#include <fcntl.h>
 #include <spawn.h>
+#include <sys/uio.h>
 #include <unistd.h>
+#include <wordexp.h>
 
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "daemon/protocol.h"
+#include "platform/program_file.h"
 #include "shim/config.h"
 #include "shim/hook.h"
+#include "shim/raw.h"
 
 namespace {
 
@@ -22,73 +29,105 @@ namespace next_exec {
 constinit next_function<int(const char*, char* const*, char* const*)> execve{"execve"};
 constinit next_function<int(const char*, char* const*, char* const*)> execvpe{"execvpe"};
 constinit next_function<int(int, char* const*, char* const*)> fexecve{"fexecve"};
+constinit next_function<int(int, const char*, char* const*, char* const*, int)> execveat{
+    "execveat"};
 using spawn_type = int(pid_t*, const char*, const posix_spawn_file_actions_t*,
                        const posix_spawnattr_t*, char* const*, char* const*);
 constinit next_function<spawn_type> posix_spawn{"posix_spawn"};
 constinit next_function<spawn_type> posix_spawnp{"posix_spawnp"};
+constinit next_function<int(const char*)> system{"system"};
+constinit next_function<FILE*(const char*, const char*)> popen{"popen"};
+constinit next_function<int(const char*, wordexp_t*, int)> wordexp{"wordexp"};
+
+/// A vfork child cannot look functions up: dlsym(3) takes locks that its parent may hold.
+[[gnu::constructor]] void look_up() {
+  execve.look_up();
+  execvpe.look_up();
+  fexecve.look_up();
+}
 }  // namespace next_exec
 
-constexpr char preload_key[] = "LD_PRELOAD=";
-constexpr std::size_t preload_key_len = sizeof preload_key - 1;
+constexpr std::size_t longest_path = 4096;
 
-/// Is `name=` at the start of `entry`?
-bool names(const char* entry, const char* name) {
+// --- the environment
+// ------------------------------------------------------------------------------
+
+/// What a program of ours must have in its environment, besides LD_PRELOAD. To keep another
+/// variable, add a line.
+struct kept_variable {
+  const char* name;
+  const char* (*value)(const settings& s);
+};
+constexpr kept_variable kept_variables[] = {
+    {dropin::env_socket, [](const settings& s) -> const char* { return s.socket; }},
+    {dropin::env_host, [](const settings& s) -> const char* { return s.host; }},
+    {dropin::env_token, [](const settings& s) -> const char* { return s.token; }},
+};
+constexpr std::size_t kept_count = sizeof kept_variables / sizeof kept_variables[0];
+constexpr std::size_t longest_kept = 192;  // a name and a value of settings
+constexpr char preload_name[] = "LD_PRELOAD";
+
+/// The value in an environment, or nullptr.
+const char* value_in(char* const* environment, const char* name) {
   const std::size_t len = std::strlen(name);
-  return std::strncmp(entry, name, len) == 0 && entry[len] == '=';
+  for (char* const* e = environment; e != nullptr && *e != nullptr; ++e) {
+    if (std::strncmp(*e, name, len) == 0 && (*e)[len] == '=') return *e + len + 1;
+  }
+  return nullptr;
 }
 
-/// The four entries that a program of ours must have, written into fixed room.
+/// Does the environment lead to another lab than this process's (a `ph run` inside a program)?
+bool chooses_another_lab(char* const* environment) {
+  const char* chosen = value_in(environment, dropin::env_socket);
+  return chosen != nullptr && std::strcmp(chosen, config().socket) != 0;
+}
+
+bool is_kept(const kept_variable& v, char* const* environment) {
+  return *v.value(config()) == 0 || value_in(environment, v.name) != nullptr ||
+         chooses_another_lab(environment);
+}
+
+/// Room for the value of LD_PRELOAD that has the shim in it; 0 when the present one does.
+std::size_t preload_room(char* const* environment) {
+  const char* present = value_in(environment, preload_name);
+  if (present == nullptr) return std::strlen(config().library) + 1;
+  if (std::strstr(present, config().library) != nullptr) return 0;
+  return std::strlen(config().library) + std::strlen(present) + 2;
+}
+
+void write_preload(char* const* environment, char* out, std::size_t room) {
+  const char* present = value_in(environment, preload_name);
+  const bool alone = present == nullptr || *present == 0;
+  std::snprintf(out, room, "%s%s%s", config().library, alone ? "" : ":", alone ? "" : present);
+}
+
+/// The entries to add to an environment, written into fixed room.
 class kept_entries {
  public:
-  explicit kept_entries(char* const* environment) {
-    const char* others = nullptr;  // what the caller preloads
-    for (char* const* e = environment; e != nullptr && *e != nullptr; ++e) {
-      if (std::strncmp(*e, preload_key, preload_key_len) == 0) others = *e + preload_key_len;
-    }
-    const char* own = config().library;
-    if (others == nullptr || *others == 0) {
-      std::snprintf(preload_, sizeof preload_, "LD_PRELOAD=%s", own);
-    } else if (std::strstr(others, own) != nullptr ||
-               std::strlen(own) + std::strlen(others) + 16 > sizeof preload_) {
-      keep_preload_ = true;
-    } else {
-      std::snprintf(preload_, sizeof preload_, "LD_PRELOAD=%s:%s", own, others);
-    }
-    std::snprintf(socket_, sizeof socket_, "%s=%s", dropin::env_socket, config().socket);
-    std::snprintf(host_, sizeof host_, "%s=%s", dropin::env_host, config().host);
-    std::snprintf(token_, sizeof token_, "%s=%s", dropin::env_token, config().token);
-  }
-  static constexpr std::size_t most = 4;
+  static constexpr std::size_t most = kept_count + 1;
 
-  /// Fills `out` (room for the old entries, four more and the end).
-  void merge(char* const* environment, char** out) {
+  /// Fills `out` (room for the old entries, `most` more and the end). `preload`: what LD_PRELOAD is
+  /// to be, in room of the caller, behind the name and "="; nullptr: as it is.
+  void merge(char* const* environment, char* preload, char** out) {
+    const std::size_t name_len = sizeof preload_name - 1;
     char** at = out;
     for (char* const* e = environment; e != nullptr && *e != nullptr; ++e) {
-      if (!replaced(*e)) *at++ = *e;
+      const bool is_preload =
+          std::strncmp(*e, preload_name, name_len) == 0 && (*e)[name_len] == '=';
+      if (preload == nullptr || !is_preload) *at++ = *e;
     }
-    if (!keep_preload_) *at++ = preload_;
-    *at++ = socket_;
-    if (config().host[0] != 0) *at++ = host_;
-    if (config().token[0] != 0) *at++ = token_;
+    if (preload != nullptr) *at++ = preload;
+    for (std::size_t i = 0; i < kept_count; ++i) {
+      const kept_variable& v = kept_variables[i];
+      if (is_kept(v, environment)) continue;
+      std::snprintf(room_[i], longest_kept, "%s=%s", v.name, v.value(config()));
+      *at++ = room_[i];
+    }
     *at = nullptr;
   }
 
  private:
-  /// A program may choose another host for its child, so an own PH_HOST stays.
-  bool replaced(const char* entry) {
-    if (std::strncmp(entry, preload_key, preload_key_len) == 0) return !keep_preload_;
-    if (names(entry, dropin::env_host)) {
-      std::snprintf(host_, sizeof host_, "%s", entry);
-      return config().host[0] != 0;
-    }
-    return names(entry, dropin::env_socket) || names(entry, dropin::env_token);
-  }
-
-  bool keep_preload_ = false;
-  char preload_[4096];
-  char socket_[160];
-  char host_[96];
-  char token_[96];
+  char room_[kept_count][longest_kept];
 };
 
 std::size_t count_of(char* const* list) {
@@ -97,25 +136,169 @@ std::size_t count_of(char* const* list) {
   return n;
 }
 
+bool watching() { return config().active && config().library[0] != 0; }
+
 /// Calls run(environment with the kept entries).
 template <class Run>
 int with_environment(char* const* environment, Run run) {
-  if (!config().active || config().library[0] == 0) return run(environment);
-  kept_entries kept(environment);
+  if (!watching()) return run(environment);
+  const std::size_t room = preload_room(environment);
+  char* preload = nullptr;
+  if (room != 0) {
+    preload = static_cast<char*>(alloca(room + sizeof preload_name));
+    std::memcpy(preload, "LD_PRELOAD=", sizeof preload_name);
+    write_preload(environment, preload + sizeof preload_name, room);
+  }
+  kept_entries kept;
   auto** merged = static_cast<char**>(
       alloca((count_of(environment) + kept_entries::most + 1) * sizeof(char*)));
-  kept.merge(environment, merged);
+  kept.merge(environment, preload, merged);
   return run(merged);
 }
 
-int run_execve(const char* path, char* const* argv, char* const* environment) {
-  return with_environment(environment,
-                          [&](char* const* e) { return next_exec::execve(path, argv, e); });
+/// For what libc starts by itself (system, popen, wordexp): it passes `environ`, past the hooks. A
+/// program that emptied it gets the entries back.
+void restore_own_environment() {
+  if (!watching()) return;
+  if (const std::size_t room = preload_room(environ); room != 0) {
+    auto* value = static_cast<char*>(alloca(room));
+    write_preload(environ, value, room);
+    setenv(preload_name, value, 1);
+  }
+  for (const kept_variable& v : kept_variables) {
+    if (!is_kept(v, environ)) setenv(v.name, v.value(config()), 1);
+  }
 }
 
-int run_execvpe(const char* file, char* const* argv, char* const* environment) {
-  return with_environment(environment,
-                          [&](char* const* e) { return next_exec::execvpe(file, argv, e); });
+// --- the program
+// ----------------------------------------------------------------------------------
+
+/// "ph: PATH WHY", on the standard error that the program would have had.
+void say(const char* path, const char* why) {
+  char line[1024];
+  const int len = std::snprintf(line, sizeof line, "ph: %.400s %s\n", path, why);
+  if (len > 0) raw::call(SYS_write, STDERR_FILENO, raw::arg(&line[0]), len);
+}
+
+/// True when the program must not be started; says why.
+bool refuse(const program_file& file, const char* path) {
+  const char* why = why_not_preloaded(file.reach);
+  if (why == nullptr && raw::call(SYS_faccessat, AT_FDCWD, raw::arg(config().library), R_OK) != 0) {
+    why =
+        "would have no network: the lab's library cannot be read by this user, or from this "
+        "root folder; make it readable there";
+  }
+  if (why != nullptr) say(path, why);
+  return why != nullptr;
+}
+
+/// Starts a program in one of three ways: `as_it_is()`, by its loader with `by_loader(arguments)`,
+/// or not at all (`refused`). `path`: its name for the loader and for people.
+template <class AsItIs, class ByLoader>
+int start(const program_file& file, const char* path, char* const* argv, int refused,
+          AsItIs as_it_is, ByLoader by_loader) {
+  if (refuse(file, path)) {
+    errno = EACCES;
+    return refused;
+  }
+  if (file.reach != preload_reach::by_loader) return as_it_is();
+  auto** words = static_cast<const char**>(alloca((count_of(argv) + loader_words) * sizeof(char*)));
+  loader_arguments(file, path, argv, words);
+  return by_loader(const_cast<char* const*>(words));
+}
+
+int run_execve(const char* path, char* const* argv, char* const* environment) {
+  return with_environment(environment, [&](char* const* e) {
+    const auto as_it_is = [&] { return next_exec::execve(path, argv, e); };
+    if (!watching() || path == nullptr) return as_it_is();
+    program_file file;
+    inspect_program(AT_FDCWD, path, file);
+    return start(file, path, argv, -1, as_it_is,
+                 [&](char* const* words) { return next_exec::execve(words[0], words, e); });
+  });
+}
+
+/// Where execvp(3) would find a program; nullptr when it would not.
+const char* search(const char* file, char (&room)[longest_path]) {
+  if (std::strchr(file, '/') != nullptr || *file == 0) return file;
+  const char* folders = value_in(environ, "PATH");
+  if (folders == nullptr) folders = "/bin:/usr/bin";
+  while (true) {
+    const std::size_t len = std::strcspn(folders, ":");
+    const int used = std::snprintf(room, sizeof room, "%.*s%s%s", static_cast<int>(len), folders,
+                                   len == 0 ? "" : "/", file);
+    if (used > 0 && static_cast<std::size_t>(used) < sizeof room &&
+        raw::call(SYS_faccessat, AT_FDCWD, raw::arg(&room[0]), X_OK) == 0) {
+      return room;
+    }
+    if (folders[len] == 0) return nullptr;
+    folders += len + 1;
+  }
+}
+
+int run_execvpe(const char* name, char* const* argv, char* const* environment) {
+  return with_environment(environment, [&](char* const* e) {
+    const auto as_it_is = [&] { return next_exec::execvpe(name, argv, e); };
+    char room[longest_path];
+    const char* path = watching() && name != nullptr ? search(name, room) : nullptr;
+    if (path == nullptr) return as_it_is();
+    program_file file;
+    inspect_program(AT_FDCWD, path, file);
+    return start(file, path, argv, -1, as_it_is,
+                 [&](char* const* words) { return next_exec::execve(words[0], words, e); });
+  });
+}
+
+/// The path of `path` below the folder `dir`, or of `dir` itself when it is empty, as far as /proc
+/// tells it. False when there is none.
+bool path_of(int dir, const char* path, char (&out)[longest_path]) {
+  if (dir == AT_FDCWD || *path == '/') {
+    return static_cast<std::size_t>(std::snprintf(out, sizeof out, "%s", path)) < sizeof out;
+  }
+  char link[64];
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", dir);
+  const long len =
+      raw::call(SYS_readlinkat, AT_FDCWD, raw::arg(&link[0]), raw::arg(&out[0]), sizeof out - 1);
+  if (len <= 0 || out[0] != '/') return false;
+  const auto at = static_cast<std::size_t>(len);
+  const int more = std::snprintf(out + at, sizeof out - at, "%s%s", *path == 0 ? "" : "/", path);
+  return more >= 0 && at + static_cast<std::size_t>(more) < sizeof out &&
+         raw::call(SYS_faccessat, AT_FDCWD, raw::arg(&out[0]), R_OK) == 0;
+}
+
+/// The program that a descriptor, or a path relative to one, leads to.
+template <class AsItIs>
+int run_at(int dir, const char* path, char* const* argv, char* const* e, AsItIs as_it_is) {
+  if (!watching() || path == nullptr) return as_it_is();
+  program_file file;
+  inspect_program(dir, path, file);
+  char found[longest_path];
+  if (!path_of(dir, path, found)) {
+    std::snprintf(found, sizeof found, "%s", *path == 0 ? "a program" : path);
+    if (file.reach == preload_reach::by_loader) file.reach = preload_reach::capable_not_readable;
+  }
+  return start(file, found, argv, -1, as_it_is,
+               [&](char* const* words) { return next_exec::execve(words[0], words, e); });
+}
+
+using spawn_function = next_function<next_exec::spawn_type>;
+
+/// posix_spawn(3) and posix_spawnp(3), which return an error's number.
+int run_spawn(spawn_function& as_given, bool searches, pid_t* pid, const char* name,
+              const posix_spawn_file_actions_t* actions, const posix_spawnattr_t* attributes,
+              char* const* argv, char* const* environment) {
+  return with_environment(environment, [&](char* const* e) {
+    const auto as_it_is = [&] { return as_given(pid, name, actions, attributes, argv, e); };
+    char room[longest_path];
+    const char* path = watching() ? name : nullptr;
+    if (path != nullptr && searches) path = search(name, room);
+    if (path == nullptr) return as_it_is();
+    program_file file;
+    inspect_program(AT_FDCWD, path, file);
+    return start(file, path, argv, EACCES, as_it_is, [&](char* const* words) {
+      return next_exec::posix_spawn(pid, words[0], actions, attributes, words, e);
+    });
+  });
 }
 
 std::size_t count_arguments(va_list list) {
@@ -150,8 +333,16 @@ PH_HOOK(int, execvpe, const char* file, char* const* argv, char* const* environm
   return run_execvpe(file, argv, environment);
 }
 PH_HOOK(int, fexecve, int fd, char* const* argv, char* const* environment) {
-  return with_environment(environment,
-                          [&](char* const* e) { return next_exec::fexecve(fd, argv, e); });
+  return with_environment(environment, [&](char* const* e) {
+    return run_at(fd, "", argv, e, [&] { return next_exec::fexecve(fd, argv, e); });
+  });
+}
+PH_HOOK(int, execveat, int dir, const char* path, char* const* argv, char* const* environment,
+        int flags) {
+  return with_environment(environment, [&](char* const* e) {
+    return run_at(dir, path, argv, e,
+                  [&] { return next_exec::execveat(dir, path, argv, e, flags); });
+  });
 }
 PH_HOOK(int, execl, const char* path, const char* first, ...) {
   PH_COLLECT(first);
@@ -171,13 +362,24 @@ PH_HOOK(int, execle, const char* path, const char* first, ...) {
 }
 PH_HOOK(int, posix_spawn, pid_t* pid, const char* path, const posix_spawn_file_actions_t* actions,
         const posix_spawnattr_t* attributes, char* const* argv, char* const* environment) {
-  return with_environment(environment, [&](char* const* e) {
-    return next_exec::posix_spawn(pid, path, actions, attributes, argv, e);
-  });
+  return run_spawn(next_exec::posix_spawn, false, pid, path, actions, attributes, argv,
+                   environment);
 }
 PH_HOOK(int, posix_spawnp, pid_t* pid, const char* file, const posix_spawn_file_actions_t* actions,
         const posix_spawnattr_t* attributes, char* const* argv, char* const* environment) {
-  return with_environment(environment, [&](char* const* e) {
-    return next_exec::posix_spawnp(pid, file, actions, attributes, argv, e);
-  });
+  return run_spawn(next_exec::posix_spawnp, true, pid, file, actions, attributes, argv,
+                   environment);
+}
+
+PH_HOOK(int, system, const char* command) {
+  restore_own_environment();
+  return next_exec::system(command);
+}
+PH_HOOK(FILE*, popen, const char* command, const char* mode) {
+  restore_own_environment();
+  return next_exec::popen(command, mode);
+}
+PH_HOOK(int, wordexp, const char* words, wordexp_t* out, int flags) {
+  restore_own_environment();
+  return next_exec::wordexp(words, out, flags);
 }

@@ -25,6 +25,8 @@ class next_function<Result(Args...)> {
  public:
   constexpr explicit next_function(const char* name) : name_(name) {}
   Result operator()(Args... args) { return get()(args...); }
+  /// Finds it now, for calls from where dlsym(3) must not be called.
+  void look_up() { get(); }
 
  private:
   using pointer = Result (*)(Args...);

@@ -33,9 +33,21 @@ bool is_numeric(const char* name) {
          inet_aton(name, &legacy) != 0;
 }
 
+/// The length of a host name without the dot that makes it absolute.
+std::size_t name_length(const char* name) {
+  const std::size_t len = std::strlen(name);
+  return len > 1 && name[len - 1] == '.' ? len - 1 : len;
+}
+
+/// Host names are the same in any case (RFC 4343), with and without the final dot.
+bool same_name(const char* a, const char* b) {
+  const std::size_t len = name_length(a);
+  return len == name_length(b) && strncasecmp(a, b, len) == 0;
+}
+
 /// The IPv4 addresses of a host of the lab. False when the daemon does not know it.
 bool resolve(const char* name, resolved& out) {
-  if (std::strcmp(name, "localhost") == 0) {
+  if (same_name(name, "localhost")) {
     out.addresses[0].s_addr = htonl(INADDR_LOOPBACK);
     out.count = 1;
     return true;
@@ -64,13 +76,39 @@ int add_address(const in_addr& address, const char* service, const addrinfo& hin
   return 0;
 }
 
+/// The lab's name of an address. False when the daemon knows none.
+bool name_of(const sockaddr* address, socklen_t len, char (&out)[256]) {
+  std::size_t room = sizeof out - 1;
+  if (ask_for(-1, request_kind::resolve_addr, 0, 0, 0, address, len, out, &room) < 0) return false;
+  out[room] = 0;
+  return room != 0;
+}
+
+/// How the lab spells a name that resolved to `address`.
+void spell(const char* name, const in_addr& address, char (&out)[256]) {
+  sockaddr_in from{};
+  from.sin_family = AF_INET;
+  from.sin_addr = address;
+  if (name_of(reinterpret_cast<const sockaddr*>(&from), sizeof from, out) && same_name(out, name)) {
+    return;
+  }
+  const std::size_t len = name_length(name) < sizeof out ? name_length(name) : sizeof out - 1;
+  for (std::size_t i = 0; i < len; ++i) {
+    const char c = name[i];
+    out[i] = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  out[len] = 0;
+}
+
 int resolve_to_list(const char* node, const char* service, addrinfo hints, addrinfo** out) {
   resolved found;
+  const bool mapped = hints.ai_family == AF_INET6 && (hints.ai_flags & AI_V4MAPPED) != 0;
   if ((hints.ai_flags & AI_NUMERICHOST) != 0) return EAI_NONAME;
-  if (hints.ai_family == AF_INET6 || !resolve(node, found)) return EAI_NONAME;
+  if (!resolve(node, found)) return EAI_NONAME;
+  if (hints.ai_family == AF_INET6 && !mapped) return EAI_NODATA;  // the hosts have no IPv6
   const bool canonical = (hints.ai_flags & AI_CANONNAME) != 0;
   hints.ai_flags = (hints.ai_flags & ~(AI_CANONNAME | AI_ADDRCONFIG)) | AI_NUMERICHOST;
-  hints.ai_family = AF_INET;
+  if (!mapped && hints.ai_family == AF_UNSPEC) hints.ai_family = AF_INET;
   addrinfo* list = nullptr;
   addrinfo** tail = &list;
   for (std::size_t i = 0; i < found.count; ++i) {
@@ -79,7 +117,11 @@ int resolve_to_list(const char* node, const char* service, addrinfo hints, addri
     if (list != nullptr) freeaddrinfo(list);
     return error;
   }
-  if (canonical && list != nullptr) list->ai_canonname = strdup(node);
+  if (canonical && list != nullptr) {
+    char spelled[256];
+    spell(node, found.addresses[0], spelled);
+    list->ai_canonname = strdup(spelled);
+  }
   *out = list;
   return 0;
 }
@@ -114,26 +156,23 @@ int host_by_name(const char* name, int family, hostent* out, char* buffer, std::
                  hostent** result, int* error) {
   *result = nullptr;
   resolved found;
+  char spelled[256];
+  const char* shown = name;
   if (family == AF_INET && is_numeric(name) && inet_aton(name, &found.addresses[0]) != 0) {
     found.count = 1;
-  } else if (family != AF_INET || !resolve(name, found)) {
-    *error = HOST_NOT_FOUND;
+  } else if (!resolve(name, found) || family != AF_INET) {
+    *error = found.count == 0 ? HOST_NOT_FOUND : NO_DATA;
     return 0;
+  } else {
+    spell(name, found.addresses[0], spelled);
+    shown = spelled;
   }
-  if (!fill_hostent(name, found.addresses, found.count, *out, buffer, room)) {
+  if (!fill_hostent(shown, found.addresses, found.count, *out, buffer, room)) {
     *error = NETDB_INTERNAL;
     return ERANGE;
   }
   *result = out;
   return 0;
-}
-
-/// The lab's name of an address. False when the daemon knows none.
-bool name_of(const sockaddr* address, socklen_t len, char (&out)[256]) {
-  std::size_t room = sizeof out - 1;
-  if (ask_for(-1, request_kind::resolve_addr, 0, 0, 0, address, len, out, &room) < 0) return false;
-  out[room] = 0;
-  return room != 0;
 }
 
 int host_by_address(const void* address, socklen_t len, int family, hostent* out, char* buffer,

@@ -2,6 +2,7 @@
 // reach the host's network past every hook, so programs are told that there is none.
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -65,6 +66,15 @@ bool hooked_call(long nr, const long (&a)[6], long& result) {
     case SYS_recvmsg:
       result = recvmsg(fd, pointer<msghdr*>(a[1]), number(a[2]));
       return true;
+    case SYS_execve:
+      result = execve(pointer<const char*>(a[0]), pointer<char* const*>(a[1]),
+                      pointer<char* const*>(a[2]));
+      return true;
+    case SYS_execveat:
+      result = execveat(fd, pointer<const char*>(a[1]), pointer<char* const*>(a[2]),
+                        pointer<char* const*>(a[3]), number(a[4]));
+      return true;
+    case SYS_uname: result = uname(pointer<utsname*>(a[0])); return true;
     case SYS_io_uring_setup:
       errno = ENOSYS;
       result = -1;

@@ -292,7 +292,7 @@ class RunTest(PhTest):
         static = os.path.join(self.folder, "static")
         subprocess.run(["cc", "-static", "-o", static, "-x", "c", "-"], check=True, text=True,
                        input="int main(void) { return 0; }")
-        done = self.ph("run", "--socket", self.socket, "--", static, expect=125)
+        done = self.ph("run", "--socket", self.socket, "--", static, expect=126)
         self.assertIn("is statically linked", done.stderr)
 
     def test_a_missing_shim_is_named(self):
