@@ -68,7 +68,7 @@ class runner {
  private:
   struct pending_call {
     const event* what;
-    duration end;
+    duration begun, end;
     bool any_time = false;  ///< a lenient run does not ask when
   };
 
@@ -94,25 +94,27 @@ class runner {
   }
 
   // --- time -------------------------------------------------------------------------------------
+  /// Relative times count from now. Only between packets that the script injects they count from
+  /// when the one before was due, so that their distances stay exact.
+  [[nodiscard]] duration base_of(const event& e) const {
+    const bool injects = e.kind == event::kind_type::packet && e.packet.inbound;
+    return injects && injected_last_ ? last_ : now_in_script();
+  }
+
   void step(const event& e) {
-    duration from = e.time.from, to = e.time.to;
-    if (e.time.kind != event_time::kind_type::absolute) {
-      from += last_;
-      to += last_;
-    }
+    const bool relative = e.time.kind != event_time::kind_type::absolute;
     const bool any = e.time.kind == event_time::kind_type::any;
-    if (any) from = to = last_;
+    base_ = relative ? base_of(e) : duration{};
+    const duration from = any ? base_ : base_ + e.time.from;
+    const duration to = any ? base_ : base_ + e.time.to;
     const bool expects = e.kind == event::kind_type::packet && !e.packet.inbound;
+    injected_last_ = e.kind == event::kind_type::packet && e.packet.inbound;
     pay_debts(host_.at(from));
     if (!expects) advance_to(host_.at(from));
     switch (e.kind) {
       case event::kind_type::packet:
-        if (expects) {
-          const duration when = expect(e.packet, from, to, any);
-          last_ = any || when < from - settings_.tolerance ? when : from;
-          return;
-        }
-        inject(e.packet);
+        if (expects) expect(e.packet, from, to, any);
+        else inject(e.packet);
         break;
       case event::kind_type::syscall: system_call(e, from); break;
       case event::kind_type::command: command(e.text); break;
@@ -136,15 +138,23 @@ class runner {
     try_pending();
   }
 
-  void check_time(const char* what, duration got, duration from, duration to) const {
-    if (got + settings_.tolerance < from || got > to + settings_.tolerance) {
+  /// The longer a script waits, the less exact is the moment.
+  [[nodiscard]] duration tolerance(duration waited) const {
+    return std::max(settings_.tolerance, waited * settings_.tolerance_per_mille / 1000);
+  }
+
+  /// `since`: when the wait for it began.
+  void check_time(const char* what, duration got, duration from, duration to,
+                  duration since) const {
+    const duration off = tolerance(from - since);
+    if (got + off < from || got > to + off) {
       fail_now(fmt::format("{}: expected at {:.6f}{} s, happened at {:.6f} s", what, from.seconds(),
                            to == from ? "" : fmt::format("~{:.6f}", to.seconds()), got.seconds()));
     }
   }
 
   // --- packets ----------------------------------------------------------------------------------
-  duration expect(const packet_spec& spec, duration from, duration to, bool any) {
+  void expect(const packet_spec& spec, duration from, duration to, bool any) {
     if (spec.icmp || spec.udp_payload || spec.udp_encapsulation) {
       throw run_stop{outcome::skip, "expects a packet that is not plain TCP"};
     }
@@ -152,7 +162,7 @@ class runner {
     // A SYN may ask for ECN by flags of its own.
     const bool opens = (spec.flags & ~(tcphdr_ece | tcphdr_cwr)) == tcphdr_syn;
     if (f.state == flow::state_type::connecting && opens) f.local_port = 0;
-    const instant limit = any ? host_.now() + patience : host_.at(to + settings_.tolerance);
+    const instant limit = any ? host_.now() + patience : host_.at(to + tolerance(from - last_));
     host_.settle();
     for (;;) {
       while (!host_.sent.empty() && !belongs(host_.sent.front(), f)) host_.sent.pop_front();
@@ -164,10 +174,10 @@ class runner {
       const std::string why = match_packet(spec, f, host_.sent, how_, missing);
       if (why.empty()) {
         const duration happened = host_.since_start(when);
-        if (!any) check_time("packet", happened, earliest(spec, from), to);
+        if (!any) check_time("packet", happened, earliest(spec, from), to, last_);
         if (opens) f.state = flow::state_type::active;
         if (live) acks_.matched(spec, *live);
-        return happened;
+        return;
       }
       const std::size_t seen = host_.sent.size();
       if (options_.lenient_freebsd) {
@@ -178,7 +188,7 @@ class runner {
         if (missing && advance_until_sent(std::min(limit, host_.at(from)), seen)) continue;
         if (acks_.came_earlier(spec) || acks_.may_come_later(spec, host_.now()) ||
             acks_.only_widens(spec)) {
-          return from;
+          return;
         }
       }
       if (!missing || !advance_until_sent(limit, seen)) {
@@ -278,20 +288,20 @@ class runner {
     const auto got = calls_.attempt(e.call, &difference);
     if (calls_.bad_script) throw run_stop{outcome::skip, difference};
     if (got) {
-      const duration end = e.time.end ? last_ + *e.time.end : from;
-      done(e, *got, difference, now_in_script(), end, end);
+      const duration end = e.time.end ? base_ + *e.time.end : from;
+      done(e, *got, difference, now_in_script(), end, from);
       host_.settle();
       return;
     }
-    const duration end = e.time.end ? last_ + *e.time.end : from;
-    pending_ = pending_call{&e, end, calls_.opens_early(e.call)};
+    const duration end = e.time.end ? base_ + *e.time.end : from;
+    pending_ = pending_call{&e, from, end, calls_.opens_early(e.call)};
     host_.settle();
     if (!e.time.end && !pending_->any_time) finish_pending(host_.at(from) + patience);
   }
 
   void done(const event& e, const call_result& got, const std::string& difference, duration at,
-            duration from, duration to) {
-    check_time(e.call.name.c_str(), at, from, to);
+            duration end, duration begun) {
+    check_time(e.call.name.c_str(), at, end, end, begun);
     std::string why = calls_.check(e.call, got);
     if (why.empty()) why = difference;
     if (!why.empty() && !settings_.non_fatal_syscalls) fail_now(why);
@@ -305,8 +315,7 @@ class runner {
     if (!got) return;
     const pending_call call = *std::exchange(pending_, std::nullopt);
     const duration at = now_in_script();
-    done(*call.what, *got, difference, at, call.any_time ? at : call.end,
-         call.any_time ? at : call.end);
+    done(*call.what, *got, difference, at, call.any_time ? at : call.end, call.begun);
     host_.settle();
   }
 
@@ -345,7 +354,9 @@ class runner {
   strictness how_;
   std::vector<flow> flows_;
   u16 next_remote_port_ = 49152;
-  duration last_{};
+  duration last_{};             ///< when the event before was due
+  duration base_{};             ///< what times of the present event are relative to
+  bool injected_last_ = false;
   std::optional<pending_call> pending_;
   ack_ledger acks_;
   variables vars_;

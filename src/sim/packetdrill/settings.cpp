@@ -178,6 +178,8 @@ run_settings script_settings(const script& s, const run_options& options) {
   for (const auto& [name, value] : s.options) {
     if (name == "tolerance_usecs") {
       out.tolerance = microseconds(std::atoll(value.c_str()));
+    } else if (name == "tolerance_percent") {
+      out.tolerance_per_mille = static_cast<s64>(std::strtod(value.c_str(), nullptr) * 10);
     } else if (name == "tcp_ts_tick_usecs") {
       out.timestamp_tick = microseconds(std::atoll(value.c_str()));
     } else if (name == "mtu") {

@@ -21,6 +21,7 @@ struct run_settings {
   ipv4_addr remote{192, 0, 2, 1};
   u32 mtu = 1500;
   duration tolerance = milliseconds(4);
+  s64 tolerance_per_mille = 125;  ///< of the time since the event before, if that is more
   duration timestamp_tick{};   ///< --tcp_ts_tick_usecs
   bool strict_segments = false;
   duration retransmit_slop{};  ///< what FreeBSD adds to a retransmission time-out
