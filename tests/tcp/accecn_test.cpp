@@ -255,7 +255,7 @@ TEST(tcp_accecn, combinations_kept_for_later_mean_accurate_ecn) {
   EXPECT_EQ(ace(q.take()), 0b010) << "RFC 9768 §3.1.3";
   EXPECT_EQ(q.mark_of_data(fd), ect0) << "as if the SYN had arrived unchanged";
   accecn_peer old("2");
-  EXPECT_EQ(ace(old.answer_to(not_ect, 0b100)), 0) << "who does not speak it reads only ECE and CWR";
+  EXPECT_EQ(ace(old.answer_to(not_ect, 0b100)), 0) << "an old server reads only ECE and CWR";
 }
 
 TEST(tcp_accecn, the_latest_syn_is_fed_back_and_the_option_is_left_out_then) {

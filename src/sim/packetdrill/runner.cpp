@@ -3,10 +3,11 @@
 #include "sim/packetdrill/runner.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "net/tcp/tcp_sock.h"
@@ -47,6 +48,8 @@ class runner {
   run_report run() {
     run_report report;
     try {
+      for (const auto& [name, value] : settings_.defaults) set_sysctl(name, value);
+      refused_.clear();  // a suite's defaults are many; what the script itself asks for counts
       for (const auto& [name, value] : settings_.sysctls) set_sysctl(name, value);
       for (const std::string& route : settings_.routes) host_.change_route(route);
       for (const event& e : script_.events) {
@@ -58,9 +61,15 @@ class runner {
     } catch (const run_stop& stop) {
       report.result = stop.result;
       report.reason = stop.reason;
+    } catch (const not_supported& what) {
+      report.result = outcome::skip;
+      report.reason = what.what();
     } catch (const std::exception& fault) {
       report.result = outcome::fail;
       report.reason = fault.what();
+    }
+    if (report.result == outcome::fail && !refused_.empty()) {
+      report.reason += fmt::format("\n    not in this stack: {}", fmt::join(refused_, " "));
     }
     return report;
   }
@@ -87,10 +96,10 @@ class runner {
   }
   [[nodiscard]] duration now_in_script() const { return host_.since_start(host_.now()); }
 
+  /// Settings that this stack does not have are no reason to stop: scripts of other systems set
+  /// many, and what matters shows in the packets. A failure names them.
   void set_sysctl(const std::string& name, const std::string& value) {
-    // Settings that this stack does not have are no reason to stop: scripts of other systems
-    // set many, and what matters shows in the packets.
-    static_cast<void>(host_.net().sysctls().set(name, value));
+    if (!host_.net().sysctls().set(name, value)) refused_.insert(name + '=' + value);
   }
 
   // --- time -------------------------------------------------------------------------------------
@@ -248,7 +257,10 @@ class runner {
     packet_spec placed = spec;
     if (options_.lenient_freebsd) placed.seq = acks_.place(spec);
     acks_.injected(placed);
-    host_.inject(build_packet(placed, current()));
+    for (const packet_spec& piece : cut(placed, settings_.arriving_mss)) {
+      host_.arrive(build_packet(piece, current()));
+    }
+    host_.settle();
     try_pending();
   }
 
@@ -267,7 +279,8 @@ class runner {
     }
   }
   void note_attempt(const syscall_spec& call) {
-    const bool fast_open = call.name == "sendto" && current().state == flow::state_type::fresh;
+    const bool sends = call.name == "sendto" || call.name == "sendmsg";
+    const bool fast_open = sends && current().state == flow::state_type::fresh;
     if (call.name == "connect" || fast_open) {
       const auto fd = evaluate(call.arguments.at(0), nullptr);
       for (auto it = flows_.begin(); it != flows_.end(); ++it) {
@@ -360,6 +373,7 @@ class runner {
   std::optional<pending_call> pending_;
   ack_ledger acks_;
   variables vars_;
+  std::set<std::string> refused_;  ///< settings that the stack did not take
 };
 
 }  // namespace
@@ -367,7 +381,11 @@ class runner {
 run_report run_script(const script& s, const run_options& options) {
   const std::string skip = reason_to_skip(s, options);
   if (!skip.empty()) return {outcome::skip, 0, skip};
-  return runner(s, options).run();
+  try {
+    return runner(s, options).run();
+  } catch (const not_supported& what) {
+    return {outcome::skip, 0, what.what()};
+  }
 }
 
 run_report run_file(const std::string& path, const run_options& options) {
@@ -380,7 +398,10 @@ run_report run_file(const std::string& path, const run_options& options) {
   }
   const auto run = [&](const run_options& how) -> run_report {
     const auto parsed = parse_script(path, text.str(), how.defines);
-    if (!parsed) return {outcome::fail, parsed.error().line, parsed.error().message};
+    if (!parsed) {
+      const script_error& error = parsed.error();
+      return {error.unsupported ? outcome::skip : outcome::fail, error.line, error.message};
+    }
     return run_script(*parsed, how);
   };
   if (!options.lenient_freebsd) return run(options);
