@@ -2,9 +2,11 @@
 #include "judge/settings_folder.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <stdexcept>
 
 #include "net/core/mib.h"
 #include "net/tcp/tcp_sock.h"
@@ -27,7 +29,8 @@ void settings_folder::apply(packetdrill::machine& host, bool must_look) {
   changed_ = changed;
   for (const auto& entry : fs::directory_iterator(path_, ignored)) {
     const std::string name = entry.path().filename().string();
-    if (!entry.is_regular_file(ignored) || name == "counters" || name == "commands") continue;
+    const bool setting = name != "counters" && name != "commands" && !name.starts_with('.');
+    if (!setting || !entry.is_regular_file(ignored)) continue;
     std::ifstream file(entry.path());
     std::string value;
     if (!std::getline(file, value)) continue;
@@ -50,7 +53,13 @@ void settings_folder::apply_commands(packetdrill::machine& host) {
   const std::string news = all.substr(commands_done_);
   commands_done_ = all.size();
   if (packetdrill::forgets_peers(news)) tcp_of(host.net()).fastopen_peers.clear();
-  for (const std::string& route : packetdrill::route_changes(news)) host.change_route(route);
+  for (const std::string& route : packetdrill::route_changes(news)) {
+    try {
+      host.change_route(route);
+    } catch (const std::runtime_error& fault) {
+      std::fprintf(stderr, "libph_packetdrill: %s\n", fault.what());
+    }
+  }
   if (const auto limit = packetdrill::queue_limit(news)) host.limit_queue(*limit);
 }
 

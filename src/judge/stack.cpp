@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
+#include <thread>
 
 #include "kernel/epoll.h"
 #include "uapi/inet.h"
@@ -22,6 +23,8 @@ namespace {
 
 /// How long a waiting thread believes that another one moves the clock.
 constexpr std::chrono::milliseconds others_turn{20};
+/// How long a thread may take from the end of its call to what it does with the result.
+constexpr std::chrono::milliseconds return_time{2};
 
 result<s64> number_of(const result<void>& r) {
   if (!r) return fail(r.error());
@@ -137,6 +140,10 @@ instant judged_stack::look_at_clock() {
 void judged_stack::sleep(duration d) {
   guard held(lock_);
   pass_time(held, host_.now() + d);
+  const bool ended = std::exchange(calls_slept_, calls_ended_) != calls_ended_;
+  held.unlock();
+  // Virtual time has passed at once; who came back from a call needs real time to say so.
+  if (ended) std::this_thread::sleep_for(return_time);
 }
 
 // --- the wire -----------------------------------------------------------------------------------

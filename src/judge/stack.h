@@ -97,6 +97,7 @@ class judged_stack {
   bool silent_ = false;         ///< the last wait for a packet was in vain
   u64 calls_ended_ = 0;         ///< of those that may block
   u64 calls_seen_ = 0;          ///< at the last yield()
+  u64 calls_slept_ = 0;         ///< at the last sleep()
   struct open_file {
     int file = -1;              ///< the task's descriptor
     unique_fd place;            ///< keeps the number taken in this process

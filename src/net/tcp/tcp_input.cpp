@@ -328,7 +328,7 @@ void syn_recv_established(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tp.max_window = std::max(tp.max_window, tp.snd_wnd);
   tp.snd_wl1 = seg.seq;
   tcp_sync_mss(tp, tp.pmtu_cookie);
-  ++tp.delivered;  // the SYN+ACK, which a request sent
+  if (!in_use) ++tp.delivered;  // the SYN+ACK, which a request sent
   tcp_set_state(cx, tp, tcp_state::established);
   if (!in_use) {
     tcp_initialize_rcv_mss(tp);
