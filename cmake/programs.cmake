@@ -46,13 +46,6 @@ if(PH_BUILD_TESTS)
   endforeach()
 endif()
 
-add_custom_target(programs)  # what `./ph` needs for the verbs that users have
-foreach(name ph ph_preload ph_packetdrill)
-  if(TARGET ${name})
-    add_dependencies(programs ${name})
-  endif()
-endforeach()
-
 # The stack for the genuine packetdrill, which loads it and calls it through a table.
 file(GLOB judge_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/judge/*.cpp)
 if(judge_sources AND NOT PH_SANITIZE)
@@ -65,3 +58,10 @@ if(judge_sources AND NOT PH_SANITIZE)
                         ${CMAKE_SOURCE_DIR}/src/judge/exports.map)
   install(TARGETS ph_packetdrill LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/posthaste)
 endif()
+
+add_custom_target(programs)  # what `./ph` needs for the verbs that users have
+foreach(name ph ph_preload ph_packetdrill)
+  if(TARGET ${name})
+    add_dependencies(programs ${name})
+  endif()
+endforeach()

@@ -22,6 +22,7 @@ const char* outcome_word(pd::outcome o) {
 struct settings {
   std::vector<std::string> files;
   std::vector<std::string> defines;
+  std::vector<std::pair<std::string, std::string>> options;  ///< as the genuine tool's
   std::string family = "ipv4";
   std::string lenient;
 };
@@ -34,6 +35,7 @@ int run_files(const settings& s) {
                                           : pd::ip_family::ipv4;
   options.lenient_freebsd = s.lenient == "freebsd";
   options.defines = pd::usual_defines();
+  options.options = s.options;
   for (const std::string& define : s.defines) {
     const std::size_t equals = std::min(define.find('='), define.size());
     options.defines.insert(options.defines.begin(),
@@ -66,6 +68,12 @@ void add_packetdrill(CLI::App& app, invocation& call) {
                    "freebsd: scripts with FreeBSD's windows, option order and setting names")
       ->check(CLI::IsMember({"freebsd"}));
   verb->add_option("-D", s->defines, "NAME=VALUE replaces NAME in the scripts");
+  for (const char* name : {"tolerance_usecs", "tolerance_percent", "tcp_ts_tick_usecs", "mtu",
+                           "mss", "local_ip", "remote_ip"}) {
+    const auto keep = [s, name](const std::string& value) { s->options.emplace_back(name, value); };
+    verb->add_option_function<std::string>(std::string("--") + name, keep,
+                                           "As packetdrill's; a script's own wins");
+  }
   verb->callback([s, &call] { call.exit_code = run_files(*s); });
 }
 

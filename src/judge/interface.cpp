@@ -1,7 +1,7 @@
 // libph_packetdrill.so: the table filled with calls of a judged_stack, and errno set as libc does.
 //
-// %{ }% blocks of scripts call libc's own getsockopt: preload this object too, and that call is
-// answered here for our descriptors.
+// What packetdrill does beside the table (getsockopt of %{ }% blocks, sendfile, the yield of its
+// two threads) it does by libc: preload this object too, and these calls are answered here.
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -229,7 +229,7 @@ int do_netdev_send(void* u, const void* data, size_t count) {
 int do_netdev_receive(void* u, void* data, size_t* count, long long* time_usecs) {
   instant when;
   const auto got = stack_of(u).next_packet(span_of(data, *count), &when);
-  if (!got) return answer_int(got);
+  if (!got) return answer_int(got);  // packetdrill asks again, without end: see next_packet
   *count = static_cast<size_t>(*got);
   *time_usecs = when.ns / 1000;
   return 0;
@@ -248,11 +248,12 @@ int do_gettimeofday(void* u, timeval* tv, struct timezone*) {
 // --- what is no socket --------------------------------------------------------------------------
 
 int do_pipe(void*, int fds[2]) { return ::pipe(fds); }
-/// A pipe of the system cannot reach into this stack.
-ssize_t no_splice() { return answer(fail(errc::opnotsupp)); }
 int do_splice(void* u, int in, loff_t* off_in, int out, loff_t* off_out, size_t len,
               unsigned flags) {
-  if (stack_of(u).owns(in) || stack_of(u).owns(out)) return static_cast<int>(no_splice());
+  judged_stack& stack = stack_of(u);
+  const u32 how = (flags & SPLICE_F_NONBLOCK) != 0 ? uapi::msg_dontwait : 0;
+  if (stack.owns(in)) return answer_int(stack.receive_into(in, out, len, how));
+  if (stack.owns(out)) return answer_int(stack.send_from(out, in, nullptr, len, how));
   // Scripts' NULL arrives as a pointer to zero.
   if (off_in != nullptr && *off_in == 0) off_in = nullptr;
   if (off_out != nullptr && *off_out == 0) off_out = nullptr;
@@ -296,5 +297,25 @@ extern "C" {
     return ph::judge::do_getsockopt(stack, fd, level, name, value, len);
   }
   return static_cast<int>(::syscall(SYS_getsockopt, fd, level, name, value, len));
+}
+
+/// packetdrill yields so that its second thread can make a blocking call, before the first one
+/// goes on to move the clock.
+[[gnu::visibility("default")]] int sched_yield() noexcept {
+  ph::judge::judged_stack* stack = ph::judge::current_stack;
+  if (stack != nullptr) stack->yield();
+  return static_cast<int>(::syscall(SYS_sched_yield));
+}
+
+[[gnu::visibility("default")]] ssize_t sendfile(int out, int in, off_t* offset,
+                                                size_t count) noexcept {
+  ph::judge::judged_stack* stack = ph::judge::current_stack;
+  if (stack == nullptr || !stack->owns(out)) {
+    return ::syscall(SYS_sendfile, out, in, offset, count);
+  }
+  ph::s64 at = offset != nullptr ? *offset : 0;
+  const auto sent = stack->send_from(out, in, offset != nullptr ? &at : nullptr, count, 0);
+  if (offset != nullptr) *offset = at;
+  return ph::judge::answer(sent);
 }
 }

@@ -3,13 +3,16 @@
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "kernel/epoll.h"
 #include "uapi/inet.h"
@@ -20,6 +23,8 @@ namespace {
 
 /// How long a waiting thread believes that another one moves the clock.
 constexpr std::chrono::milliseconds others_turn{20};
+/// How long a thread may take from the end of its call to what it does with the result.
+constexpr std::chrono::milliseconds return_time{2};
 
 result<s64> number_of(const result<void>& r) {
   if (!r) return fail(r.error());
@@ -51,7 +56,9 @@ stack_config read_flags(const char* flags) {
 }
 
 judged_stack::judged_stack(stack_config config)
-    : config_(std::move(config)), host_(config_.local, config_.mtu) {}
+    : config_(std::move(config)),
+      host_(config_.local, config_.mtu),
+      settings_(config_.settings) {}
 
 // --- time and waiting ---------------------------------------------------------------------------
 
@@ -99,6 +106,7 @@ template <class Attempt>
 result<s64> judged_stack::blocking(int fd, wait_for what, u32 flags, Attempt&& attempt) {
   guard held(lock_);
   TRY(const int first, live(fd));
+  settings_.apply(host_);
   const wait_policy policy = sys_wait_policy(host_.program(), first, what, flags);
   const instant limit = !policy.wait              ? host_.now()
                         : policy.timeout.ns == 0 ? never
@@ -110,8 +118,17 @@ result<s64> judged_stack::blocking(int fd, wait_for what, u32 flags, Attempt&& a
     if (!r && r.error() == errc::again) return std::nullopt;
     return r;
   });
+  ++calls_ended_;
+  tried_.notify_all();
   if (!got) return fail(errc::again);
   return *got;
+}
+
+void judged_stack::yield() {
+  guard held(lock_);
+  const auto moved = [this] { return !waiters_.empty() || calls_ended_ != calls_seen_; };
+  tried_.wait_for(held, others_turn, moved);
+  calls_seen_ = calls_ended_;
 }
 
 instant judged_stack::look_at_clock() {
@@ -123,6 +140,10 @@ instant judged_stack::look_at_clock() {
 void judged_stack::sleep(duration d) {
   guard held(lock_);
   pass_time(held, host_.now() + d);
+  const bool ended = std::exchange(calls_slept_, calls_ended_) != calls_ended_;
+  held.unlock();
+  // Virtual time has passed at once; who came back from a call needs real time to say so.
+  if (ended) std::this_thread::sleep_for(return_time);
 }
 
 // --- the wire -----------------------------------------------------------------------------------
@@ -132,8 +153,21 @@ void judged_stack::inject(byte_view datagram) {
   // RFC 791: the destination stands at byte 16 of the header. IPv6 is not in this stack.
   if (datagram.size() < 20 || datagram[0] >> 4 != 4) return;
   know_address(ipv4_addr(view_as<be32>(datagram, 16)->value()));
-  host_.inject(datagram);
+  settings_.apply(host_);
+  host_.arrive(datagram);
+  host_.settle();
   let_waiters_try(held);
+  settings_.show_counters(host_);
+}
+
+/// packetdrill asks again without end after an error: the second time it is told for good.
+result<s64> judged_stack::nothing_comes() {
+  if (std::exchange(silent_, true)) {
+    std::fprintf(stderr, "libph_packetdrill: the host sends nothing for %.0f s\n",
+                 config_.patience.seconds());
+    std::_Exit(1);
+  }
+  return fail(errc::timedout);
 }
 
 result<s64> judged_stack::next_packet(byte_span out, instant* when) {
@@ -142,10 +176,11 @@ result<s64> judged_stack::next_packet(byte_span out, instant* when) {
   host_.settle();
   let_waiters_try(held);
   while (host_.sent.empty()) {
-    if (host_.now() >= limit) return fail(errc::timedout);
+    if (host_.now() >= limit) return nothing_comes();
     host_.advance(std::min(limit, host_.next_deadline()), [] { return false; });
     let_waiters_try(held);
   }
+  silent_ = false;
   const packetdrill::sent_packet packet = std::move(host_.sent.front());
   host_.sent.pop_front();
   if (packet.bytes.size() > out.size()) return fail(errc::msgsize);
@@ -191,26 +226,9 @@ void judged_stack::know_address(byte_view sockaddr) {
   if (const be32* addr = view_as<be32>(sockaddr, 4)) know_address(ipv4_addr(addr->value()));
 }
 
-void judged_stack::read_settings() {
-  if (config_.settings.empty()) return;
-  namespace fs = std::filesystem;
-  fs::path folder(config_.settings);
-  if (fs::is_directory(folder / "net/ipv4")) folder /= "net/ipv4";
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    std::ifstream file(entry.path());
-    std::string value;
-    if (!entry.is_regular_file(ignored) || !std::getline(file, value)) continue;
-    std::replace(value.begin(), value.end(), '\t', ' ');
-    // A real /proc holds settings that this stack does not have, or not with such values.
-    const std::string name = "net.ipv4." + entry.path().filename().string();
-    static_cast<void>(host_.net().sysctls().set(name, value));
-  }
-}
-
 result<s64> judged_stack::socket(int domain, int type, int protocol) {
   const guard held(lock_);
-  read_settings();
+  settings_.apply(host_, true);
   return adopt(sys_socket(host_.program(), domain, type, protocol));
 }
 
@@ -236,6 +254,7 @@ result<s64> judged_stack::bind(int fd, byte_view addr) {
 result<s64> judged_stack::listen(int fd, int backlog) {
   const guard held(lock_);
   TRY(const int file, live(fd));
+  settings_.apply(host_);
   return number_of(sys_listen(host_.program(), file, backlog));
 }
 
@@ -298,21 +317,55 @@ result<s64> judged_stack::send(int fd, const send_msg& msg) {
       rest.flags &= ~static_cast<u32>(uapi::msg_fastopen);
       rest.name = {};
     }
-    const byte_view piece = byte_view(all).subspan(done);
-    rest.iov = {&piece, 1};
-    const auto got = sys_sendmsg(host_.program(), file, rest);
-    if (!got && got.error() == errc::inprogress && waits) {
-      opening = true;  // MSG_FASTOPEN without a cookie: first a handshake
-      return fail(errc::again);
-    }
-    if (!got && got.error() == errc::again) return fail(errc::again);
-    if (!got) return result_so_far(got.error());
-    done += *got;
-    if (done < all.size() && waits) return fail(errc::again);
+    // As long as it takes anything: a part that went may have made room for the next.
+    do {
+      const byte_view piece = byte_view(all).subspan(done);
+      rest.iov = {&piece, 1};
+      const auto got = sys_sendmsg(host_.program(), file, rest);
+      if (!got && got.error() == errc::inprogress && waits) {
+        opening = true;  // MSG_FASTOPEN without a cookie: first a handshake
+        return fail(errc::again);
+      }
+      if (!got && got.error() == errc::again) return fail(errc::again);
+      if (!got) return result_so_far(got.error());
+      done += *got;
+      host_.settle();
+    } while (done < all.size() && waits);
     return static_cast<s64>(done);
   };
   const result<s64> out = blocking(fd, wait_for::send, msg.flags, attempt);
   return out ? out : result_so_far(out.error());
+}
+
+result<s64> judged_stack::receive_into(int fd, int pipe, std::size_t len, u32 flags) {
+  std::array<u8, 4> mark{};
+  // splice(2) never passes the urgent byte.
+  if (ioctl(fd, uapi::siocatmark, mark) && mark[0] != 0) return 0;
+  int waiting = 0;
+  const int room = ::fcntl(pipe, F_GETPIPE_SZ);
+  if (room < 0 || ::ioctl(pipe, FIONREAD, &waiting) != 0) return fail(errc::inval);
+  std::vector<u8> data(std::min(len, static_cast<std::size_t>(std::max(room - waiting, 0))));
+  const byte_span piece(data);
+  recv_msg msg;
+  msg.iov = {&piece, 1};
+  msg.flags = flags;
+  TRY(const s64 got, receive(fd, msg));
+  if (::write(pipe, data.data(), static_cast<std::size_t>(got)) != got) return fail(errc::pipe);
+  return got;
+}
+
+result<s64> judged_stack::send_from(int fd, int file, s64* offset, std::size_t len, u32 flags) {
+  std::vector<u8> data(std::min<std::size_t>(len, 1 << 24));
+  const ssize_t n = offset != nullptr ? ::pread(file, data.data(), data.size(), *offset)
+                                      : ::read(file, data.data(), data.size());
+  if (n < 0) return fail(static_cast<errc>(errno));
+  const byte_view piece = byte_view(data).first(static_cast<std::size_t>(n));
+  send_msg msg;
+  msg.iov = {&piece, 1};
+  msg.flags = flags;
+  TRY(const s64 sent, send(fd, msg));
+  if (offset != nullptr) *offset += sent;
+  return sent;
 }
 
 result<s64> judged_stack::shutdown(int fd, int how) {
@@ -333,6 +386,7 @@ result<s64> judged_stack::getsockopt(int fd, int level, int name, byte_span out)
 result<s64> judged_stack::setsockopt(int fd, int level, int name, byte_view value) {
   const guard held(lock_);
   TRY(const int file, live(fd));
+  settings_.apply(host_);
   const auto out = number_of(sys_setsockopt(host_.program(), file, level, name, value));
   host_.settle();
   return out;

@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 
+#include "judge/settings_folder.h"
 #include "judge/table.h"
 #include "platform/unique_fd.h"
 #include "sim/packetdrill/machine.h"
@@ -23,7 +24,7 @@ namespace ph::judge {
 struct stack_config {
   ipv4_addr local{192, 168, 0, 1};
   u32 mtu = 1500;
-  std::string settings;               ///< folder whose files are values of net.ipv4.*
+  std::string settings;               ///< see settings_folder.h
   duration patience = seconds(600);   ///< how long netdev_receive waits, on the virtual clock
 };
 /// "local=192.168.0.1,mtu=1500,settings=/path,patience_ms=1000"; the folder may also come from
@@ -60,6 +61,12 @@ class judged_stack {
   result<s64> next_packet(byte_span out, instant* when);
   void sleep(duration d);
   instant look_at_clock();
+  /// Lets another thread make its call: returns once one waits in a call, or ended one since the
+  /// last time. Only then is it the caller's turn to move the clock.
+  void yield();
+  /// As splice(2) between one of our sockets and a pipe of the system, and as sendfile(2).
+  result<s64> receive_into(int fd, int pipe, std::size_t len, u32 flags);
+  result<s64> send_from(int fd, int file, s64* offset, std::size_t len, u32 flags);
   /// Is this one of our descriptors?
   bool owns(int fd);
 
@@ -73,11 +80,11 @@ class judged_stack {
   result<int> live(int fd) const;
   result<s64> adopt(result<int> file);
   result<s64> connected(int file);
+  result<s64> nothing_comes();
   void pass_time(guard& held, instant t);
   void let_waiters_try(guard& held);
   void know_address(byte_view sockaddr);
   void know_address(ipv4_addr addr);
-  void read_settings();
   [[nodiscard]] instant limit_of(int timeout_ms) const;
 
   std::mutex lock_;
@@ -86,6 +93,11 @@ class judged_stack {
   std::list<u64> waiters_;      ///< the round each has tried in
   stack_config config_;
   packetdrill::machine host_;
+  settings_folder settings_;
+  bool silent_ = false;         ///< the last wait for a packet was in vain
+  u64 calls_ended_ = 0;         ///< of those that may block
+  u64 calls_seen_ = 0;          ///< at the last yield()
+  u64 calls_slept_ = 0;         ///< at the last sleep()
   struct open_file {
     int file = -1;              ///< the task's descriptor
     unique_fd place;            ///< keeps the number taken in this process

@@ -248,7 +248,6 @@ bool tcp_accecn_third_ack(tcp_sock& tp, const tcp_seg& seg) {
   ecn.last_tsval = tp.rx.rcv_tsval;
   // With data or SACK blocks the field is the ordinary counter.
   if (seg.len != 0 || seg.fin() || tp.rx.num_sacks != 0) return false;
-  ecn.ace_checked = true;
   static_cast<void>(take_option(tp));
   const u8 ace = tcp_ace(seg);
   if (ace == 0) {

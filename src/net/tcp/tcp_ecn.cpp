@@ -207,6 +207,13 @@ void tcp_ecn_synack_again(tcp_sock& tp, const tcp_seg& seg) {
   if (tp.ecn.mode == tcp_ecn_mode::accecn) tcp_accecn_rcv_synack_again(tp, seg);
 }
 
+void tcp_ecn_rcv_crossed_synack(tcp_sock& tp, const tcp_seg& seg, tcp_seg& rest) {
+  tcp_ecn_synack_again(tp, seg);
+  rest.tos &= static_cast<u8>(~uapi::iptos_ecn_mask);
+  // With Accurate ECN the field says the same on a SYN+ACK and on its ACK (tables 2 and 3).
+  if (tp.ecn.mode == tcp_ecn_mode::rfc3168) rest.flags &= static_cast<u8>(~tcphdr_ece);
+}
+
 void tcp_ecn_established(cpu& cx, tcp_sock& tp) {
   if (!std::exchange(tp.ecn.syn_marked, false)) return;
   ++tp.ecn.delivered_ce;

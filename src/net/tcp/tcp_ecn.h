@@ -40,6 +40,8 @@ void tcp_ecn_create_child(tcp_sock& child, const tcp_request& req);
 bool tcp_ecn_repeated_syn(tcp_request& req, const tcp_seg& seg);
 /// The SYN+ACK once more, in a synchronized state: the ACK that follows answers it.
 void tcp_ecn_synack_again(tcp_sock& tp, const tcp_seg& seg);
+/// The SYN+ACK of a simultaneous open; what a SYN means by ECN leaves `rest`, which goes on.
+void tcp_ecn_rcv_crossed_synack(tcp_sock& tp, const tcp_seg& seg, tcp_seg& rest);
 /// The connection stands: a mark on our SYN or SYN+ACK counts like one on data (§3.2.2.2).
 void tcp_ecn_established(cpu& cx, tcp_sock& tp);
 

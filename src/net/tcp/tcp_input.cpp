@@ -328,6 +328,7 @@ void syn_recv_established(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tp.max_window = std::max(tp.max_window, tp.snd_wnd);
   tp.snd_wl1 = seg.seq;
   tcp_sync_mss(tp, tp.pmtu_cookie);
+  if (!in_use) ++tp.delivered;  // the SYN+ACK, which a request sent
   tcp_set_state(cx, tp, tcp_state::established);
   if (!in_use) {
     tcp_initialize_rcv_mss(tp);
@@ -464,12 +465,13 @@ void tcp_rcv_state_process(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& se
   }
   // A crossed SYN+ACK of a simultaneous open: its SYN was processed, its ACK was not.
   tcp_seg rest = seg;
-  if (tp.state == tcp_state::syn_recv && seg.syn() && seg.seq == tp.irs) {
+  if (tp.state == tcp_state::syn_recv && seg.syn() && seg.ack() && seg.seq == tp.irs) {
     rest.flags &= static_cast<u8>(~tcphdr_syn);
     ++rest.seq;
     rest.window = static_cast<u16>(seg.window >> tp.snd_wscale);  // a SYN's is not scaled
     // Without data it stays a segment that came twice, which is answered at once.
     if (seg.end_seq != rest.seq) tcp_cb(*skb).seq = rest.seq;
+    tcp_ecn_rcv_crossed_synack(tp, seg, rest);
   }
   if (!validate_incoming(cx, tp, skb, rest)) return;
   if (tp.state == tcp_state::syn_recv &&

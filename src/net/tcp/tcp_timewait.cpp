@@ -60,8 +60,11 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   tw->ts_recent = tp.ts_recent;
   tw->ts_recent_stamp = tp.ts_recent_stamp;
   tw->tsoffset = tp.tsoffset;
-  // Bare acknowledgements are not marked.
-  tw->tos = static_cast<u8>(tp.inet.tos & ~uapi::iptos_ecn_mask);
+  // Bare acknowledgements are not marked, except with Accurate ECN. DIFFERS: RFC 9768 §3.2.2.2
+  // wants the counter in them; as on Linux, TIME-WAIT forgot it, and no data will need it.
+  const bool marked = tp.ecn.mode == tcp_ecn_mode::accecn && !tp.ecn.no_ect;
+  tw->tos = static_cast<u8>((tp.inet.tos & ~uapi::iptos_ecn_mask) |
+                            (marked ? uapi::iptos_ecn_ect0 : uapi::iptos_ecn_not_ect));
   tw->reuseaddr = tp.opt.reuseaddr;
   tw->reuseport = tp.opt.reuseport;
   if (tp.auth) {

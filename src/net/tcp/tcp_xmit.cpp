@@ -155,6 +155,11 @@ u16 urgent_pointer(const tcp_sock& tp, seq32 seq, seq32 end, bool stdurg) {
   return static_cast<u16>(stdurg ? distance - 1 : distance);
 }
 
+tcp_ecn_load load_of(const tcp_sock& tp, const sk_buff* data, seq32 seq) {
+  if (data == nullptr || data->len() == 0) return tcp_ecn_load::none;
+  return seq >= tp.snd_nxt ? tcp_ecn_load::new_data : tcp_ecn_load::sent_before;
+}
+
 }  // namespace
 
 u32 tcp_choose_window(tcp_sock& tp) {
@@ -229,10 +234,7 @@ xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8
   if (values.urg_ptr != 0) values.flags |= tcphdr_urg;
   // The last segment of a super-packet ends a burst: as Linux, tell the peer not to wait for more.
   if (out->gso_segs > 1) values.flags |= tcphdr_psh;
-  const tcp_ecn_load load = data == nullptr || data->len() == 0 ? tcp_ecn_load::none
-                            : seq >= tp.snd_nxt                 ? tcp_ecn_load::new_data
-                                                                : tcp_ecn_load::sent_before;
-  const tcp_ecn_flags ecn = tcp_ecn_send(tp, flags, load);
+  const tcp_ecn_flags ecn = tcp_ecn_send(tp, flags, load_of(tp, data, seq));
   values.flags |= ecn.flags;
   values.ae = ecn.ae;
   if (out->gso_segs > 1 && tp.ecn.mode == tcp_ecn_mode::accecn) out->gso_type |= gso_accecn;

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "sim/packetdrill/messages.h"
 #include "sim/packetdrill/values.h"
 #include "uapi/inet.h"
@@ -47,7 +49,11 @@ s64 call_runner::number(const expression& e) {
 
 int call_runner::fd_of(const arguments& a) {
   if (a.empty()) throw unknown_thing{"the call needs a descriptor"};
-  const s64 script_fd = number(a[0]);
+  return fd_at(a[0]);
+}
+
+int call_runner::fd_at(const expression& e) {
+  const s64 script_fd = number(e);
   const int live = live_fd(static_cast<int>(script_fd));
   return live < 0 ? 1 << 20 : live;  // a number that is surely not open: EBADF
 }
@@ -69,9 +75,9 @@ bool call_runner::may_wait(s64 timeout_ms) {
 }
 
 sockaddr_buf call_runner::address_of(const expression& e, ipv4_addr addr, u16 port) {
-  const address what = read_address(e, {addr, port});
+  const address what = read_address(e, {uapi::af_inet, addr, port});
   uapi::sockaddr_in in;
-  in.sin_family = le16(uapi::af_inet);
+  in.sin_family = le16(what.family);
   in.sin_port = be16(what.port);
   in.sin_addr = what.addr.raw;
   sockaddr_buf out;
@@ -110,14 +116,7 @@ std::optional<call_result> call_runner::dispatch(const syscall_spec& call,
   if (name == "listen") return value_of(sys_listen(t, fd_of(a), static_cast<int>(number(a.at(1)))));
   if (name == "accept" || name == "accept4") return accept_call(call);
   if (name == "connect") return connect_call(call);
-  if (name == "close") {
-    const call_result r = value_of(sys_close(t, fd_of(a)));
-    if (r) {
-      fds_.erase(static_cast<int>(number(a[0])));
-      fast_open_.erase(static_cast<int>(number(a[0])));
-    }
-    return r;
-  }
+  if (name == "close") return close_call(a);
   if (name == "shutdown") {
     return value_of(sys_shutdown(t, fd_of(a), static_cast<int>(number(a.at(1)))));
   }
@@ -129,6 +128,10 @@ std::optional<call_result> call_runner::dispatch(const syscall_spec& call,
       name == "readv") {
     return receive_call(call, difference);
   }
+  if (name == "open") return open_call(call);
+  if (name == "pipe") return pipe_call(a);
+  if (name == "sendfile") return sendfile_call(a);
+  if (name == "splice") return splice_call(a);
   if (name == "setsockopt") return set_option(a);
   if (name == "getsockopt") return get_option(a, difference);
   if (name == "fcntl") return fcntl_call(a);
@@ -142,6 +145,17 @@ std::optional<call_result> call_runner::dispatch(const syscall_spec& call,
   if (name == "epoll_ctl") return epoll_control(a);
   if (name == "epoll_wait") return epoll_wait_call(a, difference);
   throw unknown_thing{"system call '" + name + "' is not supported"};
+}
+
+call_result call_runner::close_call(const arguments& a) {
+  const int script_fd = static_cast<int>(number(a.at(0)));
+  if (zeros_.erase(script_fd) != 0 || pipes_.erase(script_fd) != 0) return 0;
+  const call_result r = value_of(sys_close(host_.program(), fd_of(a)));
+  if (r) {
+    fds_.erase(script_fd);
+    fast_open_.erase(script_fd);
+  }
+  return r;
 }
 
 call_result call_runner::open_socket(const syscall_spec& call) {
@@ -203,6 +217,8 @@ call_result call_runner::set_option(const arguments& a) {
     for (const expression& field : value.items) add(number(field), times ? 8 : 4);
   } else if (value.kind == expression::kind_type::text) {
     bytes.assign(value.word.begin(), value.word.end());
+    const s64 size = a.size() > 4 ? number(a[4]) : static_cast<s64>(bytes.size());
+    bytes.resize(static_cast<std::size_t>(std::clamp<s64>(size, 0, 4096)));
   } else if (value.kind == expression::kind_type::ellipsis) {
     add(0, 4);
   } else {

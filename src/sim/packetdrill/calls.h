@@ -60,10 +60,16 @@ class call_runner {
   std::optional<call_result> receive_call(const syscall_spec& call, std::string* difference);
   std::optional<call_result> fast_open_done(int fd);
   [[nodiscard]] std::string message_difference(const expression& want, const recv_msg& got) const;
+  std::optional<errc> bad_buffer(const syscall_spec& call, int fd) const;
   static sockaddr_buf address_of(const expression& e, ipv4_addr addr, u16 port);
   std::optional<call_result> send_bytes(int fd, std::size_t length, u32 flags, byte_view name);
   call_result set_option(const arguments& a);
   call_result get_option(const arguments& a, std::string* difference);
+  call_result open_call(const syscall_spec& call);
+  call_result pipe_call(const arguments& a);
+  std::optional<call_result> sendfile_call(const arguments& a);
+  std::optional<call_result> splice_call(const arguments& a);
+  call_result close_call(const arguments& a);
   call_result fcntl_call(const arguments& a);
   call_result ioctl_call(const arguments& a, std::string* difference);
   std::optional<call_result> poll_call(const syscall_spec& call, std::string* difference);
@@ -74,12 +80,15 @@ class call_runner {
   bool may_wait(s64 timeout_ms);
   s64 number(const expression& e);
   int fd_of(const arguments& a);
+  int fd_at(const expression& e);
   void remember(const syscall_spec& call, int live);
 
   machine& host_;
   const run_options& options_;
   ipv4_addr local_, remote_;
   std::map<int, int> fds_;
+  std::set<int> zeros_;       ///< files, by the script's descriptors
+  std::map<int, std::shared_ptr<std::size_t>> pipes_;  ///< both ends; the bytes in between
   std::size_t progress_ = 0;  ///< bytes that a blocking write has brought under
   instant begun_, gives_up_ = never;
   bool waiting_for_connect_ = false;

@@ -68,6 +68,19 @@ std::optional<call_result> call_runner::send_bytes(int fd, std::size_t length, u
   return call_result(static_cast<s64>(std::exchange(progress_, 0)));
 }
 
+/// What the door to a program says to a buffer that is not its memory: the stack never sees one.
+/// Who reads into it learns of it only when there is something to read.
+std::optional<errc> call_runner::bad_buffer(const syscall_spec& call, int fd) const {
+  const arguments& a = call.arguments;
+  if (a.size() < 2 || a[1].word != "NULL") return std::nullopt;
+  if (!call.name.starts_with("re")) return errc::fault;
+  std::array<u8, 1> one{};
+  const u32 look = uapi::msg_peek | uapi::msg_dontwait;
+  const auto got = sys_recv(host_.program(), fd, one, look);
+  if (!got || *got == 0) return std::nullopt;
+  return errc::fault;
+}
+
 std::optional<call_result> call_runner::send_call(const syscall_spec& call) {
   const arguments& a = call.arguments;
   const int fd = fd_of(a);
@@ -77,6 +90,8 @@ std::optional<call_result> call_runner::send_call(const syscall_spec& call) {
   if (call.name == "sendmsg") {
     length = iov_length(a.at(1), piece_length);
     flags = static_cast<u32>(number(a.at(2)));
+    const expression* name = a.at(1).field("msg_name");
+    if (name != nullptr && name->word != "NULL") to = address_of(*name, remote_, default_port);
   } else if (call.name == "writev") {
     for (const expression& piece : a.at(1).items) length += static_cast<u64>(piece_length(piece));
   } else {
@@ -86,9 +101,7 @@ std::optional<call_result> call_runner::send_call(const syscall_spec& call) {
     // FreeBSD's TCP_FASTOPEN on a socket that is not connected is Linux's MSG_FASTOPEN.
     if (opens_early(call)) flags |= uapi::msg_fastopen;
   }
-  // What the door to a program says to a buffer that is not its memory.
-  const bool nowhere = a.size() > 1 && a[1].word == "NULL" && length != 0;
-  if (nowhere) return call_result(fail(errc::fault));
+  if (const auto bad = bad_buffer(call, fd); bad && length != 0) return call_result(fail(*bad));
   return send_bytes(fd, length, flags, to.view());
 }
 
@@ -107,6 +120,7 @@ std::optional<call_result> call_runner::receive_call(const syscall_spec& call,
     length = static_cast<u64>(number(a.at(2)));
     if (call.name != "read") flags = static_cast<u32>(number(a.at(3)));
   }
+  if (const auto bad = bad_buffer(call, fd); bad && length != 0) return call_result(fail(*bad));
   std::vector<u8> data(std::min<u64>(length, 1u << 24));
   const byte_span piece(data);
   std::vector<u8> control(1024);

@@ -13,7 +13,11 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 }  // namespace
 
 void lexer::fail(const std::string& message) const {
-  throw parse_failure{script_error{line_, message}};
+  throw parse_failure{script_error{line_, message, false}};
+}
+
+void lexer::unsupported(const std::string& what) const {
+  throw parse_failure{script_error{line_, what + " is not supported", true}};
 }
 
 void lexer::skip_blank() {

@@ -29,6 +29,8 @@ class lexer {
   }
   /// Passes one character.
   void next() { ++at_; }
+  /// Passes one character and gives it; 0 at the end.
+  char take() { return at_ < text_.size() ? text_[at_++] : '\0'; }
   /// True, and past it, when `token` comes next.
   bool accept(std::string_view token);
   void expect(std::string_view token);
@@ -44,6 +46,8 @@ class lexer {
   /// Decimal or 0x number, with an optional sign.
   std::optional<s64> integer();
   [[noreturn]] void fail(const std::string& message) const;
+  /// What the language knows and we do not: the script is skipped.
+  [[noreturn]] void unsupported(const std::string& what) const;
   /// Where we are, to come back to.
   struct mark {
     std::size_t at;

@@ -127,13 +127,12 @@ void machine::settle() {
   } while (!replies_.empty() || kernel_->next_deadline() <= now_);
 }
 
-void machine::inject(byte_view datagram) {
+void machine::arrive(byte_view datagram) {
   std::vector<u8> frame(sizeof(ethhdr) + datagram.size());
   emit(frame, ethernet_header{our_mac, far_mac, uapi::eth_p_ip});
   copy_bytes(byte_span(frame).subspan(sizeof(ethhdr)), datagram);
   kernel_->enter(now_);
   port_->receive_bytes(frame);
-  settle();
 }
 
 }  // namespace ph::packetdrill

@@ -74,7 +74,13 @@ std::string compare_data(const expression& data, byte_view bytes, instant start,
 }  // namespace
 
 address read_address(const expression& e, address otherwise) {
+  if (e.kind == expression::kind_type::word && e.word == "AF_UNSPEC") otherwise.family = 0;
   if (e.kind != expression::kind_type::structure) return otherwise;
+  for (const char* name : {"sa_family", "sin_family"}) {
+    const expression* family = e.field(name);
+    if (family == nullptr) continue;
+    otherwise.family = static_cast<u16>(evaluate(*family, nullptr).value_or(otherwise.family));
+  }
   if (const expression* port = e.field("sin_port")) {
     otherwise.port = static_cast<u16>(evaluate(*port, nullptr).value_or(otherwise.port));
   }

@@ -12,8 +12,9 @@
 namespace ph::packetdrill {
 
 /// "{sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("192.0.2.1")}" as parts; what it
-/// does not say stays as `otherwise`.
+/// does not say stays as `otherwise`. A bare "AF_UNSPEC" is an address of that family.
 struct address {
+  u16 family = 0;
   ipv4_addr addr;
   u16 port = 0;
 };

@@ -172,11 +172,16 @@ bool parse_flag(char c, packet_spec& out) {
   return true;
 }
 
+/// Letters may stand apart ("F ."), a digit only behind another flag: it begins the numbers else.
 void parse_flags(lexer& in, packet_spec& out) {
   if (in.accept("-")) return;
   bool any = false;
-  for (in.skip_blank(); !in.comes("..."); any = true) {  // "S ...(0)" is a SYN with any number
-    if (!parse_flag(in.peek_raw(), out)) break;
+  for (;; any = true) {
+    const bool apart = !any || std::isspace(static_cast<unsigned char>(in.peek_raw())) != 0;
+    const char c = in.peek();
+    const bool digit = c >= '0' && c <= '9';
+    if (in.comes("...") || (apart && digit)) break;  // "S ...(0)" is a SYN with any number
+    if (!parse_flag(c, out)) break;
     in.next();
   }
   if (!any) in.fail("expected TCP flags");
@@ -312,6 +317,10 @@ packet_spec parse_packet(lexer& in) {
   out.inbound = in.accept("<");
   if (!out.inbound) in.expect(">");
   parse_ip_prefix(in, out);
+  for (const char* outer : {"ipv4", "ipv6", "gre", "mpls", "encap"}) {
+    if (in.peek_word() == outer) in.unsupported(std::string("encapsulation in ") + outer);
+  }
+  if (in.peek() >= '0' && in.peek() <= '9') in.unsupported("a packet with ports of its own");
   if (in.accept("icmp")) {
     parse_icmp(in, out);
   } else if (in.accept("udp")) {
@@ -363,6 +372,35 @@ expression parse_word_expression(lexer& in) {
   return out;
 }
 
+/// A text up to its quote, with the escapes of C.
+std::string parse_quoted(lexer& in) {
+  static const std::map<char, char> escapes = {{'n', '\n'}, {'t', '\t'}, {'r', '\r'}, {'0', '\0'}};
+  std::string out;
+  for (char c = in.peek_raw(); c != '"'; c = in.peek_raw()) {
+    if (c == '\0') in.fail("text without end");
+    in.next();
+    if (c != '\\') {
+      out += c;
+      continue;
+    }
+    const char escaped = in.peek_raw();
+    in.next();
+    if (escaped == 'x') {
+      const std::string digits{in.take(), in.take()};
+      u8 byte = 0;
+      if (std::from_chars(digits.data(), digits.data() + 2, byte, 16).ptr != digits.data() + 2) {
+        in.fail("not hexadecimal: " + digits);
+      }
+      out += static_cast<char>(byte);
+    } else {
+      const auto known = escapes.find(escaped);
+      out += known != escapes.end() ? known->second : escaped;
+    }
+  }
+  in.next();
+  return out;
+}
+
 expression parse_expression(lexer& in) {
   expression out;
   if (in.accept("...")) return out;
@@ -376,9 +414,10 @@ expression parse_expression(lexer& in) {
     parse_items(in, "}", out);
     return out;
   }
-  if (in.accept("\"")) {
+  if (in.peek() == '"') {
     out.kind = expression::kind_type::text;
-    out.word = in.until("\"");
+    while (in.accept("\"")) out.word += parse_quoted(in);  // one behind the other is one text
+    in.accept("...");                                      // and any bytes
     return out;
   }
   if (in.accept("~")) {

@@ -3,10 +3,11 @@
 #include "sim/packetdrill/runner.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "net/tcp/tcp_sock.h"
@@ -47,6 +48,8 @@ class runner {
   run_report run() {
     run_report report;
     try {
+      for (const auto& [name, value] : settings_.defaults) set_sysctl(name, value);
+      refused_.clear();  // a suite's defaults are many; what the script itself asks for counts
       for (const auto& [name, value] : settings_.sysctls) set_sysctl(name, value);
       for (const std::string& route : settings_.routes) host_.change_route(route);
       for (const event& e : script_.events) {
@@ -58,9 +61,15 @@ class runner {
     } catch (const run_stop& stop) {
       report.result = stop.result;
       report.reason = stop.reason;
+    } catch (const not_supported& what) {
+      report.result = outcome::skip;
+      report.reason = what.what();
     } catch (const std::exception& fault) {
       report.result = outcome::fail;
       report.reason = fault.what();
+    }
+    if (report.result == outcome::fail && !refused_.empty()) {
+      report.reason += fmt::format("\n    not in this stack: {}", fmt::join(refused_, " "));
     }
     return report;
   }
@@ -68,7 +77,7 @@ class runner {
  private:
   struct pending_call {
     const event* what;
-    duration end;
+    duration begun, end;
     bool any_time = false;  ///< a lenient run does not ask when
   };
 
@@ -87,32 +96,34 @@ class runner {
   }
   [[nodiscard]] duration now_in_script() const { return host_.since_start(host_.now()); }
 
+  /// Settings that this stack does not have are no reason to stop: scripts of other systems set
+  /// many, and what matters shows in the packets. A failure names them.
   void set_sysctl(const std::string& name, const std::string& value) {
-    // Settings that this stack does not have are no reason to stop: scripts of other systems
-    // set many, and what matters shows in the packets.
-    static_cast<void>(host_.net().sysctls().set(name, value));
+    if (!host_.net().sysctls().set(name, value)) refused_.insert(name + '=' + value);
   }
 
   // --- time -------------------------------------------------------------------------------------
+  /// Relative times count from now. Only between packets that the script injects they count from
+  /// when the one before was due, so that their distances stay exact.
+  [[nodiscard]] duration base_of(const event& e) const {
+    const bool injects = e.kind == event::kind_type::packet && e.packet.inbound;
+    return injects && injected_last_ ? last_ : now_in_script();
+  }
+
   void step(const event& e) {
-    duration from = e.time.from, to = e.time.to;
-    if (e.time.kind != event_time::kind_type::absolute) {
-      from += last_;
-      to += last_;
-    }
+    const bool relative = e.time.kind != event_time::kind_type::absolute;
     const bool any = e.time.kind == event_time::kind_type::any;
-    if (any) from = to = last_;
+    base_ = relative ? base_of(e) : duration{};
+    const duration from = any ? base_ : base_ + e.time.from;
+    const duration to = any ? base_ : base_ + e.time.to;
     const bool expects = e.kind == event::kind_type::packet && !e.packet.inbound;
+    injected_last_ = e.kind == event::kind_type::packet && e.packet.inbound;
     pay_debts(host_.at(from));
     if (!expects) advance_to(host_.at(from));
     switch (e.kind) {
       case event::kind_type::packet:
-        if (expects) {
-          const duration when = expect(e.packet, from, to, any);
-          last_ = any || when < from - settings_.tolerance ? when : from;
-          return;
-        }
-        inject(e.packet);
+        if (expects) expect(e.packet, from, to, any);
+        else inject(e.packet);
         break;
       case event::kind_type::syscall: system_call(e, from); break;
       case event::kind_type::command: command(e.text); break;
@@ -136,15 +147,23 @@ class runner {
     try_pending();
   }
 
-  void check_time(const char* what, duration got, duration from, duration to) const {
-    if (got + settings_.tolerance < from || got > to + settings_.tolerance) {
+  /// The longer a script waits, the less exact is the moment.
+  [[nodiscard]] duration tolerance(duration waited) const {
+    return std::max(settings_.tolerance, waited * settings_.tolerance_per_mille / 1000);
+  }
+
+  /// `since`: when the wait for it began.
+  void check_time(const char* what, duration got, duration from, duration to,
+                  duration since) const {
+    const duration off = tolerance(from - since);
+    if (got + off < from || got > to + off) {
       fail_now(fmt::format("{}: expected at {:.6f}{} s, happened at {:.6f} s", what, from.seconds(),
                            to == from ? "" : fmt::format("~{:.6f}", to.seconds()), got.seconds()));
     }
   }
 
   // --- packets ----------------------------------------------------------------------------------
-  duration expect(const packet_spec& spec, duration from, duration to, bool any) {
+  void expect(const packet_spec& spec, duration from, duration to, bool any) {
     if (spec.icmp || spec.udp_payload || spec.udp_encapsulation) {
       throw run_stop{outcome::skip, "expects a packet that is not plain TCP"};
     }
@@ -152,7 +171,7 @@ class runner {
     // A SYN may ask for ECN by flags of its own.
     const bool opens = (spec.flags & ~(tcphdr_ece | tcphdr_cwr)) == tcphdr_syn;
     if (f.state == flow::state_type::connecting && opens) f.local_port = 0;
-    const instant limit = any ? host_.now() + patience : host_.at(to + settings_.tolerance);
+    const instant limit = any ? host_.now() + patience : host_.at(to + tolerance(from - last_));
     host_.settle();
     for (;;) {
       while (!host_.sent.empty() && !belongs(host_.sent.front(), f)) host_.sent.pop_front();
@@ -164,10 +183,10 @@ class runner {
       const std::string why = match_packet(spec, f, host_.sent, how_, missing);
       if (why.empty()) {
         const duration happened = host_.since_start(when);
-        if (!any) check_time("packet", happened, earliest(spec, from), to);
+        if (!any) check_time("packet", happened, earliest(spec, from), to, last_);
         if (opens) f.state = flow::state_type::active;
         if (live) acks_.matched(spec, *live);
-        return happened;
+        return;
       }
       const std::size_t seen = host_.sent.size();
       if (options_.lenient_freebsd) {
@@ -178,7 +197,7 @@ class runner {
         if (missing && advance_until_sent(std::min(limit, host_.at(from)), seen)) continue;
         if (acks_.came_earlier(spec) || acks_.may_come_later(spec, host_.now()) ||
             acks_.only_widens(spec)) {
-          return from;
+          return;
         }
       }
       if (!missing || !advance_until_sent(limit, seen)) {
@@ -238,7 +257,10 @@ class runner {
     packet_spec placed = spec;
     if (options_.lenient_freebsd) placed.seq = acks_.place(spec);
     acks_.injected(placed);
-    host_.inject(build_packet(placed, current()));
+    for (const packet_spec& piece : cut(placed, settings_.arriving_mss)) {
+      host_.arrive(build_packet(piece, current()));
+    }
+    host_.settle();
     try_pending();
   }
 
@@ -257,7 +279,8 @@ class runner {
     }
   }
   void note_attempt(const syscall_spec& call) {
-    const bool fast_open = call.name == "sendto" && current().state == flow::state_type::fresh;
+    const bool sends = call.name == "sendto" || call.name == "sendmsg";
+    const bool fast_open = sends && current().state == flow::state_type::fresh;
     if (call.name == "connect" || fast_open) {
       const auto fd = evaluate(call.arguments.at(0), nullptr);
       for (auto it = flows_.begin(); it != flows_.end(); ++it) {
@@ -278,20 +301,20 @@ class runner {
     const auto got = calls_.attempt(e.call, &difference);
     if (calls_.bad_script) throw run_stop{outcome::skip, difference};
     if (got) {
-      const duration end = e.time.end ? last_ + *e.time.end : from;
-      done(e, *got, difference, now_in_script(), end, end);
+      const duration end = e.time.end ? base_ + *e.time.end : from;
+      done(e, *got, difference, now_in_script(), end, from);
       host_.settle();
       return;
     }
-    const duration end = e.time.end ? last_ + *e.time.end : from;
-    pending_ = pending_call{&e, end, calls_.opens_early(e.call)};
+    const duration end = e.time.end ? base_ + *e.time.end : from;
+    pending_ = pending_call{&e, from, end, calls_.opens_early(e.call)};
     host_.settle();
     if (!e.time.end && !pending_->any_time) finish_pending(host_.at(from) + patience);
   }
 
   void done(const event& e, const call_result& got, const std::string& difference, duration at,
-            duration from, duration to) {
-    check_time(e.call.name.c_str(), at, from, to);
+            duration end, duration begun) {
+    check_time(e.call.name.c_str(), at, end, end, begun);
     std::string why = calls_.check(e.call, got);
     if (why.empty()) why = difference;
     if (!why.empty() && !settings_.non_fatal_syscalls) fail_now(why);
@@ -305,8 +328,7 @@ class runner {
     if (!got) return;
     const pending_call call = *std::exchange(pending_, std::nullopt);
     const duration at = now_in_script();
-    done(*call.what, *got, difference, at, call.any_time ? at : call.end,
-         call.any_time ? at : call.end);
+    done(*call.what, *got, difference, at, call.any_time ? at : call.end, call.begun);
     host_.settle();
   }
 
@@ -345,10 +367,13 @@ class runner {
   strictness how_;
   std::vector<flow> flows_;
   u16 next_remote_port_ = 49152;
-  duration last_{};
+  duration last_{};             ///< when the event before was due
+  duration base_{};             ///< what times of the present event are relative to
+  bool injected_last_ = false;
   std::optional<pending_call> pending_;
   ack_ledger acks_;
   variables vars_;
+  std::set<std::string> refused_;  ///< settings that the stack did not take
 };
 
 }  // namespace
@@ -356,7 +381,11 @@ class runner {
 run_report run_script(const script& s, const run_options& options) {
   const std::string skip = reason_to_skip(s, options);
   if (!skip.empty()) return {outcome::skip, 0, skip};
-  return runner(s, options).run();
+  try {
+    return runner(s, options).run();
+  } catch (const not_supported& what) {
+    return {outcome::skip, 0, what.what()};
+  }
 }
 
 run_report run_file(const std::string& path, const run_options& options) {
@@ -369,7 +398,10 @@ run_report run_file(const std::string& path, const run_options& options) {
   }
   const auto run = [&](const run_options& how) -> run_report {
     const auto parsed = parse_script(path, text.str(), how.defines);
-    if (!parsed) return {outcome::fail, parsed.error().line, parsed.error().message};
+    if (!parsed) {
+      const script_error& error = parsed.error();
+      return {error.unsupported ? outcome::skip : outcome::fail, error.line, error.message};
+    }
     return run_script(*parsed, how);
   };
   if (!options.lenient_freebsd) return run(options);

@@ -18,6 +18,8 @@ struct run_options {
   std::vector<std::pair<std::string, std::string>> defines;
   /// Settings made before the script's own ("net.ipv4.tcp_sack", "1").
   std::vector<std::pair<std::string, std::string>> sysctls;
+  /// Options of the genuine tool's command line ("tolerance_usecs", "10000"); the script's win.
+  std::vector<std::pair<std::string, std::string>> options;
 };
 
 struct run_report {

@@ -18,6 +18,7 @@ namespace ph::packetdrill {
 struct script_error {
   int line = 0;
   std::string message;
+  bool unsupported = false;            ///< the language has it, this interpreter does not
 };
 
 /// When an event happens. `from`/`to` are offsets from the script's start (absolute) or from the

@@ -101,7 +101,10 @@ std::vector<u8> build_tcp(const packet_spec& spec, const flow& f) {
   const bool syn = (spec.flags & tcphdr_syn) != 0;
   const bool absolute = syn || spec.absolute_seq;
   th.seq = be32(absolute ? spec.seq : spec.seq + f.remote_isn);
-  th.ack_seq = be32(spec.ack ? to_live_seq(f, syn ? *spec.ack - f.script_isn : *spec.ack) : 0);
+  // Who writes no number acknowledges zero, which is our SYN.
+  const u32 ack = spec.ack.value_or(0);
+  const bool acks = (spec.flags & tcphdr_ack) != 0 || spec.ack;
+  th.ack_seq = be32(acks ? to_live_seq(f, syn && spec.ack ? ack - f.script_isn : ack) : 0);
   th.set_header_bytes(sizeof(tcphdr) + options.size());
   if (spec.ae) th.doff_res |= 1;
   th.flags = spec.flags;
@@ -461,6 +464,22 @@ std::vector<u8> build_packet(const packet_spec& spec, const flow& f) {
   std::vector<u8> out(sizeof(iphdr));
   emit(out, ip, body.size());
   append(out, body);
+  return out;
+}
+
+std::vector<packet_spec> cut(const packet_spec& spec, u32 mss) {
+  if (mss == 0 || spec.payload <= mss || spec.icmp || spec.udp_payload) return {spec};
+  std::vector<packet_spec> out;
+  for (u32 at = 0; at < spec.payload; at += mss) {
+    packet_spec piece = spec;
+    piece.payload = std::min(mss, spec.payload - at);
+    piece.seq = spec.seq + at;
+    piece.seq_end = piece.seq + piece.payload;
+    if (at + piece.payload < spec.payload) {
+      piece.flags &= static_cast<u8>(~(tcphdr_psh | tcphdr_fin));
+    }
+    out.push_back(piece);
+  }
   return out;
 }
 

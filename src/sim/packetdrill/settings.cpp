@@ -67,15 +67,70 @@ sysctl_list one_setting(std::string assignment, const run_options& options) {
   for (char& c : name) c = c == '/' ? '.' : c;
   if (options.lenient_freebsd) return from_freebsd(name, value);
   if (!name.starts_with("net.")) return {};
+  if (value.find_first_of("$`") != std::string::npos) {
+    throw not_supported("the shell's " + value + " as the value of " + name);
+  }
   if (value.starts_with("0x")) value = std::to_string(std::strtoll(value.c_str(), nullptr, 16));
   return {{name, value}};
+}
+
+/// "$((15*1024))" becomes its value.
+std::string with_arithmetic(std::string command) {
+  for (std::size_t at = 0; (at = command.find("$((", at)) != std::string::npos;) {
+    const std::size_t end = command.find("))", at);
+    if (end == std::string::npos) throw not_supported("$(( without an end");
+    const std::string text = command.substr(at + 3, end - at - 3);
+    variables vars;
+    const std::string why = run_code("value = " + text, vars);
+    if (!why.empty()) throw not_supported("shell arithmetic $((" + text + ")): " + why);
+    const py_number value = vars["value"];
+    // The shell divides whole numbers.
+    const s64 whole = value.is_real ? static_cast<s64>(value.real) : value.whole;
+    command.replace(at, end + 2 - at, std::to_string(whole));
+  }
+  return command;
+}
+
+/// "echo VALUE > /proc/sys/NAME" as "/proc/sys/NAME=VALUE"; comments leave.
+std::string as_assignments(const std::string& command) {
+  std::string out;
+  std::istringstream lines(command);
+  for (std::string line; std::getline(lines, line);) {
+    line.resize(std::min(line.find('#'), line.size()));
+    const std::size_t echo = line.find("echo "), to = line.find("/proc/sys/");
+    const std::size_t arrow = line.find('>');
+    if (echo != std::string::npos && arrow != std::string::npos && echo < arrow && arrow < to &&
+        to != std::string::npos) {
+      std::string value = line.substr(echo + 5, arrow - echo - 5);
+      std::erase(value, '"');
+      while (!value.empty() && value.back() == ' ') value.pop_back();
+      line = "\"" + line.substr(to, line.find_first_of(" ;", to) - to) + '=' + value + '"';
+    }
+    out += line + '\n';
+  }
+  return out;
+}
+
+/// What a script of the suite that the command runs (../common/defaults.sh) says, as text.
+std::string included(const std::string& command, const std::string& script_path) {
+  std::string out;
+  const auto folder = std::filesystem::absolute(script_path).parent_path();
+  std::istringstream words(command);
+  for (std::string word; words >> word;) {
+    if (!word.ends_with(".sh") || word.find('$') != std::string::npos) continue;
+    std::ifstream file(folder / word);
+    std::stringstream text;
+    if (file) text << file.rdbuf();
+    out += text.str() + '\n';
+  }
+  return out;
 }
 
 }  // namespace
 
 sysctl_list command_settings(const std::string& command, const run_options& options) {
   sysctl_list out;
-  std::istringstream words(command);
+  std::istringstream words(with_arithmetic(as_assignments(command)));
   for (std::string word; words >> word;) {
     // A quoted value may hold blanks: "net.ipv4.tcp_rmem=4096 87380 6291456".
     if (word.size() > 1 && (word[0] == '"' || word.find("=\"") != std::string::npos) &&
@@ -173,26 +228,48 @@ std::vector<std::pair<std::string, std::string>> usual_defines() {
           {"CODE", "host_unreachable"}};
 }
 
+namespace {
+
+/// Options that change nothing here: the machine has one wire, whose far side is the script.
+constexpr std::string_view passed_over[] = {
+    "ip_version", "gateway_ip", "netmask_ip", "speed", "init_scripts", "code_command",
+    "code_format", "code_sockopt", "verbose", "debug", "send_omit_free", "tcp_ts_ecr_scaled"};
+
+/// False: an option that we do not know.
+bool take_option(run_settings& out, const std::string& name, const std::string& value) {
+  if (name == "tolerance_usecs") {
+    out.tolerance = microseconds(std::atoll(value.c_str()));
+  } else if (name == "tolerance_percent") {
+    out.tolerance_per_mille = static_cast<s64>(std::strtod(value.c_str(), nullptr) * 10);
+  } else if (name == "tcp_ts_tick_usecs") {
+    out.timestamp_tick = microseconds(std::atoll(value.c_str()));
+  } else if (name == "mtu") {
+    out.mtu = static_cast<u32>(std::atoi(value.c_str()));
+  } else if (name == "mss") {
+    out.arriving_mss = static_cast<u32>(std::atoi(value.c_str()));
+  } else if (name == "local_ip") {
+    out.local = ipv4_addr::parse(value).value_or(out.local);
+  } else if (name == "remote_ip") {
+    out.remote = ipv4_addr::parse(value).value_or(out.remote);
+  } else if (name == "strict_segments") {
+    out.strict_segments = true;
+  } else if (name == "non_fatal") {
+    out.non_fatal_syscalls = value.find("syscall") != std::string::npos;
+  } else {
+    return std::find(std::begin(passed_over), std::end(passed_over), name) !=
+           std::end(passed_over);
+  }
+  return true;
+}
+
+}  // namespace
+
 run_settings script_settings(const script& s, const run_options& options) {
   run_settings out;
-  for (const auto& [name, value] : s.options) {
-    if (name == "tolerance_usecs") {
-      out.tolerance = microseconds(std::atoll(value.c_str()));
-    } else if (name == "tcp_ts_tick_usecs") {
-      out.timestamp_tick = microseconds(std::atoll(value.c_str()));
-    } else if (name == "mtu") {
-      out.mtu = static_cast<u32>(std::atoi(value.c_str()));
-    } else if (name == "local_ip") {
-      out.local = ipv4_addr::parse(value).value_or(out.local);
-    } else if (name == "remote_ip") {
-      out.remote = ipv4_addr::parse(value).value_or(out.remote);
-    } else if (name == "strict_segments") {
-      out.strict_segments = true;
-    } else if (name == "non_fatal") {
-      out.non_fatal_syscalls = value.find("syscall") != std::string::npos;
-    }
+  for (const auto& list : {options.options, s.options}) {
+    for (const auto& [name, value] : list) take_option(out, name, value);
   }
-  out.sysctls = options.sysctls;
+  out.defaults = options.sysctls;
   if (options.lenient_freebsd) {
     out.retransmit_slop = slop_of(s);
     // FreeBSD counts challenge acknowledgements per second of the host, not of a connection.
@@ -200,6 +277,9 @@ run_settings script_settings(const script& s, const run_options& options) {
     out.sysctls.emplace_back("net.ipv4.tcp_challenge_ack_limit", "2147483647");
   }
   for (const std::string& command : s.init_commands) {
+    for (auto& setting : command_settings(included(command, s.path), options)) {
+      out.defaults.push_back(std::move(setting));
+    }
     for (auto& setting : command_settings(command, options)) {
       out.sysctls.push_back(std::move(setting));
     }
@@ -213,6 +293,8 @@ std::string reason_to_skip(const script& s, const run_options& options) {
   for (const auto& [name, value] : s.options) {
     if (name == "ip_version" && value != "ipv4") return "script for " + value;
     if (name == "udp_encapsulation") return "TCP over UDP is not supported";
+    run_settings ignored;
+    if (!take_option(ignored, name, value)) return "option --" + name + " is not supported";
   }
   if (s.path.ends_with("v6.pkt")) return "script for ipv6";
   return {};

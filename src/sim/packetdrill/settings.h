@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,12 +22,20 @@ struct run_settings {
   ipv4_addr remote{192, 0, 2, 1};
   u32 mtu = 1500;
   duration tolerance = milliseconds(4);
+  s64 tolerance_per_mille = 125;  ///< of the time since the event before, if that is more
   duration timestamp_tick{};   ///< --tcp_ts_tick_usecs
+  u32 arriving_mss = 0;        ///< --mss: longer packets arrive as segments of that; 0: whole
   bool strict_segments = false;
   duration retransmit_slop{};  ///< what FreeBSD adds to a retransmission time-out
   bool non_fatal_syscalls = false;
-  sysctl_list sysctls;
+  sysctl_list defaults;             ///< of the suite, before:
+  sysctl_list sysctls;              ///< the script's own
   std::vector<std::string> routes;  ///< `ip route` lines before the first event
+};
+
+/// A shell line asks for what only a shell can say: the script is skipped.
+struct not_supported : std::runtime_error {
+  using std::runtime_error::runtime_error;
 };
 
 /// The routes that `ip route add|change|replace …` lines of a command state.
@@ -41,7 +50,8 @@ sysctl_list suite_defaults(const std::string& script_path);
 std::vector<std::pair<std::string, std::string>> usual_defines();
 /// Options of the script and the settings made before its first event.
 run_settings script_settings(const script& s, const run_options& options);
-/// The settings that a shell line makes: `sysctl name=value`, set_sysctls.py /proc/sys/...=value.
+/// The settings that shell lines make: `sysctl name=value`, set_sysctls.py /proc/sys/...=value,
+/// echo value > /proc/sys/.... $((arithmetic)) is evaluated.
 sysctl_list command_settings(const std::string& command, const run_options& options);
 /// Why a script cannot run here (another family, a protocol we lack); empty if it can.
 std::string reason_to_skip(const script& s, const run_options& options);
