@@ -18,10 +18,13 @@ constexpr u32 mss = 1000;
 /// A connection whose host has a lot to send; initial window of ten segments, Reno.
 struct hostile_peer : segment_peer {
   int fd = -1;
-  void open(const tcp_out_options& options = plain(), u16 window = 65535) {
+  void open_connection(const tcp_out_options& options, u16 window) {
     EXPECT_TRUE(a.net().sysctls().set("net.ipv4.tcp_congestion_control", "reno"));
     fd = connected(options, window);
     set(fd, sol_socket, so_sndbuf, 400'000);
+  }
+  void open(const tcp_out_options& options = plain(), u16 window = 65535) {
+    open_connection(options, window);
     write(fd, std::string(300'000, 'x'));
   }
   void open_with_sack() { open(with_sack()); }
@@ -171,6 +174,28 @@ TEST(tcp_hostile, crumbs_of_blocks_do_not_multiply_the_queue) {
 
 /// RFC 2018 §8: a receiver may take selective acknowledgements back; data are kept until they are
 /// acknowledged for good, and the timeout sends all of them.
+/// All data of a packet of several segments, but not the FIN behind them.
+TEST(tcp_hostile, a_block_that_leaves_out_only_the_fin_cuts_nothing) {
+  hostile_peer p;
+  p.open_connection(hostile_peer::with_sack(), 65535);
+  p.write(p.fd, std::string(1000, 'x'));
+  p.expect(A, 0, 0, 1000);
+  p.ack(0, {1000});
+  p.write(p.fd, std::string(2000, 'x'));
+  p.shut(p.fd, shut_wr);
+  p.expect_nothing();
+  p.ack(0);  // the window is open again
+  p.expect(A, 1000, 0, 1000);
+  p.expect(F | A, 2000, 0, 1000);
+  p.ack_with_blocks(0, {{1000, 3000}});
+  p.ack(3000);
+  p.sent.clear();
+  p.advance(seconds(2));
+  p.expect(F | A, 3000, 0);
+  p.ack(3001);
+  EXPECT_EQ(p.state(p.fd), tcp_state::fin_wait2);
+}
+
 TEST(tcp_hostile, reneging_loses_no_data) {
   hostile_peer p;
   p.open_with_sack();

@@ -75,7 +75,9 @@ void mark_head_lost(cpu& cx, tcp_sock& tp) {
   sk_buff* head = tp.rtx_queue.first();
   if (head == nullptr || (tcp_cb(*head).sacked & (skb_lost | skb_sacked)) != 0) return;
   const u32 mss = tcp_cb(*head).mss;
-  if (tcp_cb(*head).pcount > 1) tcp_fragment(cx, tp, tcp_queue::rtx, *head, mss, mss);
+  if (tcp_cb(*head).pcount > 1 && head->len() > mss) {
+    tcp_fragment(cx, tp, tcp_queue::rtx, *head, mss, mss);
+  }
   tcp_mark_lost(cx, tp, *head);
   if (!tp.sack_ok) limit_reno_sacked(tp);
 }

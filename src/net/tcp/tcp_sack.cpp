@@ -61,7 +61,7 @@ bool cut_to_block(cpu& cx, tcp_sock& tp, sk_buff*& skb, seq32 start, seq32 end) 
   if (cb->end_seq > end) {
     if (cb->pcount <= 1 || end <= cb->seq) return false;
     const u32 cut = static_cast<u32>(end - cb->seq) / cb->mss * cb->mss;
-    if (cut == 0) return false;
+    if (cut == 0 || cut >= skb->len()) return false;  // only a FIN is left out
     tcp_fragment(cx, tp, tcp_queue::rtx, *skb, cut, cb->mss);
   }
   return true;

@@ -209,7 +209,7 @@ xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8
     out->truesize += data->len();
     end = tcp_cb(*data).end_seq;
     tcp_skb_cb& cb = tcp_cb(*data);
-    if (cb.pcount > 1) {
+    if (cb.pcount > 1 && (flags & tcphdr_syn) == 0) {
       out->gso_size = cb.mss;
       out->gso_segs = cb.pcount;
       out->gso_type = tp.family() == uapi::af_inet6 ? gso_tcpv6 : gso_tcpv4;
