@@ -75,12 +75,6 @@ result<void> connect_to(int fd, int reach) {
   return {};
 }
 
-void disconnect(int fd) {
-  sockaddr none{};
-  none.sa_family = AF_UNSPEC;
-  ::connect(fd, &none, sizeof none);
-}
-
 int unix_type(const anchor_name& name) {
   return name.type == SOCK_STREAM ? SOCK_STREAM : SOCK_DGRAM;
 }
@@ -114,16 +108,6 @@ int reserve_begin() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::numeric_limits<int>::max();
   const rlim_t most = std::min<rlim_t>(limit.rlim_cur, std::numeric_limits<int>::max());
   return static_cast<int>(most - std::min(most / 4, enough));
-}
-
-/// A socket from which datagrams of one source are sent. Nobody can send to it.
-result<unique_fd> source_socket(anchor_name source) {
-  for (;;) {
-    source.id = random_u64();
-    auto fd = named_socket(SOCK_DGRAM, source);
-    if (fd) ::shutdown(fd->get(), SHUT_RD);
-    if (fd || fd.error() != errc::addrinuse) return fd;
-  }
 }
 
 std::size_t put_filler(int anchor, std::size_t len) {
@@ -214,16 +198,6 @@ result<stream_end> anchor_folder::link_stream(int anchor, bool hold) const {
   return out;
 }
 
-result<datagram_end> anchor_folder::pair_datagram(int anchor, int reach,
-                                                  const anchor_name& name) const {
-  datagram_end out;
-  TRY(out.fd, unix_socket(SOCK_DGRAM));
-  TRY_VOID(connect_to(out.fd.get(), reach));  // from now on only the anchor can send to it
-  TRY(out.reach, bind(out.fd.get(), name));
-  TRY_VOID(connect_to(anchor, out.reach.get()));
-  return out;
-}
-
 // --- single anchors -----------------------------------------------------------------------------
 
 result<passed_anchor> identify_anchor(int fd) {
@@ -257,57 +231,6 @@ result<unique_fd> anchor_folder::offer_stream(int reach, const anchor_name& name
   TRY(unique_fd fd, named_socket(SOCK_STREAM, name));
   TRY(fd, unless_crowded(std::move(fd)));
   take_descriptors(fd.get(), false);
-  TRY_VOID(connect_to(fd.get(), reach));
-  return fd;
-}
-
-void unpair_datagram(int anchor) { disconnect(anchor); }
-
-void signal_error(int end, int end_reach, int anchor_reach) {
-  // A pair that is cut while the cutter has a message waiting reports the loss to the other side.
-  disconnect(end);
-  const auto helper = unix_socket(SOCK_DGRAM);
-  const unix_address to(end_reach);
-  if (helper) {
-    ::sendto(helper->get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, to.get(), to.len);
-  }
-  (void)connect_to(end, anchor_reach);
-  disconnect(end);
-  (void)connect_to(end, anchor_reach);
-}
-
-result<int> source_senders::find(const anchor_name& source) {
-  u8 path[max_name_len];
-  const std::size_t n = encode_name(source, path);
-  if (n == 0) return fail(errc::nametoolong);
-  const std::string key(reinterpret_cast<const char*>(path), n);
-  auto at = senders_.find(key);
-  if (at == senders_.end()) {
-    TRY(unique_fd fd, source_socket(source));
-    if (senders_.size() >= most_) {
-      auto oldest = senders_.begin();
-      for (auto i = senders_.begin(); i != senders_.end(); ++i) {
-        if (i->second.used < oldest->second.used) oldest = i;
-      }
-      senders_.erase(oldest);
-    }
-    at = senders_.emplace(key, sender{std::move(fd), 0}).first;
-  }
-  at->second.used = ++clock_;
-  return at->second.fd.get();
-}
-
-result<void> source_senders::send(int reach, const anchor_name& source, byte_view payload) {
-  TRY(const int fd, find(source));
-  const unix_address address(reach);
-  const ssize_t sent = ::sendto(fd, payload.data(), payload.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
-                                address.get(), address.len);
-  if (sent < 0) return fail(last_error());
-  return {};
-}
-
-result<unique_fd> watch_room(int reach) {
-  TRY(unique_fd fd, unix_socket(SOCK_DGRAM));
   TRY_VOID(connect_to(fd.get(), reach));
   return fd;
 }

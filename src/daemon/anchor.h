@@ -1,5 +1,5 @@
-// What the kernel does for anchors, one call each: making, connecting, pairing, offering accepted
-// connections, sending datagrams from named sources, resetting, and telling the last close.
+// What the kernel does for anchors, one call each: making, connecting, offering accepted
+// connections, and telling the last close; pairs of datagram sockets are in datagram_end.h.
 // Everything is non-blocking. docs/dropin.md tells what each relies on; nothing here knows a stack.
 //
 // An anchor can only be reached by an O_PATH descriptor of the file that its name was bound to: the
@@ -30,12 +30,6 @@ struct stream_end {
   std::size_t filler = 0;  ///< unread bytes in fd's queue that are not the program's
 };
 
-/// What the daemon holds of a paired datagram anchor.
-struct datagram_end {
-  unique_fd fd;     ///< plain sends of the program arrive here
-  unique_fd reach;  ///< of fd
-};
-
 /// The folder in which anchors get their names, which only this user can enter and which is empty
 /// but for moments; and the place where stream anchors meet the daemon.
 class anchor_folder {
@@ -53,10 +47,6 @@ class anchor_folder {
   /// Connects a fresh stream anchor to a new end. With `hold`, fills the anchor's send buffer so
   /// that it is not writable until the filler is read.
   [[nodiscard]] result<stream_end> link_stream(int anchor, bool hold) const;
-
-  /// Pairs a datagram anchor with a new end called `name`.
-  [[nodiscard]] result<datagram_end> pair_datagram(int anchor, int reach,
-                                                   const anchor_name& name) const;
 
   /// Offers a connection from an end called `name` to a listening anchor: the next accept() there
   /// returns its other end. Errors: again (its queue is full), addrinuse (the end's name is taken:
@@ -92,32 +82,6 @@ struct passed_anchor {
 };
 /// Errors: badf, when it is no anchor. Never blocks, whatever the descriptor is.
 result<passed_anchor> identify_anchor(int fd);
-
-/// Dissolves a datagram anchor's side of a pair.
-void unpair_datagram(int anchor);
-/// Makes the paired anchor report ECONNRESET once.
-void signal_error(int end, int end_reach, int anchor_reach);
-
-/// Sends datagrams to anchors from sockets whose names are their sources; keeps the last used.
-class source_senders {
- public:
-  explicit source_senders(std::size_t most = 128) : most_(most) {}
-  /// Errors: again (the anchor's queue is full), connrefused (gone), perm (it is paired).
-  result<void> send(int reach, const anchor_name& source, byte_view payload);
-
- private:
-  struct sender {
-    unique_fd fd;
-    u64 used = 0;
-  };
-  result<int> find(const anchor_name& source);
-  std::map<std::string, sender> senders_;
-  std::size_t most_;
-  u64 clock_ = 0;
-};
-
-/// A datagram socket connected to an anchor, to be polled for room (POLLOUT) in its queue.
-result<unique_fd> watch_room(int reach);
 
 /// Tells when the last copy of an open file is closed, in whatever process.
 class last_close_watch {

@@ -135,15 +135,10 @@ bool decode_layout(const u8* sun_path, std::size_t len, anchor_name& out) {
   switch (out.kind) {
     case name_kind::anchor:
     case name_kind::link:
-    case name_kind::tombstone:
-      return at == len;
-    case name_kind::pair: return take_addr(sun_path, len, at, out.remote) && at == len;
+    case name_kind::pair:
+    case name_kind::tombstone: return at == len;
     case name_kind::stream:
       return take_addr(sun_path, len, at, out.local) && take_addr(sun_path, len, at, out.remote) &&
-             at == len;
-    case name_kind::source:
-      return take_addr(sun_path, len, at, out.remote) &&
-             take_field(sun_path, len, at, out.control, sizeof out.control, out.control_len) &&
              at == len;
   }
   return false;
@@ -166,11 +161,6 @@ std::size_t encode_name(const anchor_name& name, u8 (&sun_path)[max_name_len]) {
   if (name.kind == name_kind::stream) {
     fits = put_field(sun_path, at, name.local.bytes, name.local.len) &&
            put_field(sun_path, at, name.remote.bytes, name.remote.len);
-  } else if (name.kind == name_kind::pair) {
-    fits = put_field(sun_path, at, name.remote.bytes, name.remote.len);
-  } else if (name.kind == name_kind::source) {
-    fits = put_field(sun_path, at, name.remote.bytes, name.remote.len) &&
-           put_field(sun_path, at, name.control, name.control_len);
   }
   if (!fits) return 0;
   return is_file_name(name.kind) ? to_file_name(sun_path, at) : at;
@@ -183,36 +173,6 @@ bool decode_name(const u8* sun_path, std::size_t len, anchor_name& out) {
   if (!abstract && (len = from_path(sun_path, len, raw)) == 0) return false;
   if (!decode_layout(abstract ? sun_path : raw, len, out)) return false;
   return is_file_name(out.kind) != abstract;
-}
-
-namespace {
-
-struct control_head {
-  le16 level;
-  le16 type;
-  u8 len;
-};
-static_assert(sizeof(control_head) == 5);
-}  // namespace
-
-bool add_control(anchor_name& name, u16 level, u16 type, const void* data, std::size_t len) {
-  if (name.control_len + sizeof(control_head) + len > sizeof name.control) return false;
-  control_head head{le16(level), le16(type), static_cast<u8>(len)};
-  u8* to = name.control + name.control_len;
-  std::memcpy(to, &head, sizeof head);
-  if (len != 0) std::memcpy(to + sizeof head, data, len);
-  name.control_len = static_cast<u8>(name.control_len + sizeof head + len);
-  return true;
-}
-
-bool control_reader::next(control_value& out) {
-  control_head head;
-  if (at_ + sizeof head > name_.control_len) return false;
-  std::memcpy(&head, name_.control + at_, sizeof head);
-  if (at_ + sizeof head + head.len > name_.control_len) return false;
-  out = {head.level.value(), head.type.value(), head.len, name_.control + at_ + sizeof head};
-  at_ += sizeof head + head.len;
-  return true;
 }
 
 void accept_cookie(const anchor_name& end, u8 (&out)[cookie_len]) {

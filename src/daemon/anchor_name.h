@@ -8,17 +8,15 @@
 //            name of its listener, and a peer of kind stream)
 //   link     the peer of an anchor that connected: the daemon's meeting place, the same for all
 //   stream   the peer of an accepted anchor: carries the local and the remote address
-//   pair     the peer of a connected datagram anchor: carries the remote address
-//   source   the socket from which the daemon sends a received datagram to an anchor: carries the
-//            source address and the ancillary values of that datagram
+//   pair     the peer of a datagram anchor, with the anchor's id
 //   tombstone the sender of the last message, sent when the daemon has died
 //
-// What can be reached by its name would be within everybody's reach: anchor, link and pair are the
-// names of files that are unlinked as soon as they are bound, "/proc/self/fd/N/ph1a...", so only
+// What can be reached by its name would be within everybody's reach: anchor and link are the names
+// of files that are unlinked as soon as they are bound, "/proc/self/fd/N/ph1a...", so only
 // who holds an O_PATH descriptor of the file can connect or send to it (daemon/anchor.h). The text
 // after the last slash is "ph1", the kind and, in base64url (RFC 4648 §5), what follows below.
-// stream, source and tombstone only send: their names are abstract, with a random id, so that
-// nobody can take one before the daemon does.
+// stream, pair and tombstone hear nobody but their peers: their names are abstract, with a random
+// id, so that nobody can take one before the daemon does.
 //
 // Layout of an abstract name: a zero byte, "ph1", kind, instance, id, domain, type, protocol, body;
 // integers little-endian. docs/dropin.md tells why.
@@ -40,13 +38,12 @@ enum class name_kind : u8 {
   stream = 'd',
   link = 'l',
   pair = 'p',
-  source = 's',
   tombstone = 'x',
 };
 
 /// True when the name is that of an unlinked file, not an abstract one.
 constexpr bool is_file_name(name_kind kind) {
-  return kind == name_kind::anchor || kind == name_kind::link || kind == name_kind::pair;
+  return kind == name_kind::anchor || kind == name_kind::link;
 }
 
 /// A Linux socket address as bytes.
@@ -59,14 +56,12 @@ struct name_addr {
 struct anchor_name {
   name_kind kind = name_kind::anchor;
   u64 instance = 0;  ///< of the daemon: random, chosen at its start
-  u64 id = 0;        ///< of the socket in that daemon; of a source or tombstone: a random one
+  u64 id = 0;        ///< of the socket in that daemon; of a tombstone: a random one
   u8 domain = 0;     ///< AF_INET ...
   u8 type = 0;       ///< SOCK_STREAM ... without flags
   u16 protocol = 0;
   name_addr local;   ///< stream
-  name_addr remote;  ///< stream, pair: the peer; source: where the datagram came from
-  u8 control_len = 0;
-  u8 control[48] = {};  ///< source: ancillary values, see control_reader
+  name_addr remote;  ///< stream: the peer
 };
 
 /// Writes the name: all of sun_path when it is abstract, otherwise the file's name without its
@@ -76,28 +71,6 @@ std::size_t encode_name(const anchor_name& name, u8 (&sun_path)[max_name_len]);
 /// Reads `len` bytes of sun_path. False when they are not one of our names (or a damaged one).
 /// Whoever could have made the name himself proves nothing by it: see daemon/anchor.h.
 bool decode_name(const u8* sun_path, std::size_t len, anchor_name& out);
-
-/// One ancillary value (a cmsg) of a received datagram.
-struct control_value {
-  u16 level = 0;
-  u16 type = 0;
-  u8 len = 0;
-  const u8* data = nullptr;
-};
-
-/// Appends a value to name.control. False when there is no room.
-bool add_control(anchor_name& name, u16 level, u16 type, const void* data, std::size_t len);
-
-/// Walks name.control, stopping at damage.
-class control_reader {
- public:
-  explicit control_reader(const anchor_name& name) : name_(name) {}
-  bool next(control_value& out);
-
- private:
-  const anchor_name& name_;
-  std::size_t at_ = 0;
-};
 
 /// What the shim writes into an anchor that it has accepted, before the program writes anything:
 /// the daemon keeps its last byte unread, so that it can reset the connection (docs/dropin.md,

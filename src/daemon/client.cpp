@@ -31,9 +31,11 @@ void append(std::vector<u8>& to, byte_view bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
 }
 
-std::vector<u8> to_items(byte_view control) {
+template <class Wanted>
+std::vector<u8> to_items(byte_view control, Wanted wanted) {
   std::vector<u8> out;
   (void)for_each_cmsg(control, [&](int level, int type, byte_view value) -> result<void> {
+    if (!wanted(level, type)) return {};
     const control_item item{static_cast<u32>(level), static_cast<u32>(type),
                             static_cast<u32>(value.size())};
     append(out, bytes_of(item));
@@ -52,7 +54,10 @@ client::client(client_owner& owner, host_sockets& host, int s, u64 id, client_ki
       id_(id),
       kind_(kind),
       anchor_id_(id),
-      wait_([this](u32) { owner_.mark(*this); }) {
+      wait_([this](u32 events) {
+        woken(events);
+        owner_.mark(*this);
+      }) {
   host_.watch(s_, wait_);
 }
 
@@ -73,10 +78,11 @@ result<unique_fd> client::new_anchor(bool nonblocking) {
   if (anchors_ != 0 || anchor_id_ != id_) anchor_id_ = owner_.new_id();
   TRY(made_anchor made,
       owner_.anchors().make_anchor(name_of(name_kind::anchor, anchor_id_), nonblocking));
+  reach_ = std::move(made.reach);
+  TRY_VOID(anchor_made(made.fd.get()));
   TRY_VOID(owner_.closes().add(made.fd.get(), anchor_id_));
   owner_.alias(anchor_id_, *this);
   ++anchors_;
-  reach_ = std::move(made.reach);
   cookies_.push_back(made.cookie);
   return std::move(made.fd);
 }
@@ -84,6 +90,16 @@ result<unique_fd> client::new_anchor(bool nonblocking) {
 bool client::has_anchor(u64 cookie) const {
   return std::find(cookies_.begin(), cookies_.end(), cookie) != cookies_.end();
 }
+
+result<void> client::anchor_made(int) { return {}; }
+
+void client::before_error(const call&) {}
+
+void client::error_told(const call&) {}
+
+void client::woken(u32) {}
+
+bool client::wants_control(int, int) const { return true; }
 
 void client::anchor_closed() {
   if (anchors_ > 0 && --anchors_ == 0) all_closed();
@@ -109,15 +125,15 @@ std::optional<answer_data> client::serve(call& c) {
     case request_kind::getsockname: return get_name(false);
     case request_kind::getpeername: return get_name(true);
     case request_kind::getsockopt: return get_option(c);
-    case request_kind::setsockopt: {
-      const auto set = host_.setsockopt(s_, c.head.arg[0], c.head.arg[1], c.data);
-      if (set) option_set(c);
-      return answer_of(set);
-    }
+    case request_kind::setsockopt: return set_option(c);
     case request_kind::ioctl: return do_ioctl(c);
-    case request_kind::take_error: return answer_data{take_error(), {}, {}, 0};
+    case request_kind::take_error: return tell_error(c);
     case request_kind::sendmsg: return send(c);
-    case request_kind::recvmsg: return receive(c);
+    case request_kind::recvmsg: {
+      answer_data a = receive(c);
+      error_told(c);
+      return a;
+    }
     default: return answer_of(result<void>(fail(errc::inval)));
   }
 }
@@ -134,11 +150,22 @@ int client::take_error() {
   return error != 0 ? error : static_cast<int>(stack_error());
 }
 
+answer_data client::tell_error(call& c) {
+  before_error(c);
+  const int error = take_error();
+  if (error != 0) error_told(c);
+  return {error, {}, {}, 0};
+}
+
 answer_data client::get_name(bool peer) {
   const auto name = host_.name(s_, peer);
   answer_data a = answer_of(name);
   if (name) append(a.data, name->view());
   return a;
+}
+
+answer_data client::set_option(call& c) {
+  return answer_of(host_.setsockopt(s_, c.head.arg[0], c.head.arg[1], c.data));
 }
 
 answer_data client::get_option(const call& c) {
@@ -196,7 +223,9 @@ answer_data client::receive(const call& c) {
   answer_data a = answer_of(got);
   if (!got) return a;
   a.result = static_cast<int>(*got);
-  const std::vector<u8> items = to_items(byte_view(control).first(msg.control_len));
+  const std::vector<u8> items =
+      to_items(byte_view(control).first(msg.control_len),
+               [this](int level, int type) { return wants_control(level, type); });
   message_head head;
   head.name_len = static_cast<u16>(from.len);
   head.flags = static_cast<u16>(msg.out_flags);

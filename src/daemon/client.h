@@ -13,6 +13,7 @@
 namespace ph::dropin {
 
 class client;
+struct datagram_shared;
 
 /// A request that is being answered.
 struct call {
@@ -40,9 +41,8 @@ class client_owner {
   virtual u64 new_id() = 0;
   /// Polls fd edge-triggered for everything; events come to on_end().
   virtual void poll_end(int fd, u64 id) = 0;
-  /// Polls fd for room to send, once; it comes to on_room(). Asked anew each time: the kernel looks
-  /// at the receiver's queue only then.
-  virtual void poll_room(int fd, u64 id) = 0;
+  /// Polls fd edge-triggered for these events instead of those asked for before.
+  virtual void poll_for(int fd, u64 id, u32 events) = 0;
   /// Calls the client's pump() soon.
   virtual void mark(client& c) = 0;
   /// Calls it in a moment, for what the kernel gives no event for.
@@ -57,7 +57,7 @@ class client_owner {
   virtual void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd) = 0;
   /// Another anchor name (id) by which the client is known.
   virtual void alias(u64 id, client& c) = 0;
-  virtual source_senders& senders() = 0;
+  virtual datagram_shared& datagrams() = 0;
   [[nodiscard]] virtual const anchor_folder& anchors() const = 0;
   virtual last_close_watch& closes() = 0;
 };
@@ -96,7 +96,6 @@ class client {
   void look_for_anchor();
   /// Events of the daemon's end (epoll bits).
   virtual void on_end(u32 events) = 0;
-  virtual void on_room() = 0;
   /// Moves what can be moved now.
   virtual void pump() = 0;
   /// The daemon ends: who waits at an anchor without a peer is told.
@@ -106,8 +105,18 @@ class client {
   virtual std::optional<answer_data> connect(call& c) = 0;
   virtual answer_data listen(call& c) = 0;
   virtual answer_data shutdown(call& c) = 0;
-  /// After a successful setsockopt.
-  virtual void option_set(call& c) = 0;
+  virtual answer_data set_option(call& c);
+  virtual answer_data get_option(const call& c);
+  /// A new anchor, not given away yet.
+  virtual result<void> anchor_made(int anchor);
+  /// Before the program is told the pending error.
+  virtual void before_error(const call& c);
+  /// After an answer that told the program of an error, or that read the error queue.
+  virtual void error_told(const call& c);
+  /// The host's socket woke us with these poll(2) bits; pump() will be called.
+  virtual void woken(u32 events);
+  /// Does the program want control messages of this level and type?
+  [[nodiscard]] virtual bool wants_control(int level, int type) const;
   virtual std::optional<answer_data> send(call& c) = 0;
   /// No anchor is left.
   virtual void all_closed() = 0;
@@ -132,10 +141,10 @@ class client {
 
  private:
   answer_data get_name(bool peer);
-  answer_data get_option(const call& c);
   answer_data do_ioctl(const call& c);
   answer_data receive(const call& c);
   int take_error();
+  answer_data tell_error(call& c);
 
   wait_entry wait_;
   std::vector<u64> cookies_;  ///< of all anchors made for this client

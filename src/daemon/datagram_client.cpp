@@ -1,12 +1,10 @@
-// The pump of datagram sockets. A datagram reaches the anchor from a socket named after its source,
-// or, when the program has connected its socket, from the paired end, which has the peer's name.
+// The pump of datagram sockets. A datagram goes to the anchor with a tag that says where it came
+// from; plain sends of the program come from the anchor's end while its socket is connected.
 #include "daemon/datagram_client.h"
 
 #include <sys/epoll.h>
-#include <sys/socket.h>
 
 #include <algorithm>
-#include <cerrno>
 
 #include "uapi/inet.h"
 #include "uapi/socket.h"
@@ -15,64 +13,76 @@ namespace ph::dropin {
 namespace {
 
 constexpr int datagrams_a_turn = 64;
-constexpr std::size_t max_payload = 65536;
+/// The kernel takes a datagram of any size that is 32 bytes smaller than the sender's buffer.
+constexpr u32 least_limit = 2 * (max_datagram_payload + 65);
 
 answer_data refuse(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
 
-void store(name_addr& to, const sockaddr_buf& from) {
-  to.len = static_cast<u8>(copy_bytes(to.bytes, from.view()));
+void append(std::vector<u8>& to, byte_view bytes) {
+  to.insert(to.end(), bytes.begin(), bytes.end());
 }
 
-/// Options that make received datagrams carry ancillary values.
-bool asks_for_control(int level, int name) {
-  if (level == uapi::sol_socket) return name == uapi::so_rxq_ovfl;
-  if (level == uapi::sol_udp) return name == uapi::udp_gro;
-  if (level != uapi::sol_ip) return false;
-  switch (name) {
-    case uapi::ip_pktinfo:
-    case uapi::ip_recvttl:
-    case uapi::ip_recvtos:
-    case uapi::ip_recvopts:
-    case uapi::ip_retopts:
-    case uapi::ip_recvorigdstaddr:
-      return true;
-    default:
-      return false;
-  }
+/// A tag without choices (datagram_tags.h).
+std::vector<u8> make_tag(const sockaddr_buf& from, byte_view control) {
+  std::vector<u8> items;
+  (void)for_each_cmsg(control, [&](int level, int type, byte_view value) -> result<void> {
+    const control_item item{static_cast<u32>(level), static_cast<u32>(type),
+                            static_cast<u32>(value.size())};
+    append(items, bytes_of(item));
+    append(items, value);
+    return {};
+  });
+  message_head head;
+  head.name_len = static_cast<u16>(from.len);
+  head.control_len = static_cast<u32>(items.size());
+  std::vector<u8> tag;
+  append(tag, bytes_of(head));
+  append(tag, from.view());
+  append(tag, items);
+  return tag;
 }
 
 }  // namespace
 
+void datagram_client::say_goodbye() {
+  if (end_) end_.show_error();
+}
+
+result<void> datagram_client::anchor_made(int anchor) {
+  TRY(end_, datagram_end::create(anchor, reach_.get(), name_of(name_kind::pair, anchor_id_),
+                                 owner_.datagrams().door));
+  control_options::ask_for_all(host_, s_);
+  read_buffer_size();
+  poll_end();
+  return {};
+}
+
+void datagram_client::poll_end() {
+  polls_room_ = wants_room_;
+  owner_.poll_for(end_.fd(), id_, EPOLLIN | (polls_room_ ? EPOLLOUT : 0u));
+}
+
+/// The anchor holds as much as SO_RCVBUF says. The kernel tells of room when a quarter of the end's
+/// buffer is left, which is thus half of SO_RCVBUF.
+void datagram_client::read_buffer_size() {
+  le32 size;
+  const auto got = host_.getsockopt(s_, uapi::sol_socket, uapi::so_rcvbuf,
+                                    {reinterpret_cast<u8*>(&size), sizeof size});
+  rcvbuf_ = got ? size.value() : u32{212992};
+  end_.set_limit(std::max(std::min(rcvbuf_, u32{1} << 29) * 2, least_limit));
+}
+
 std::optional<answer_data> datagram_client::connect(call& c) {
+  drain_out();
+  const auto before = host_.name(s_, true);
   const auto done = host_.connect(s_, c.data);
   if (!done) return refuse(done.error());
-  connected_ = sockaddr_family(c.data) != uapi::af_unspec;
-  unpair(c.anchor.get());
-  if (connected_ && !wants_control_) pair(c.anchor.get());
+  for (departing& d : to_stack_) {
+    if (d.to.len == 0 && before) d.to = *before;
+  }
+  end_.open(sockaddr_family(c.data) != uapi::af_unspec);
   owner_.mark(*this);
   return answer_data{};
-}
-
-void datagram_client::pair(int anchor) {
-  anchor_name name = name_of(name_kind::pair, owner_.new_id());
-  if (const auto remote = host_.name(s_, true)) store(name.remote, *remote);
-  auto made = owner_.anchors().pair_datagram(anchor, reach_.get(), name);
-  if (!made) return;  // sends then fail in the kernel and come as requests
-  end_ = std::move(*made);
-  owner_.poll_end(end_.fd.get(), id_);
-}
-
-void datagram_client::unpair(int anchor) {
-  if (!end_.fd) return;
-  pump_out();
-  unpair_datagram(anchor);
-  end_ = {};
-}
-
-void datagram_client::option_set(call& c) {
-  if (!asks_for_control(c.head.arg[0], c.head.arg[1])) return;
-  wants_control_ = true;
-  unpair(c.anchor.get());
 }
 
 answer_data datagram_client::listen(call& c) {
@@ -80,67 +90,182 @@ answer_data datagram_client::listen(call& c) {
 }
 
 answer_data datagram_client::shutdown(call& c) {
+  drain_out();
   return answer_of(host_.shutdown(s_, c.head.arg[0]));
+}
+
+// --- options ----------------------------------------------------------------------------------
+
+answer_data datagram_client::set_option(call& c) {
+  drain_out();  // what was sent plainly before goes as the options were
+  const int level = c.head.arg[0], name = c.head.arg[1];
+  const auto set = host_.setsockopt(s_, level, name, c.data);
+  if (!set) return answer_of(set);
+  if (control_options::covers(level, name)) {
+    if (options_.set(host_, s_, level, name, c.data)) take_back_waiting(c.anchor.get());
+  } else if (level == uapi::sol_socket &&
+             (name == uapi::so_rcvbuf || name == uapi::so_rcvbufforce)) {
+    read_buffer_size();
+  } else if (level == uapi::sol_ip && name == uapi::ip_recverr) {
+    error_told(c);  // turning it off empties the error queue
+  }
+  return answer_data{};
+}
+
+answer_data datagram_client::get_option(const call& c) {
+  answer_data a = client::get_option(c);
+  const int level = c.head.arg[0], name = c.head.arg[1];
+  if (a.result >= 0 && control_options::covers(level, name)) options_.get(level, name, a.data);
+  return a;
+}
+
+/// Marks in a tag what the program asks for now.
+void datagram_client::choose(std::vector<u8>& tag) const {
+  message_parts parts;
+  if (!parse_message(tag.data(), tag.size(), parts)) return;
+  control_walk walk{parts.control, parts.head.control_len};
+  control_item item;
+  const u8* value = nullptr;
+  parts.head.flags = 0;
+  for (unsigned i = 0; i < 16 && walk.next(item, value); ++i) {
+    const bool wanted = options_.wants(static_cast<int>(item.level), static_cast<int>(item.type));
+    if (wanted) parts.head.flags = static_cast<u16>(parts.head.flags | 1u << i);
+  }
+  std::memcpy(tag.data(), &parts.head, sizeof parts.head);
+}
+
+/// The program changed its mind about ancillary values: datagrams that it has not read yet are
+/// given again, in order, with others.
+void datagram_client::take_back_waiting(int anchor) {
+  std::deque<arrived> back;
+  for (;;) {
+    auto got = take_back(anchor, owner_.datagrams().buffer);
+    if (!got && got.error() == errc::connreset) {
+      error_due_ = true;  // it was in the way; the anchor will show it again
+      continue;
+    }
+    if (!got) break;
+    auto tag = read_tag(got->tag.get());
+    if (!tag) tag = make_tag({}, {});
+    const byte_view payload = byte_view(owner_.datagrams().buffer).first(got->len);
+    back.push_back({std::move(*tag), {payload.begin(), payload.end()}});
+  }
+  to_program_.insert(to_program_.begin(), std::make_move_iterator(back.begin()),
+                     std::make_move_iterator(back.end()));
+  for (arrived& a : to_program_) choose(a.tag);
+  while (!to_program_.empty() && give(to_program_.front().tag, to_program_.front().payload)) {
+    to_program_.pop_front();
+  }
+  owner_.mark(*this);
 }
 
 // --- program to stack -------------------------------------------------------------------------
 
 std::optional<answer_data> datagram_client::send(call& c) {
-  pump_out();  // what was sent plainly before goes first
-  const auto sent = send_message(c);
+  drain_out();  // what was sent plainly before goes first
+  if (pending_error_ != 0) {
+    const auto error = static_cast<errc>(std::exchange(pending_error_, 0));
+    error_told(c);
+    return refuse(error);
+  }
+  const auto sent = to_stack_.empty() ? send_message(c) : result<std::size_t>(fail(errc::again));
   if (!sent && sent.error() == errc::again && c.wait()) {
-    waiting_ = waiting_send{c.channel, c.head, {c.data.begin(), c.data.end()}};
+    waiting_.push_back({c.channel, c.head, {c.data.begin(), c.data.end()}});
     return std::nullopt;
   }
   answer_data a = answer_of(sent);
   if (sent) a.result = static_cast<int>(*sent);
+  if (!sent) error_told(c);
   return a;
 }
 
-void datagram_client::retry_send() {
-  if (!waiting_) return;
-  const call again{waiting_->channel, waiting_->head, waiting_->data, {}};
-  const auto sent = send_message(again);
-  if (!sent && sent.error() == errc::again) return;
-  answer_data a = answer_of(sent);
-  if (sent) a.result = static_cast<int>(*sent);
-  const waiting_send done = std::move(*waiting_);
-  waiting_.reset();
-  owner_.answer_later(done.channel, done.head, std::move(a));
+void datagram_client::retry_sends() {
+  while (!waiting_.empty()) {
+    const waiting_send& first = waiting_.front();
+    const call again{first.channel, first.head, first.data, {}};
+    const auto sent = send_message(again);
+    if (!sent && sent.error() == errc::again) return;
+    answer_data a = answer_of(sent);
+    if (sent) a.result = static_cast<int>(*sent);
+    const waiting_send done = std::move(waiting_.front());
+    waiting_.pop_front();
+    owner_.answer_later(done.channel, done.head, std::move(a));
+  }
 }
 
 void datagram_client::give_up(u64 channel) {
-  if (waiting_ && waiting_->channel == channel) waiting_.reset();
+  std::erase_if(waiting_, [channel](const waiting_send& w) { return w.channel == channel; });
+  owner_.mark(*this);
 }
 
-void datagram_client::pump_out() {
-  for (int i = 0; end_.fd && i < datagrams_a_turn; ++i) {
-    if (!outgoing_) {
-      std::vector<u8> payload(max_payload);
-      const ssize_t got = ::recv(end_.fd.get(), payload.data(), payload.size(), MSG_DONTWAIT);
-      if (got < 0) return;
-      payload.resize(static_cast<std::size_t>(got));
-      outgoing_ = std::move(payload);
-    }
-    const byte_view piece{*outgoing_};
-    send_msg msg;
-    msg.iov = {&piece, 1};
-    msg.flags = uapi::msg_dontwait | uapi::msg_nosignal;
-    const auto sent = host_.sendmsg(s_, msg);
-    if (!sent && sent.error() == errc::again) return;  // woken when there is room
-    outgoing_.reset();
-    if (!sent) note_error(sent.error());
+/// False when the stack has no room: it wakes us when there is.
+bool datagram_client::to_stack(byte_view payload, byte_view to) {
+  send_msg msg;
+  msg.name = to;
+  msg.iov = {&payload, 1};
+  msg.flags = uapi::msg_dontwait | uapi::msg_nosignal;
+  const bool had_error = has_error();
+  auto sent = host_.sendmsg(s_, msg);
+  if (!sent && sent.error() == errc::again) return false;
+  if (!sent) note_error(sent.error());
+  // An error that was pending is not this datagram's, which was on its way before.
+  if (!sent && had_error) sent = host_.sendmsg(s_, msg);
+  return sent || sent.error() != errc::again;
+}
+
+/// One plain send. False when none waits or the stack has no room.
+bool datagram_client::pump_one_out() {
+  if (!to_stack_.empty()) {
+    if (!to_stack(to_stack_.front().payload, to_stack_.front().to.view())) return false;
+    to_stack_.pop_front();
+    return true;
   }
-  if (end_.fd) owner_.mark(*this);
+  std::vector<u8>& buffer = owner_.datagrams().buffer;
+  const auto got = end_.receive(buffer);
+  if (!got) return false;
+  if (*got > buffer.size()) {
+    note_error(errc::msgsize);
+    return true;
+  }
+  const byte_view payload = byte_view(buffer).first(*got);
+  if (to_stack(payload, {})) return true;
+  to_stack_.push_back({{payload.begin(), payload.end()}, {}});
+  return false;
+}
+
+/// Empties the end's queue, whatever room the stack has.
+void datagram_client::receive_plain_sends() {
+  std::vector<u8>& buffer = owner_.datagrams().buffer;
+  while (const auto got = end_.receive(buffer)) {
+    if (*got > buffer.size()) {
+      note_error(errc::msgsize);
+      continue;
+    }
+    const byte_view payload = byte_view(buffer).first(*got);
+    to_stack_.push_back({{payload.begin(), payload.end()}, {}});
+  }
+}
+
+void datagram_client::drain_out() {
+  while (pump_one_out()) {
+  }
+  receive_plain_sends();
+}
+
+std::size_t datagram_client::unpumped() {
+  std::size_t bytes = 0;
+  for (const departing& d : to_stack_) bytes += d.payload.size();
+  return bytes;
 }
 
 // --- stack to program -------------------------------------------------------------------------
 
+/// False when nothing was taken, or it could not be given at once.
 bool datagram_client::take_from_stack() {
-  std::vector<u8> payload(max_payload);
-  std::vector<u8> control(256);
+  std::vector<u8>& buffer = owner_.datagrams().buffer;
+  std::array<u8, 1024> control;
   sockaddr_buf from;
-  const byte_span room{payload};
+  const byte_span room{buffer};
   recv_msg msg;
   msg.name = &from;
   msg.iov = {&room, 1};
@@ -151,74 +276,114 @@ bool datagram_client::take_from_stack() {
     if (got.error() != errc::again) note_error(got.error());
     return false;
   }
-  payload.resize(std::min(*got, payload.size()));
-  next_ = arrived{name_of(name_kind::source, 0), std::move(payload)};
-  store(next_->source.remote, from);
-  (void)for_each_cmsg(byte_view(control).first(msg.control_len),
-                      [&](int level, int type, byte_view value) -> result<void> {
-                        add_control(next_->source, static_cast<u16>(level), static_cast<u16>(type),
-                                    value.data(), value.size());
-                        return {};
-                      });
-  return true;
+  const byte_view payload = byte_view(buffer).first(std::min(*got, buffer.size()));
+  std::vector<u8> tag = make_tag(from, byte_view(control).first(msg.control_len));
+  choose(tag);
+  if (give(tag, payload)) return true;
+  to_program_.push_back({std::move(tag), {payload.begin(), payload.end()}});
+  return false;
 }
 
-/// False when the anchor has no room now.
-bool datagram_client::give_to_program() {
-  if (end_.fd) {
-    const ssize_t n = ::send(end_.fd.get(), next_->payload.data(), next_->payload.size(),
-                             MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0 && errno == EAGAIN) return false;
-    next_.reset();
-    return true;
-  }
-  const auto sent = owner_.senders().send(reach_.get(), next_->source, next_->payload);
-  if (!sent && sent.error() == errc::again) {
-    if (!room_) {
-      if (auto watch = watch_room(reach_.get())) room_ = std::move(*watch);
-    }
-    if (room_) owner_.poll_room(room_.get(), id_);
+/// False when the datagram must wait.
+bool datagram_client::give(byte_view tag, byte_view payload) {
+  if (end_.waiting() >= rcvbuf_) {
+    wants_room_ = true;
     return false;
   }
-  next_.reset();
-  return true;
+  const auto file = owner_.datagrams().tags.find(tag);
+  const auto given = file ? end_.give(payload, *file) : result<void>(fail(file.error()));
+  if (given) return true;
+  switch (given.error()) {
+    case errc::again:
+      wants_room_ = true;
+      return false;
+    case errc::connrefused:  // the anchor is gone, and the news of its last close on its way
+    case errc::notconn:
+    case errc::pipe:         // nobody will read
+      return true;
+    default:  // want of memory or of descriptors, which nothing tells the end of
+      owner_.mark_starving(*this);
+      return false;
+  }
 }
 
-/// A pending error of the stack (an ICMP answer) makes the paired anchor fail once.
-void datagram_client::check_error() {
-  if ((host_.poll(s_) & uapi::pollerr) == 0) return;
-  const errc error = stack_error();
-  if (error != errc::ok) note_error(error);
+/// Datagrams for which the anchor has no room stay in the stack, under its limits and counters.
+void datagram_client::pump_in() {
+  wants_room_ = false;
+  for (int i = 0; i < datagrams_a_turn; ++i) {
+    if (end_.waiting() >= rcvbuf_) {
+      wants_room_ = true;
+      break;
+    }
+    if (to_program_.empty()) {
+      if (!take_from_stack()) break;
+    } else {
+      if (!give(to_program_.front().tag, to_program_.front().payload)) break;
+      to_program_.pop_front();
+    }
+    if (i + 1 == datagrams_a_turn) owner_.mark(*this);
+  }
+  if (wants_room_ != polls_room_) poll_end();
+}
+
+// --- errors -----------------------------------------------------------------------------------
+
+bool datagram_client::has_error() {
+  return pending_error_ != 0 || (host_.poll(s_) & uapi::pollerr) != 0;
 }
 
 void datagram_client::note_error(errc error) {
   pending_error_ = static_cast<int>(error);
-  if (end_.fd) signal_error(end_.fd.get(), end_.reach.get(), reach_.get());
+  error_due_ = true;
 }
 
-void datagram_client::say_goodbye() {
-  if (end_.fd) return signal_error(end_.fd.get(), end_.reach.get(), reach_.get());
-  client::say_goodbye();
+/// An error of the stack (an ICMP answer) makes the anchor show POLLERR and fail once.
+void datagram_client::show_error() {
+  if (!std::exchange(error_due_, false) || !has_error()) return;
+  receive_plain_sends();
+  end_.show_error();
 }
+
+void datagram_client::woken(u32 events) {
+  if ((events & uapi::pollerr) != 0) error_due_ = true;
+}
+
+/// What was sent plainly before may have failed.
+void datagram_client::before_error(const call&) { drain_out(); }
+
+/// The program heard of an error otherwise than by a failing call on the anchor, or reads the error
+/// queue: the anchor shows what is left.
+void datagram_client::error_told(const call& c) {
+  const bool read_queue = (static_cast<u32>(c.head.arg[0]) & uapi::msg_errqueue) != 0 &&
+                          c.head.kind == static_cast<u16>(request_kind::recvmsg);
+  if (read_queue) pending_error_ = 0;  // the next one's is the socket's own now
+  take_anchor_error(c.anchor.get());
+  error_due_ = true;
+  show_error();
+}
+
+// ----------------------------------------------------------------------------------------------
 
 void datagram_client::pump() {
-  retry_send();
-  check_error();
-  pump_out();
-  for (int i = 0; i < datagrams_a_turn; ++i) {
-    if (!next_ && !take_from_stack()) return;
-    if (!give_to_program()) return;
+  if (!end_) return;
+  retry_sends();
+  for (int i = 0; i < datagrams_a_turn && pump_one_out(); ++i) {
+    if (i + 1 == datagrams_a_turn) owner_.mark(*this);
   }
-  owner_.mark(*this);
+  if (closing_) {
+    drain_out();
+    if (to_stack_.empty() && waiting_.empty()) owner_.remove(*this);
+    return;
+  }
+  pump_in();
+  show_error();
 }
 
 void datagram_client::on_end(u32) { pump(); }
 
-void datagram_client::on_room() { pump(); }
-
 void datagram_client::all_closed() {
-  pump_out();
-  owner_.remove(*this);
+  closing_ = true;
+  pump();
 }
 
 }  // namespace ph::dropin

@@ -1,7 +1,11 @@
 // A UDP, raw, ping, netlink or packet socket of a program.
 #pragma once
 
+#include <deque>
+
 #include "daemon/client.h"
+#include "daemon/control_options.h"
+#include "daemon/datagram_shared.h"
 
 namespace ph::dropin {
 
@@ -10,23 +14,36 @@ class datagram_client final : public client {
   using client::client;
   void give_up(u64 channel) override;
   void on_end(u32 events) override;
-  void on_room() override;
   void pump() override;
   void say_goodbye() override;
 
  protected:
+  result<void> anchor_made(int anchor) override;
   std::optional<answer_data> connect(call& c) override;
   answer_data listen(call& c) override;
   answer_data shutdown(call& c) override;
-  void option_set(call& c) override;
+  answer_data set_option(call& c) override;
+  answer_data get_option(const call& c) override;
   std::optional<answer_data> send(call& c) override;
+  void before_error(const call& c) override;
+  void error_told(const call& c) override;
+  void woken(u32 events) override;
+  [[nodiscard]] bool wants_control(int level, int type) const override {
+    return options_.wants(level, type);
+  }
   void all_closed() override;
+  std::size_t unpumped() override;
 
  private:
-  /// A datagram on its way to the anchor.
+  /// A datagram on its way to the program.
   struct arrived {
-    anchor_name source;
+    std::vector<u8> tag;
     std::vector<u8> payload;
+  };
+  /// A plain send on its way to the stack; `to`: where its socket was connected, if that changed.
+  struct departing {
+    std::vector<u8> payload;
+    sockaddr_buf to;
   };
   /// A blocking send that waits for room in the stack.
   struct waiting_send {
@@ -35,22 +52,32 @@ class datagram_client final : public client {
     std::vector<u8> data;
   };
 
-  void pair(int anchor);
-  void unpair(int anchor);
+  bool pump_one_out();
+  bool to_stack(byte_view payload, byte_view to);
+  void receive_plain_sends();
+  void drain_out();
+  void retry_sends();
+  void pump_in();
   bool take_from_stack();
-  bool give_to_program();
-  void pump_out();
-  void retry_send();
-  void check_error();
+  bool give(byte_view tag, byte_view payload);
+  void choose(std::vector<u8>& tag) const;
+  void take_back_waiting(int anchor);
+  void read_buffer_size();
+  void poll_end();
+  [[nodiscard]] bool has_error();
   void note_error(errc error);
+  void show_error();
 
-  datagram_end end_;            ///< paired with the anchor of a connected socket
-  unique_fd room_;              ///< tells when the unpaired anchor's queue has room
-  bool connected_ = false;
-  bool wants_control_ = false;  ///< the program asked for ancillary data, so no pair
-  std::optional<arrived> next_;
-  std::optional<std::vector<u8>> outgoing_;  ///< read from end_, not yet taken by the stack
-  std::optional<waiting_send> waiting_;
+  datagram_end end_;
+  control_options options_;
+  u32 rcvbuf_ = 0;             ///< SO_RCVBUF: what may wait at the anchor
+  bool wants_room_ = false;    ///< the anchor is full: its reader is waited for
+  bool polls_room_ = false;
+  bool error_due_ = false;     ///< an error came that the anchor does not show yet
+  bool closing_ = false;       ///< no anchor is left; what was sent is still on its way
+  std::deque<arrived> to_program_;
+  std::deque<departing> to_stack_;
+  std::deque<waiting_send> waiting_;
 };
 
 }  // namespace ph::dropin

@@ -135,8 +135,8 @@ void drop_in_state::poll_end(int fd, u64 id) {
   poll(EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, source::end, id);
 }
 
-void drop_in_state::poll_room(int fd, u64 id) {
-  poll(EPOLL_CTL_MOD, fd, EPOLLOUT | EPOLLONESHOT, source::room, id);
+void drop_in_state::poll_for(int fd, u64 id, u32 events) {
+  poll(EPOLL_CTL_MOD, fd, events | EPOLLET, source::end, id);
 }
 
 void drop_in_state::on_event(u32 events, u64 tag) {
@@ -148,9 +148,6 @@ void drop_in_state::on_event(u32 events, u64 tag) {
     case source::end:
       if (client* c = find(id)) c->on_end(events);
       return;
-    case source::room:
-      if (client* c = find(id)) c->on_room();
-      return;
     case source::timer:
       marked_.insert(marked_.end(), later_.begin(), later_.end());
       later_.clear();
@@ -161,13 +158,17 @@ void drop_in_state::on_event(u32 events, u64 tag) {
 
 bool drop_in_state::process() {
   epoll_event events[128];
+  std::vector<held_answer> held = std::exchange(held_, {});
   for (int round = 0; round < 8; ++round) {
     run_marked();
     bury();
+    for (held_answer& h : std::exchange(held, {})) {
+      answer_later(h.channel, h.head, std::move(h.answer));
+    }
     const int n = ::epoll_wait(epoll_.get(), events, 128, 0);
     for (int i = 0; i < n; ++i) on_event(events[i].events, events[i].data.u64);
     bury();
-    if (n <= 0 && marked_.empty()) return false;
+    if (n <= 0 && marked_.empty()) return !held_.empty();
   }
   return true;
 }
@@ -364,6 +365,11 @@ result<passed_socket> drop_in_state::take_passed(const channel& ch, msghdr& mess
 
 void drop_in_state::serve(u64 id, channel& ch, const request& r, result<passed_socket> about) {
   auto answer = dispatch(id, ch, r, std::move(about));
+  const bool sent = r.head.kind == static_cast<u16>(request_kind::sendmsg);
+  if (answer && sent && answer->result >= 0) {
+    held_.push_back({id, r.head, std::move(*answer)});
+    return;
+  }
   if (answer && !reply(ch, r.head, std::move(*answer))) drop_channel(id);
 }
 

@@ -11,6 +11,7 @@
 #include "daemon/channel_gate.h"
 #include "daemon/client.h"
 #include "daemon/closer.h"
+#include "daemon/datagram_shared.h"
 #include "daemon/drop_in.h"
 
 namespace ph::dropin {
@@ -35,6 +36,13 @@ struct passed_socket {
   unique_fd anchor;
 };
 
+/// An answer that is ready but not given yet.
+struct held_answer {
+  u64 channel = 0;
+  request_head head;
+  answer_data answer;
+};
+
 class drop_in_state final : public client_owner {
  public:
   drop_in_state(u64 instance, std::string token, anchor_folder anchors, find_host hosts);
@@ -52,7 +60,7 @@ class drop_in_state final : public client_owner {
   [[nodiscard]] u64 instance() const override { return instance_; }
   u64 new_id() override;
   void poll_end(int fd, u64 id) override;
-  void poll_room(int fd, u64 id) override;
+  void poll_for(int fd, u64 id, u32 events) override;
   void mark(client& c) override;
   void mark_later(client& c) override;
   void mark_starving(client& c) override;
@@ -60,12 +68,12 @@ class drop_in_state final : public client_owner {
   void answer_later(u64 channel, const request_head& head, answer_data&& a) override;
   void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd) override;
   void alias(u64 id, client& c) override;
-  source_senders& senders() override { return senders_; }
+  datagram_shared& datagrams() override { return datagrams_; }
   [[nodiscard]] const anchor_folder& anchors() const override { return anchors_; }
   last_close_watch& closes() override { return closes_; }
 
  private:
-  enum class source : u8 { listener, channel, end, room, closes, timer, alarm };
+  enum class source : u8 { listener, channel, end, closes, timer, alarm };
   void poll(int operation, int fd, u32 events, source what, u64 id);
   void on_event(u32 events, u64 tag);
   void set_alarm();
@@ -102,10 +110,13 @@ class drop_in_state final : public client_owner {
   closer closer_;
   channel_gate gate_;
   last_close_watch closes_;
-  source_senders senders_;
+  datagram_shared datagrams_;
   std::map<u64, channel> channels_;
   std::map<u64, std::unique_ptr<client>> clients_;
   std::map<u64, u64> aliases_;  ///< anchor id to client id, where they differ
+  /// Answers to sends wait for a turn of the world: what was sent to the own machine has arrived
+  /// when the program goes on.
+  std::vector<held_answer> held_;
   std::vector<u64> marked_, later_, starving_, dead_;
   std::deque<silent_channel> silent_;  ///< channels that had not said hello, the oldest first
   bool paused_ = false;                ///< new channels wait for descriptors

@@ -25,6 +25,9 @@ inline constexpr u16 protocol_version = 1;
 /// A UDP datagram of 65,507 bytes with address and ancillary data fits.
 inline constexpr std::size_t max_data = 68 * 1024;
 
+/// The longest tag of a datagram (daemon/datagram_tags.h).
+inline constexpr std::size_t max_tag = 1280;
+
 /// Environment: where the daemon listens ("@name" = abstract, else a path), the host of the lab
 /// whose network the process uses, and the secret that a process of another user must show. Before
 /// its '-' stands the number of the user whom the daemon runs as: nobody else is told it.

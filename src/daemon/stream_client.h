@@ -14,14 +14,12 @@ class stream_client final : public client {
 
   void give_up(u64 channel) override;
   void on_end(u32 events) override;
-  void on_room() override {}
   void pump() override;
 
  protected:
   std::optional<answer_data> connect(call& c) override;
   answer_data listen(call& c) override;
   answer_data shutdown(call& c) override;
-  void option_set(call&) override {}
   std::optional<answer_data> send(call& c) override;
   void all_closed() override;
   [[nodiscard]] bool looks_closed() const override { return hung_up_ || phase_ == phase::spent; }

@@ -10,20 +10,13 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "daemon/anchor.h"
+#include "daemon/datagram_end.h"
 #include "daemon/drop_in.h"
 
 namespace ph::dropin {
 namespace {
-
-/// The daemon's end of a pair.
-struct paired {
-  int fd;
-  u64 id;      ///< of the end
-  u64 anchor;  ///< id of the anchor
-};
 
 /// A descriptor by which a socket can be reached.
 struct reachable {
@@ -32,20 +25,21 @@ struct reachable {
 };
 
 struct found {
-  std::map<u64, reachable> anchors, ends;  ///< by id
-  std::vector<paired> pairs;
+  std::map<u64, reachable> anchors;  ///< by id
+  std::map<u64, int> ends;           ///< of datagram anchors, by the anchor's id
 };
 
 bool decode_text(std::string_view text, anchor_name& out) {
   return decode_name(reinterpret_cast<const u8*>(text.data()), text.size(), out);
 }
 
-bool name_at(int fd, int (*ask)(int, sockaddr*, socklen_t*), anchor_name& out) {
+bool name_of_socket(int fd, anchor_name& out) {
   sockaddr_un sun{};
   socklen_t len = sizeof sun;
   constexpr std::size_t path_at = offsetof(sockaddr_un, sun_path);
-  return ask(fd, reinterpret_cast<sockaddr*>(&sun), &len) == 0 && sun.sun_family == AF_UNIX &&
-         len > path_at && len <= sizeof sun && decode_text({sun.sun_path, len - path_at}, out);
+  return ::getsockname(fd, reinterpret_cast<sockaddr*>(&sun), &len) == 0 &&
+         sun.sun_family == AF_UNIX && len > path_at && len <= sizeof sun &&
+         decode_text({sun.sun_path, len - path_at}, out);
 }
 
 /// The name behind an O_PATH descriptor: that of its file, which is unlinked.
@@ -62,17 +56,13 @@ bool name_of_path(int fd, anchor_name& out) {
 }
 
 void look_at(int fd, found& all) {
-  anchor_name name, peer;
+  anchor_name name;
   if ((::fcntl(fd, F_GETFL) & O_PATH) != 0) {
-    if (!name_of_path(fd, name)) return;
-    if (name.kind == name_kind::anchor) all.anchors.insert({name.id, {fd, name}});
-    if (name.kind == name_kind::pair) all.ends.insert({name.id, {fd, name}});
-    return;
-  }
-  const int socket = fd;
-  if (name_at(socket, ::getsockname, name) && name.kind == name_kind::pair &&
-      name_at(socket, ::getpeername, peer) && peer.kind == name_kind::anchor) {
-    all.pairs.push_back({fd, name.id, peer.id});
+    if (name_of_path(fd, name) && name.kind == name_kind::anchor) {
+      all.anchors.insert({name.id, {fd, name}});
+    }
+  } else if (name_of_socket(fd, name) && name.kind == name_kind::pair) {
+    all.ends.insert({name.id, fd});
   }
 }
 
@@ -86,11 +76,10 @@ std::size_t send_tombstones() {
     if (entry->d_name[0] != '.') look_at(std::atoi(entry->d_name), all);
   }
   std::size_t told = 0;
-  for (const paired& pair : all.pairs) {
-    const auto end = all.ends.find(pair.id);
-    const auto anchor = all.anchors.find(pair.anchor);
-    if (end == all.ends.end() || anchor == all.anchors.end()) continue;
-    signal_error(pair.fd, end->second.fd, anchor->second.fd);
+  for (const auto& [id, end] : all.ends) {
+    const auto anchor = all.anchors.find(id);
+    if (anchor == all.anchors.end()) continue;
+    cut_pair(end, anchor->second.fd);
     all.anchors.erase(anchor);
     ++told;
   }

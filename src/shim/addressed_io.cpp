@@ -15,6 +15,7 @@
 #include "shim/datagram_io.h"
 #include "shim/message.h"
 #include "shim/next.h"
+#include "shim/program_memory.h"
 #include "shim/raw.h"
 #include "shim/stream_io.h"
 
@@ -29,7 +30,8 @@ ssize_t finish_io(ssize_t result) {
   return -1;
 }
 
-/// A receive on an anchor failed in the kernel with `error`: what the program must see.
+/// A receive on an anchor failed in the kernel with `error`: what the program must see; 0 when the
+/// call is to be repeated.
 int receive_error(int fd, int error) {
   anchor a;
   if (error != EINVAL && error != ECONNRESET) return error;
@@ -37,10 +39,17 @@ int receive_error(int fd, int error) {
   return a.stream() ? stream_receive_error(fd, error) : datagram_receive_error(fd, error);
 }
 
-ssize_t checked_receive(int fd, ssize_t got) {
-  if (got >= 0 || !config().active) return got;
-  errno = receive_error(fd, errno);
-  return -1;
+/// Does call(), which receives on fd, with the errors that the program must see.
+template <class Call>
+ssize_t checked_receive(int fd, Call call) {
+  for (;;) {
+    const ssize_t got = call();
+    if (got >= 0 || !config().active) return got;
+    const int error = receive_error(fd, errno);
+    if (error == 0) continue;
+    errno = error;
+    return -1;
+  }
 }
 
 /// A plain send failed in the kernel: repeats it in another way, or gives the error that the
@@ -49,8 +58,9 @@ ssize_t repaired_send(int fd, const msghdr& message, int flags, ssize_t sent) {
   if (sent >= 0 || !config().active) return sent;
   const int error = errno;
   anchor a;
-  if ((error != ENOTCONN && error != ECONNRESET && error != EDESTADDRREQ && error != EINVAL) ||
-      !is_anchor(fd, a)) {
+  const bool ours_to_mend = error == ENOTCONN || error == ECONNRESET || error == EDESTADDRREQ ||
+                            error == EINVAL || error == EPERM || error == ECONNREFUSED;
+  if (!ours_to_mend || !is_anchor(fd, a)) {
     errno = error;
     return -1;
   }
@@ -70,6 +80,7 @@ ssize_t broken_pipe(int fd, int flags) {
 
 bool has_inet_control(const msghdr& message) {
   if (message.msg_control == nullptr || message.msg_controllen < sizeof(cmsghdr)) return false;
+  if (!readable(message.msg_control, message.msg_controllen)) return true;
   auto* m = const_cast<msghdr*>(&message);
   for (cmsghdr* c = CMSG_FIRSTHDR(m); c != nullptr; c = CMSG_NXTHDR(m, c)) {
     if (c->cmsg_level != SOL_SOCKET) return true;
@@ -80,23 +91,39 @@ bool has_inet_control(const msghdr& message) {
 bool foreign_address(const void* name, socklen_t len) {
   if (name == nullptr || len < sizeof(sa_family_t)) return false;
   sa_family_t family;
-  std::memcpy(&family, name, sizeof family);
-  return family != AF_UNIX;
+  return !copy_in(family, name) || family != AF_UNIX;
+}
+
+/// More than a datagram can be, on a datagram anchor, which would take it.
+bool too_long(int fd, std::size_t len) {
+  anchor a;
+  return len > max_datagram && is_anchor(fd, a) && !a.stream();
+}
+
+/// The kernel took a plain send: its result, but for datagrams that are too long. The daemon knows
+/// that by now, too: what is left of it is the error that is given here.
+ssize_t taken(int fd, ssize_t sent) {
+  if (sent < 0 || !too_long(fd, static_cast<std::size_t>(sent))) return sent;
+  true_error(fd);
+  return finish_io(-EMSGSIZE);
 }
 
 ssize_t send_message(int fd, const msghdr& message, int flags) {
   if (!config().active) return next::sendmsg(fd, &message, flags);
-  const bool addressed = foreign_address(message.msg_name, message.msg_namelen);
+  const bool special = message.msg_name != nullptr || message.msg_controllen != 0 ||
+                       datagram_send_is_daemons(flags) || stream_send_is_daemons(flags);
   anchor a;
-  if ((addressed || has_inet_control(message) || (flags & (MSG_OOB | MSG_FASTOPEN)) != 0) &&
-      is_anchor(fd, a)) {
+  if (special && is_anchor(fd, a)) {
     if (!a.stream()) return finish_io(send_datagram(fd, message, flags));
     if (stream_send_is_daemons(flags)) return finish_io(send_by_daemon(fd, message, flags));
-    const msghdr plain = plain_stream_message(message);
-    return send_message(fd, plain, flags);
+    if (foreign_address(message.msg_name, message.msg_namelen) || has_inet_control(message)) {
+      const msghdr plain = plain_stream_message(message);
+      return send_message(fd, plain, flags);
+    }
   }
   const ssize_t sent = next::sendmsg(fd, &message, flags | MSG_NOSIGNAL);
-  if (sent < 0 && errno == EPIPE) return broken_pipe(fd, flags);
+  if (sent >= 0) return taken(fd, sent);
+  if (errno == EPIPE) return broken_pipe(fd, flags);
   return repaired_send(fd, message, flags, sent);
 }
 
@@ -106,9 +133,10 @@ ssize_t send_bytes(int fd, const void* bytes, size_t len, int flags) {
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  if ((flags & (MSG_OOB | MSG_FASTOPEN)) != 0) return send_message(fd, message, flags);
-  anchor a;
-  if (len > max_datagram && is_anchor(fd, a) && !a.stream()) return finish_io(-EMSGSIZE);
+  if (datagram_send_is_daemons(flags) || stream_send_is_daemons(flags)) {
+    return send_message(fd, message, flags);
+  }
+  if (too_long(fd, len)) return finish_io(-EMSGSIZE);
   const ssize_t sent = next::send(fd, bytes, len, flags | MSG_NOSIGNAL);
   if (sent < 0 && errno == EPIPE) return broken_pipe(fd, flags);
   return repaired_send(fd, message, flags, sent);
@@ -116,21 +144,30 @@ ssize_t send_bytes(int fd, const void* bytes, size_t len, int flags) {
 
 bool wants_daemon(int flags) { return (flags & (MSG_ERRQUEUE | MSG_OOB)) != 0; }
 
+/// TCP gives no address; AF_UNIX would give that of the daemon's end.
+ssize_t receive_stream(int fd, msghdr& message, int flags) {
+  msghdr nameless = message;
+  nameless.msg_name = nullptr;
+  nameless.msg_namelen = 0;
+  const ssize_t got =
+      checked_receive(fd, [&] { return next::recvmsg(fd, &nameless, flags); });
+  if (got < 0) return got;
+  message.msg_flags = nameless.msg_flags;
+  message.msg_controllen = nameless.msg_controllen;
+  if (message.msg_name != nullptr) message.msg_namelen = 0;
+  return got;
+}
+
 ssize_t receive_message(int fd, msghdr& message, int flags) {
   anchor a;
-  if (wants_daemon(flags) && is_anchor(fd, a)) {
-    return finish_io(receive_by_daemon(fd, message, flags));
+  const bool plain = message.msg_name == nullptr && message.msg_control == nullptr;
+  if (plain && !wants_daemon(flags)) {
+    return checked_receive(fd, [&] { return next::recvmsg(fd, &message, flags); });
   }
-  if (message.msg_name == nullptr && message.msg_control == nullptr) {
-    return checked_receive(fd, next::recvmsg(fd, &message, flags));
-  }
-  address_catcher catcher(message);
-  const ssize_t got = checked_receive(fd, next::recvmsg(fd, &message, flags));
-  if (got < 0) {
-    catcher.give_back();
-    return got;
-  }
-  return catcher.deliver() ? got : finish_io(-ECONNRESET);
+  if (!is_anchor(fd, a)) return next::recvmsg(fd, &message, flags);
+  if (wants_daemon(flags)) return finish_io(receive_by_daemon(fd, message, flags));
+  return a.stream() ? receive_stream(fd, message, flags)
+                    : finish_io(receive_datagram(fd, message, flags));
 }
 
 ssize_t receive_bytes(int fd, void* bytes, size_t len, int flags, sockaddr* address,
@@ -139,11 +176,13 @@ ssize_t receive_bytes(int fd, void* bytes, size_t len, int flags, sockaddr* addr
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
+  if (address != nullptr && !copy_in(message.msg_namelen, address_len)) return finish_io(-EFAULT);
+  if (static_cast<int>(message.msg_namelen) < 0) return finish_io(-EINVAL);
   message.msg_name = address;
-  message.msg_namelen = address != nullptr && address_len != nullptr ? *address_len : 0;
   const ssize_t got = receive_message(fd, message, flags);
-  if (got >= 0 && address != nullptr && address_len != nullptr) *address_len = message.msg_namelen;
-  return got;
+  if (got < 0 || address == nullptr) return got;
+  return copy_out(fd, address_len, &message.msg_namelen, sizeof(socklen_t)) ? got
+                                                                            : finish_io(-EFAULT);
 }
 
 ssize_t receive_plain(int fd, void* bytes, size_t len, int flags) {
@@ -151,15 +190,16 @@ ssize_t receive_plain(int fd, void* bytes, size_t len, int flags) {
   anchor a;
   if (wants_daemon(flags)) return receive_bytes(fd, bytes, len, flags, nullptr, nullptr);
   if ((flags & MSG_TRUNC) != 0 && is_anchor(fd, a) && a.stream()) {
-    return checked_receive(fd, discard_stream(fd, len, flags));
+    return checked_receive(fd, [&] { return discard_stream(fd, len, flags); });
   }
-  return checked_receive(fd, next::recv(fd, bytes, len, flags));
+  return checked_receive(fd, [&] { return next::recv(fd, bytes, len, flags); });
 }
 
 ssize_t receive_from(int fd, void* bytes, size_t len, int flags, sockaddr* address,
                      socklen_t* address_len) {
-  if (address == nullptr || address_len == nullptr) return receive_plain(fd, bytes, len, flags);
-  if (!config().active) return next::recvfrom(fd, bytes, len, flags, address, address_len);
+  if (address == nullptr) return receive_plain(fd, bytes, len, flags);
+  anchor a;
+  if (!is_anchor(fd, a)) return next::recvfrom(fd, bytes, len, flags, address, address_len);
   return receive_bytes(fd, bytes, len, flags, address, address_len);
 }
 
@@ -183,19 +223,9 @@ PH_HOOK(ssize_t, sendto, int fd, const void* bytes, size_t len, int flags, const
 }
 
 PH_HOOK(ssize_t, sendmsg, int fd, const msghdr* message, int flags) {
-  if (message == nullptr) return finish_io(-EFAULT);
-  return send_message(fd, *message, flags);
-}
-
-PH_HOOK(int, sendmmsg, int fd, mmsghdr* messages, unsigned count, int flags) {
-  if (!config().active) return next::sendmmsg(fd, messages, count, flags);
-  const unsigned n = count < UIO_MAXIOV ? count : UIO_MAXIOV;
-  for (unsigned i = 0; i < n; ++i) {
-    const ssize_t sent = send_message(fd, messages[i].msg_hdr, flags);
-    if (sent < 0) return i > 0 ? static_cast<int>(i) : -1;
-    messages[i].msg_len = static_cast<unsigned>(sent);
-  }
-  return static_cast<int>(n);
+  msghdr own;
+  if (!config().active || !copy_in(own, message)) return next::sendmsg(fd, message, flags);
+  return send_message(fd, own, flags);
 }
 
 PH_HOOK(ssize_t, recv, int fd, void* bytes, size_t len, int flags) {
@@ -219,49 +249,31 @@ PH_HOOK(ssize_t, __recvfrom_chk, int fd, void* bytes, size_t len, size_t room, i
 }
 
 PH_HOOK(ssize_t, recvmsg, int fd, msghdr* message, int flags) {
-  if (message == nullptr) return finish_io(-EFAULT);
-  if (!config().active) return next::recvmsg(fd, message, flags);
-  return receive_message(fd, *message, flags);
-}
-
-PH_HOOK(int, recvmmsg, int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
+  msghdr own;
   anchor a;
-  if (!config().active || !is_anchor(fd, a)) {
-    return next::recvmmsg(fd, messages, count, flags, timeout);
+  if (!config().active || !copy_in(own, message) || !is_anchor(fd, a)) {
+    return next::recvmsg(fd, message, flags);
   }
-  // The time-out is looked at after each message, as recvmmsg(2) has it.
-  timespec begin{};
-  clock_gettime(CLOCK_MONOTONIC, &begin);
-  int one = flags & ~MSG_WAITFORONE;
-  for (unsigned i = 0; i < count; ++i) {
-    const ssize_t got = receive_message(fd, messages[i].msg_hdr, one);
-    if (got < 0) return i > 0 ? static_cast<int>(i) : -1;
-    messages[i].msg_len = static_cast<unsigned>(got);
-    if ((flags & MSG_WAITFORONE) != 0) one |= MSG_DONTWAIT;
-    if (timeout == nullptr) continue;
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    const long long spent =
-        (now.tv_sec - begin.tv_sec) * 1000000000LL + (now.tv_nsec - begin.tv_nsec);
-    if (spent >= timeout->tv_sec * 1000000000LL + timeout->tv_nsec) return static_cast<int>(i + 1);
-  }
-  return static_cast<int>(count);
+  const ssize_t got = receive_message(fd, own, flags);
+  if (got >= 0 && !copy_out(fd, message, &own, sizeof own)) return finish_io(-EFAULT);
+  return got;
 }
 
 PH_HOOK(ssize_t, read, int fd, void* bytes, size_t len) {
-  return checked_receive(fd, next::read(fd, bytes, len));
+  return checked_receive(fd, [&] { return next::read(fd, bytes, len); });
 }
 
 PH_HOOK(ssize_t, __read_chk, int fd, void* bytes, size_t len, size_t room) {
   if (len > room) __builtin_trap();
-  return checked_receive(fd, next::read(fd, bytes, len));
+  return checked_receive(fd, [&] { return next::read(fd, bytes, len); });
 }
 
 PH_HOOK(ssize_t, readv, int fd, const iovec* pieces, int count) {
-  return checked_receive(fd, next::readv(fd, pieces, count));
+  return checked_receive(fd, [&] { return next::readv(fd, pieces, count); });
 }
 
 PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {
+  if (too_long(fd, len)) return finish_io(-EMSGSIZE);
   const ssize_t sent = next::write(fd, bytes, len);
   if (sent >= 0) return sent;
   iovec piece{const_cast<void*>(bytes), len};
@@ -273,7 +285,8 @@ PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {
 
 PH_HOOK(ssize_t, writev, int fd, const iovec* pieces, int count) {
   const ssize_t sent = next::writev(fd, pieces, count);
-  if (sent >= 0 || count <= 0) return sent;
+  if (sent >= 0) return taken(fd, sent);
+  if (count <= 0) return sent;
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces);
   message.msg_iovlen = static_cast<size_t>(count);

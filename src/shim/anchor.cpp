@@ -6,6 +6,7 @@
 
 #include "shim/channel.h"
 #include "shim/config.h"
+#include "shim/program_memory.h"
 #include "shim/raw.h"
 
 namespace ph::shim {
@@ -37,10 +38,14 @@ void look_at_peer(int fd, anchor& a) {
   a.linked = raw::getpeername(fd, sun, len) == 0 && decode_address(&sun, len, a.peer);
 }
 
-void give_address(const void* from, std::size_t from_len, sockaddr* to, socklen_t* len) {
-  if (len == nullptr) return;
-  if (to != nullptr) std::memcpy(to, from, from_len < *len ? from_len : *len);
-  *len = static_cast<socklen_t>(from_len);
+int give_address(int socket, const void* from, std::size_t from_len, sockaddr* to,
+                 socklen_t* len) {
+  socklen_t room;
+  if (!copy_in(room, len)) return -EFAULT;
+  if (static_cast<int>(room) < 0) return -EINVAL;
+  if (!copy_out(socket, to, from, from_len < room ? from_len : room)) return -EFAULT;
+  const auto full = static_cast<socklen_t>(from_len);
+  return copy_out(socket, len, &full, sizeof full) ? 0 : -EFAULT;
 }
 
 int ask_for(int fd, request_kind kind, s32 a, s32 b, s32 c, const void* data, std::size_t len,

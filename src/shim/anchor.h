@@ -28,8 +28,9 @@ void look_at_peer(int fd, anchor& a);
 /// The name in an AF_UNIX address that the kernel returned. False when it is not one of ours.
 bool decode_address(const void* address, socklen_t len, dropin::anchor_name& out);
 
-/// Copies an address to a caller's buffer as the kernel does: cut to *len, *len = the full length.
-void give_address(const void* from, std::size_t from_len, sockaddr* to, socklen_t* len);
+/// Copies an address to a program's buffer as the kernel does: cut to *len, *len = the full length.
+/// Returns 0 or -errno (a bad pointer or length). `socket`: any socket.
+int give_address(int socket, const void* from, std::size_t from_len, sockaddr* to, socklen_t* len);
 
 /// Asks the daemon about the socket behind `fd`, with up to three numbers and one piece of data.
 /// Returns -errno or the result.

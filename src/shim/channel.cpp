@@ -228,6 +228,7 @@ received receive_reply(int fd, exchange& x, u32 sequence, reply_head& head) {
       got = raw::recvmsg(fd, message, flags);
     } while (got == -EINTR);
   }
+  if (got == -EFAULT) return {true, EFAULT};  // the program's buffer; the reply is lost
   if (got < static_cast<long>(sizeof head)) return {};
   x.reply_fd = passed_fd(message);
   const bool good = head.magic == dropin::protocol_magic &&
@@ -249,7 +250,8 @@ received receive_reply(int fd, exchange& x, u32 sequence, reply_head& head) {
 bool converse(int fd, exchange& x, int& result) {
   constexpr u32 sequence = 1;  // one request at a time: the reply must echo it
   const long sent = send_request(fd, x, sequence);
-  if (sent == -EMSGSIZE || sent == -ENOBUFS || sent == -EBADF || sent == -ETOOMANYREFS) {
+  if (sent == -EMSGSIZE || sent == -ENOBUFS || sent == -EBADF || sent == -ETOOMANYREFS ||
+      sent == -EFAULT) {
     result = static_cast<int>(sent);
     return sent != -EBADF;
   }

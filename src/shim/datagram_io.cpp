@@ -2,23 +2,130 @@
 #include "shim/datagram_io.h"
 
 #include <cerrno>
+#include <cstring>
 
 #include "shim/anchor.h"
 #include "shim/message.h"
+#include "shim/next.h"
+#include "shim/program_memory.h"
+#include "shim/raw.h"
 
 namespace ph::shim {
+namespace {
+
+using dropin::control_item;
+
+/// The end is gone with the daemon.
+bool daemon_died(int error) { return error == ECONNREFUSED || error == ENOTCONN; }
+
+/// The error behind an anchor's ECONNRESET; 0 when it stood for a waiting report of the error queue
+/// or was told already.
+int pending_error(int fd) {
+  const int error = ask_about(fd, dropin::request_kind::take_error);
+  return error >= 0 ? error : ECONNRESET;
+}
+
+/// What came with a datagram besides its payload.
+struct received_control {
+  int tag = -1;                       ///< descriptor of the tag, to be closed
+  const cmsghdr* other[4] = {};       ///< the kernel's own, for the program (time stamps)
+  std::size_t others = 0;
+};
+
+received_control sort_control(msghdr& message) {
+  received_control out;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+      std::memcpy(&out.tag, CMSG_DATA(c), sizeof out.tag);
+    } else if (out.others < 4) {
+      out.other[out.others++] = c;
+    }
+  }
+  return out;
+}
+
+/// The bytes of a tag (daemon/datagram_tags.h); closes its descriptor.
+struct tag {
+  u8 bytes[dropin::max_tag];
+  dropin::message_parts parts;
+  bool good = false;
+  explicit tag(int fd) {
+    if (fd < 0) return;
+    const long got = raw::call(SYS_pread64, fd, raw::arg(&bytes[0]), sizeof bytes, 0);
+    raw::close(fd);
+    good = got > 0 && dropin::parse_message(bytes, static_cast<std::size_t>(got), parts);
+  }
+};
+
+void deliver_control(const received_control& came, const tag& t, control_writer& out) {
+  for (std::size_t i = 0; i < came.others; ++i) {
+    const cmsghdr* const c = came.other[i];
+    out.append(c->cmsg_level, c->cmsg_type, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+  }
+  if (!t.good) return;
+  dropin::control_walk walk{t.parts.control, t.parts.head.control_len};
+  control_item item;
+  const u8* value = nullptr;
+  for (unsigned i = 0; walk.next(item, value); ++i) {
+    if ((t.parts.head.flags >> i & 1) == 0) continue;
+    out.append(static_cast<int>(item.level), static_cast<int>(item.type), value, item.len);
+  }
+}
+
+}  // namespace
+
+bool datagram_send_is_daemons(int flags) {
+  constexpr int probe = 0x10;  // MSG_PROBE of the kernel
+  return (flags & (MSG_OOB | MSG_MORE | MSG_DONTROUTE | MSG_ZEROCOPY | probe)) != 0;
+}
 
 ssize_t send_datagram(int fd, const msghdr& message, int flags) {
   return send_by_daemon(fd, message, flags);
 }
 
 ssize_t repeat_datagram(int fd, const msghdr& message, int flags, int error) {
-  if (error == ECONNRESET) return -true_error(fd);
-  return send_by_daemon(fd, message, flags);
+  while (error == ECONNRESET) {
+    const int meant = pending_error(fd);
+    if (meant != 0) return -meant;
+    const ssize_t sent = next::sendmsg(fd, &message, flags | MSG_NOSIGNAL);
+    if (sent >= 0) return sent;
+    error = errno;
+  }
+  if (daemon_died(error)) return -ECONNRESET;
+  return error == EPERM ? send_by_daemon(fd, message, flags) : -error;
 }
 
 int datagram_receive_error(int fd, int error) {
-  return error == ECONNRESET ? true_error(fd) : error;
+  return error == ECONNRESET ? pending_error(fd) : error;
+}
+
+ssize_t receive_datagram(int fd, msghdr& message, int flags) {
+  alignas(cmsghdr) char control[256];
+  msghdr own = message;
+  own.msg_name = nullptr;
+  own.msg_namelen = 0;
+  ssize_t got;
+  for (;;) {
+    own.msg_control = control;
+    own.msg_controllen = sizeof control;
+    got = next::recvmsg(fd, &own, flags | MSG_CMSG_CLOEXEC);
+    if (got >= 0) break;
+    const int error = datagram_receive_error(fd, errno);
+    if (error != 0) return -error;
+  }
+  const received_control came = sort_control(own);
+  const tag t(came.tag);
+  // The kernel's MSG_CTRUNC would be about our room for control data, not the program's.
+  message.msg_flags = own.msg_flags & ~(MSG_CTRUNC | (~flags & MSG_CMSG_CLOEXEC));
+  control_writer out(fd, message);
+  deliver_control(came, t, out);
+  if (!out.finish()) return -EFAULT;
+  const std::size_t name_len = t.good ? t.parts.head.name_len : 0;
+  if (message.msg_name == nullptr) return got;
+  const std::size_t room = message.msg_namelen < name_len ? message.msg_namelen : name_len;
+  if (!copy_out(fd, message.msg_name, t.parts.name, room)) return -EFAULT;
+  message.msg_namelen = static_cast<socklen_t>(name_len);
+  return got;
 }
 
 }  // namespace ph::shim

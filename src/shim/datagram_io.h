@@ -10,15 +10,22 @@ namespace ph::shim {
 /// The largest payload of a UDP datagram over IPv4; an anchor itself would take more.
 inline constexpr std::size_t max_datagram = 65507;
 
+/// True for MSG_ flags of a send that the stack must see.
+bool datagram_send_is_daemons(int flags);
+
 /// A message with an address, control data or a flag that only the stack knows: sends it through
 /// the daemon. Returns the bytes sent, or -errno.
 ssize_t send_datagram(int fd, const msghdr& message, int flags);
 
-/// A plain send failed in the kernel with `error`: sends through the daemon, which either can (a
-/// connected socket kept apart for its ancillary data) or knows the errno. Bytes, or -errno.
+/// A plain send failed in the kernel with `error`: repeats it, or sends it through the daemon, as
+/// the socket is not connected (EPERM) or the error was none for the program. Bytes, or -errno.
 ssize_t repeat_datagram(int fd, const msghdr& message, int flags, int error);
 
-/// A receive failed in the kernel with `error`: the errno that the program must see.
+/// A receive failed in the kernel with `error`: the errno that the program must see, or 0 when the
+/// call is to be repeated.
 int datagram_receive_error(int fd, int error);
+
+/// Receives with the address and the control data that the message asks for. Bytes, or -errno.
+ssize_t receive_datagram(int fd, msghdr& message, int flags);
 
 }  // namespace ph::shim

@@ -15,6 +15,7 @@
 #include "shim/channel.h"
 #include "shim/config.h"
 #include "shim/hook.h"
+#include "shim/program_memory.h"
 
 namespace ph::shim {
 namespace {
@@ -91,7 +92,7 @@ long read_interfaces(interface_record (&out)[max_interfaces]) {
   return static_cast<long>(len / sizeof(interface_record));
 }
 
-long fill_interface_list(char* out, int room) {
+long fill_interface_list(int socket, char* out, int room) {
   interface_record records[max_interfaces];
   const long count = read_interfaces(records);
   if (count < 0) return count;
@@ -105,7 +106,7 @@ long fill_interface_list(char* out, int room) {
       sockaddr_storage address{};
       std::memcpy(one.ifr_name, r.name, sizeof one.ifr_name);
       std::memcpy(&one.ifr_addr, put_inet(address, AF_INET, r.address), sizeof one.ifr_addr);
-      std::memcpy(out + used, &one, sizeof one);
+      if (!copy_out(socket, out + used, &one, sizeof one)) return -EFAULT;
     }
     used += static_cast<long>(sizeof(ifreq));
   }

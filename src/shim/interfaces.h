@@ -13,7 +13,7 @@ inline constexpr std::size_t max_interfaces = 256;
 long read_interfaces(dropin::interface_record (&out)[max_interfaces]);
 
 /// SIOCGIFCONF: fills `room` bytes with struct ifreq; with room 0 tells how much is needed.
-/// Returns the bytes used, or -errno.
-long fill_interface_list(char* out, int room);
+/// Returns the bytes used, or -errno. `socket`: any socket.
+long fill_interface_list(int socket, char* out, int room);
 
 }  // namespace ph::shim

@@ -15,6 +15,7 @@
 #include "shim/config.h"
 #include "shim/interfaces.h"
 #include "shim/next.h"
+#include "shim/program_memory.h"
 #include "shim/raw.h"
 
 namespace {
@@ -48,20 +49,19 @@ std::size_t argument_size(unsigned long request) {
   }
 }
 
-int list_interfaces(void* argument) {
+int list_interfaces(int fd, void* argument) {
   ifconf conf;
-  std::memcpy(&conf, argument, sizeof conf);
+  if (!copy_in(conf, argument)) return -EFAULT;
   const int room = conf.ifc_buf == nullptr ? 0 : conf.ifc_len;
-  const long used = fill_interface_list(conf.ifc_buf, room);
+  const long used = fill_interface_list(fd, conf.ifc_buf, room);
   if (used < 0) return static_cast<int>(used);
   conf.ifc_len = static_cast<int>(used);
-  std::memcpy(argument, &conf, sizeof conf);
-  return 0;
+  return copy_out(fd, argument, &conf, sizeof conf) ? 0 : -EFAULT;
 }
 
 int network_ioctl(int fd, bool is_ours, unsigned long request, void* argument) {
   if (argument == nullptr) return -EFAULT;
-  if (request == SIOCGIFCONF) return list_interfaces(argument);
+  if (request == SIOCGIFCONF) return list_interfaces(fd, argument);
   if (request == SIOCETHTOOL) return -EOPNOTSUPP;
   std::size_t len = argument_size(request);
   return ask_for(is_ours ? fd : -1, request_kind::ioctl, static_cast<s32>(request), 0, 0, argument,

@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 
 #include <cerrno>
 #include <cstring>
 
 #include "shim/channel.h"
 #include "shim/next.h"
+#include "shim/program_memory.h"
 #include "shim/raw.h"
 
 namespace ph::shim {
@@ -42,8 +44,13 @@ class scratch {
 long pack_control(const msghdr& message, u8* out, std::size_t room) {
   std::size_t at = 0;
   auto* m = const_cast<msghdr*>(&message);
+  if (message.msg_control == nullptr) return 0;
+  if (!readable(message.msg_control, message.msg_controllen)) return -EFAULT;
   for (cmsghdr* c = CMSG_FIRSTHDR(m); c != nullptr; c = CMSG_NXTHDR(m, c)) {
-    if (c->cmsg_len < CMSG_LEN(0)) return -EINVAL;
+    const std::size_t left =
+        message.msg_controllen -
+        static_cast<std::size_t>(reinterpret_cast<u8*>(c) - static_cast<u8*>(message.msg_control));
+    if (c->cmsg_len < CMSG_LEN(0) || c->cmsg_len > left) return -EINVAL;
     control_item item;
     item.level = static_cast<u32>(c->cmsg_level);
     item.type = static_cast<u32>(c->cmsg_type);
@@ -78,37 +85,49 @@ int ask_patiently(int fd, int flags, exchange& x) {
   return ask(x);
 }
 
-std::size_t total_of(const msghdr& message) {
-  std::size_t total = 0;
-  for (std::size_t i = 0; i < message.msg_iovlen; ++i) total += message.msg_iov[i].iov_len;
-  return total;
+/// Bytes in all buffers of the message, or -errno.
+long total_of(const msghdr& message) {
+  if (message.msg_iovlen > UIO_MAXIOV) return -EMSGSIZE;
+  if (!readable(message.msg_iov, message.msg_iovlen * sizeof(iovec))) return -EFAULT;
+  unsigned long total = 0;
+  for (std::size_t i = 0; i < message.msg_iovlen; ++i) {
+    constexpr unsigned long most = 0x7fffffff;  // as many as one call moves
+    if (message.msg_iov[i].iov_len > most) return -EINVAL;
+    total += message.msg_iov[i].iov_len;
+    if (total > most) total = most;
+  }
+  return static_cast<long>(total);
 }
 
-/// Copies the message's bytes into one piece of memory.
-void flatten(const msghdr& message, u8* to) {
+/// Copies the message's bytes into one piece of memory. False: EFAULT.
+bool flatten(const msghdr& message, u8* to) {
   for (std::size_t i = 0; i < message.msg_iovlen; ++i) {
     const iovec& v = message.msg_iov[i];
+    if (!readable(v.iov_base, v.iov_len)) return false;
     if (v.iov_len != 0) std::memcpy(to, v.iov_base, v.iov_len);
     to += v.iov_len;
   }
+  return true;
 }
 
-/// Copies bytes into the message's buffers; returns how many fitted.
-std::size_t scatter(const u8* from, std::size_t len, msghdr& message) {
+/// Copies bytes into the message's buffers; returns how many fitted, or -EFAULT.
+long scatter(int socket, const u8* from, std::size_t len, msghdr& message) {
   std::size_t done = 0;
   for (std::size_t i = 0; i < message.msg_iovlen && done < len; ++i) {
     const iovec& v = message.msg_iov[i];
     const std::size_t n = v.iov_len < len - done ? v.iov_len : len - done;
-    if (n != 0) std::memcpy(v.iov_base, from + done, n);
+    if (!copy_out(socket, v.iov_base, from + done, n)) return -EFAULT;
     done += n;
   }
-  return done;
+  return static_cast<long>(done);
 }
 
 }  // namespace
 
 ssize_t send_by_daemon(int fd, const msghdr& message, int flags) {
-  const std::size_t total = total_of(message);
+  const long bytes = total_of(message);
+  if (bytes < 0) return bytes;
+  const auto total = static_cast<std::size_t>(bytes);
   if (message.msg_namelen > sizeof(sockaddr_storage)) return -EINVAL;
   u8 control[1024];
   const long control_len = pack_control(message, control, sizeof control);
@@ -133,7 +152,7 @@ ssize_t send_by_daemon(int fd, const msghdr& message, int flags) {
   x.data = pieces;
   if (many) {
     if (flat.bytes() == nullptr) return -ENOMEM;
-    flatten(message, flat.bytes());
+    if (!flatten(message, flat.bytes())) return -EFAULT;
     pieces[3] = {flat.bytes(), total};
     x.data_pieces = 4;
   } else {
@@ -144,101 +163,74 @@ ssize_t send_by_daemon(int fd, const msghdr& message, int flags) {
 }
 
 ssize_t receive_by_daemon(int fd, msghdr& message, int flags) {
+  const long room = total_of(message);
+  if (room < 0) return room;
   scratch reply(dropin::max_data);
   if (reply.bytes() == nullptr) return -ENOMEM;
   exchange x;
   x.kind = request_kind::recvmsg;
   x.fd = fd;
   x.arg[0] = flags;
-  x.arg[1] = static_cast<s32>(total_of(message) & 0x7fffffff);
+  x.arg[1] = static_cast<s32>(room);
   x.out = reply.bytes();
   x.out_room = dropin::max_data;
   const int result = ask(x);
   if (result < 0) return result;
   dropin::message_parts parts;
   if (!dropin::parse_message(reply.bytes(), x.out_len, parts)) return -ECONNRESET;
-  const std::size_t copied = scatter(parts.payload, parts.head.payload_len, message);
+  const long copied = scatter(fd, parts.payload, parts.head.payload_len, message);
+  if (copied < 0) return copied;
   message.msg_flags = parts.head.flags;
-  if (copied < parts.head.payload_len) message.msg_flags |= MSG_TRUNC;
-  socklen_t room = message.msg_namelen;
-  give_address(parts.name, parts.head.name_len, static_cast<sockaddr*>(message.msg_name), &room);
-  message.msg_namelen = message.msg_name != nullptr ? parts.head.name_len : 0;
-  const std::size_t control_room = message.msg_control != nullptr ? message.msg_controllen : 0;
-  std::size_t used = 0;
+  if (copied < static_cast<long>(parts.head.payload_len)) message.msg_flags |= MSG_TRUNC;
+  if (message.msg_name != nullptr) {
+    const socklen_t name_len = parts.head.name_len;
+    const socklen_t fits = message.msg_namelen < name_len ? message.msg_namelen : name_len;
+    if (!copy_out(fd, message.msg_name, parts.name, fits)) return -EFAULT;
+    message.msg_namelen = name_len;
+  }
+  control_writer out(fd, message);
   dropin::control_walk walk{parts.control, parts.head.control_len};
   control_item item;
   const u8* value = nullptr;
   while (walk.next(item, value)) {
-    if (!append_control(message, control_room, used, static_cast<int>(item.level),
-                        static_cast<int>(item.type), value, item.len)) {
-      message.msg_flags |= MSG_CTRUNC;
-    }
+    out.append(static_cast<int>(item.level), static_cast<int>(item.type), value, item.len);
   }
-  message.msg_controllen = used;
-  return (flags & MSG_TRUNC) != 0 ? result : static_cast<ssize_t>(copied);
+  if (!out.finish()) return -EFAULT;
+  return (flags & MSG_TRUNC) != 0 ? result : copied;
 }
 
-bool append_control(msghdr& message, std::size_t room, std::size_t& used, int level, int type,
-                    const void* data, std::size_t len) {
-  if (used + CMSG_LEN(len) > room) return false;
+control_writer::control_writer(int socket, msghdr& message)
+    : socket_(socket),
+      message_(message),
+      room_(message.msg_control != nullptr ? message.msg_controllen : 0) {}
+
+void control_writer::append(int level, int type, const void* data, std::size_t len) {
+  const std::size_t left = room_ - used_;
+  if (left < sizeof(cmsghdr)) {
+    message_.msg_flags |= MSG_CTRUNC;
+    return;
+  }
   cmsghdr head{};
   head.cmsg_level = level;
   head.cmsg_type = type;
   head.cmsg_len = CMSG_LEN(len);
-  u8* const at = static_cast<u8*>(message.msg_control) + used;
-  std::memcpy(at, &head, sizeof head);
-  std::memcpy(at + CMSG_LEN(0), data, len);
+  if (left < head.cmsg_len) {
+    message_.msg_flags |= MSG_CTRUNC;
+    head.cmsg_len = left;
+  }
+  u8* const at = static_cast<u8*>(message_.msg_control) + used_;
+  if (!copy_out(socket_, at, &head, sizeof head) ||
+      !copy_out(socket_, at + CMSG_LEN(0), data, head.cmsg_len - CMSG_LEN(0))) {
+    fault_ = true;
+    return;
+  }
   const std::size_t space = CMSG_SPACE(len);
-  used = used + space < room ? used + space : room;
-  return true;
+  used_ = space < left ? used_ + space : room_;
 }
 
-address_catcher::address_catcher(msghdr& message)
-    : message_(message),
-      name_(message.msg_name),
-      name_room_(message.msg_namelen),
-      control_room_(message.msg_control != nullptr ? message.msg_controllen : 0) {
-  caught_ = {};
-  message.msg_name = &caught_;
-  message.msg_namelen = sizeof caught_;
-}
-
-void address_catcher::give_back() {
-  message_.msg_name = name_;
-  message_.msg_namelen = name_room_;
-}
-
-bool address_catcher::deliver() {
-  const socklen_t got = message_.msg_namelen;
-  message_.msg_name = name_;
-  dropin::anchor_name from;
-  if (!decode_address(&caught_, got, from)) {
-    socklen_t room = name_room_;
-    give_address(&caught_, got, static_cast<sockaddr*>(name_), &room);
-    message_.msg_namelen = name_ != nullptr ? got : name_room_;
-    return true;
-  }
-  if (from.kind == dropin::name_kind::tombstone) return false;
-  // A TCP receive leaves the address alone; its anchor's peer is named, too.
-  const std::size_t len = from.type == SOCK_STREAM ? 0 : from.remote.len;
-  socklen_t room = name_room_;
-  give_address(from.remote.bytes, len, static_cast<sockaddr*>(name_), &room);
-  message_.msg_namelen = name_ != nullptr ? static_cast<socklen_t>(len) : name_room_;
-  if (control_room_ == 0) {
-    if (from.control_len != 0) message_.msg_flags |= MSG_CTRUNC;
-    return true;
-  }
-  std::size_t used = message_.msg_controllen;
-  dropin::control_reader values(from);
-  dropin::control_value value;
-  while (values.next(value)) {
-    if (!append_control(message_, control_room_, used, value.level, value.type, value.data,
-                        value.len)) {
-      message_.msg_flags |= MSG_CTRUNC;
-    }
-  }
-  message_.msg_controllen = used;
-  return true;
+bool control_writer::finish() {
+  message_.msg_controllen = used_;
+  return !fault_;
 }
 
 }  // namespace ph::shim

@@ -14,27 +14,22 @@ ssize_t send_by_daemon(int fd, const msghdr& message, int flags);
 /// Receives through the daemon (MSG_ERRQUEUE, MSG_OOB): fills the message; bytes or -errno.
 ssize_t receive_by_daemon(int fd, msghdr& message, int flags);
 
-/// A program's msghdr with room of ours for the address, to see who sent a message.
-class address_catcher {
+/// Writes control data to the buffer of a program's message, as the kernel does: what does not fit
+/// is cut and MSG_CTRUNC set.
+class control_writer {
  public:
-  explicit address_catcher(msghdr& message);
-  /// After a receive: gives the program address and control data. False when the message is the
-  /// dead daemon's last word, or a stranger's (the call must then fail with ECONNRESET).
-  bool deliver();
-  /// After a failed receive: the program's message as it was.
-  void give_back();
+  /// `socket`: any socket. Control data of the message are room, not content.
+  control_writer(int socket, msghdr& message);
+  void append(int level, int type, const void* data, std::size_t len);
+  /// Sets msg_controllen. False when the program's buffer cannot be written (EFAULT).
+  bool finish();
 
  private:
+  int socket_;
   msghdr& message_;
-  void* name_;
-  socklen_t name_room_;
-  std::size_t control_room_;
-  sockaddr_storage caught_;
+  std::size_t room_;
+  std::size_t used_ = 0;
+  bool fault_ = false;
 };
-
-/// Appends one ancillary value at `used` of the program's control buffer; moves `used`.
-/// False when there is no room for it (MSG_CTRUNC).
-bool append_control(msghdr& message, std::size_t room, std::size_t& used, int level, int type,
-                    const void* data, std::size_t len);
 
 }  // namespace ph::shim

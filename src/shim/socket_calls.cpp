@@ -13,6 +13,7 @@
 #include "shim/channel.h"
 #include "shim/config.h"
 #include "shim/next.h"
+#include "shim/program_memory.h"
 #include "shim/raw.h"
 
 namespace {
@@ -90,6 +91,14 @@ int connect_anchor(int fd, const anchor& a, const sockaddr* address, socklen_t l
   return result;
 }
 
+/// An accepted socket with its peer's address, if that is wanted.
+int hand_over(int fd, const void* from, std::size_t from_len, sockaddr* address, socklen_t* len) {
+  const int given = address != nullptr ? give_address(fd, from, from_len, address, len) : 0;
+  if (given == 0) return fd;
+  raw::close(fd);
+  return given;
+}
+
 /// Address of an accepted socket's peer, or an error for connections that are not the daemon's.
 int check_accepted(int listener, int fd, const sockaddr_storage& from, socklen_t from_len,
                    sockaddr* address, socklen_t* len) {
@@ -100,14 +109,12 @@ int check_accepted(int listener, int fd, const sockaddr_storage& from, socklen_t
       u8 cookie[dropin::cookie_len];
       dropin::accept_cookie(name, cookie);
       raw::call(SYS_sendto, fd, raw::arg(&cookie[0]), sizeof cookie, MSG_DONTWAIT | MSG_NOSIGNAL);
-      give_address(name.remote.bytes, name.remote.len, address, len);
-      return fd;
+      return hand_over(fd, name.remote.bytes, name.remote.len, address, len);
     }
     raw::close(fd);
     return -ECONNRESET;  // the daemon's last word
   }
-  give_address(&from, from_len, address, len);
-  return fd;
+  return hand_over(fd, &from, from_len, address, len);
 }
 
 int accept_any(int fd, sockaddr* address, socklen_t* len, int flags) {
@@ -142,11 +149,9 @@ bool is_kernels_option(int level, int name, bool stream) {
   }
 }
 
-int give_int(int value, void* to, socklen_t* len) {
-  const socklen_t n = *len < sizeof value ? *len : static_cast<socklen_t>(sizeof value);
-  std::memcpy(to, &value, n);
-  *len = n;
-  return 0;
+int give_int(int fd, int value, void* to, socklen_t& len) {
+  if (len > sizeof value) len = sizeof value;
+  return copy_out(fd, to, &value, len) ? 0 : -EFAULT;
 }
 
 /// SO_ERROR: the anchor's own error says that there is one, the daemon knows which.
@@ -160,20 +165,23 @@ int pending_error(int fd, const anchor& a) {
   return asked > 0 ? asked : 0;
 }
 
-int get_option(int fd, const anchor& a, int level, int name, void* value, socklen_t* len) {
+int get_option(int fd, const anchor& a, int level, int name, void* value, socklen_t& len) {
   if (level == SOL_SOCKET) {
     switch (name) {
-      case SO_DOMAIN: return give_int(a.name.domain, value, len);
-      case SO_TYPE: return give_int(a.name.type, value, len);
-      case SO_PROTOCOL: return give_int(a.name.protocol, value, len);
-      case SO_ERROR: return give_int(pending_error(fd, a), value, len);
+      case SO_DOMAIN: return give_int(fd, a.name.domain, value, len);
+      case SO_TYPE: return give_int(fd, a.name.type, value, len);
+      case SO_PROTOCOL: return give_int(fd, a.name.protocol, value, len);
+      case SO_ERROR: return give_int(fd, pending_error(fd, a), value, len);
       default: break;
     }
   }
-  std::size_t room = *len;
+  // No option is longer than a message can be; what the buffer holds beyond stays.
+  std::size_t room = len < dropin::max_data ? len : dropin::max_data;
+  // Some options read the buffer first; a program may say more room than it has.
+  const void* const before = readable(value, room) ? value : nullptr;
   const int result = ask_for(fd, request_kind::getsockopt, level, name, static_cast<s32>(room),
-                             value, room, value, &room);
-  if (result >= 0) *len = static_cast<socklen_t>(room);
+                             before, before != nullptr ? room : 0, value, &room);
+  if (result >= 0) len = static_cast<socklen_t>(room);
   return result;
 }
 
@@ -243,16 +251,14 @@ PH_HOOK(int, getsockname, int fd, sockaddr* address, socklen_t* len) {
   if (!is_anchor(fd, a)) return next::getsockname(fd, address, len);
   look_at_peer(fd, a);
   if (a.accepted()) {
-    give_address(a.peer.local.bytes, a.peer.local.len, address, len);
-    return 0;
+    return finish(give_address(fd, a.peer.local.bytes, a.peer.local.len, address, len));
   }
   sockaddr_storage found;
   std::size_t room = sizeof found;
   const int result =
       ask_for(fd, request_kind::getsockname, 0, 0, 0, nullptr, 0, &found, &room);
   if (result < 0) return finish(result);
-  give_address(&found, room, address, len);
-  return 0;
+  return finish(give_address(fd, &found, room, address, len));
 }
 
 PH_HOOK(int, getpeername, int fd, sockaddr* address, socklen_t* len) {
@@ -260,8 +266,7 @@ PH_HOOK(int, getpeername, int fd, sockaddr* address, socklen_t* len) {
   if (!is_anchor(fd, a)) return next::getpeername(fd, address, len);
   look_at_peer(fd, a);
   if (a.accepted()) {
-    give_address(a.peer.remote.bytes, a.peer.remote.len, address, len);
-    return 0;
+    return finish(give_address(fd, a.peer.remote.bytes, a.peer.remote.len, address, len));
   }
   if (a.stream() && !a.linked) return finish(-ENOTCONN);
   sockaddr_storage found;
@@ -269,8 +274,7 @@ PH_HOOK(int, getpeername, int fd, sockaddr* address, socklen_t* len) {
   const int result =
       ask_for(fd, request_kind::getpeername, 0, 0, 0, nullptr, 0, &found, &room);
   if (result < 0) return finish(result);
-  give_address(&found, room, address, len);
-  return 0;
+  return finish(give_address(fd, &found, room, address, len));
 }
 
 PH_HOOK(int, setsockopt, int fd, int level, int name, const void* value, socklen_t len) {
@@ -288,8 +292,10 @@ PH_HOOK(int, getsockopt, int fd, int level, int name, void* value, socklen_t* le
   if (!is_anchor(fd, a) || is_kernels_option(level, name, a.stream())) {
     return next::getsockopt(fd, level, name, value, len);
   }
-  if (value == nullptr || len == nullptr) return finish(-EFAULT);
-  if (*len > 0x7fffffff) return finish(-EINVAL);
-  const int result = get_option(fd, a, level, name, value, len);
-  return result < 0 ? finish(result) : 0;
+  socklen_t room;
+  if (!copy_in(room, len)) return finish(-EFAULT);
+  if (static_cast<int>(room) < 0) return finish(-EINVAL);
+  const int result = get_option(fd, a, level, name, value, room);
+  if (result < 0) return finish(result);
+  return finish(copy_out(fd, len, &room, sizeof room) ? 0 : -EFAULT);
 }

@@ -1,8 +1,10 @@
 // Hook of syscall(2): the same calls as through their own functions. io_uring's operations would
 // reach the host's network past every hook, so programs are told that there is none.
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -22,7 +24,48 @@ T pointer(long value) {
 int number(long value) { return static_cast<int>(value); }
 socklen_t length(long value) { return static_cast<socklen_t>(value); }
 
-/// True when `nr` is one of ours; `result` is then what the hooked function gave.
+/// True when `nr` moves data on a descriptor; `result` is then what the hooked function gave.
+bool hooked_data_call(long nr, const long (&a)[6], long& result) {
+  const int fd = number(a[0]);
+  switch (nr) {
+    case SYS_sendto:
+      result = sendto(fd, pointer<const void*>(a[1]), static_cast<std::size_t>(a[2]), number(a[3]),
+                      pointer<const sockaddr*>(a[4]), length(a[5]));
+      return true;
+    case SYS_recvfrom:
+      result = recvfrom(fd, pointer<void*>(a[1]), static_cast<std::size_t>(a[2]), number(a[3]),
+                        pointer<sockaddr*>(a[4]), pointer<socklen_t*>(a[5]));
+      return true;
+    case SYS_sendmsg:
+      result = sendmsg(fd, pointer<const msghdr*>(a[1]), number(a[2]));
+      return true;
+    case SYS_recvmsg:
+      result = recvmsg(fd, pointer<msghdr*>(a[1]), number(a[2]));
+      return true;
+    case SYS_sendmmsg:
+      result = sendmmsg(fd, pointer<mmsghdr*>(a[1]), static_cast<unsigned>(a[2]), number(a[3]));
+      return true;
+    case SYS_recvmmsg:
+      result = recvmmsg(fd, pointer<mmsghdr*>(a[1]), static_cast<unsigned>(a[2]), number(a[3]),
+                        pointer<timespec*>(a[4]));
+      return true;
+    case SYS_read:
+      result = read(fd, pointer<void*>(a[1]), static_cast<std::size_t>(a[2]));
+      return true;
+    case SYS_write:
+      result = write(fd, pointer<const void*>(a[1]), static_cast<std::size_t>(a[2]));
+      return true;
+    case SYS_readv: result = readv(fd, pointer<const iovec*>(a[1]), number(a[2])); return true;
+    case SYS_writev: result = writev(fd, pointer<const iovec*>(a[1]), number(a[2])); return true;
+    case SYS_ioctl:
+      result = ioctl(fd, static_cast<unsigned long>(a[1]), pointer<void*>(a[2]));
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// The same for the other calls of ours.
 bool hooked_call(long nr, const long (&a)[6], long& result) {
   const int fd = number(a[0]);
   switch (nr) {
@@ -52,20 +95,6 @@ bool hooked_call(long nr, const long (&a)[6], long& result) {
       result = getsockopt(fd, number(a[1]), number(a[2]), pointer<void*>(a[3]),
                           pointer<socklen_t*>(a[4]));
       return true;
-    case SYS_sendto:
-      result = sendto(fd, pointer<const void*>(a[1]), static_cast<std::size_t>(a[2]), number(a[3]),
-                      pointer<const sockaddr*>(a[4]), length(a[5]));
-      return true;
-    case SYS_recvfrom:
-      result = recvfrom(fd, pointer<void*>(a[1]), static_cast<std::size_t>(a[2]), number(a[3]),
-                        pointer<sockaddr*>(a[4]), pointer<socklen_t*>(a[5]));
-      return true;
-    case SYS_sendmsg:
-      result = sendmsg(fd, pointer<const msghdr*>(a[1]), number(a[2]));
-      return true;
-    case SYS_recvmsg:
-      result = recvmsg(fd, pointer<msghdr*>(a[1]), number(a[2]));
-      return true;
     case SYS_execve:
       result = execve(pointer<const char*>(a[0]), pointer<char* const*>(a[1]),
                       pointer<char* const*>(a[2]));
@@ -94,7 +123,9 @@ extern "C" long ph_hook_syscall(long nr, ...) {
   for (long& value : a) value = va_arg(list, long);
   va_end(list);
   long result = 0;
-  if (ph::shim::config().active && hooked_call(nr, a, result)) return result;
+  if (ph::shim::config().active && (hooked_call(nr, a, result) || hooked_data_call(nr, a, result))) {
+    return result;
+  }
   result = ph::shim::raw::call(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
   if (result >= 0 || result < -4095) return result;
   errno = static_cast<int>(-result);

@@ -92,20 +92,16 @@ anchor_name example(name_kind kind) {
   name.domain = 2;
   name.type = 1;
   name.protocol = 6;
-  if (kind == name_kind::stream) name.local = {16, {2, 0, 0, 80, 10}};
-  const bool has_remote =
-      kind == name_kind::stream || kind == name_kind::source || kind == name_kind::pair;
-  if (has_remote) name.remote = {16, {2, 0, 1, 2, 10}};
-  const u32 ttl = 64;
-  if (kind == name_kind::source) {
-    EXPECT_TRUE(add_control(name, 0, 2, &ttl, sizeof ttl));
+  if (kind == name_kind::stream) {
+    name.local = {16, {2, 0, 0, 80, 10}};
+    name.remote = {16, {2, 0, 1, 2, 10}};
   }
   return name;
 }
 
 TEST(anchor_names, round_trip_in_every_kind_and_never_when_cut) {
   for (const name_kind kind : {name_kind::anchor, name_kind::stream, name_kind::link,
-                               name_kind::pair, name_kind::source, name_kind::tombstone}) {
+                               name_kind::pair, name_kind::tombstone}) {
     const anchor_name name = example(kind);
     u8 path[max_name_len];
     const std::size_t len = encode_name(name, path);
@@ -122,29 +118,10 @@ TEST(anchor_names, round_trip_in_every_kind_and_never_when_cut) {
   }
 }
 
-TEST(anchor_names, control_values_come_back_and_do_not_overflow) {
-  anchor_name name = example(name_kind::source);
-  control_reader values(name);
-  control_value value;
-  ASSERT_TRUE(values.next(value));
-  EXPECT_EQ(value.type, 2);
-  EXPECT_EQ(value.len, 4);
-  EXPECT_FALSE(values.next(value));
-  const u8 large[64] = {};
-  EXPECT_FALSE(add_control(name, 0, 8, large, sizeof large));
-  name.control[4] = 200;  // a length beyond the end
-  control_reader damaged(name);
-  EXPECT_FALSE(damaged.next(value));
-}
-
 TEST(anchor_names, the_longest_fits) {
   anchor_name name = example(name_kind::stream);
   name.local.len = name.remote.len = max_name_addr_len;
   u8 path[max_name_len];
-  EXPECT_GT(encode_name(name, path), 0u);
-  name = example(name_kind::source);
-  name.remote.len = max_name_addr_len;
-  name.control_len = sizeof name.control;
   EXPECT_GT(encode_name(name, path), 0u);
 }
 

@@ -134,7 +134,8 @@ TEST_P(program, passes_under_the_shim) {
 
 INSTANTIATE_TEST_SUITE_P(tests, program,
                          ::testing::Values("tcp_echo", "tcp_states", "tcp_reset", "tcp_blocking",
-                                           "udp_talk", "descriptors", "processes", "names"),
+                                           "udp_talk", "udp_waiting", "bad_pointers", "descriptors",
+                                           "processes", "names"),
                          [](const auto& one) { return std::string(one.param); });
 
 TEST(daemon_death, ends_every_wait_with_a_reset) {
