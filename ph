@@ -147,6 +147,16 @@ built=$root/build/release
 
 verb=${1:-help}
 if (($#)); then shift; fi
+# What only explains itself needs no build.
+if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then
+  case $verb in
+    build | demo | fmt | fuzz | lint | test) usage; exit ;;
+    bench)
+      if [[ ${1:-} == cc ]]; then exec "$python" "$root/tools/bench_cc.py" "${@:2}"; fi
+      exec "$python" "$root/tools/bench.py" "$@"
+      ;;
+  esac
+fi
 case $verb in
   help | -h | --help) usage ;;
   build)

@@ -63,6 +63,7 @@ struct background {
 };
 
 [[noreturn]] void run_daemon(background& b, unique_fd report) {
+  const bool fresh = ::access(b.log.c_str(), F_OK) != 0;
   if (const auto redirected = redirect(b.log); !redirected) {
     write_all(report.get(), redirected.error());
     std::_Exit(1);
@@ -71,14 +72,17 @@ struct background {
     write_all(report.get(), up_message);
     report.reset();
   };
+  // A log that tells of no fault goes with the lab.
+  b.options.on_end = [&b] { ::unlink(b.log.c_str()); };
   const auto served = serve(b.what, b.options);
-  if (!served) {
+  if (!served && report) {
+    write_all(report.get(), served.error());
+    if (fresh) ::unlink(b.log.c_str());  // else it is that of the lab which runs there
+  } else if (!served) {
     say(served.error());
-    if (report) write_all(report.get(), served.error());
   }
   std::error_code ignored;
   if (!b.folder.empty()) std::filesystem::remove_all(b.folder, ignored);
-  if (served) std::filesystem::remove(b.log, ignored);  // it ended as it should: nothing to read
   std::_Exit(served ? 0 : 1);
 }
 
@@ -128,6 +132,7 @@ tl::expected<std::string, std::string> serve_this_process() {
   serve_options options;
   options.socket_path = folder + "/lab.sock";
   options.until_readable = self.get();
+  options.end_programs = false;  // what the program left running does not end with it
   const auto up = start({loopback_lab("localhost"), options, folder + "/log", folder});
   if (!up) return tl::unexpected(up.error());
   return options.socket_path;

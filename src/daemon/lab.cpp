@@ -187,6 +187,7 @@ T lab_reader::value(const YAML::Node& node, const parsed<T>& outcome) const {
 }
 
 lab lab_reader::read(const YAML::Node& root) {
+  lab_.file = file_;
   if (!root.IsMap()) fail(root, describe(root), "a map with the key hosts");
   only_keys(root, "the lab", {"seed", "hosts", "links", "routes", "devices"});
   if (const YAML::Node seed = root["seed"]) {
@@ -242,7 +243,7 @@ void lab_reader::read_sysctls(const YAML::Node& node, lab_host& host) const {
     if (!name.starts_with("net.")) {
       fail(setting, fmt::format("sysctl {}", quote(name)), "a name that begins with net.");
     }
-    host.sysctls.push_back({name, scalar(setting, "a value")});
+    host.sysctls.push_back({name, scalar(setting, "a value"), line_of(setting)});
   });
 }
 

@@ -18,6 +18,7 @@ namespace ph {
 struct lab_sysctl {
   std::string name;  // "net.ipv4.ip_forward"
   std::string value;
+  int line = 0;  // of the lab file, for complaints
 };
 
 struct lab_host {
@@ -70,6 +71,7 @@ struct lab_device {
 };
 
 struct lab {
+  std::string file;  // as errors name it
   u64 seed = 1;
   std::vector<lab_host> hosts;  // in the file's order, at least one
   std::vector<lab_link> links;

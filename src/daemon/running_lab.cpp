@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <new>
+#include <numeric>
 
 #include "net/ipv4/devinet.h"
 
@@ -78,6 +79,30 @@ bool on_subnet_of(sim::host& h, ipv4_addr addr) {
   return found;
 }
 
+/// How many letters must be added, taken away or changed to make one word of the other.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);  // to the beginnings of b
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t k = 0; k < b.size(); ++k) {
+      const std::size_t change = diagonal + (a[i] == b[k] ? 0 : 1);
+      diagonal = row[k + 1];
+      row[k + 1] = std::min({change, row[k] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
+/// The word that whoever wrote `word` probably meant.
+std::string nearest(std::string_view word, const std::vector<std::string>& words) {
+  const auto found = std::min_element(words.begin(), words.end(),
+                                      [word](const std::string& a, const std::string& b) {
+                                        return distance(word, a) < distance(word, b);
+                                      });
+  return found == words.end() ? "none" : *found;
+}
+
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 /// Names of hosts are the same in any case (RFC 4343).
@@ -115,9 +140,28 @@ running_lab::running_lab(const lab& what, entropy& secrets)
   }
   for (const lab_device& d : what.devices) add_tap(d);
   for (const lab_host& h : what.hosts) {  // after the devices: some settings are about one
-    for (const lab_sysctl& s : h.sysctls) world_.host_at(h.name).set_sysctl(s.name, s.value);
+    for (const lab_sysctl& s : h.sysctls) set_sysctl(world_.host_at(h.name), s);
   }
   for (const lab_route& r : what.routes) world_.host_at(r.host).add_route(route_words(r));
+}
+
+void running_lab::set_sysctl(sim::host& h, const lab_sysctl& s) {
+  h.enter();
+  sysctl_table& table = h.net().sysctls();
+  const auto set = table.set(s.name, s.value);
+  if (set) return;
+  lab_error error{description_.file, s.line, fmt::format("`{}` for {}", s.value, s.name), ""};
+  switch (set.error()) {
+    case errc::noent:
+      error.found = fmt::format("unknown sysctl `{}`", s.name);
+      error.expected = nearest(s.name, table.names());
+      break;
+    case errc::acces: error.expected = "nothing: it can only be read"; break;
+    default:
+      error.expected =
+          fmt::format("a value like `{}`, in the setting's range", table.get(s.name).value_or(""));
+  }
+  throw sim::setup_error(error.to_string());
 }
 
 void running_lab::add_tap(const lab_device& device) {

@@ -45,6 +45,7 @@ class running_lab {
 
  private:
   void add_tap(const lab_device& device);
+  void set_sysctl(sim::host& h, const lab_sysctl& s);
 
   lab description_;
   sim::world world_;

@@ -15,6 +15,7 @@ struct serve_options {
   std::string lab_name;           // the lab file as the user named it; shown by status
   int until_readable = -1;        // a descriptor (such as a pidfd) whose readability ends the lab
   std::function<void()> on_ready; // called once the control socket answers
+  std::function<void()> on_end;   // called when all has ended, before it is told to clients
   bool end_programs = true;       // at the lab's end, unless `down` says otherwise
   /// Called at the end with the programs that there were, and whether they were ended.
   std::function<void(const std::vector<lab_process>& all, bool ended)> on_programs;

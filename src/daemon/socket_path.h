@@ -20,7 +20,7 @@ inline constexpr const char* lab_socket_variable = "PH_LAB";
 tl::expected<std::string, std::string> private_run_folder(
     bool (*fits)(const std::string& path) = nullptr);
 
-/// Opens a file of this user beside a control socket, made when it is not there (mode 0600), for
+/// A file of this user beside a control socket, made when it is not there (mode 0600), open for
 /// reading and writing. Others may be able to write in its folder: what lies there already must be
 /// a plain file of this user with one name, and nothing is followed or waited for. Errors: a
 /// sentence for the user.

@@ -100,12 +100,23 @@ void spell(const char* name, const in_addr& address, char (&out)[256]) {
   out[len] = 0;
 }
 
+/// What libc says of the service, the socket's kind and the flags, whatever the name.
+int check_hints(const char* service, addrinfo hints) {
+  addrinfo* list = nullptr;
+  if (hints.ai_family == AF_INET6) hints.ai_family = AF_INET;
+  hints.ai_flags &= ~AI_CANONNAME;
+  const int error = next::getaddrinfo("127.0.0.1", service, &hints, &list);
+  if (error == 0) freeaddrinfo(list);
+  return error;
+}
+
 int resolve_to_list(const char* node, const char* service, addrinfo hints, addrinfo** out) {
   resolved found;
+  if (const int error = check_hints(service, hints); error != 0) return error;
   const bool mapped = hints.ai_family == AF_INET6 && (hints.ai_flags & AI_V4MAPPED) != 0;
   if ((hints.ai_flags & AI_NUMERICHOST) != 0) return EAI_NONAME;
+  if (hints.ai_family == AF_INET6 && !mapped) return EAI_NONAME;  // the hosts have no IPv6
   if (!resolve(node, found)) return EAI_NONAME;
-  if (hints.ai_family == AF_INET6 && !mapped) return EAI_NODATA;  // the hosts have no IPv6
   const bool canonical = (hints.ai_flags & AI_CANONNAME) != 0;
   hints.ai_flags = (hints.ai_flags & ~(AI_CANONNAME | AI_ADDRCONFIG)) | AI_NUMERICHOST;
   if (!mapped && hints.ai_family == AF_UNSPEC) hints.ai_family = AF_INET;

@@ -4,8 +4,10 @@ The lab is a stand-in that speaks the control protocol of src/daemon/control_cli
 tests say what the verbs do whatever the daemon does. Usage: cli_test.py PATH-TO-PH [unittest args]
 """
 
+import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -299,6 +301,162 @@ class RunTest(PhTest):
         os.remove(self.shim)
         done = self.ph("run", "--", "true", expect=125)
         self.assertIn("libph_preload.so is neither beside", done.stderr)
+
+
+class SurroundingsTest(PhTest):
+    """Where `ph` is started: what it inherits, and what others put in its way."""
+
+    def setUp(self):
+        super().setUp()
+        self.file = os.path.join(self.folder, "lab.yaml")
+        with open(self.file, "w", encoding="utf-8") as out:
+            out.write("hosts: { alice: {} }\n")
+        self.addCleanup(subprocess.run, [PH, "down", "--socket", self.socket], capture_output=True,
+                        timeout=60)
+
+    def up(self, **more):
+        return self.ph("up", self.file, "--detach", "--socket", self.socket, **more)
+
+    def test_closed_standard_descriptors(self):
+        self.up()
+        which = ("import os; print([fd for fd in range(3) "
+                 "if not os.path.exists(f'/proc/self/fd/{fd}')])")
+        for closed in ("<&-", ">&-", "2>&-", "<&- 2>&-", "<&- >&- 2>&-"):
+            for verb in (f"run --socket {self.socket} -- /bin/true", "run -- /bin/true",
+                         f"status --socket {self.socket}"):
+                with self.subTest(closed=closed, verb=verb):
+                    done = subprocess.run(["sh", "-c", f"exec {PH} {verb} {closed}"], timeout=60,
+                                          capture_output=True, env=self.environment)
+                    self.assertEqual(done.returncode, 0, done.stderr)
+        done = subprocess.run(["sh", "-c", f"exec {PH} run --socket {self.socket} -- "
+                               f"/usr/bin/python3 -c \"{which}\" <&- 2>&-"], text=True,
+                              stdout=subprocess.PIPE, timeout=60, env=self.environment)
+        self.assertEqual(done.stdout, "[0, 2]\n")
+
+    def test_a_full_disk_is_said(self):
+        self.up()
+        for verb in (["status"], ["status", "--json"]):
+            with open("/dev/full", "w", encoding="utf-8") as full:
+                done = subprocess.run([PH, *verb, "--socket", self.socket], stdout=full, text=True,
+                                      stderr=subprocess.PIPE, timeout=60, env=self.environment)
+            self.assertEqual(done.returncode, 125)
+            self.assertRegex(done.stderr, "^ph: cannot write .*No space left on device\n$")
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([PH, "status", "--socket", "/nowhere"], stderr=full, timeout=60,
+                                  env=self.environment)
+        self.assertEqual(done.returncode, 125)
+
+    def test_where_the_options_stand(self):
+        self.up()
+        said = self.ph("--socket", self.socket, "status").stdout
+        self.assertIn("alice: 1 cpu", said)
+        self.ph("--socket", self.socket, "run", "--host", "alice", "--", "true")
+        self.ph(f"--socket={self.socket}", "run", "true", "--socket", "not ours")
+        self.assertIn("--file", self.ph("up", "--socket", self.socket, expect=2).stderr)
+
+    def test_the_files_of_a_lab_go_with_it(self):
+        self.up()
+        self.assertTrue(os.path.exists(self.socket + ".log"))
+        self.ph("down", "--socket", self.socket)
+        self.assertEqual(os.listdir(self.folder), ["lab.yaml"])
+
+    def in_the_way(self, name):
+        """Starting a lab must fail at once, with a sentence that names the file."""
+        done = self.ph("up", self.file, "--detach", "--socket", self.socket, expect=125)
+        self.assertRegex(done.stderr, f"^ph: .*{self.socket}{name}.*\n$")
+        self.assertEqual(done.stdout, "")
+
+    def test_nothing_in_a_shared_folder_is_followed_or_waited_for(self):
+        victim = os.path.join(self.folder, "victim")
+        for name in (".lock", ".log"):
+            path = self.socket + name
+            os.symlink(victim, path)
+            self.in_the_way(name)
+            self.assertFalse(os.path.lexists(victim))
+            os.unlink(path)
+            with open(victim, "w", encoding="utf-8") as out:
+                out.write("mine")
+            os.link(victim, path)
+            self.in_the_way(name)
+            with open(victim, encoding="utf-8") as file:
+                self.assertEqual(file.read(), "mine")
+            os.unlink(path)
+            os.unlink(victim)
+            os.mkfifo(path)
+            self.in_the_way(name)
+            os.unlink(path)
+            os.mkdir(path)
+            self.in_the_way(name)
+            os.rmdir(path)
+        os.symlink(victim, self.socket)
+        self.in_the_way("")
+        self.assertFalse(os.path.lexists(victim))
+        os.unlink(self.socket)
+        self.up()
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root: another user")
+    def test_what_another_user_put_there(self):
+        os.chmod(self.folder, 0o1777)
+        for name in (".lock", ".log"):
+            path = self.socket + name
+            with open(path, "w", encoding="utf-8"):
+                pass
+            os.chmod(path, 0o666)
+            os.chown(path, 65534, 65534)
+            with open(path, "rb") as held:
+                fcntl.flock(held, fcntl.LOCK_EX)  # a stranger's lock is no lab's
+                self.in_the_way(name)
+            os.unlink(path)
+        theirs = socket.socket(socket.AF_UNIX)
+        self.addCleanup(theirs.close)
+        theirs.bind(self.socket)
+        os.chown(self.socket, 65534, 65534)
+        self.in_the_way("")
+        self.assertTrue(os.path.exists(self.socket))
+        os.unlink(self.socket)
+        self.up()
+
+    def test_a_lock_that_a_dead_lab_left_is_taken_over(self):
+        self.up()
+        pid = json.loads(self.ph("status", "--json", "--socket", self.socket).stdout)["pid"]
+        os.kill(pid, signal.SIGKILL)
+        self.up()
+        self.ph("down", "--socket", self.socket)
+
+    def test_without_proc(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root: a mount namespace")
+        self.up()
+        done = subprocess.run(["unshare", "-m", "sh", "-c", f"umount -l /proc; exec {PH} run "
+                               f"--socket {self.socket} -- /bin/echo here"], capture_output=True,
+                              text=True, timeout=60, env=self.environment)
+        self.assertEqual((done.returncode, done.stdout), (0, "here\n"), done.stderr)
+
+
+@unittest.skipUnless(os.path.exists(os.path.join(os.path.dirname(PH), "build.ninja")),
+                     "needs the folder in which ph was built")
+class InstallTest(PhTest):
+    def test_an_installed_ph_finds_its_library(self):
+        built = os.path.dirname(PH)
+        if not os.path.exists(os.path.join(built, "libph_packetdrill.so")):
+            self.skipTest("not all is built")
+        subprocess.run(["cmake", "--install", built, "--prefix", self.folder], check=True,
+                       capture_output=True)
+        self.lab({"ok": True, "env": {"PH_HOST": "alice"}})
+        words = ["run", "--socket", self.socket, "--", "sh", "-c", "echo $PH_HOST $LD_PRELOAD"]
+        done = subprocess.run([os.path.join(self.folder, "bin", "ph"), *words], text=True,
+                              capture_output=True, timeout=60, env=self.environment)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, rf"^alice {self.folder}/lib.*/posthaste/libph_preload.so$")
+
+    def test_what_is_installed_is_what_the_demo_builds(self):
+        built = os.path.dirname(PH)
+        with open(os.path.join(built, "cmake_install.cmake"), encoding="utf-8") as file:
+            installed = set(re.findall(r'FILES "[^"]*/([^"/]+)"\)', file.read()))
+        asked = subprocess.run(["ninja", "-C", built, "-t", "query", "programs"], text=True,
+                               capture_output=True, check=True).stdout
+        self.assertIn("ph", installed)
+        self.assertLessEqual(installed, set(asked.split()))
 
 
 if __name__ == "__main__":

@@ -322,6 +322,16 @@ TEST(serve, a_lab_that_cannot_be_built_says_why) {
   const auto setting = serve(lab_of("hosts: { a: { sysctl: { net.ipv4.nonsense: 1 } } }"), options);
   ASSERT_FALSE(setting);
   EXPECT_THAT(setting.error(), HasSubstr("net.ipv4.nonsense"));
+  const auto error_of = [&options](const std::string& entry) {
+    const auto served =
+        serve(lab_of(("hosts:\n  a:\n    sysctl:\n      " + entry).c_str()), options);
+    return served ? "" : served.error();
+  };
+  EXPECT_EQ(error_of("net.ipv4.ip_foward: 1"),
+            "test.yaml:4: unknown sysctl `net.ipv4.ip_foward`; expected net.ipv4.ip_forward");
+  EXPECT_EQ(error_of("net.ipv4.tcp_sack: yes"),
+            "test.yaml:4: `yes` for net.ipv4.tcp_sack; expected a value like `1`, in the "
+            "setting's range");
   EXPECT_FALSE(std::filesystem::exists(folder.socket()));
 }
 

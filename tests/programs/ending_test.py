@@ -1,0 +1,153 @@
+"""The end of a lab: its programs end with it, or it is said that they run on; its files go."""
+
+import os
+import signal
+import subprocess
+import time
+
+import lib
+
+# Takes the place of its environment in memory, as servers do that show a title in ps(1).
+TITLED = """
+import ctypes, os, socket, sys
+s = socket.create_server(("", 80))
+with open("/proc/self/stat") as f:
+    fields = f.read().rsplit(")", 1)[1].split()
+start, end = int(fields[47]), int(fields[48])
+ctypes.memset(start, 0, end - start)
+print("titled", flush=True)
+s.accept()
+"""
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+time.sleep(1000)
+"""
+# On SIGTERM, says goodbye over the network of the lab.
+POLITE = """
+import signal, socket, sys
+c = socket.create_connection(("10.0.0.2", 80), 20)
+def goodbye(*_):
+    c.sendall(b"goodbye")
+    c.shutdown(socket.SHUT_WR)
+    c.recv(1)
+    open(sys.argv[1], "w").write("heard")
+    sys.exit()
+signal.signal(signal.SIGTERM, goodbye)
+print("connected", flush=True)
+signal.pause()
+"""
+HOST_OF_POLITE = """
+import signal, socket
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+s = socket.create_server(("", 80))
+print("listening", flush=True)
+c, _ = s.accept()
+while c.recv(100): pass
+c.close()
+"""
+
+
+class EndingTest(lib.LabTest):
+    def _assert_alive(self, lab):
+        """Here labs are meant to end."""
+
+    def setUp(self):
+        self.lab = self.start_lab(lib.TWO_HOSTS)
+
+    def spawn(self, host, says, *words):
+        program = self.lab.spawn(host, *words)
+        program.wait_for(says)
+        return program
+
+    def test_down_ends_programs_of_every_kind(self):
+        shell = self.spawn("alice", "go", "sh", "-c", "sleep 1000 & echo go; wait")
+        titled = self.spawn("alice", "titled", lib.PYTHON, "-c", TITLED)
+        deaf = self.spawn("bob", "deaf", lib.PYTHON, "-c", STUBBORN)
+        stopped = self.spawn("bob", "go", "sh", "-c", "echo go; kill -STOP $$; sleep 1000")
+        outside = lib.Program(["sleep", "1000"])
+        self.addCleanup(outside.end)
+        said = self.lab.ph("down").stdout
+        self.assertRegex(said, r"^the lab has ended, and its programs: \d+ \(")
+        self.assertEqual(said.count("("), 5, said)
+        self.assertEqual(shell.wait(), -signal.SIGTERM)
+        self.assertEqual(titled.wait(), -signal.SIGTERM)
+        self.assertEqual(deaf.wait(), -signal.SIGKILL)
+        self.assertLess(stopped.wait(), 0)
+        self.assertIsNone(outside.returncode)
+        self.assertEqual([f for f in os.listdir(self.lab.folder) if f.startswith("lab.sock")], [])
+
+    def test_programs_have_their_network_while_they_end(self):
+        heard = os.path.join(self.lab.folder, "heard")
+        server = self.spawn("bob", "listening", lib.PYTHON, "-c", HOST_OF_POLITE)
+        polite = self.spawn("alice", "connected", lib.PYTHON, "-c", POLITE, heard)
+        self.lab.ph("down")
+        self.assertEqual(polite.wait(), 0, polite.output)
+        self.assertTrue(os.path.exists(heard))
+        self.assertEqual(server.wait(), 0, server.output)
+
+    def test_down_may_keep_them_and_says_which(self):
+        kept = self.spawn("alice", "go", "sh", "-c", "echo go; exec sleep 1000")
+        said = self.lab.ph("down", "--keep-programs").stdout
+        self.assertEqual(said, "the lab has ended; without a network still run: "
+                               f"{kept.pid} (sleep)\n")
+        self.assertIsNone(kept.returncode)
+
+    def test_without_programs_nothing_is_said_of_them(self):
+        self.assertEqual(self.lab.ph("down").stdout, "the lab has ended\n")
+
+    def front(self, *words):
+        """A lab in front, by `ph up`."""
+        self.lab.ph("down")
+        file = os.path.join(self.lab.folder, "lab.yaml")
+        front = lib.Program([lib.PH, "up", file, "--socket", self.lab.socket, *words])
+        self.addCleanup(front.end)
+        front.wait_for("Ctrl-C ends it")
+        return front
+
+    def test_ctrl_c_of_up_ends_them(self):
+        front = self.front()
+        program = self.spawn("alice", "go", "sh", "-c", "echo go; exec sleep 1000")
+        front.signal(signal.SIGINT)
+        self.assertEqual(front.wait(), 0)
+        self.assertEqual(program.wait(), -signal.SIGTERM)
+        self.assertIn(f"the lab has ended, and its programs: {program.pid} (sleep)", front.output)
+
+    def test_ctrl_c_of_up_may_keep_them(self):
+        front = self.front("--keep-programs")
+        program = self.spawn("alice", "go", "sh", "-c", "echo go; exec sleep 1000")
+        front.signal(signal.SIGINT)
+        self.assertEqual(front.wait(), 0)
+        self.assertIn(f"still run: {program.pid} (sleep)", front.output)
+        self.assertIsNone(program.returncode)
+
+    def test_a_second_ctrl_c_does_not_wait(self):
+        front = self.front()
+        program = self.spawn("alice", "deaf", lib.PYTHON, "-c", STUBBORN)
+        front.signal(signal.SIGINT)
+        time.sleep(0.1)  # either order is right; this one is the one that users know
+        front.signal(signal.SIGINT)
+        self.assertEqual(front.wait(), 0)
+        self.assertEqual(program.wait(), -signal.SIGKILL)
+
+    def test_another_lab_goes_on(self):
+        other = self.start_lab(lib.TWO_HOSTS)
+        program = other.spawn("alice", "sh", "-c", "echo go; exec sleep 1000")
+        program.wait_for("go")
+        self.lab.ph("down")
+        self.assertTrue(other.alive())
+        self.assertIsNone(program.returncode)
+
+    def test_another_network_namespace_is_said_in_words(self):
+        words = ["unshare", "--net", lib.PH, "run", "--socket", self.lab.socket, "--host", "alice",
+                 "--", "true"]
+        if subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode != 0:
+            self.skipTest("needs the right to make network namespaces")
+        done = subprocess.run(words, capture_output=True, text=True, timeout=lib.PATIENCE_S)
+        self.assertEqual(done.returncode, 125)
+        self.assertIn("runs in another network namespace of this machine", done.stderr)
+
+
+if __name__ == "__main__":
+    lib.main()
