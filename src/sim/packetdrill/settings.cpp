@@ -96,7 +96,7 @@ std::string as_assignments(const std::string& command) {
   std::string out;
   std::istringstream lines(command);
   for (std::string line; std::getline(lines, line);) {
-    line.resize(std::min(line.find('#'), line.size()));
+    line = line.substr(0, line.find('#'));
     const std::size_t echo = line.find("echo "), to = line.find("/proc/sys/");
     const std::size_t arrow = line.find('>');
     if (echo != std::string::npos && arrow != std::string::npos && echo < arrow && arrow < to &&
