@@ -123,7 +123,8 @@ extern "C" long ph_hook_syscall(long nr, ...) {
   for (long& value : a) value = va_arg(list, long);
   va_end(list);
   long result = 0;
-  if (ph::shim::config().active && (hooked_call(nr, a, result) || hooked_data_call(nr, a, result))) {
+  if (ph::shim::config().active &&
+      (hooked_call(nr, a, result) || hooked_data_call(nr, a, result))) {
     return result;
   }
   result = ph::shim::raw::call(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
