@@ -6,7 +6,7 @@
 
 #include <chrono>
 
-#include "daemon/anchor_name.h"
+#include "daemon/anchor.h"
 #include "daemon/channel_gate.h"
 #include "daemon/closer.h"
 #include "daemon/drop_in.h"
@@ -115,6 +115,34 @@ TEST(isolation, a_passed_descriptor_whose_close_waits_holds_nobody_up) {
     EXPECT_TRUE(anchor);
   }
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(50));
+}
+
+TEST(isolation, an_anchor_carries_no_descriptors_to_the_daemon) {
+  if (const auto probe = unix_socket(SOCK_STREAM); !take_descriptors(probe.get(), false)) {
+    GTEST_SKIP() << "Linux is older than 6.16";
+  }
+  const served_lab lab;
+  raw_program alice(lab, "alice");
+  const unique_fd anchor(alice.socket(SOCK_DGRAM));
+  ASSERT_EQ(alice.bind(anchor.get(), "10.0.1.1", 5000), 0);
+  const unique_fd sender(alice.socket(SOCK_DGRAM));
+  ASSERT_EQ(alice.connect(sender.get(), "10.0.1.1", 5000), 0);
+  iovec piece{const_cast<char*>("x"), 1};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  EXPECT_EQ(::sendmsg(sender.get(), &message, 0), 1);
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* const rights = CMSG_FIRSTHDR(&message);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof(int));
+  const int itself = sender.get();
+  std::memcpy(CMSG_DATA(rights), &itself, sizeof itself);
+  EXPECT_EQ(::sendmsg(sender.get(), &message, 0), -1);
+  EXPECT_EQ(errno, EPERM);
 }
 
 TEST(closer, closes_what_it_is_given_and_survives_its_process) {

@@ -182,6 +182,10 @@ class raw_program {
     const uapi::sockaddr_in in = sockaddr_of(addr, port);
     return ask(dropin::request_kind::bind, {}, bytes_of(in), anchor);
   }
+  int connect(int anchor, const char* addr, u16 port) {
+    const uapi::sockaddr_in in = sockaddr_of(addr, port);
+    return ask(dropin::request_kind::connect, {}, bytes_of(in), anchor);
+  }
   int send_to(int anchor, const char* addr, u16 port, std::string_view text) {
     const uapi::sockaddr_in in = sockaddr_of(addr, port);
     dropin::message_head head;
