@@ -182,8 +182,8 @@ result<made_anchor> anchor_folder::make_anchor(const anchor_name& name, bool non
   made_anchor out;
   out.fd.reset(::socket(AF_UNIX, unix_type(name) | flags, 0));
   if (!out.fd) return fail(last_error());
-  TRY(out.fd, unless_crowded(std::move(out.fd)));
   TRY(out.reach, bind(out.fd.get(), name));
+  TRY(out.reach, unless_crowded(std::move(out.reach)));  // what stays here
   TRY(out.cookie, cookie_of(out.fd.get()));
   return out;
 }

@@ -1,10 +1,9 @@
 // Taps that copy, a buffer, and writes that cannot block.
 #include "daemon/capture.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
-#include <limits.h>
-#include <poll.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,12 +21,6 @@ u16 linktype_of(const net_device& dev) {
                                     : pcapng_writer::linktype_raw;
 }
 
-/// Whether a write of PIPE_BUF bytes would not wait. pipe(7): poll says so.
-bool takes_a_piece(int fd) {
-  pollfd wanted{fd, POLLOUT, 0};
-  return ::poll(&wanted, 1, 0) == 1 && wanted.revents != 0;
-}
-
 /// Fills in a checksum that was left to the device, in a whole frame that begins with `linear`. On
 /// a wire between two hosts nobody computes it; in a file it would look like a fault.
 void fill_checksum(const sk_buff& skb, byte_view linear, byte_span frame) {
@@ -43,11 +36,21 @@ void fill_checksum(const sk_buff& skb, byte_view linear, byte_span frame) {
 
 }  // namespace
 
+unique_fd capture::output_of(int passed) {
+  int domain = 0;
+  socklen_t len = sizeof domain;
+  if (::getsockopt(passed, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0) {
+    return unique_fd(domain == AF_UNIX ? ::fcntl(passed, F_DUPFD_CLOEXEC, 0) : -1);
+  }
+  if (::fcntl(passed, F_GETPIPE_SZ) < 0) return unique_fd();
+  // O_NONBLOCK belongs to the open file: that of the client's could change under us.
+  const std::string path = fmt::format("/proc/self/fd/{}", passed);
+  return unique_fd(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+}
+
 capture::capture(unique_fd out, const std::vector<capture_place>& places, capture_limits limits,
                  instant epoch)
     : out_(std::move(out)), limits_(limits), epoch_(epoch), writer_(*this) {
-  struct stat st {};
-  regular_ = ::fstat(out_.get(), &st) == 0 && S_ISREG(st.st_mode);
   for (const capture_place& at : places) {
     auto p = std::make_unique<place>();
     p->interface = writer_.add_interface(at.name, linktype_of(*at.dev));
@@ -69,7 +72,7 @@ void capture::stop() { places_.clear(); }
 /// One frame from its link header on: incoming ones have it before data.
 void capture::take(cpu& cx, const sk_buff& skb, u32 interface, bool outgoing) {
   if (over()) return;
-  if (backlog_.size() > longest_backlog) {
+  if (backlog_.size() - written_ > longest_backlog) {
     ++left_out_;
     return;
   }
@@ -98,21 +101,22 @@ void capture::write(byte_view block) {
 }
 
 void capture::flush() {
-  std::size_t done = 0;
-  while (done < backlog_.size() && error_.empty()) {
-    if (!regular_ && !takes_a_piece(out_.get())) break;
-    const std::size_t left = backlog_.size() - done;
-    const std::size_t n = regular_ ? left : std::min<std::size_t>(left, PIPE_BUF);
-    const ssize_t wrote = ::write(out_.get(), backlog_.data() + done, n);
+  while (!flushed()) {
+    const u8* const from = backlog_.data() + written_;
+    const std::size_t left = backlog_.size() - written_;
+    ssize_t wrote = ::send(out_.get(), from, left, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (wrote < 0 && errno == ENOTSOCK) wrote = ::write(out_.get(), from, left);
     if (wrote < 0 && errno == EINTR) continue;
     if (wrote < 0 && errno == EAGAIN) break;
     if (wrote < 0) {
       error_ = fmt::format("cannot write the capture: {}", std::strerror(errno));
     } else {
-      done += static_cast<std::size_t>(wrote);
+      written_ += static_cast<std::size_t>(wrote);
     }
   }
-  backlog_.erase(backlog_.begin(), backlog_.begin() + static_cast<std::ptrdiff_t>(done));
+  if (written_ * 2 < backlog_.size()) return;  // each byte moves once on the average
+  backlog_.erase(backlog_.begin(), backlog_.begin() + static_cast<std::ptrdiff_t>(written_));
+  written_ = 0;
 }
 
 }  // namespace ph

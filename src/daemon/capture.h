@@ -30,8 +30,13 @@ class capture final : private pcapng_output {
  public:
   static constexpr std::size_t longest_backlog = 32 << 20;
 
-  /// Starts. `epoch`: the wall-clock time at which the lab's clock was 0. The devices must outlive
-  /// the capture.
+  /// What the daemon may write to without ever waiting: an open file of its own for a pipe, or a
+  /// copy of an AF_UNIX stream socket. Empty for anything else: a file may be on a disk that is
+  /// slow or not be there at all.
+  static unique_fd output_of(int passed);
+
+  /// Starts. `out`: of output_of(). `epoch`: the wall-clock time at which the lab's clock was 0.
+  /// The devices must outlive the capture.
   capture(unique_fd out, const std::vector<capture_place>& places, capture_limits limits,
           instant epoch);
   capture(const capture&) = delete;
@@ -47,10 +52,17 @@ class capture final : private pcapng_output {
   void stop();
   /// Writes what the descriptor takes at once.
   void flush();
-  [[nodiscard]] bool flushed() const { return backlog_.empty() || !error_.empty(); }
+  [[nodiscard]] bool flushed() const { return written_ == backlog_.size() || !error_.empty(); }
   /// Why the output is broken; empty when it is not.
   [[nodiscard]] const std::string& error() const { return error_; }
   [[nodiscard]] int fd() const { return out_.get(); }
+  /// Gives the descriptor away, for whoever closes it; nothing more is written.
+  unique_fd take_output() {
+    stop();
+    backlog_.clear();
+    written_ = 0;
+    return std::move(out_);
+  }
 
  private:
   struct place {
@@ -67,8 +79,8 @@ class capture final : private pcapng_output {
   capture_limits limits_;
   instant epoch_;
   std::vector<u8> backlog_;
+  std::size_t written_ = 0;  ///< of backlog_, at its head
   std::vector<u8> bytes_;
-  bool regular_ = false;  ///< a file: writing never waits for anybody
   u64 packets_ = 0;
   u64 left_out_ = 0;
   std::string error_;

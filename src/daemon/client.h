@@ -79,6 +79,9 @@ class client {
   [[nodiscard]] u64 id() const { return id_; }
   [[nodiscard]] bool marked() const { return marked_; }
   void set_marked(bool on) { marked_ = on; }
+  /// It is destroyed soon, and gets no more calls.
+  [[nodiscard]] bool removed() const { return removed_; }
+  void set_removed() { removed_ = true; }
   [[nodiscard]] const host_sockets& host() const { return host_; }
   /// True when the anchor with this SO_COOKIE was made for this client.
   [[nodiscard]] bool has_anchor(u64 cookie) const;
@@ -149,6 +152,7 @@ class client {
   wait_entry wait_;
   std::vector<u64> cookies_;  ///< of all anchors made for this client
   bool marked_ = false;
+  bool removed_ = false;
 };
 
 /// Results as answers.

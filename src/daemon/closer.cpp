@@ -35,6 +35,7 @@ int passed_in(msghdr& message) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::signal(signal, SIG_IGN);
   if (from != 0) ::dup2(from, 0);
   ::close_range(1, ~0u, 0);
+  static_cast<void>(!::send(0, "", 1, MSG_NOSIGNAL));  // holds nothing of the daemon's any more
   for (int held = -1;;) {
     char byte;
     iovec piece{&byte, 1};
@@ -62,7 +63,8 @@ void closer::start() {
   const unique_fd theirs(ends[1]);
   process_ = ::fork();
   if (process_ == 0) close_for_ever(theirs.get());
-  if (process_ > 0) to_ = std::move(ours);
+  char ready;
+  if (process_ > 0 && ::recv(ours.get(), &ready, 1, 0) == 1) to_ = std::move(ours);
 }
 
 closer::~closer() {

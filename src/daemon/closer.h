@@ -17,7 +17,8 @@ class closer {
   closer& operator=(const closer&) = delete;
   ~closer();
 
-  /// Starts the process now instead of at the first close(). The caller is single-threaded.
+  /// Starts the process now instead of at the first close(), and waits until it has closed its
+  /// copies of our descriptors.
   void start();
   /// Gives the descriptor away; never blocks. When the process hangs with more to close than it can
   /// be told, it is killed (an exiting process does not linger) and a new one started; when that

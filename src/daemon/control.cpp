@@ -13,6 +13,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t most_passed = 253;  ///< in one message: SCM_MAX_FD
+
 /// Deeper requests are refused before a parser sees them: no request needs more than three.
 constexpr int deepest_nesting = 16;
 
@@ -40,11 +42,22 @@ void take_fds(msghdr& message, std::vector<unique_fd>& to) {
 
 }  // namespace
 
+control_connection::~control_connection() {
+  discard(std::exchange(fds_, {}));
+  // What nobody has read may hold descriptors, too.
+  if (!drained_) closes_.close(std::move(socket_));
+}
+
+void control_connection::discard(std::vector<unique_fd> fds) {
+  for (unique_fd& fd : fds) closes_.close(std::move(fd));
+}
+
 bool control_connection::read() {
   std::array<char, 16 * 1024> buffer;
   for (;;) {
+    if (!has_room() && !closing_) return true;
     iovec part{buffer.data(), buffer.size()};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(most_fds * sizeof(int))> control{};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(most_passed * sizeof(int))> control{};
     msghdr message{};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
@@ -54,32 +67,49 @@ bool control_connection::read() {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return errno == EAGAIN;
     take_fds(message, fds_);
+    if (fds_.size() > most_fds) return false;
     if (n == 0) {
-      at_end_ = true;
+      at_end_ = drained_ = true;
       return true;
     }
-    if (closing_) continue;
+    if (closing_) return true;  // the rest of a line that was refused
     in_.append(buffer.data(), static_cast<std::size_t>(n));
-    if (fds_.size() > most_fds) return false;
-    if (in_.size() <= longest_line || in_.find('\n') != std::string::npos) return true;
+    if (has_room() || find_end() != std::string::npos) return true;
     refuse(fmt::format("a request is longer than {} bytes", longest_line));
     closing_ = true;
     in_.clear();
+    in_at_ = in_seen_ = 0;
   }
 }
 
+/// The end of the first line that is not served yet.
+std::size_t control_connection::find_end() {
+  const std::size_t end = in_.find('\n', in_seen_);
+  in_seen_ = end == std::string::npos ? in_.size() : end;
+  return end;
+}
+
+bool control_connection::has_line() { return !closing_ && find_end() != std::string::npos; }
+
+bool control_connection::has_next() {
+  return out_.size() - out_at_ <= longest_backlog && has_line();
+}
+
 std::optional<control_request> control_connection::next() {
-  for (;;) {
-    const std::size_t end = in_.find('\n');
-    if (end == std::string::npos || closing_) return std::nullopt;
-    const std::string line = in_.substr(0, end);
-    in_.erase(0, end + 1);
+  while (has_next()) {
+    const std::string line = in_.substr(in_at_, in_seen_ - in_at_);
+    in_at_ = ++in_seen_;
+    if (in_at_ * 2 > in_.size()) {  // each byte moves once on the average
+      in_.erase(0, in_at_);
+      in_at_ = in_seen_ = 0;
+    }
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     json what = too_deep(line) ? json() : json::parse(line, nullptr, false);
     if (what.is_object()) return control_request{std::move(what), std::exchange(fds_, {})};
-    fds_.clear();
+    discard(std::exchange(fds_, {}));
     refuse("a request is one JSON object on one line");
   }
+  return std::nullopt;
 }
 
 void control_connection::answer(const json& reply) {
@@ -92,17 +122,19 @@ void control_connection::refuse(const std::string& why) {
 }
 
 bool control_connection::flush() {
-  std::size_t sent = 0;
-  while (sent < out_.size()) {
-    const ssize_t n = ::send(socket_.get(), out_.data() + sent, out_.size() - sent,
+  while (out_at_ < out_.size()) {
+    const ssize_t n = ::send(socket_.get(), out_.data() + out_at_, out_.size() - out_at_,
                              MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno != EAGAIN) return false;
     if (n < 0) break;
-    sent += static_cast<std::size_t>(n);
+    out_at_ += static_cast<std::size_t>(n);
   }
-  out_.erase(0, sent);
-  return out_.size() <= longest_backlog;
+  if (out_at_ * 2 > out_.size()) {
+    out_.erase(0, out_at_);
+    out_at_ = 0;
+  }
+  return true;
 }
 
 }  // namespace ph

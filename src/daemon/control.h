@@ -2,8 +2,8 @@
 // that come beside them, and sends answers. control_client.h describes the protocol from the
 // other side. What a request does is the server's affair.
 //
-// It trusts nothing: lines are limited, answers wait in a limited buffer, and whatever breaks a
-// rule ends this connection alone.
+// It trusts nothing: lines are limited, requests and answers wait in limited buffers, and whatever
+// breaks a rule ends this connection alone.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/closer.h"
 #include "platform/unique_fd.h"
 
 namespace ph {
@@ -24,34 +25,57 @@ struct control_request {
 class control_connection {
  public:
   static constexpr std::size_t longest_line = 64 * 1024;
-  static constexpr std::size_t longest_backlog = 64 << 20;
+  static constexpr std::size_t longest_backlog = 256 * 1024;  ///< besides one answer of any length
   static constexpr std::size_t most_fds = 16;
 
-  explicit control_connection(unique_fd socket) : socket_(std::move(socket)) {}
+  /// `closes`: closes what is passed and not used; it outlives this.
+  control_connection(unique_fd socket, closer& closes)
+      : socket_(std::move(socket)), closes_(closes) {}
+  control_connection(const control_connection&) = delete;
+  control_connection& operator=(const control_connection&) = delete;
+  ~control_connection();
 
   [[nodiscard]] int fd() const { return socket_.get(); }
-  /// Reads what is there. False when the connection must end.
+  /// Reads what is there and has room. False when the connection must end.
   bool read();
-  /// The next whole request, if any; a line that is no JSON object gets a refusal and is skipped.
+  /// There is room for another line: it is worth polling for input.
+  [[nodiscard]] bool has_room() const { return in_.size() - in_at_ <= longest_line; }
+  /// The next whole request, if any and if the answers before it do not wait for their reader; a
+  /// line that is no JSON object gets a refusal and is skipped.
   std::optional<control_request> next();
+  /// next() would give something now.
+  [[nodiscard]] bool has_next();
+  /// next() would give something now or when answers have been read.
+  [[nodiscard]] bool has_line();
+  /// What passed descriptors that nobody uses become.
+  void discard(std::vector<unique_fd> fds);
   /// The client has shut down its sending side.
   [[nodiscard]] bool at_end() const { return at_end_; }
+  /// It has, behind input that is not read yet.
+  void set_at_end() { at_end_ = true; }
   /// Queues an answer.
   void answer(const nlohmann::json& reply);
   void refuse(const std::string& why);
   /// Sends what the socket takes. False when the connection must end.
   bool flush();
-  [[nodiscard]] bool wants_write() const { return !out_.empty(); }
+  [[nodiscard]] bool wants_write() const { return out_at_ < out_.size(); }
   /// No further requests are read; ends when the answers are out.
   void close_after_flush() { closing_ = true; }
   [[nodiscard]] bool closing() const { return closing_; }
 
  private:
+  std::size_t find_end();
+
   unique_fd socket_;
+  closer& closes_;
   std::string in_;
+  std::size_t in_at_ = 0;    ///< what stands before it was served
+  std::size_t in_seen_ = 0;  ///< no end of line between in_at_ and here
   std::string out_;
+  std::size_t out_at_ = 0;  ///< what stands before it was sent
   std::vector<unique_fd> fds_;
   bool at_end_ = false;
+  bool drained_ = false;  ///< nothing is or will be in the socket's queue
   bool closing_ = false;
 };
 

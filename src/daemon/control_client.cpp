@@ -1,6 +1,7 @@
 // Requests over the control socket. Blocking, with a limit to patience; never raises SIGPIPE.
 #include "daemon/control_client.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -20,6 +21,7 @@ using told = tl::unexpected<std::string>;
 constexpr int no_fd = -1;
 constexpr duration answer_patience = seconds(10);
 constexpr std::size_t longest_answer = 64 << 20;
+constexpr int captured_size = 1 << 20;  // of the pipe, when the system allows it
 
 std::string start_one(const std::string& why, const std::string& path) {
   return fmt::format("{} at {}: start one with `ph up -f lab.yaml`", why, path);
@@ -33,6 +35,23 @@ u64 number_of(const json& object, const char* key) {
 answer<json> without_ok(answer<json> reply) {
   if (reply) reply->erase("ok");
   return reply;
+}
+
+/// True when this user or root listens at the other end. Another user's daemon would choose the
+/// network and the environment of our programs.
+bool is_ours(int fd) {
+  ucred who{};
+  socklen_t len = sizeof who;
+  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 &&
+         (who.uid == ::geteuid() || who.uid == 0);
+}
+
+/// What the daemon can write to without ever waiting.
+bool daemon_writes_to(int fd) {
+  int domain = 0;
+  socklen_t len = sizeof domain;
+  return ::fcntl(fd, F_GETPIPE_SZ) >= 0 ||
+         (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX);
 }
 
 /// A connected socket, or the errno.
@@ -58,6 +77,12 @@ bool control_client::somebody_listens(const std::string& path) {
 
 answer<control_client> control_client::connect(const std::string& path) {
   auto socket = open_socket(path);
+  if (socket && !is_ours(socket->get())) {
+    return told(
+        fmt::format("the lab at {} is another user's: only its own user and root's labs are "
+                    "trusted",
+                    path));
+  }
   if (socket) return control_client(path, std::move(*socket));
   switch (socket.error()) {
     case ENOENT: return told(start_one("no lab is running", path));
@@ -163,7 +188,8 @@ answer<std::vector<std::pair<std::string, std::string>>> control_client::run_env
     return told(fmt::format("what answers at {} is no lab of this version", path_));
   }
   for (const auto& [name, value] : env->items()) {
-    if (value.is_string()) environment.emplace_back(name, value.get<std::string>());
+    const bool harmless = name.starts_with("PH_");  // and not, say, LD_PRELOAD
+    if (harmless && value.is_string()) environment.emplace_back(name, value.get<std::string>());
   }
   return environment;
 }
@@ -188,31 +214,80 @@ answer<down_result> control_client::down(bool keep_programs) {
 }
 
 answer<void> control_client::start_capture(const capture_request& request, int output) {
+  unique_fd writing;
+  if (!daemon_writes_to(output)) {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+      return told(fmt::format("cannot make a pipe: {}", std::strerror(errno)));
+    }
+    captured_.reset(ends[0]);
+    writing.reset(ends[1]);
+    output_.reset(::fcntl(output, F_DUPFD_CLOEXEC, 0));
+    ::fcntl(captured_.get(), F_SETPIPE_SZ, captured_size);
+    ::fcntl(captured_.get(), F_SETFL, O_NONBLOCK);
+  }
   const auto reply = ask({{"verb", "capture"},
                           {"on", request.on},
                           {"snaplen", request.snaplen},
                           {"packets", request.packets}},
-                         output, answer_patience);
+                         writing ? writing.get() : output, answer_patience);
   if (!reply) return told(reply.error());
   return {};
 }
 
-answer<bool> control_client::wait_capture(int other) {
-  if (!received_.empty()) return true;
+/// What has come through the pipe goes to the output. The pipe is closed at its end.
+answer<void> control_client::copy_captured() {
+  std::array<char, 65536> buffer;
   for (;;) {
-    std::array<pollfd, 2> wanted{pollfd{socket_.get(), POLLIN, 0}, pollfd{other, POLLIN, 0}};
-    const int n = ::poll(wanted.data(), wanted.size(), -1);
-    if (n > 0) return wanted[0].revents != 0;
-    if (n < 0 && errno != EINTR) {
-      return told(fmt::format("cannot wait: {}", std::strerror(errno)));
+    const ssize_t got = ::read(captured_.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) return {};
+    if (got <= 0) {
+      captured_.reset();
+      return {};
+    }
+    for (ssize_t at = 0; at < got;) {
+      const ssize_t n =
+          ::write(output_.get(), buffer.data() + at, static_cast<std::size_t>(got - at));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return told(fmt::format("cannot write the capture: {}", std::strerror(errno)));
+      at += n;
     }
   }
 }
 
+answer<bool> control_client::wait_capture(int other) {
+  while (received_.empty()) {
+    std::array<pollfd, 3> wanted{pollfd{socket_.get(), POLLIN, 0}, pollfd{other, POLLIN, 0},
+                                 pollfd{captured_.get(), POLLIN, 0}};
+    const int n = ::poll(wanted.data(), wanted.size(), -1);
+    if (n < 0 && errno != EINTR) {
+      return told(fmt::format("cannot wait: {}", std::strerror(errno)));
+    }
+    if (n > 0 && wanted[2].revents != 0) {
+      if (const auto copied = copy_captured(); !copied) return told(copied.error());
+    }
+    if (n > 0 && (wanted[0].revents | wanted[1].revents) != 0) return wanted[0].revents != 0;
+  }
+  return true;
+}
+
 answer<capture_result> control_client::finish_capture() {
   ::shutdown(socket_.get(), SHUT_WR);
+  // The answer comes when all is written, so what is in the pipe is taken meanwhile.
+  while (captured_ && received_.find('\n') == std::string::npos) {
+    std::array<pollfd, 2> wanted{pollfd{socket_.get(), POLLIN, 0},
+                                 pollfd{captured_.get(), POLLIN, 0}};
+    const int n = ::poll(wanted.data(), wanted.size(), static_cast<int>(answer_patience.ms()));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0 || wanted[0].revents != 0) break;
+    if (const auto copied = copy_captured(); !copied) return told(copied.error());
+  }
   const auto reply = receive(answer_patience);
   if (!reply) return told(reply.error());
+  if (captured_) {
+    if (const auto copied = copy_captured(); !copied) return told(copied.error());
+  }
   return capture_result{number_of(*reply, "packets"), number_of(*reply, "left_out")};
 }
 

@@ -4,7 +4,7 @@
 //   {"verb":"status"}              → {"ok":true, ...what docs/control.md lists}
 //   {"verb":"attach","host":"a"}   → {"ok":true,"env":{"NAME":"value", ...}}
 //   {"verb":"capture","on":["a:eth0"],"snaplen":0,"packets":0}, the output's descriptor beside
-//                                    the line (SCM_RIGHTS)
+//                                    the line (SCM_RIGHTS): a pipe or an AF_UNIX socket
 //                                  → {"ok":true} once capturing; a second answer
 //                                    {"ok":true,"packets":N} after N packets or once the client
 //                                    has shut down its sending side
@@ -66,7 +66,8 @@ class control_client {
   /// Ends the lab, and its programs unless they are to be kept; returns when it has ended.
   answer<down_result> down(bool keep_programs = false);
 
-  /// Begins to write what passes a device to `output` as pcapng.
+  /// Begins to write what passes a device to `output` as pcapng: the daemon writes to pipes and
+  /// AF_UNIX sockets only, for anything else this client copies in the two calls below.
   answer<void> start_capture(const capture_request& request, int output);
   /// Waits until the capture has ended by itself or `other` is readable; true: it has ended.
   answer<bool> wait_capture(int other);
@@ -80,10 +81,13 @@ class control_client {
   answer<void> send(const std::string& line, int passed_fd);
   answer<nlohmann::json> receive(duration patience);
   answer<bool> readable(duration patience);
+  answer<void> copy_captured();
 
   std::string path_;
   unique_fd socket_;
   std::string received_;
+  unique_fd captured_;  ///< the reading end of a capture's pipe
+  unique_fd output_;    ///< where copy_captured() writes
 };
 
 }  // namespace ph

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <string>
 
+#include "daemon/anchor.h"
+
 namespace ph::dropin {
 namespace {
 
@@ -96,6 +98,7 @@ result<datagram_end> datagram_end::create(int anchor, int reach, const anchor_na
   datagram_end out;
   out.fd_ = datagram_socket();
   if (!out.fd_) return fail(last_error());
+  take_descriptors(out.fd_.get(), false);
   out.anchor_ = name_of_reach(reach);
   out.door_ = &door;
   // The end has a peer before it has a name: nobody else can ever send to it.

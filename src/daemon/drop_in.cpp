@@ -22,7 +22,6 @@ constexpr u64 tag_shift = 56;
 constexpr int most_passed = 253;  ///< SCM_MAX_FD
 constexpr int accepts_a_turn = 64;
 constexpr int channel_backlog = 256;
-constexpr s64 patience_for_hello_ms = 5000;
 constexpr s64 alarm_ms = 50;
 
 answer_data refuse(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
@@ -70,8 +69,9 @@ void for_each_passed(msghdr& message, F&& take) {
 }  // namespace
 
 drop_in_state::drop_in_state(u64 instance, std::string token, anchor_folder anchors,
-                             find_host hosts)
+                             find_host hosts, s64 hello_patience_ms)
     : instance_(instance),
+      hello_patience_ms_(hello_patience_ms),
       token_(std::move(token)),
       anchors_(std::move(anchors)),
       hosts_(std::move(hosts)),
@@ -220,12 +220,17 @@ void drop_in_state::run_marked() {
   }
 }
 
-void drop_in_state::remove(client& c) { dead_.push_back(c.id()); }
+void drop_in_state::remove(client& c) {
+  if (!c.removed()) dead_.push_back(c.id());
+  c.set_removed();
+}
 
 void drop_in_state::bury() {
   for (const u64 id : std::exchange(dead_, {})) {
     clients_.erase(id);
-    std::erase_if(aliases_, [id](const auto& alias) { return alias.second == id; });
+    const auto [from, to] = aliases_of_.equal_range(id);
+    for (auto alias = from; alias != to; ++alias) aliases_.erase(alias->second);
+    aliases_of_.erase(from, to);
   }
 }
 
@@ -242,13 +247,14 @@ void drop_in_state::serve_closes() {
 client* drop_in_state::find(u64 id) {
   const auto alias = aliases_.find(id);
   const auto at = clients_.find(alias == aliases_.end() ? id : alias->second);
-  if (at == clients_.end()) return nullptr;
-  const bool dead = std::find(dead_.begin(), dead_.end(), at->first) != dead_.end();
-  return dead ? nullptr : at->second.get();
+  if (at == clients_.end() || at->second->removed()) return nullptr;
+  return at->second.get();
 }
 
 void drop_in_state::alias(u64 id, client& c) {
-  if (id != c.id()) aliases_[id] = c.id();
+  if (id == c.id()) return;
+  aliases_[id] = c.id();
+  aliases_of_.emplace(c.id(), id);
 }
 
 void drop_in_state::adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd) {
@@ -285,7 +291,7 @@ void drop_in_state::add_channel(unique_fd fd) {
   ch.fd = std::move(fd);
   ch.who = who;
   if (silent_.empty()) set_alarm();
-  silent_.push_back({id, clock_ms() + patience_for_hello_ms});
+  silent_.push_back({id, clock_ms() + hello_patience_ms_});
 }
 
 /// What the program has put into the channel and nobody has read may hold descriptors.
@@ -546,7 +552,8 @@ result<std::unique_ptr<drop_in>> drop_in::create(const drop_in_options& options,
   const std::string token =
       std::to_string(::geteuid()) + "-" + hex(random_u64()) + hex(random_u64());
   auto state =
-      std::make_unique<drop_in_state>(instance, token, std::move(anchors), std::move(hosts));
+      std::make_unique<drop_in_state>(instance, token, std::move(anchors), std::move(hosts),
+                                               options.hello_patience_ms);
   TRY_VOID(state->listen_at(options.address));
   return std::make_unique<drop_in>(std::move(state));
 }

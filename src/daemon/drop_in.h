@@ -23,6 +23,8 @@ struct drop_in_options {
   std::string address;
   /// Chosen at random when 0.
   u64 instance = 0;
+  /// How long a channel may say nothing before it is closed.
+  s64 hello_patience_ms = 5000;
 };
 
 /// Finds a host of the lab by name ("" = the only or default one); nullptr when there is none.

@@ -45,7 +45,8 @@ struct held_answer {
 
 class drop_in_state final : public client_owner {
  public:
-  drop_in_state(u64 instance, std::string token, anchor_folder anchors, find_host hosts);
+  drop_in_state(u64 instance, std::string token, anchor_folder anchors, find_host hosts,
+                s64 hello_patience_ms);
   /// Whoever waits at an anchor is told that the daemon has ended.
   ~drop_in_state() override;
 
@@ -102,6 +103,7 @@ class drop_in_state final : public client_owner {
   void bury();
 
   u64 instance_;
+  s64 hello_patience_ms_;
   std::string token_;
   std::string address_;
   anchor_folder anchors_;
@@ -113,7 +115,8 @@ class drop_in_state final : public client_owner {
   datagram_shared datagrams_;
   std::map<u64, channel> channels_;
   std::map<u64, std::unique_ptr<client>> clients_;
-  std::map<u64, u64> aliases_;  ///< anchor id to client id, where they differ
+  std::map<u64, u64> aliases_;          ///< anchor id to client id, where they differ
+  std::multimap<u64, u64> aliases_of_;  ///< the other way round
   /// Answers to sends wait for a turn of the world: what was sent to the own machine has arrived
   /// when the program goes on.
   std::vector<held_answer> held_;

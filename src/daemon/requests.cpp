@@ -32,6 +32,7 @@ void server::serve_request(connection& c, control_request request) {
   if (verb == "status") return do_status(c);
   if (verb == "attach") return do_attach(c, request.what);
   if (verb == "capture") return do_capture(c, request);
+  c.line.discard(std::move(request.fds));
   if (verb == "journey") return do_journey(c, request.what);
   if (verb == "trace") return do_trace(c, request.what);
   if (verb == "down") return do_down(c, request.what);
@@ -93,15 +94,20 @@ tl::expected<std::vector<capture_place>, std::string> server::capture_places(con
 
 void server::do_capture(connection& c, control_request& request) {
   const auto places = capture_places(request.what.value("on", json()));
+  auto output =
+      request.fds.size() == 1 ? capture::output_of(request.fds.front().get()) : unique_fd();
+  c.line.discard(std::move(request.fds));
   if (!places) return c.line.refuse(places.error());
-  if (request.fds.size() != 1) {
-    return c.line.refuse("capture needs one descriptor to write to, passed beside the request");
+  if (!output) {
+    return c.line.refuse(
+        "capture needs one pipe or AF_UNIX socket to write to, passed beside the "
+        "request");
   }
   capture_limits limits;
   limits.snaplen = static_cast<u32>(
       std::min<u64>(number_of(request.what, "snaplen", 0), std::numeric_limits<u32>::max()));
   limits.packets = number_of(request.what, "packets", 0);
-  c.recording = std::make_unique<capture>(std::move(request.fds.front()), *places, limits, epoch_);
+  c.recording = std::make_unique<capture>(std::move(output), *places, limits, epoch_);
   c.line.answer({{"ok", true}});
 }
 

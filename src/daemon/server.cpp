@@ -12,6 +12,9 @@ namespace {
 
 constexpr u64 events_per_turn = 20'000;         // then programs and connections get theirs
 constexpr std::size_t most_connections = 256;
+constexpr int accepts_a_turn = 16;
+constexpr duration requests_turn = milliseconds(1);  // and at least one request
+constexpr duration accept_retry = milliseconds(50);
 constexpr duration slow_reader_retry = milliseconds(5);
 constexpr duration journey_check = milliseconds(20);
 
@@ -22,7 +25,12 @@ server::server(const serve_options& options, control_listener listener)
       epoch_(wall_clock_now()) {}
 
 server::~server() {
-  for (auto& [id, c] : connections_) c->recording.reset();
+  for (auto& [id, c] : connections_) end_recording(*c);
+}
+
+void server::end_recording(connection& c) {
+  if (c.recording != nullptr) closer_.close(c.recording->take_output());
+  c.recording.reset();
 }
 
 tl::expected<std::unique_ptr<server>, std::string> server::start(const lab& what,
@@ -31,6 +39,7 @@ tl::expected<std::unique_ptr<server>, std::string> server::start(const lab& what
   auto listener = control_listener::listen(options.socket_path);
   if (!listener) return tl::unexpected(listener.error());
   auto out = std::make_unique<server>(options, std::move(*listener));
+  out->closer_.start();
   out->watch_end(end);
   if (const auto built = out->build(what); !built) return tl::unexpected(built.error());
   return out;
@@ -93,12 +102,12 @@ void server::take_turns() {
     bool behind = !lab_->world().run_some_until(lab_now(), events_per_turn);
     serve_taps();
     if (programs_->process()) behind = true;
-    if (std::exchange(accept_ready_, false)) accept_connections();
-    for (const u64 id : std::exchange(ready_connections_, {})) serve_connection(id);
+    if (std::exchange(accept_ready_, false) || clock_.now() >= accept_again_) accept_connections();
+    serve_connections();
     serve_captures();
     serve_journeys();
     remove_ended();
-    if (!ending_) poller_.wait(patience(behind));
+    if (!ending_) poller_.wait(patience(behind || !ready_connections_.empty()));
   }
   for (auto& [id, c] : connections_) c->line.flush();
 }
@@ -107,6 +116,7 @@ void server::take_turns() {
 duration server::patience(bool busy) {
   if (busy) return {0};
   duration out = time_until(lab_->world().next_deadline(), lab_now());
+  if (accept_again_ != never) out = std::min(out, accept_retry);
   for (const auto& [id, c] : connections_) {
     if (c->recording != nullptr && !c->recording->flushed()) {
       out = std::min(out, slow_reader_retry);
@@ -129,43 +139,90 @@ void server::serve_taps() {
 // --- connections --------------------------------------------------------------------------------
 
 void server::accept_connections() {
-  for (;;) {
+  if (accept_again_ != never) {
+    accept_again_ = never;
+    static_cast<void>(poller_.mod(listener_.fd(), EPOLLIN));
+  }
+  for (int i = 0; i < accepts_a_turn; ++i) {
     unique_fd socket(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket) return;  // none left, or no descriptors: the next turn tries again
-    if (connections_.size() >= most_connections) {
-      control_connection full(std::move(socket));
+    if (!socket && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
+      return pause_accepting();
+    }
+    if (!socket) return;
+    if (connections_.size() >= most_connections && !make_room()) {
+      control_connection full(std::move(socket), closer_);
       full.refuse("the lab serves too many control connections already");
       full.flush();
       continue;
     }
     const u64 id = ++last_connection_;
-    auto c = std::make_unique<connection>(std::move(socket));
+    auto c = std::make_unique<connection>(std::move(socket), closer_);
     const auto ready = [this, id](u32 events) {
-      if ((events & (EPOLLHUP | EPOLLERR)) != 0) connections_.at(id)->broken = true;
-      ready_connections_.push_back(id);
+      connection& at = *connections_.at(id);
+      if ((events & (EPOLLHUP | EPOLLERR)) != 0) at.broken = true;
+      // What the client sent before may wait here for long: its end is seen at once.
+      const bool unseen = at.recording != nullptr && !at.line.has_room();
+      if ((events & EPOLLRDHUP) != 0 && unseen) at.line.set_at_end();
+      queue(id, at);
     };
-    c->polled = EPOLLIN;
+    c->polled = EPOLLIN | EPOLLRDHUP;
     if (poller_.add(c->line.fd(), c->polled, ready)) connections_[id] = std::move(c);
   }
 }
 
-void server::serve_connection(u64 id) {
-  const auto found = connections_.find(id);
-  if (found == connections_.end()) return;
-  connection& c = *found->second;
-  if (!c.line.at_end() && !c.line.read()) c.broken = true;
-  serve_requests(c);
-  settle(c);
-  update_poll(id, c);
+/// There is nothing to be had now: without this, the poller would report the listener for ever.
+void server::pause_accepting() {
+  static_cast<void>(poller_.mod(listener_.fd(), 0));
+  accept_again_ = clock_.now() + accept_retry;
 }
 
-void server::serve_requests(connection& c) {
-  // A capture occupies its connection: what is asked behind it waits for its end.
-  while (c.recording == nullptr && !c.wants_journey) {
-    auto request = c.line.next();
-    if (!request) return;
-    serve_request(c, std::move(*request));
+/// Whoever holds connections keeps nobody from `ph down`: the oldest ends, an idle one if there is
+/// one, but no capture.
+bool server::make_room() {
+  const auto end_oldest = [this](auto&& may_end) {
+    const auto at = std::find_if(connections_.begin(), connections_.end(),
+                                 [&](const auto& entry) { return may_end(*entry.second); });
+    if (at == connections_.end()) return false;
+    static_cast<void>(poller_.remove(at->second->line.fd()));
+    connections_.erase(at);
+    return true;
+  };
+  return end_oldest([](const connection& c) {
+           return !c.occupied() && !c.queued && !c.line.wants_write();
+         }) ||
+         end_oldest([](const connection& c) { return c.recording == nullptr; });
+}
+
+void server::queue(u64 id, connection& c) {
+  if (std::exchange(c.queued, true)) return;
+  ready_connections_.push_back(id);
+}
+
+/// One request of each connection that has some, then the others' turn; and packets' and programs'
+/// turn when it has taken long.
+void server::serve_connections() {
+  const instant end = clock_.now() + requests_turn;
+  for (std::size_t n = ready_connections_.size(); n > 0 && !ending_; --n) {
+    const u64 id = ready_connections_.front();
+    ready_connections_.pop_front();
+    const auto found = connections_.find(id);
+    if (found == connections_.end()) continue;
+    connection& c = *found->second;
+    c.queued = false;
+    serve_connection(id, c);
+    if (clock_.now() >= end) return;
   }
+}
+
+void server::serve_connection(u64 id, connection& c) {
+  if (!c.line.at_end() && !c.line.read()) c.broken = true;
+  // A capture or a journey occupies its connection: what is asked behind it waits for its end.
+  if (!c.occupied() && !c.broken) {
+    if (auto request = c.line.next()) serve_request(c, std::move(*request));
+  }
+  settle(c);
+  if (!c.occupied() && !c.broken && c.line.has_next()) queue(id, c);
+  update_poll(id, c);
 }
 
 /// Ends what the client's end of sending ends, and sends answers.
@@ -181,17 +238,18 @@ void server::settle(connection& c) {
       } else {
         c.line.refuse(c.recording->error());
       }
-      c.recording.reset();
+      end_recording(c);
       c.line.close_after_flush();
     }
   }
-  if (c.line.at_end() && c.recording == nullptr && !c.wants_journey) c.line.close_after_flush();
+  if (c.line.at_end() && !c.occupied() && !c.line.has_line()) c.line.close_after_flush();
   if (!c.line.flush()) c.broken = true;
 }
 
 void server::update_poll(u64 id, connection& c) {
-  const u32 wanted = (c.line.at_end() ? 0u : u32{EPOLLIN}) |
-                     (c.line.wants_write() ? u32{EPOLLOUT} : 0u);
+  const u32 without_room = c.recording != nullptr ? u32{EPOLLRDHUP} : 0u;
+  const u32 input = c.line.has_room() ? u32{EPOLLIN} | EPOLLRDHUP : without_room;
+  const u32 wanted = (c.line.at_end() ? 0u : input) | (c.line.wants_write() ? u32{EPOLLOUT} : 0u);
   if (wanted == c.polled || c.broken) return;
   c.polled = wanted;
   if (!poller_.mod(c.line.fd(), wanted)) connections_.at(id)->broken = true;
@@ -203,6 +261,7 @@ void server::remove_ended() {
     connection& c = *entry.second;
     if (!c.broken && !(c.line.closing() && !c.line.wants_write())) return false;
     static_cast<void>(poller_.remove(c.line.fd()));
+    end_recording(c);
     return true;
   });
 }
@@ -235,9 +294,7 @@ void server::serve_journeys() {
     } else {
       c->line.refuse("no packet went from one host of the lab to another and was delivered there");
     }
-    serve_requests(*c);
-    settle(*c);
-    update_poll(id, *c);
+    queue(id, *c);
   }
   if (journeys_->on() != wanted) journeys_->set_on(wanted);
 }

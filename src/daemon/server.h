@@ -6,7 +6,7 @@
 // The poller's callbacks only mark, so nothing ever runs at a time that the world has not reached.
 #pragma once
 
-#include <list>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -49,12 +49,14 @@ class server {
 
  private:
   struct connection {
-    explicit connection(unique_fd socket) : line(std::move(socket)) {}
+    connection(unique_fd socket, closer& closes) : line(std::move(socket), closes) {}
     control_connection line;
     std::unique_ptr<capture> recording;
     instant journey_until = never;  ///< when a `journey` request gives up
     bool wants_journey = false;
     bool broken = false;            ///< the other side is gone
+    bool queued = false;            ///< stands in ready_connections_
+    [[nodiscard]] bool occupied() const { return recording != nullptr || wants_journey; }
     u32 polled = 0;                 ///< events asked of the poller
   };
   struct ready_tap {
@@ -72,10 +74,14 @@ class server {
 
   void serve_taps();
   void accept_connections();
-  void serve_connection(u64 id);
-  void serve_requests(connection& c);
+  void pause_accepting();
+  bool make_room();
+  void queue(u64 id, connection& c);
+  void serve_connections();
+  void serve_connection(u64 id, connection& c);
   void serve_request(connection& c, control_request request);
   void settle(connection& c);
+  void end_recording(connection& c);
   void update_poll(u64 id, connection& c);
   void remove_ended();
   void serve_captures();
@@ -92,6 +98,7 @@ class server {
 
   // Destroyed from below: the connections, whose end tells a client that the lab has ended, last.
   private_process private_;
+  closer closer_;
   std::map<u64, std::unique_ptr<connection>> connections_;
   serve_options options_;
   control_listener listener_;
@@ -107,7 +114,9 @@ class server {
   bool tracing_ = false;  ///< asked for by `trace`
   bool ending_ = false;
   bool accept_ready_ = false;
-  std::vector<u64> ready_connections_;
+  instant accept_again_ =
+      never;  ///< when to look at the listener again; until then it is not polled
+  std::deque<u64> ready_connections_;  ///< have something to read or to serve, in turn
   std::vector<ready_tap> ready_taps_;
 };
 

@@ -151,8 +151,9 @@ TEST(control_client, a_refusal_is_passed_on_word_for_word) {
 }
 
 TEST(control_client, attach_gives_the_environment) {
-  const scripted_lab server(answering("{\"host\":\"bob\",\"verb\":\"attach\"}\n",
-                                      "{\"ok\":true,\"env\":{\"PH_A\":\"1\",\"PH_B\":\"x\"}}\n"));
+  const scripted_lab server(
+      answering("{\"host\":\"bob\",\"verb\":\"attach\"}\n",
+                "{\"ok\":true,\"env\":{\"PH_A\":\"1\",\"LD_PRELOAD\":\"l\",\"PH_B\":\"x\"}}\n"));
   const auto env = server.client().run_env("bob");
   ASSERT_TRUE(env) << env.error();
   ASSERT_EQ(env->size(), 2u);

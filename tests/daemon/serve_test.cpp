@@ -26,212 +26,14 @@
 #include "daemon/control_client.h"
 #include "daemon/protocol.h"
 #include "daemon/socket_path.h"
+#include "tests/daemon/served_lab.h"
 #include "uapi/socket.h"
 #include "wire/inet_addr.h"
 
 namespace ph {
 namespace {
 
-using nlohmann::json;
 using testing::HasSubstr;
-
-constexpr const char* two_hosts = R"(
-hosts: { alice: {}, bob: {} }
-links:
-  - ends: [ "alice:eth0 10.0.1.1/24", "bob:eth0 10.0.1.2/24" ]
-    delay: 1ms
-)";
-
-struct temp_folder {
-  temp_folder() {
-    std::string name = testing::TempDir() + "ph-serve-XXXXXX";
-    path = ::mkdtemp(name.data());
-  }
-  ~temp_folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  [[nodiscard]] std::string socket() const { return path + "/s"; }
-  std::string path;
-};
-
-lab lab_of(const char* text) {
-  auto read = parse_lab(text, "test.yaml");
-  EXPECT_TRUE(read) << read.error().to_string();
-  return *read;
-}
-
-/// serve() on a thread; ended by `down` unless it has ended before.
-class served_lab {
- public:
-  explicit served_lab(const char* text = two_hosts) {
-    serve_options options;
-    options.socket_path = folder.socket();
-    options.lab_name = "test.yaml";
-    options.on_ready = [this] { ready_.set_value(); };
-    thread_ = std::thread([this, what = lab_of(text), options] { end_ = serve(what, options); });
-    ready_.get_future().wait();
-  }
-  ~served_lab() {
-    if (thread_.joinable()) {
-      EXPECT_TRUE(client().down());
-      join();
-    }
-  }
-  tl::expected<void, std::string> join() {
-    thread_.join();
-    return end_;
-  }
-  [[nodiscard]] control_client client() const {
-    auto c = control_client::connect(folder.socket());
-    EXPECT_TRUE(c) << c.error();
-    return std::move(*c);
-  }
-  temp_folder folder;
-
- private:
-  std::promise<void> ready_;
-  tl::expected<void, std::string> end_;
-  std::thread thread_;
-};
-
-unique_fd raw_connection(const std::string& path) {
-  unique_fd out(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::copy(path.begin(), path.end(), address.sun_path);
-  EXPECT_EQ(::connect(out.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  const timeval patience{30, 0};
-  ::setsockopt(out.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  return out;
-}
-
-void send_text(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t n = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
-    if (n <= 0) return;
-    text.remove_prefix(static_cast<std::size_t>(n));
-  }
-}
-
-/// Everything up to the end.
-std::string read_to_end(int fd) {
-  std::string out;
-  std::array<char, 65536> buffer;
-  for (ssize_t n = 0; (n = ::recv(fd, buffer.data(), buffer.size(), 0)) > 0;) {
-    out.append(buffer.data(), static_cast<std::size_t>(n));
-  }
-  return out;
-}
-
-/// The answers to some bytes; the sending side is shut down behind them.
-std::vector<json> answers_to(const served_lab& lab, std::string_view bytes) {
-  const unique_fd fd = raw_connection(lab.folder.socket());
-  send_text(fd.get(), bytes);
-  ::shutdown(fd.get(), SHUT_WR);
-  std::vector<json> out;
-  std::istringstream lines(read_to_end(fd.get()));
-  for (std::string line; std::getline(lines, line);) out.push_back(json::parse(line));
-  return out;
-}
-
-/// A program of a host, without a shim: speaks the protocol of daemon/protocol.h.
-class raw_program {
- public:
-  raw_program(const served_lab& lab, const std::string& host) {
-    const auto environment = *lab.client().run_env(host);
-    const std::map<std::string, std::string> env(environment.begin(), environment.end());
-    channel_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-    const std::string& at = env.at(dropin::env_socket);
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::copy(at.begin(), at.end(), address.sun_path);
-    if (at[0] == '@') address.sun_path[0] = 0;
-    const auto len = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + at.size());
-    EXPECT_EQ(::connect(channel_.get(), reinterpret_cast<sockaddr*>(&address), len), 0);
-    dropin::hello_data hello;
-    env.at(dropin::env_host).copy(hello.host, sizeof hello.host - 1);
-    env.at(dropin::env_token).copy(hello.token, sizeof hello.token - 1);
-    EXPECT_EQ(ask(dropin::request_kind::hello, {::getpid()}, bytes_of(hello), -1), 0);
-  }
-  /// Sends a request and returns the result; a passed descriptor is kept in `passed`.
-  int ask(dropin::request_kind kind, std::array<s32, 3> args, byte_view data, int fd) {
-    dropin::request_head head;
-    head.kind = static_cast<u16>(kind);
-    head.sequence = ++sequence_;
-    std::copy(args.begin(), args.end(), head.arg);
-    head.data_len = static_cast<u32>(data.size());
-    std::array<iovec, 2> parts{iovec{&head, sizeof head},
-                               iovec{const_cast<u8*>(data.data()), data.size()}};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = parts.size();
-    if (fd >= 0) {
-      message.msg_control = control.data();
-      message.msg_controllen = control.size();
-      cmsghdr* c = CMSG_FIRSTHDR(&message);
-      c->cmsg_level = SOL_SOCKET;
-      c->cmsg_type = SCM_RIGHTS;
-      c->cmsg_len = CMSG_LEN(sizeof(int));
-      std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    }
-    EXPECT_GT(::sendmsg(channel_.get(), &message, MSG_NOSIGNAL), 0);
-    return receive();
-  }
-  int socket(int type) {
-    EXPECT_EQ(ask(dropin::request_kind::socket, {uapi::af_inet, type, 0}, {}, -1), 0);
-    return passed.release();
-  }
-  int bind(int anchor, const char* addr, u16 port) {
-    const uapi::sockaddr_in in = sockaddr_of(addr, port);
-    return ask(dropin::request_kind::bind, {}, bytes_of(in), anchor);
-  }
-  int send_to(int anchor, const char* addr, u16 port, std::string_view text) {
-    const uapi::sockaddr_in in = sockaddr_of(addr, port);
-    dropin::message_head head;
-    head.name_len = sizeof in;
-    head.payload_len = static_cast<u32>(text.size());
-    std::vector<u8> data;
-    for (const byte_view piece : {bytes_of(head), bytes_of(in), bytes_of(text)}) {
-      data.insert(data.end(), piece.begin(), piece.end());
-    }
-    return ask(dropin::request_kind::sendmsg, {}, data, anchor);
-  }
-  std::vector<u8> reply_data;
-  unique_fd passed;
-
- private:
-  static uapi::sockaddr_in sockaddr_of(const char* addr, u16 port) {
-    uapi::sockaddr_in in{};
-    in.sin_family = le16(uapi::af_inet);
-    in.sin_port = be16(port);
-    in.sin_addr = ipv4_addr::parse(addr)->raw;
-    return in;
-  }
-  int receive() {
-    std::vector<u8> buffer(dropin::max_message);
-    iovec part{buffer.data(), buffer.size()};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    const ssize_t n = ::recvmsg(channel_.get(), &message, MSG_CMSG_CLOEXEC);
-    dropin::reply r;
-    if (n <= 0 || !dropin::parse_reply(buffer.data(), static_cast<std::size_t>(n), r)) return -1000;
-    if (const cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(c), sizeof fd);
-      passed.reset(fd);
-    }
-    reply_data.assign(r.data, r.data + r.head.data_len);
-    return r.head.result;
-  }
-  unique_fd channel_;
-  u32 sequence_ = 0;
-};
 
 /// One datagram from alice to a socket of bob's; returns what arrived there.
 std::string send_datagram(const served_lab& lab, std::string_view text) {
@@ -399,20 +201,51 @@ TEST(serve, random_programs_do_no_harm) {
   EXPECT_TRUE(lab.client().status());
 }
 
-TEST(serve, many_connections_are_refused_in_words) {
+TEST(serve, many_connections_keep_nobody_from_asking) {
   served_lab lab;
-  std::vector<unique_fd> idle;
-  for (int i = 0; i < 256; ++i) idle.push_back(raw_connection(lab.folder.socket()));
-  const unique_fd late = raw_connection(lab.folder.socket());
-  EXPECT_THAT(read_to_end(late.get()), HasSubstr("too many"));
-  idle.clear();
-  // The daemon learns of the ends by and by.
-  for (int i = 0; i < 1000; ++i) {
-    auto client = control_client::connect(lab.folder.socket());
-    if (client && client->status()) return;
-    ::usleep(10'000);
+  std::vector<unique_fd> many;
+  for (const char* text : {"", "{\"verb\":\"journey\",\"wait_s\":600}\n"}) {
+    for (int i = 0; i < 300; ++i) {
+      many.push_back(raw_connection(lab.folder.socket()));
+      send_text(many.back().get(), text);
+    }
+    EXPECT_TRUE(lab.client().status());
   }
-  FAIL() << "no connection is served any more";
+}
+
+TEST(serve, what_waits_behind_a_journey_is_bounded_and_served_at_its_end) {
+  served_lab lab;
+  const unique_fd fd = raw_connection(lab.folder.socket());
+  send_text(fd.get(), "{\"verb\":\"journey\",\"wait_s\":1}\n");
+  // As much as the daemon and the kernel take: the rest must wait here.
+  const std::string line = "{\"verb\":\"nothing\"}\n";
+  std::size_t sent = 0;
+  ssize_t n;
+  while ((n = ::send(fd.get(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL)) > 0) {
+    ASSERT_EQ(n, static_cast<ssize_t>(line.size()));
+    ASSERT_LT(++sent, 100'000u) << "no bound";
+  }
+  EXPECT_TRUE(lab.client().status());
+  ::shutdown(fd.get(), SHUT_WR);
+  std::istringstream answers(read_to_end(fd.get()));
+  std::size_t got = 0;
+  for (std::string answer; std::getline(answers, answer);) ++got;
+  EXPECT_EQ(got, sent + 1);
+}
+
+TEST(serve, a_flood_of_requests_leaves_packets_their_turn) {
+  served_lab lab;
+  const unique_fd fd = raw_connection(lab.folder.socket());
+  std::string flood;
+  for (int i = 0; i < 2000; ++i) flood += "{\"verb\":\"status\"}\n";
+  std::thread reader([&] { EXPECT_EQ(std::ranges::count(read_to_end(fd.get()), '\n'), 2000); });
+  std::thread writer([&] {
+    send_text(fd.get(), flood);
+    ::shutdown(fd.get(), SHUT_WR);
+  });
+  EXPECT_EQ(send_datagram(lab, "meanwhile"), "meanwhile");
+  writer.join();
+  reader.join();
 }
 
 // --- captures and journeys ----------------------------------------------------------------------

@@ -49,6 +49,43 @@ for how in range(2):
 """
 
 
+# Waits in every way, says so, and says how each wait ended.
+WAITS = """
+import errno, select, socket, threading
+own = "10.0.0.2"
+listener = socket.create_server((own, 0))
+client = socket.create_connection(listener.getsockname())
+served, _ = listener.accept()
+bound = socket.socket(type=socket.SOCK_DGRAM)
+bound.bind((own, 0))
+connected = socket.socket(type=socket.SOCK_DGRAM)
+connected.connect(bound.getsockname())
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 253)
+said = {}
+def wait(name, call):
+    try:
+        said[name] = repr(call())
+    except OSError as error:
+        said[name] = errno.errorcode[error.errno]
+threads = [threading.Thread(target=wait, args=(name, call)) for name, call in {
+    "accept": listener.accept, "recv": lambda: served.recv(9),
+    "recvfrom": lambda: bound.recvfrom(9), "recv connected": lambda: connected.recv(9),
+    "recv raw": lambda: raw.recv(9),
+    "poll": lambda: len(select.select([client], [], [])[0])}.items()]
+for thread in threads:
+    thread.start()
+print("waiting", flush=True)
+for thread in threads:
+    thread.join()
+print(sorted(said.items()))
+for name, call in {"socket": socket.socket, "send": lambda: client.send(b"x"),
+                   "sendto": lambda: bound.sendto(b"x", (own, 9)),
+                   "getsockname": listener.getsockname}.items():
+    wait(name, call)
+    print(name, said[name])
+"""
+
+
 class LifecycleTest(lib.LabTest):
     def setUp(self):
         self.lab = self.start_lab(lib.TWO_HOSTS)
@@ -114,6 +151,19 @@ class DaemonDeathTest(lib.LabTest):
         client.wait_for("ECONNRESET|end of file")
         client.wait()
         self.assertNotEqual(server.wait(), 0, server.output)  # accept() failed
+
+    def test_every_wait_ends_when_the_daemon_is_killed(self):
+        lab = self.start_lab(lib.TWO_HOSTS)
+        program = lab.spawn("bob", lib.PYTHON, "-c", WAITS)
+        program.wait_for("waiting")
+        os.kill(lab.pid, signal.SIGKILL)
+        self.assertEqual(program.wait(), 0, program.output)
+        reset = "'ECONNRESET'"
+        self.assertIn(f"[('accept', {reset}), ('poll', '1'), ('recv', {reset}), "
+                      f"('recv connected', {reset}), ('recv raw', {reset}), "
+                      f"('recvfrom', {reset})]", program.output)
+        for name in ("socket", "send", "sendto", "getsockname"):
+            self.assertIn(f"{name} ECONNRESET\n", program.output)
 
 
 if __name__ == "__main__":

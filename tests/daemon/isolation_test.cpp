@@ -1,0 +1,255 @@
+// What one program may not do to another, or to the daemon: name its sockets, fill the channels,
+// stop the world. tests/programs/isolation_test.py does the same as another user.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+
+#include <chrono>
+
+#include "daemon/anchor.h"
+#include "daemon/channel_gate.h"
+#include "daemon/closer.h"
+#include "daemon/drop_in.h"
+#include "tests/daemon/served_lab.h"
+
+namespace ph::dropin {
+namespace {
+
+sockaddr_un name_of(int fd) {
+  sockaddr_un sun{};
+  socklen_t len = sizeof sun;
+  EXPECT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&sun), &len), 0);
+  return sun;
+}
+
+int connect_to(int fd, const sockaddr_un& sun) {
+  return ::connect(fd, reinterpret_cast<const sockaddr*>(&sun), sizeof sun) == 0 ? 0 : errno;
+}
+
+unique_fd unix_socket(int type) { return unique_fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0)); }
+
+// --- identity -----------------------------------------------------------------------------------
+
+TEST(isolation, an_anchor_cannot_be_reached_by_its_name) {
+  const served_lab lab;
+  raw_program alice(lab, "alice");
+  for (const int type : {SOCK_STREAM, SOCK_DGRAM}) {
+    const unique_fd anchor(alice.socket(type));
+    const auto stranger = unix_socket(type);
+    EXPECT_NE(connect_to(stranger.get(), name_of(anchor.get())), 0);
+  }
+}
+
+TEST(isolation, a_socket_of_ones_own_that_has_an_anchors_name_is_none) {
+  const served_lab lab;
+  raw_program alice(lab, "alice");
+  const unique_fd anchor(alice.socket(SOCK_DGRAM));
+  ASSERT_EQ(alice.ask(request_kind::getsockname, {}, {}, anchor.get()), 0);
+  const std::string path = name_of(anchor.get()).sun_path;
+  const temp_folder folder;
+  sockaddr_un forged{};
+  forged.sun_family = AF_UNIX;
+  const std::string name = folder.path + path.substr(path.rfind('/'));
+  name.copy(forged.sun_path, sizeof forged.sun_path - 1);
+  const auto own = unix_socket(SOCK_DGRAM);
+  ASSERT_EQ(::bind(own.get(), reinterpret_cast<sockaddr*>(&forged), sizeof forged), 0);
+  EXPECT_EQ(alice.ask(request_kind::getsockname, {}, {}, own.get()), -EBADF);
+}
+
+TEST(isolation, programs_of_another_host_have_no_say) {
+  const served_lab lab;
+  raw_program alice(lab, "alice"), bob(lab, "bob");
+  const unique_fd anchor(alice.socket(SOCK_DGRAM));
+  EXPECT_EQ(bob.ask(request_kind::getsockname, {}, {}, anchor.get()), -EBADF);
+  EXPECT_EQ(bob.send_to(anchor.get(), "10.0.1.2", 9, "x"), -EBADF);
+  EXPECT_EQ(alice.ask(request_kind::getsockname, {}, {}, anchor.get()), 0);
+}
+
+TEST(isolation, descriptors_that_are_no_sockets_are_refused) {
+  const served_lab lab;
+  raw_program alice(lab, "alice");
+  const unique_fd file(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  const unique_fd path(::open("/", O_PATH | O_CLOEXEC));
+  const unique_fd foreign(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  for (const unique_fd* fd : {&file, &path, &foreign}) {
+    EXPECT_EQ(alice.ask(request_kind::getsockname, {}, {}, fd->get()), -ECONNRESET);
+  }
+}
+
+// --- nobody stops the world ---------------------------------------------------------------------
+
+/// A TCP connection on this machine's loopback whose last close() waits for a minute.
+unique_fd lingering_socket(unique_fd& listener, unique_fd& accepted) {
+  listener.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in here{};
+  here.sin_family = AF_INET;
+  here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t len = sizeof here;
+  auto* const addr = reinterpret_cast<sockaddr*>(&here);
+  EXPECT_EQ(::bind(listener.get(), addr, len), 0);
+  EXPECT_EQ(::listen(listener.get(), 1), 0);
+  EXPECT_EQ(::getsockname(listener.get(), addr, &len), 0);
+  unique_fd out(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const linger minute{1, 60};
+  EXPECT_EQ(::setsockopt(out.get(), SOL_SOCKET, SO_LINGER, &minute, sizeof minute), 0);
+  EXPECT_EQ(::connect(out.get(), addr, len), 0);
+  accepted.reset(::accept(listener.get(), nullptr, nullptr));
+  const std::vector<char> bytes(65536);
+  while (::send(out.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) {
+  }
+  return out;
+}
+
+TEST(isolation, a_passed_descriptor_whose_close_waits_holds_nobody_up) {
+  const served_lab lab;
+  raw_program hostile(lab, "alice"), other(lab, "bob");
+  unique_fd listener, accepted;
+  unique_fd lingering = lingering_socket(listener, accepted);
+  request_head head;
+  head.kind = static_cast<u16>(request_kind::getsockname);
+  const auto begin = std::chrono::steady_clock::now();
+  hostile.send(head, {}, lingering.get());
+  lingering.reset();
+  for (int i = 0; i < 20; ++i) {
+    const unique_fd anchor(other.socket(SOCK_DGRAM));
+    EXPECT_TRUE(anchor);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(50));
+}
+
+TEST(isolation, an_anchor_carries_no_descriptors_to_the_daemon) {
+  if (const auto probe = unix_socket(SOCK_STREAM); !take_descriptors(probe.get(), false)) {
+    GTEST_SKIP() << "Linux is older than 6.16";
+  }
+  const served_lab lab;
+  raw_program alice(lab, "alice");
+  const unique_fd anchor(alice.socket(SOCK_DGRAM));
+  ASSERT_EQ(alice.bind(anchor.get(), "10.0.1.1", 5000), 0);
+  const unique_fd sender(alice.socket(SOCK_DGRAM));
+  ASSERT_EQ(alice.connect(sender.get(), "10.0.1.1", 5000), 0);
+  iovec piece{const_cast<char*>("x"), 1};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  EXPECT_EQ(::sendmsg(sender.get(), &message, 0), 1);
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* const rights = CMSG_FIRSTHDR(&message);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof(int));
+  const int itself = sender.get();
+  std::memcpy(CMSG_DATA(rights), &itself, sizeof itself);
+  EXPECT_EQ(::sendmsg(sender.get(), &message, 0), -1);
+  EXPECT_EQ(errno, EPERM);
+}
+
+TEST(closer, closes_what_it_is_given_and_survives_its_process) {
+  closer closes;
+  for (int i = 0; i < 3; ++i) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    const unique_fd reader(ends[0]);
+    closes.close(unique_fd(ends[1]));
+    char byte;
+    EXPECT_EQ(::read(reader.get(), &byte, 1), 0) << "the other end is closed";
+  }
+}
+
+TEST(closer, is_not_held_up_by_any_number_that_wait) {
+  unique_fd listener, accepted;
+  unique_fd lingering = lingering_socket(listener, accepted);
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    closer closes;
+    closes.close(std::move(lingering));
+    for (int i = 0; i < 2000; ++i) closes.close(unique_fd(::open("/dev/null", O_RDONLY)));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(50));
+}
+
+// --- channels -----------------------------------------------------------------------------------
+
+TEST(channel_gate, a_process_and_a_user_fill_their_own_share_only) {
+  constexpr uid_t owner = 1000, stranger = 2000, other = 3000;
+  channel_gate gate(owner);
+  int silent = 0;
+  while (gate.enter({7, owner})) ++silent;
+  EXPECT_GE(silent, 64);
+  EXPECT_TRUE(gate.enter({8, owner})) << "another process of the same user";
+  int greeted = 0;
+  for (; gate.enter({9, owner}); ++greeted) gate.greet({9, owner});
+  EXPECT_GT(greeted, silent) << "who says hello may have more";
+  std::size_t of_stranger = 0;
+  for (pid_t process = 100; gate.enter({process, stranger}); ++process) ++of_stranger;
+  EXPECT_GE(of_stranger, 1000u);
+  EXPECT_TRUE(gate.enter({10, other}));
+  EXPECT_TRUE(gate.enter({11, owner}));
+  gate.leave({100, stranger}, false);
+  EXPECT_TRUE(gate.enter({100, stranger})) << "room again";
+}
+
+TEST(channel_gate, strangers_leave_room_for_the_owner) {
+  channel_gate gate(1000);
+  for (uid_t user = 2000; user < 2100; ++user) {
+    for (pid_t process = 1; process <= 500; ++process) {
+      const channel_peer who{static_cast<pid_t>(user) * 1000 + process, user};
+      if (gate.enter(who)) gate.greet(who);
+    }
+  }
+  EXPECT_FALSE(gate.enter({1, 2000}));
+  EXPECT_TRUE(gate.enter({2, 1000}));
+  EXPECT_TRUE(gate.enter({3, 0}));
+}
+
+class channel_test : public ::testing::Test {
+ protected:
+  void start(s64 patience_ms) {
+    drop_in_options options;
+    options.hello_patience_ms = patience_ms;
+    auto made = drop_in::create(options, [](std::string_view) { return nullptr; });
+    ASSERT_TRUE(made);
+    drop_ = std::move(*made);
+    address_.sun_family = AF_UNIX;
+    const std::string at = drop_->environment("h").front().second;
+    at.copy(address_.sun_path, sizeof address_.sun_path);
+    address_.sun_path[0] = 0;
+    len_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + at.size());
+  }
+  unique_fd connect() {
+    unique_fd out(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::connect(out.get(), reinterpret_cast<sockaddr*>(&address_), len_), 0);
+    return out;
+  }
+  /// Runs the daemon until the other side has closed this channel.
+  void serve_until_closed(const unique_fd& channel) {
+    pollfd wait[2] = {{drop_->fd(), POLLIN, 0}, {channel.get(), POLLIN, 0}};
+    while (wait[1].revents == 0) {
+      ASSERT_GT(::poll(wait, 2, 60'000), 0);
+      drop_->process();
+    }
+    char byte;
+    EXPECT_EQ(::recv(channel.get(), &byte, 1, MSG_DONTWAIT), 0);
+  }
+  std::unique_ptr<drop_in> drop_;
+  sockaddr_un address_{};
+  socklen_t len_ = 0;
+};
+
+TEST_F(channel_test, who_says_nothing_is_closed_in_time) {
+  start(20);
+  serve_until_closed(connect());
+}
+
+TEST_F(channel_test, who_opens_too_many_has_the_last_closed) {
+  start(60'000);
+  std::vector<unique_fd> many;
+  for (int i = 0; i < 200; ++i) many.push_back(connect());
+  serve_until_closed(many.back());
+  char byte;
+  EXPECT_EQ(::recv(many.front().get(), &byte, 1, MSG_DONTWAIT), -1) << "the first is not closed";
+}
+
+}  // namespace
+}  // namespace ph::dropin
