@@ -106,6 +106,7 @@ class server {
   u64 last_connection_ = 0;
   bool tracing_ = false;  ///< asked for by `trace`
   bool ending_ = false;
+  pid_t spared_ = 0;  ///< a `ph down` among the lab's programs must live to say what it did
   bool accept_ready_ = false;
   std::vector<u64> ready_connections_;
   std::vector<ready_tap> ready_taps_;
