@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 
 #include "cli/background.h"
@@ -62,7 +63,7 @@ tl::expected<std::string, std::string> lab_of(const invocation& call, const std:
   auto path = lab_socket_path(call.socket);
   const bool chosen =
       !call.socket.empty() || !host.empty() || std::getenv(lab_socket_variable) != nullptr;
-  if (!path || chosen || control_client::somebody_listens(*path)) return path;
+  if (chosen || (path && control_client::somebody_listens(*path))) return path;
   if (::isatty(STDERR_FILENO) == 1) {
     say("no lab is running: the program gets a host with only its loopback");
   }
@@ -97,7 +98,13 @@ tl::expected<void, std::string> enter_lab(const std::string& path, const std::st
     }
     ::setenv(name.c_str(), value.c_str(), 1);
   }
-  ::setenv(lab_socket_variable, path.c_str(), 1);
+  // The program may change its folder.
+  std::error_code ignored;
+  const std::string from_everywhere = std::filesystem::absolute(path, ignored).string();
+  ::setenv(lab_socket_variable, from_everywhere.c_str(), 1);
+  // Containers have it in the environment, and shells believe it.
+  const char* const own_name = std::getenv(dropin::env_host);
+  if (own_name != nullptr && std::getenv("HOSTNAME") != nullptr) ::setenv("HOSTNAME", own_name, 1);
   ::setenv("LD_PRELOAD", preload_value(shim, std::getenv("LD_PRELOAD")).c_str(), 1);
   return {};
 }
@@ -109,7 +116,9 @@ int run(const invocation& call, const std::string& host) {
   program_file file;
   if (!program.empty()) inspect_program(AT_FDCWD, program.c_str(), file);
   if (const char* why = why_not_preloaded(file.reach)) {
-    say(fmt::format("{} {}", program, why));
+    const std::string runs = program_of(file, program.c_str());
+    say(file.levels == 0 ? fmt::format("{} {}", program, why)
+                         : fmt::format("{} is run by {}, which {}", program, runs, why));
     return exit_not_executable;
   }
   const auto path = lab_of(call, host);

@@ -118,6 +118,30 @@ std::string name_of(pid_t pid) {
   return name;
 }
 
+/// Calls `wait` until all have ended, `patience` is over, or it comes back for no such reason.
+void wait_for_ends(const std::vector<lab_process>& all, duration patience,
+                   const std::function<void(int fd)>& wait) {
+  const unique_fd any(::epoll_create1(EPOLL_CLOEXEC));
+  const unique_fd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  epoll_event e{};
+  e.events = EPOLLIN;
+  for (const lab_process& p : all) {
+    e.data.fd = p.pidfd.get();
+    ::epoll_ctl(any.get(), EPOLL_CTL_ADD, p.pidfd.get(), &e);
+  }
+  e.data.fd = timer.get();
+  ::epoll_ctl(any.get(), EPOLL_CTL_ADD, timer.get(), &e);
+  itimerspec at{};
+  at.it_value.tv_sec = patience.ns / 1'000'000'000;
+  at.it_value.tv_nsec = patience.ns % 1'000'000'000 + 1;
+  ::timerfd_settime(timer.get(), 0, &at, nullptr);
+  for (std::size_t living = all.size(); living != 0; --living) {
+    wait(any.get());
+    if (::epoll_wait(any.get(), &e, 1, 0) != 1 || e.data.fd == timer.get()) return;
+    ::epoll_ctl(any.get(), EPOLL_CTL_DEL, e.data.fd, nullptr);
+  }
+}
+
 }  // namespace
 
 std::vector<lab_process> find_lab_processes(const std::string& address,
@@ -146,30 +170,13 @@ std::vector<lab_process> find_lab_processes(const std::string& address,
 
 void end_lab_processes(std::vector<lab_process>& all, duration grace,
                        const std::function<void(int fd)>& wait) {
-  const unique_fd any(::epoll_create1(EPOLL_CLOEXEC));
-  const unique_fd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-  epoll_event e{};
-  e.events = EPOLLIN;
   for (const lab_process& p : all) {
     send(p, SIGTERM);
     send(p, SIGCONT);  // a stopped one hears nothing
-    e.data.fd = p.pidfd.get();
-    ::epoll_ctl(any.get(), EPOLL_CTL_ADD, p.pidfd.get(), &e);
   }
-  e.data.fd = timer.get();
-  ::epoll_ctl(any.get(), EPOLL_CTL_ADD, timer.get(), &e);
-  itimerspec at{};
-  at.it_value.tv_sec = grace.ns / 1'000'000'000;
-  at.it_value.tv_nsec = grace.ns % 1'000'000'000 + 1;
-  ::timerfd_settime(timer.get(), 0, &at, nullptr);
-  for (std::size_t living = all.size(); living != 0;) {
-    wait(any.get());
-    const int n = ::epoll_wait(any.get(), &e, 1, 0);
-    if (n != 1 || e.data.fd == timer.get()) break;  // the time is over, or somebody is impatient
-    ::epoll_ctl(any.get(), EPOLL_CTL_DEL, e.data.fd, nullptr);
-    --living;
-  }
+  wait_for_ends(all, grace, wait);
   for (const lab_process& p : all) send(p, SIGKILL);
+  wait_for_ends(all, seconds(1), wait);  // the kernel takes its time too
 }
 
 }  // namespace ph

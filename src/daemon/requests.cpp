@@ -1,5 +1,6 @@
 // What the requests of the control protocol do (docs/control.md).
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -134,6 +135,9 @@ void server::do_trace(connection& c, const json& request) {
 void server::do_down(connection& c, const json& request) {
   const auto keep = request.find("keep_programs");
   if (keep != request.end() && keep->is_boolean()) options_.end_programs = !keep->get<bool>();
+  ucred who{};
+  socklen_t len = sizeof who;
+  if (::getsockopt(c.line.fd(), SOL_SOCKET, SO_PEERCRED, &who, &len) == 0) spared_ = who.pid;
   json all = json::array();
   for (const lab_process& p : lab_processes()) all.push_back({{"pid", p.pid}, {"name", p.name}});
   c.line.answer({{"ok", true}, {"programs", all}, {"programs_end", options_.end_programs}});

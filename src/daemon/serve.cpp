@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -67,14 +68,24 @@ void end_programs(server& s, const signal_desk& signals, const serve_options& op
   std::vector<lab_process> all = s.lab_processes();
   if (all.empty()) return;
   signals.take();
+  const auto wait = [&s](int fd) { s.run_until(fd); };
   const bool ends = s.ends_programs();
-  if (ends) end_lab_processes(all, seconds(2), [&s](int fd) { s.run_until(fd); });
+  if (ends) end_lab_processes(all, seconds(2), wait);
+  for (int round = 0; ends && round < 3; ++round) {  // those that were started meanwhile
+    std::vector<lab_process> late = s.lab_processes();
+    if (late.empty()) break;
+    end_lab_processes(late, milliseconds(100), wait);
+  }
   if (options.on_programs) options.on_programs(all, ends);
 }
 
 }  // namespace
 
 tl::expected<void, std::string> serve(const lab& what, const serve_options& options) {
+  if (::access("/proc/self/fd", X_OK) != 0) {
+    return tl::unexpected(std::string(
+        "no /proc is mounted here, and a lab needs it to see when programs close their sockets"));
+  }
   install_crash_handler();
   raise_descriptor_limit();
   const signal_desk signals;

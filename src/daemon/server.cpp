@@ -94,7 +94,9 @@ void server::run_until(int fd) {
 }
 
 std::vector<lab_process> server::lab_processes() const {
-  return find_lab_processes(programs_->address(), programs_->peers());
+  std::vector<lab_process> all = find_lab_processes(programs_->address(), programs_->peers());
+  std::erase_if(all, [this](const lab_process& p) { return p.pid == spared_; });
+  return all;
 }
 
 void server::take_turns() {

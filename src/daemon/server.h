@@ -113,6 +113,7 @@ class server {
   u64 last_connection_ = 0;
   bool tracing_ = false;  ///< asked for by `trace`
   bool ending_ = false;
+  pid_t spared_ = 0;  ///< a `ph down` among the lab's programs must live to say what it did
   bool accept_ready_ = false;
   instant accept_again_ =
       never;  ///< when to look at the listener again; until then it is not polled

@@ -7,11 +7,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+
+#include "daemon/control_client.h"
 
 namespace ph {
 namespace {
@@ -52,10 +55,15 @@ u64 inode_of(const std::string& path) {
 /// name.
 tl::expected<unique_fd, std::string> take_lock(const std::string& path) {
   const std::string lock_path = path + ".lock";
-  for (;;) {
+  for (int tries = 0;; ++tries) {
     auto lock = open_own_file(lock_path);
     if (!lock) return told(lock.error());
     if (::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) {
+      // What a crashed daemon leaves holds its lock for a moment.
+      if (tries < 100 && !control_client::somebody_listens(path)) {
+        ::usleep(10'000);
+        continue;
+      }
       return told(
           fmt::format("a lab is already running at {}: stop it with `ph down`, or use "
                       "another --socket",
@@ -83,7 +91,7 @@ tl::expected<void, std::string> remove_leftover(const std::string& path) {
 tl::expected<std::string, std::string> private_run_folder(bool (*fits)(const std::string& path)) {
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   std::string folder = fmt::format("/tmp/posthaste-{}", ::geteuid());
-  if (runtime != nullptr && is_directory(runtime)) {
+  if (runtime != nullptr && *runtime == '/' && is_directory(runtime)) {
     const std::string theirs = fmt::format("{}/posthaste", runtime);
     if (fits == nullptr || fits(theirs)) folder = theirs;
   }

@@ -23,8 +23,10 @@ constexpr std::size_t note_room = 1024;
 
 #if defined(__x86_64__)
 constexpr unsigned own_machine = EM_X86_64;
+constexpr char own_loader[] = "/lib64/ld-linux-x86-64.so.2";
 #else
 constexpr unsigned own_machine = EM_AARCH64;
+constexpr char own_loader[] = "/lib/ld-linux-aarch64.so.1";
 #endif
 
 class saved_errno {
@@ -162,6 +164,14 @@ bool is_glibc_loader(const char* path) {
   return std::strncmp(name, "ld-linux", 8) == 0 || std::strncmp(name, "ld-2.", 5) == 0;
 }
 
+/// The loader itself has no loader, and heeds LD_PRELOAD (ldd(1) starts it so).
+bool is_own_loader(const opened_file& file) {
+  struct stat one {};
+  struct stat other {};
+  return ::fstat(file.fd(), &one) == 0 && ::stat(own_loader, &other) == 0 &&
+         one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
 preload_reach reach_of_elf(const opened_file& file, const Elf64_Ehdr& head, program_file& out) {
   if (head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_machine != own_machine) {
     return preload_reach::other_machine;
@@ -186,7 +196,9 @@ preload_reach reach_of_elf(const opened_file& file, const Elf64_Ehdr& head, prog
     }
   }
   if (go || has_go_section(file, head)) return preload_reach::go;
-  if (out.loader[0] == 0) return preload_reach::not_dynamic;
+  if (out.loader[0] == 0) {
+    return is_own_loader(file) ? preload_reach::reached : preload_reach::not_dynamic;
+  }
   return is_glibc_loader(out.loader) ? preload_reach::reached : preload_reach::other_loader;
 }
 
@@ -230,9 +242,13 @@ void inspect_program(int dir, const char* path, program_file& out) {
   }
 }
 
+const char* program_of(const program_file& file, const char* path) {
+  return file.levels == 0 ? path : file.scripts[file.levels - 1].interpreter;
+}
+
 void loader_arguments(const program_file& file, const char* path, char* const* argv,
                       const char** out) {
-  const char* program = file.levels == 0 ? path : file.scripts[file.levels - 1].interpreter;
+  const char* program = program_of(file, path);
   const bool named = argv != nullptr && argv[0] != nullptr;
   const char* own_name = file.levels == 0 && named ? argv[0] : program;
   *out++ = file.loader;

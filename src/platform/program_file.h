@@ -47,8 +47,11 @@ inline constexpr std::size_t loader_words = 2 * program_file::most_levels + 6;
 void loader_arguments(const program_file& file, const char* path, char* const* argv,
                       const char** out);
 
-/// Why a library cannot be preloaded and what to do about it: a sentence's rest, after the file's
-/// name. nullptr for what is reached or unknown.
+/// Why a library cannot be preloaded and what to do about it: a sentence's rest, after the name of
+/// program_of(). nullptr for what is reached or unknown.
 const char* why_not_preloaded(preload_reach reach);
+
+/// The program that `file`, found at `path`, comes to: the last interpreter of a script.
+const char* program_of(const program_file& file, const char* path);
 
 }  // namespace ph

@@ -108,6 +108,8 @@ constexpr call calls[] = {
     {SYS_io_uring_register, 427, {}, refuse(ENOSYS)},
     {SYS_bpf, 357, {}, refuse(EPERM)},
     {SYS_pidfd_getfd, 438, {}, refuse(EPERM)},  // takes a socket out of a process outside
+    {SYS_sethostname, 74, {}, refuse(EPERM)},   // the machine's names are not a host's to change
+    {SYS_setdomainname, 121, {}, refuse(EPERM)},
     {SYS_clone, 120, unshare_tests, allow},
     {SYS_unshare, 310, unshare_tests, allow},
     {SYS_setns, 346, setns_tests, allow},

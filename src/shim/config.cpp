@@ -2,6 +2,8 @@
 #include "shim/config.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <sys/prctl.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -33,7 +35,19 @@ void read_environment() {
   kept.active = copy_text(kept.socket, std::getenv(dropin::env_socket));
 }
 
-[[gnu::constructor]] void read_at_start() { config(); }
+/// A program that was started by its loader (platform/program_file.h) has the loader's name in
+/// ps(1) and for killall(1) otherwise.
+void take_own_name() {
+  char name[16] = {};
+  prctl(PR_GET_NAME, name, 0, 0, 0);
+  if (std::strncmp(name, "ld-linux", 8) == 0) {
+    prctl(PR_SET_NAME, program_invocation_short_name, 0, 0, 0);
+  }
+}
+
+[[gnu::constructor]] void read_at_start() {
+  if (config().active) take_own_name();
+}
 
 }  // namespace
 

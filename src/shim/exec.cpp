@@ -173,10 +173,14 @@ void restore_own_environment() {
 // --- the program
 // ----------------------------------------------------------------------------------
 
-/// "ph: PATH WHY", on the standard error that the program would have had.
-void say(const char* path, const char* why) {
+/// "ph: PATH WHY", on the standard error that the program would have had. `program`: what reads the
+/// file at `path`, or that itself.
+void say(const char* path, const char* program, const char* why) {
   char line[1024];
-  const int len = std::snprintf(line, sizeof line, "ph: %.400s %s\n", path, why);
+  const int len = path == program
+                      ? std::snprintf(line, sizeof line, "ph: %.400s %s\n", path, why)
+                      : std::snprintf(line, sizeof line, "ph: %.250s is run by %.250s, which %s\n",
+                                      path, program, why);
   if (len > 0) raw::call(SYS_write, STDERR_FILENO, raw::arg(&line[0]), len);
 }
 
@@ -188,7 +192,7 @@ bool refuse(const program_file& file, const char* path) {
         "would have no network: the lab's library cannot be read by this user, or from this "
         "root folder; make it readable there";
   }
-  if (why != nullptr) say(path, why);
+  if (why != nullptr) say(path, program_of(file, path), why);
   return why != nullptr;
 }
 

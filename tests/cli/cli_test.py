@@ -423,6 +423,16 @@ class SurroundingsTest(PhTest):
         self.up()
         self.ph("down", "--socket", self.socket)
 
+    def test_a_run_folder_that_is_not_ours_matters_only_to_labs(self):
+        theirs = os.path.join(self.folder, "theirs")
+        os.mkdir(theirs)
+        os.mkdir(os.path.join(theirs, "posthaste"), 0o777)
+        os.chmod(os.path.join(theirs, "posthaste"), 0o777)
+        env = {"XDG_RUNTIME_DIR": theirs}
+        done = self.ph("up", self.file, "--detach", expect=125, env=env)
+        self.assertIn("is not a folder of this user alone", done.stderr)
+        self.assertEqual(self.ph("run", "--", "echo", "alone", env=env).stdout, "alone\n")
+
     def test_without_proc(self):
         if os.geteuid() != 0:
             self.skipTest("needs root: a mount namespace")
@@ -431,6 +441,11 @@ class SurroundingsTest(PhTest):
                                f"--socket {self.socket} -- /bin/echo here"], capture_output=True,
                               text=True, timeout=60, env=self.environment)
         self.assertEqual((done.returncode, done.stdout), (0, "here\n"), done.stderr)
+        done = subprocess.run(["unshare", "-m", "sh", "-c", f"umount -l /proc; exec {PH} run -- "
+                               "/bin/echo here"], capture_output=True, text=True, timeout=60,
+                              env=self.environment)
+        self.assertEqual(done.returncode, 125)
+        self.assertRegex(done.stderr, "^ph: no /proc is mounted here, .*\n$")
 
 
 @unittest.skipUnless(os.path.exists(os.path.join(os.path.dirname(PH), "build.ninja")),

@@ -85,6 +85,11 @@ TEST(socket_filter, there_is_no_way_around_socket) {
   EXPECT_EQ(error_of(SYS_setns, -1, CLONE_NEWUTS), EBADF);
 }
 
+TEST(socket_filter, the_machine_keeps_its_name) {
+  EXPECT_EQ(error_of(SYS_sethostname, "lab", 3), EPERM);
+  EXPECT_EQ(error_of(SYS_setdomainname, "lab", 3), EPERM);
+}
+
 TEST(socket_filter, devices_are_out_of_reach_of_any_descriptor) {
   const auto ask = [](unsigned long request) {
     return under_filter([request] {

@@ -49,6 +49,20 @@ c.close()
 """
 
 
+def of_this_session(leader):
+    """The living processes of a session, by their status; its leader is ours to wait for."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and os.getsid(int(entry)) == leader:
+                with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
+                    if file.read().rsplit(")", 1)[1].split()[0] not in "ZX":
+                        found.append(int(entry))
+        except (OSError, ProcessLookupError):
+            continue
+    return found
+
+
 class EndingTest(lib.LabTest):
     def _assert_alive(self, lab):
         """Here labs are meant to end."""
@@ -93,6 +107,18 @@ class EndingTest(lib.LabTest):
         self.assertEqual(said, "the lab has ended; without a network still run: "
                                f"{kept.pid} (sleep)\n")
         self.assertIsNone(kept.returncode)
+
+    def test_down_from_inside_says_what_it_did(self):
+        kept = self.spawn("alice", "go", "sh", "-c", "echo go; exec sleep 1000")
+        said = self.lab.run("bob", lib.PH, "down").stdout
+        self.assertEqual(said, f"the lab has ended, and its programs: {kept.pid} (sleep)\n")
+
+    def test_programs_that_start_others_end_as_well(self):
+        respawns = ("trap '' TERM; echo go; while :; do sleep 1000 & wait; done")
+        shell = self.spawn("alice", "go", "sh", "-c", respawns)
+        self.lab.ph("down")
+        self.assertEqual(shell.wait(), -signal.SIGKILL)
+        self.assertEqual(of_this_session(shell.pid), [])
 
     def test_without_programs_nothing_is_said_of_them(self):
         self.assertEqual(self.lab.ph("down").stdout, "the lab has ended\n")

@@ -144,7 +144,7 @@ class EnteringTest(ProgramsTest):
         with open(script, "w", encoding="utf-8") as out:
             out.write(f"#! {static} -x\n")
         os.chmod(script, 0o755)
-        self.assert_refused(script, "is statically linked: ")
+        self.assert_refused(script, f"is run by {static}, which is statically linked: ")
 
     def test_an_emptied_environment_is_filled_again(self):
         for way in WAYS:
@@ -159,6 +159,9 @@ class EnteringTest(ProgramsTest):
         out = self.lab.run("bob", lib.PH, "run", "--socket", other.socket, "--host", "alice", "--",
                            self.probe).stdout
         self.assertEqual(out, f"in the lab:{self.probe}\n")
+
+    def test_the_loader_itself_is_no_static_program(self):
+        self.assertIn("libc.so.6", self.lab.run("alice", "ldd", self.probe).stdout)
 
     def test_a_library_path_that_ld_preload_cannot_hold(self):
         place = self.path("a dir: $LIB ü")
@@ -193,6 +196,9 @@ class OtherUserTest(ProgramsTest):
         capable = self.with_capabilities("capable", PROBE)
         self.assertEqual(self.lab.run("alice", capable, "1", "2").stdout,
                          f"in the lab:{capable} 1 2\n")
+        name = self.with_capabilities("named", '#include <stdio.h>\nint main() { char b[20]; '
+                                      'puts(fgets(b, 20, fopen("/proc/self/comm", "r"))); }')
+        self.assertEqual(self.lab.run("alice", name).stdout.strip(), "named")
         for way in WAYS:
             with self.subTest(way=way):
                 done = self.lab.run("alice", self.clears, way, capable)

@@ -31,6 +31,29 @@ print("connected" if libc.connect(s, address + bytes(8), 16) == 0
 """
 
 
+WITHOUT_SECCOMP = """
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  struct sock_filter code[] = {
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, nr)},
+      {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_seccomp},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | ENOSYS},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}};
+  struct sock_fprog program = {4, code};
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+  execv(argv[1], argv + 1);
+  return 1;
+}
+"""
+
+
 class FilterTest(lib.LabTest):
     @classmethod
     def setUpClass(cls):
@@ -87,6 +110,18 @@ class FilterTest(lib.LabTest):
         out = self.lab.run("alice", lib.PH, "run", "--host", "bob", "--", self.dynamic, "raw",
                            self.port).stdout
         self.assertEqual(out, f"error {errno.EAFNOSUPPORT}\n")
+
+    def test_a_kernel_without_filters_is_said(self):
+        """An outer filter plays that kernel: seccomp(2) is unknown there."""
+        without = os.path.join(os.path.dirname(self.dynamic), "without")
+        subprocess.run(["gcc", "-x", "c", "-o", without, "-"], input=WITHOUT_SECCOMP, text=True,
+                       check=True)
+        done = subprocess.run([without, lib.PH, "run", "--socket", self.lab.socket, "--host",
+                               "alice", "--", "echo", "works"], capture_output=True, text=True,
+                              timeout=lib.PATIENCE_S)
+        self.assertEqual((done.returncode, done.stdout), (0, "works\n"))
+        self.assertRegex(done.stderr, r"^ph: this kernel takes no system-call filter \(ENOSYS\): "
+                                      r".* reaches this machine's network\n$")
 
     def test_programs_gain_no_rights(self):
         status = self.lab.run("alice", "grep", "-E", "^(NoNewPrivs|Seccomp):",

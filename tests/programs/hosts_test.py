@@ -1,5 +1,6 @@
 """Hosts look like hosts: their own name, and every name of the lab as /etc/hosts would have it."""
 
+import os
 import socket
 
 import lib
@@ -41,6 +42,9 @@ class HostsTest(lib.LabTest):
             self.assertEqual(self.lab.run(host, "hostname").stdout, f"{host}\n")
             self.assertEqual(self.lab.run(host, "uname", "-n").stdout, f"{host}\n")
             self.assertEqual(self.lab.run(host, "bash", "-c", "echo $HOSTNAME").stdout, f"{host}\n")
+            out = self.lab.run(host, "bash", "-c", "echo $HOSTNAME",
+                               env={**os.environ, "HOSTNAME": "a-container"}).stdout
+            self.assertEqual(out, f"{host}\n")
             prompt = self.lab.run(host, "bash", "-c", r"x='\h'; echo ${x@P}").stdout
             self.assertEqual(prompt, f"{host}\n")
         self.assert_answers({"gethostname()": "alice", "platform.node()": "alice",
