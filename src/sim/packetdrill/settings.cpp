@@ -346,4 +346,16 @@ void load_tcp_info(task& program, int fd, variables& vars) {
   }
 }
 
+void load_meminfo(task& program, int fd, variables& vars) {
+  static constexpr const char* names[] = {
+      "SK_MEMINFO_RMEM_ALLOC", "SK_MEMINFO_RCVBUF", "SK_MEMINFO_WMEM_ALLOC", "SK_MEMINFO_SNDBUF",
+      "SK_MEMINFO_FWD_ALLOC", "SK_MEMINFO_WMEM_QUEUED", "SK_MEMINFO_OPTMEM",
+      "SK_MEMINFO_BACKLOG", "SK_MEMINFO_DROPS"};
+  std::vector<u8> bytes(sizeof(u32) * std::size(names));
+  const auto length = sys_getsockopt(program, fd, uapi::sol_socket, uapi::so_meminfo, bytes);
+  for (std::size_t i = 0; length && i < *length / sizeof(u32); ++i) {
+    vars[names[i]] = py_number{false, s64{view_as<le32>(byte_view(bytes), 4 * i)->value()}, 0};
+  }
+}
+
 }  // namespace ph::packetdrill
