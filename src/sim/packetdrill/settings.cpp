@@ -95,18 +95,20 @@ std::string with_arithmetic(std::string command) {
 std::string as_assignments(const std::string& command) {
   std::string out;
   std::istringstream lines(command);
-  for (std::string line; std::getline(lines, line);) {
-    line.resize(std::min(line.find('#'), line.size()));
-    const std::size_t echo = line.find("echo "), to = line.find("/proc/sys/");
-    const std::size_t arrow = line.find('>');
-    if (echo != std::string::npos && arrow != std::string::npos && echo < arrow && arrow < to &&
-        to != std::string::npos) {
-      std::string value = line.substr(echo + 5, arrow - echo - 5);
-      std::erase(value, '"');
-      while (!value.empty() && value.back() == ' ') value.pop_back();
-      line = "\"" + line.substr(to, line.find_first_of(" ;", to) - to) + '=' + value + '"';
+  for (std::string line; std::getline(lines, line); out += '\n') {
+    const std::string_view text = std::string_view(line).substr(0, line.find('#'));
+    const std::size_t echo = text.find("echo "), arrow = text.find("> /proc/sys/");
+    if (echo == std::string_view::npos || arrow == std::string_view::npos || echo > arrow) {
+      out += text;
+      continue;
     }
-    out += line + '\n';
+    const std::string_view to = text.substr(arrow + 2);
+    std::string value(text.substr(echo + 5, arrow - echo - 5));
+    std::erase(value, '"');
+    while (!value.empty() && value.back() == ' ') value.pop_back();
+    out += '"';
+    out += to.substr(0, to.find_first_of(" ;"));
+    out += '=' + value + '"';
   }
   return out;
 }
