@@ -52,7 +52,9 @@ foreach(area ${areas})
     elseif(area STREQUAL "judge")  # it loads the object as packetdrill would
       add_dependencies(test_judge ph_packetdrill)
       target_link_libraries(test_judge PRIVATE ${CMAKE_DL_LIBS})
-      target_compile_definitions(test_judge PRIVATE PH_JUDGE="$<TARGET_FILE:ph_packetdrill>")
+      target_compile_definitions(test_judge PRIVATE
+        PH_JUDGE="$<TARGET_FILE:ph_packetdrill>"
+        PH_STAND_IN="${CMAKE_SOURCE_DIR}/tests/packetdrill/stand_in.sh")
     endif()
   endif()
   target_link_libraries(test_${area} PRIVATE GTest::gtest GTest::gmock GTest::gtest_main)

@@ -21,8 +21,12 @@
 namespace ph::judge {
 namespace {
 
-/// How long a waiting thread believes that another one moves the clock.
-constexpr std::chrono::milliseconds others_turn{20};
+/// How long a waiting thread believes that another one moves the clock; once it moves it itself, it
+/// need not believe that any more.
+constexpr std::chrono::milliseconds others_turn{300};
+constexpr std::chrono::milliseconds own_turn{1};
+/// How long the clock's thread waits for another one to make its call.
+constexpr std::chrono::seconds call_time{1};
 /// How long a thread may take from the end of its call to what it does with the result.
 constexpr std::chrono::milliseconds return_time{2};
 
@@ -83,18 +87,20 @@ void judged_stack::pass_time(guard& held, instant t) {
 template <class Attempt>
 std::optional<result<s64>> judged_stack::wait_until(guard& held, instant limit,
                                                     Attempt&& attempt) {
-  for (;;) {
+  for (bool mine = false;;) {
     std::optional<result<s64>> got = attempt();
     host_.settle();
     if (got || host_.now() >= limit) {
+      ++calls_ended_;
       tried_.notify_all();
       return got;
     }
     const auto me = waiters_.insert(waiters_.end(), round_);
     tried_.notify_all();
-    const bool moved = changed_.wait_for(held, others_turn, [&] { return round_ != *me; });
+    const auto turn = mine ? own_turn : others_turn;
+    mine = !changed_.wait_for(held, turn, [&] { return round_ != *me; });
     waiters_.erase(me);
-    if (moved) continue;
+    if (!mine) continue;
     const instant step = std::min({limit, host_.next_deadline(), host_.now() + seconds(1)});
     host_.advance(std::max(step, host_.now() + microseconds(1)), [] { return false; });
     ++round_;
@@ -118,8 +124,6 @@ result<s64> judged_stack::blocking(int fd, wait_for what, u32 flags, Attempt&& a
     if (!r && r.error() == errc::again) return std::nullopt;
     return r;
   });
-  ++calls_ended_;
-  tried_.notify_all();
   if (!got) return fail(errc::again);
   return *got;
 }
@@ -127,7 +131,7 @@ result<s64> judged_stack::blocking(int fd, wait_for what, u32 flags, Attempt&& a
 void judged_stack::yield() {
   guard held(lock_);
   const auto moved = [this] { return !waiters_.empty() || calls_ended_ != calls_seen_; };
-  tried_.wait_for(held, others_turn, moved);
+  tried_.wait_for(held, call_time, moved);
   calls_seen_ = calls_ended_;
 }
 

@@ -242,6 +242,95 @@ TEST_F(judge_interface, settings_are_read_at_each_socket) {
   std::filesystem::remove_all(folder);
 }
 
+/// What a shell line of a script does, by the stand-in for its program.
+void shell(const std::string& folder, const std::string& line) {
+  const std::string command = "mkdir -p " + folder + "/bin && ln -sf " PH_STAND_IN " " + folder +
+                              "/bin/" + line.substr(0, line.find(' ')) +
+                              " && PH_PACKETDRILL_SYSCTLS=" + folder + "/set " + folder + "/bin/" +
+                              line;
+  EXPECT_EQ(std::system(command.c_str()), 0) << command;
+}
+
+TEST_F(judge_interface, shell_lines_are_followed_while_a_connection_lives) {
+  const std::string folder = testing::TempDir() + "judge_shell";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder + "/set");
+  std::ofstream(folder + "/set/counters") << "";
+  start(("settings=" + folder + "/set").c_str());
+  const int fd = listener();
+  shell(folder, "sysctl -q net.ipv4.tcp_timestamps=0 net.core.somaxconn=7");
+  send({tcphdr_syn, 1000, 0, {2, 4, 5, 180, 1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0}, {}});
+  const auto answer = receive();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->options.size(), 4u) << "no timestamps: the setting came between two calls";
+  send({tcphdr_ack, 1001, answer->seq + 1, {}, {}});
+  EXPECT_GE(table_.accept(u_, fd, nullptr, nullptr), 0);
+  shell(folder, "ip route change 192.0.2.1 via 192.168.0.2 dev tun0 advmss 600");
+  shell(folder, "tc qdisc replace dev tun0 root pfifo limit 100");
+  send({tcphdr_rst, 1001, 0, {}, {}});
+  send({tcphdr_syn, 5000, 0, {2, 4, 5, 180}, {}});
+  const auto other = receive();
+  ASSERT_TRUE(other);
+  EXPECT_EQ(other->options[2] * 256 + other->options[3], 600);
+  std::ifstream counters(folder + "/set/counters");
+  const std::string text{std::istreambuf_iterator<char>(counters), {}};
+  EXPECT_NE(text.find("TcpPassiveOpens 1 "), std::string::npos) << text;
+  std::filesystem::remove_all(folder);
+}
+
+TEST_F(judge_interface, a_blocking_write_fills_the_buffer_at_once) {
+  start("");
+  u32 isn = 0;
+  const int fd = accepted(listener(), &isn);
+  std::thread writer([&] {
+    const std::vector<u8> data(400'000);
+    EXPECT_EQ(table_.write(u_, fd, data.data(), data.size()), 400'000);
+  });
+  const auto yield = reinterpret_cast<int (*)()>(dlsym(library_, "sched_yield"));
+  ASSERT_NE(yield, nullptr);
+  const long long before = now();
+  EXPECT_EQ(yield(), 0);  // the other thread has made its call now, and no time has passed
+  EXPECT_LE(now() - before, 1000);
+  std::size_t got = 0;
+  while (got < 400'000) {
+    const auto s = receive();
+    ASSERT_TRUE(s);
+    got += s->payload.size();
+    send({tcphdr_ack, 1001, s->seq + static_cast<u32>(s->payload.size()), {}, {}});
+  }
+  writer.join();
+  EXPECT_LE(now() - before, 100'000) << "no wait for a timer";
+}
+
+TEST_F(judge_interface, files_and_pipes_reach_into_the_stack) {
+  start("");
+  u32 isn = 0;
+  const int fd = accepted(listener(), &isn);
+  int ends[2];
+  ASSERT_EQ(table_.pipe(u_, ends), 0);
+  send({tcphdr_ack | tcphdr_psh, 1001, isn + 1, {}, {'a', 'b', 'c'}});
+  EXPECT_EQ(table_.splice(u_, fd, nullptr, ends[1], nullptr, 10, 0), 3);
+  EXPECT_EQ(table_.splice(u_, ends[0], nullptr, fd, nullptr, 2, 0), 2);
+  std::string text;
+  for (int i = 0; i < 3 && text.empty(); ++i) {
+    const auto s = receive();
+    ASSERT_TRUE(s);
+    text.assign(s->payload.begin(), s->payload.end());
+  }
+  EXPECT_EQ(text, "ab");
+  const auto sendfile = reinterpret_cast<ssize_t (*)(int, int, off_t*, size_t)>(
+      dlsym(library_, "sendfile"));
+  ASSERT_NE(sendfile, nullptr);
+  const std::string path = testing::TempDir() + "judge_file";
+  std::ofstream(path) << "0123456789";
+  const int file = ::open(path.c_str(), O_RDONLY);
+  off_t at = 4;
+  EXPECT_EQ(sendfile(fd, file, &at, 3), 3);
+  EXPECT_EQ(at, 7);
+  ::close(file);
+  std::filesystem::remove(path);
+}
+
 TEST_F(judge_interface, a_descriptor_is_one_of_the_process) {
   start("");
   const int fd = table_.socket(u_, AF_INET, SOCK_STREAM, 0);

@@ -159,5 +159,126 @@ TEST(a_call_that_waits, gives_up_in_its_time) {
   EXPECT_EQ(report.result, outcome::pass) << report.reason;
 }
 
+/// The outcome of a whole script with a listener and a connection (3 and 4).
+run_report on_connection(const std::string& events, const std::string& setup = "") {
+  const auto parsed = parse_script("x.pkt",
+      setup + "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n"
+      "+0 bind(3, ..., ...) = 0\n+0 listen(3, 1) = 0\n"
+      "+0 < S 0:0(0) win 65535 <mss 1000,sackOK,nop,nop>\n+0 > S. 0:0(0) ack 1 <...>\n"
+      "+.1 < . 1:1(0) ack 1 win 65535\n+0 accept(3, ..., ...) = 4\n" + events, {});
+  if (!parsed) {
+    return {parsed.error().unsupported ? outcome::skip : outcome::fail, parsed.error().line,
+            parsed.error().message};
+  }
+  return run_script(*parsed, {});
+}
+
+void expect_pass(const run_report& report) {
+  EXPECT_EQ(report.result, outcome::pass) << report.line << ": " << report.reason;
+}
+
+TEST(flags, may_stand_apart_and_end_with_the_ace_field) {
+  const auto packet = [](const std::string& text) {
+    const auto parsed = parse_script("x.pkt", "0 < " + text + "\n", {});
+    EXPECT_TRUE(parsed) << text;
+    return parsed ? parsed->events.front().packet : packet_spec{};
+  };
+  EXPECT_EQ(packet("F  . 1:1(0) ack 2").flags, tcphdr_fin | tcphdr_ack);
+  for (const char* text : {"P.6 1:3(2) ack 1", "P6. 1:3(2) ack 1", "PAW. 1:3(2) ack 1"}) {
+    const packet_spec six = packet(text);
+    EXPECT_EQ(six.flags, tcphdr_psh | tcphdr_ack | tcphdr_cwr) << text;
+    EXPECT_TRUE(six.ae) << text;
+    EXPECT_EQ(six.seq, 1u) << text;
+  }
+  EXPECT_EQ(packet(". 1:1(0) ack 2").flags, tcphdr_ack) << "the number is no ACE field";
+  EXPECT_EQ(packet("S ...(0)").flags, tcphdr_syn);
+  const packet_spec ecn = packet(". 1:1(0) ack 1 <ECN e1b 1 ceb 70000,nop,nop>");
+  ASSERT_EQ(ecn.options.size(), 3u);
+  EXPECT_TRUE(ecn.options[0].flag);
+  EXPECT_EQ(ecn.options[0].counters, (std::vector<u32>{1, 70000}));
+  EXPECT_FALSE(parse_script("x.pkt", "0 < . 1:1(0) ack 1 <ECN e0b 16777216>\n", {}));
+}
+
+TEST(times, count_from_now_and_are_less_exact_the_longer_the_wait) {
+  expect_pass(on_connection("+0 write(4, ..., 10) = 10\n+.003 > P. 1:11(10) ack 1\n"
+                            "+.02 < . 1:1(0) ack 11 win 65535\n"
+                            "+0 %{ assert 19000 <= tcpi_rtt, tcpi_rtt }%\n"));
+  // The timer of a lost segment: 200 ms and more after 100 ms of round trip.
+  expect_pass(on_connection("+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 1\n"
+                            "+.29 > P. 1:11(10) ack 1\n"));
+  EXPECT_EQ(on_connection("+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 1\n"
+                          "+.29 > P. 1:11(10) ack 1\n", "--tolerance_percent=1\n").result,
+            outcome::fail);
+}
+
+TEST(calls, of_files_pipes_and_bad_buffers) {
+  expect_pass(on_connection("+0 open(\"/tmp/zeros\", O_RDONLY) = 5\n"
+                            "+0 sendfile(4, 5, [0], 100) = 100\n+0 > P. 1:101(100) ack 1\n"));
+  expect_pass(on_connection("+0 pipe([5, 6]) = 0\n"
+                            "+0 < U. 1:101(100) ack 1 win 257 urg 100\n"
+                            "+0 splice(4, NULL, 6, NULL, 99, 0) = 99\n"
+                            "+0 splice(4, NULL, 6, NULL, 1, 0) = 0\n"
+                            "+0 splice(5, NULL, 4, NULL, 50, 0) = 50\n"
+                            "* > P. 1:51(50) ack 101\n+0 close(5) = 0\n"));
+  expect_pass(on_connection("+0 fcntl(4, F_SETFL, O_RDWR|O_NONBLOCK) = 0\n"
+                            "+0 read(4, NULL, 10) = -1 EAGAIN\n"
+                            "+0 < . 1:11(10) ack 1 win 257\n"
+                            "+0 recv(4, NULL, 10, 0) = -1 EFAULT\n"
+                            "+0 read(4, ..., 10) = 10\n"
+                            "+0 send(4, NULL, 10, 0) = -1 EFAULT\n"));
+  expect_pass(on_connection("+0 setsockopt(4, SOL_IP, IP_FREEBIND, [1], 4) = 0\n"
+                            "+0 connect(4, AF_UNSPEC, ...) = 0\n"));
+  expect_pass(on_connection(
+      "+0 setsockopt(4, SOL_TCP, TCP_FASTOPEN_KEY, \"\\x01\\x02\\\"\"\n"
+      "    \"\\n and more bytes\", 16) = 0\n"
+      "+0 setsockopt(4, SOL_TCP, TCP_FASTOPEN_KEY, \"\", 3) = -1 (Invalid Argument)\n"));
+}
+
+TEST(shell_line, arithmetic_is_evaluated_and_the_rest_of_a_shell_refused) {
+  const auto settings = command_settings(
+      "sysctl -q net.ipv4.tcp_rmem=\"4096 $((128*1024)) $((1 << 20))\" # net.ipv4.x=1\n"
+      "echo 0 > /proc/sys/net/ipv4/tcp_sack", {});
+  ASSERT_EQ(settings.size(), 2u);
+  EXPECT_EQ(settings[0].second, "4096 131072 1048576");
+  EXPECT_EQ(settings[1], (std::pair<std::string, std::string>("net.ipv4.tcp_sack", "0")));
+  EXPECT_THROW(command_settings("sysctl net.ipv4.tcp_sack=$SACK", {}), not_supported);
+  EXPECT_THROW(command_settings("sysctl net.ipv4.tcp_sack=$((1 + x))", {}), not_supported);
+  const run_report report = on_connection("+0 `sysctl -q net.ipv4.tcp_sack=$(cat f)`\n");
+  EXPECT_EQ(report.result, outcome::skip);
+  EXPECT_NE(report.reason.find("net.ipv4.tcp_sack"), std::string::npos) << report.reason;
+}
+
+TEST(shell_line, nstat_must_find_what_is_grepped) {
+  expect_pass(on_connection("+0 `nstat | grep TcpPassiveOpens | grep -q \" 1 \"`\n"
+                            "+0 < R. 1:1(0) ack 1 win 257\n"
+                            "+0 `nstat -s | grep TcpEstabResets > /dev/null`\n"
+                            "+0 `nstat -n`\n"));
+  const run_report report = on_connection("+0 `nstat -n`\n+0 `nstat | grep TcpPassiveOpens`\n");
+  EXPECT_EQ(report.result, outcome::fail) << "it shows what is new";
+  EXPECT_EQ(on_connection("+0 `nstat | wc -l`\n").result, outcome::skip);
+}
+
+TEST(what_is_not_supported, is_said_by_name) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"+0 < gre: . 1:1(0) ack 1\n", "gre"},
+      {"+0 < 80 > 90 S 0:0(0) win 1\n", "ports"},
+      {"+0 frobnicate(4) = 0\n", "frobnicate"},
+      {"+0 setsockopt(4, SOL_TCP, TCP_NOT_THERE, [1], 4) = 0\n", "TCP_NOT_THERE"}};
+  for (const auto& [events, name] : cases) {
+    const run_report report = on_connection(events);
+    EXPECT_EQ(report.result, outcome::skip) << events;
+    EXPECT_NE(report.reason.find(name), std::string::npos) << report.reason;
+  }
+  EXPECT_EQ(on_connection("", "--no_such_option=1\n").result, outcome::skip);
+  const run_report wrong = on_connection("+0 > . 9:9(0) ack 9\n", "`sysctl net.ipv4.no_such=1`\n");
+  EXPECT_NE(wrong.reason.find("net.ipv4.no_such=1"), std::string::npos) << wrong.reason;
+}
+
+TEST(a_super_packet, arrives_whole) {
+  expect_pass(on_connection("+0 < P. 1:10001(10000) ack 1 win 257\n+0 > . 1:1(0) ack 10001\n"
+                            "+0 %{ assert tcpi_rcv_mss == 1000, tcpi_rcv_mss\n"
+                            "assert SK_MEMINFO_RCVBUF > 10000 }%\n", "--mss=1000\n"));
+}
+
 }  // namespace
 }  // namespace ph::packetdrill

@@ -505,7 +505,7 @@ TEST(tcp_info, counts_what_happened) {
   EXPECT_EQ(info.tcpi_segs_in, 4u);
   EXPECT_EQ(info.tcpi_rcv_ooopack, 1u);
   EXPECT_EQ(info.tcpi_unacked, 0u);
-  EXPECT_EQ(info.tcpi_delivered, 3u);
+  EXPECT_EQ(info.tcpi_delivered, 4u) << "the SYN+ACK too";
   EXPECT_EQ(info.tcpi_snd_mss, 1000u);
   EXPECT_EQ(info.tcpi_advmss, 1460u);
   EXPECT_EQ(info.tcpi_pmtu, 1500u);

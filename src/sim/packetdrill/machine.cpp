@@ -127,12 +127,21 @@ void machine::settle() {
   } while (!replies_.empty() || kernel_->next_deadline() <= now_);
 }
 
-void machine::arrive(byte_view datagram) {
-  std::vector<u8> frame(sizeof(ethhdr) + datagram.size());
+void machine::arrive(byte_view datagram, u32 mss, u32 payload) {
+  kernel_->enter(now_);
+  const std::size_t bytes = sizeof(ethhdr) + datagram.size();
+  skb_ptr skb = alloc_skb(kernel_->boot_cpu(), max_header + static_cast<u32>(bytes));
+  skb->reserve(max_header);
+  std::vector<u8> frame(bytes);
   emit(frame, ethernet_header{our_mac, far_mac, uapi::eth_p_ip});
   copy_bytes(byte_span(frame).subspan(sizeof(ethhdr)), datagram);
-  kernel_->enter(now_);
-  port_->receive_bytes(frame);
+  skb->put_bytes(frame);
+  if (mss != 0) {
+    skb->gso_type = gso_tcpv4;
+    skb->gso_size = static_cast<u16>(mss);
+    skb->gso_segs = static_cast<u16>((payload + mss - 1) / mss);
+  }
+  port_->receive(std::move(skb));
 }
 
 }  // namespace ph::packetdrill

@@ -52,8 +52,9 @@ class machine {
   void limit_queue(std::size_t limit);
   /// The words of `ip route change` are a route from now on, also in place of an older one.
   void change_route(const std::string& words);
-  /// A bare IPv4 datagram arrives from the far side; settle() lets the machine see it.
-  void arrive(byte_view datagram);
+  /// A bare IPv4 datagram arrives from the far side; settle() lets the machine see it. With an
+  /// MSS: as a super-packet, which stands for that many segments of the payload.
+  void arrive(byte_view datagram, u32 mss = 0, u32 payload = 0);
   std::deque<sent_packet> sent;
 
  private:

@@ -14,6 +14,7 @@
 #include "sim/packetdrill/acks.h"
 #include "sim/packetdrill/calls.h"
 #include "sim/packetdrill/machine.h"
+#include "sim/packetdrill/nstat.h"
 #include "sim/packetdrill/settings.h"
 #include "sim/packetdrill/values.h"
 
@@ -257,9 +258,8 @@ class runner {
     packet_spec placed = spec;
     if (options_.lenient_freebsd) placed.seq = acks_.place(spec);
     acks_.injected(placed);
-    for (const packet_spec& piece : cut(placed, settings_.arriving_mss)) {
-      host_.arrive(build_packet(piece, current()));
-    }
+    const u32 mss = settings_.arriving_mss;
+    host_.arrive(build_packet(placed, current()), spec.payload > mss ? mss : 0, spec.payload);
     host_.settle();
     try_pending();
   }
@@ -347,6 +347,8 @@ class runner {
     for (const auto& [name, value] : command_settings(text, options_)) set_sysctl(name, value);
     for (const std::string& route : route_changes(text)) host_.change_route(route);
     if (const auto limit = queue_limit(text)) host_.limit_queue(*limit);
+    const std::string why = nstat_.run(text, host_.net().mib());
+    if (!why.empty()) fail_now(why);
   }
 
   void code(const std::string& text) {
@@ -355,6 +357,7 @@ class runner {
       if (it->fd >= 0) fd = calls_.live_fd(it->fd);
     }
     load_tcp_info(host_.program(), fd, vars_);
+    load_meminfo(host_.program(), fd, vars_);
     const std::string why = run_code(text, vars_);
     if (!why.empty()) fail_now(why);
   }
@@ -373,6 +376,7 @@ class runner {
   std::optional<pending_call> pending_;
   ack_ledger acks_;
   variables vars_;
+  nstat nstat_;
   std::set<std::string> refused_;  ///< settings that the stack did not take
 };
 

@@ -467,22 +467,6 @@ std::vector<u8> build_packet(const packet_spec& spec, const flow& f) {
   return out;
 }
 
-std::vector<packet_spec> cut(const packet_spec& spec, u32 mss) {
-  if (mss == 0 || spec.payload <= mss || spec.icmp || spec.udp_payload) return {spec};
-  std::vector<packet_spec> out;
-  for (u32 at = 0; at < spec.payload; at += mss) {
-    packet_spec piece = spec;
-    piece.payload = std::min(mss, spec.payload - at);
-    piece.seq = spec.seq + at;
-    piece.seq_end = piece.seq + piece.payload;
-    if (at + piece.payload < spec.payload) {
-      piece.flags &= static_cast<u8>(~(tcphdr_psh | tcphdr_fin));
-    }
-    out.push_back(piece);
-  }
-  return out;
-}
-
 bool belongs(const sent_packet& packet, const flow& f) {
   const auto p = parse_tcp_packet(packet);
   if (!p || p->ip.iph->saddr != f.local || p->ip.iph->daddr != f.remote) return false;

@@ -49,9 +49,6 @@ struct sent_packet {
 /// The IPv4 datagram of an injected packet.
 std::vector<u8> build_packet(const packet_spec& spec, const flow& f);
 
-/// The packet as segments of at most `mss` bytes (0: as it is); PSH and FIN stay with the last.
-std::vector<packet_spec> cut(const packet_spec& spec, u32 mss);
-
 /// Does this datagram belong to the flow (both addresses, known ports)?
 bool belongs(const sent_packet& packet, const flow& f);
 

@@ -95,18 +95,20 @@ std::string with_arithmetic(std::string command) {
 std::string as_assignments(const std::string& command) {
   std::string out;
   std::istringstream lines(command);
-  for (std::string line; std::getline(lines, line);) {
-    line = line.substr(0, line.find('#'));
-    const std::size_t echo = line.find("echo "), to = line.find("/proc/sys/");
-    const std::size_t arrow = line.find('>');
-    if (echo != std::string::npos && arrow != std::string::npos && echo < arrow && arrow < to &&
-        to != std::string::npos) {
-      std::string value = line.substr(echo + 5, arrow - echo - 5);
-      std::erase(value, '"');
-      while (!value.empty() && value.back() == ' ') value.pop_back();
-      line = "\"" + line.substr(to, line.find_first_of(" ;", to) - to) + '=' + value + '"';
+  for (std::string line; std::getline(lines, line); out += '\n') {
+    const std::string_view text = std::string_view(line).substr(0, line.find('#'));
+    const std::size_t echo = text.find("echo "), arrow = text.find("> /proc/sys/");
+    if (echo == std::string_view::npos || arrow == std::string_view::npos || echo > arrow) {
+      out += text;
+      continue;
     }
-    out += line + '\n';
+    const std::string_view to = text.substr(arrow + 2);
+    std::string value(text.substr(echo + 5, arrow - echo - 5));
+    std::erase(value, '"');
+    while (!value.empty() && value.back() == ' ') value.pop_back();
+    out += '"';
+    out += to.substr(0, to.find_first_of(" ;"));
+    out += '=' + value + '"';
   }
   return out;
 }
@@ -343,6 +345,18 @@ void load_tcp_info(task& program, int fd, variables& vars) {
       {"tcpi_dsack_dups", info.tcpi_dsack_dups}, {"tcpi_reord_seen", info.tcpi_reord_seen}};
   for (const auto& [name, value] : numbers) {
     vars[name] = py_number{false, static_cast<s64>(value), 0};
+  }
+}
+
+void load_meminfo(task& program, int fd, variables& vars) {
+  static constexpr const char* names[] = {
+      "SK_MEMINFO_RMEM_ALLOC", "SK_MEMINFO_RCVBUF", "SK_MEMINFO_WMEM_ALLOC", "SK_MEMINFO_SNDBUF",
+      "SK_MEMINFO_FWD_ALLOC", "SK_MEMINFO_WMEM_QUEUED", "SK_MEMINFO_OPTMEM",
+      "SK_MEMINFO_BACKLOG", "SK_MEMINFO_DROPS"};
+  std::vector<u8> bytes(sizeof(u32) * std::size(names));
+  const auto length = sys_getsockopt(program, fd, uapi::sol_socket, uapi::so_meminfo, bytes);
+  for (std::size_t i = 0; length && i < *length / sizeof(u32); ++i) {
+    vars[names[i]] = py_number{false, s64{view_as<le32>(byte_view(bytes), 4 * i)->value()}, 0};
   }
 }
 

@@ -24,7 +24,7 @@ struct run_settings {
   duration tolerance = milliseconds(4);
   s64 tolerance_per_mille = 125;  ///< of the time since the event before, if that is more
   duration timestamp_tick{};   ///< --tcp_ts_tick_usecs
-  u32 arriving_mss = 0;        ///< --mss: longer packets arrive as segments of that; 0: whole
+  u32 arriving_mss = 0;        ///< --mss: longer packets arrive as super-packets of that
   bool strict_segments = false;
   duration retransmit_slop{};  ///< what FreeBSD adds to a retransmission time-out
   bool non_fatal_syscalls = false;
@@ -57,5 +57,7 @@ sysctl_list command_settings(const std::string& command, const run_options& opti
 std::string reason_to_skip(const script& s, const run_options& options);
 /// Sets tcpi_* from the socket's TCP_INFO; leaves them when there is none.
 void load_tcp_info(task& program, int fd, variables& vars);
+/// SK_MEMINFO_* of SO_MEMINFO, likewise.
+void load_meminfo(task& program, int fd, variables& vars);
 
 }  // namespace ph::packetdrill
