@@ -261,11 +261,8 @@ PH_HOOK(int, getpeername, int fd, sockaddr* address, socklen_t* len) {
   anchor a;
   if (!is_anchor(fd, a)) return next::getpeername(fd, address, len);
   look_at_peer(fd, a);
-  if (a.accepted()) {
+  if (a.accepted() && !hung_up(fd)) {
     return finish(give_address(fd, a.peer.remote.bytes, a.peer.remote.len, address, len));
-      case SO_OOBINLINE:
-        if (a.stream()) return raw::getsockopt(fd, level, name, value, len);
-        break;
   }
   if (a.stream() && !a.linked) return finish(-ENOTCONN);
   sockaddr_storage found;
