@@ -280,11 +280,17 @@ bool take_descriptors(int fd, bool on) {
   return ::setsockopt(fd, SOL_SOCKET, so_passrights, &value, sizeof value) == 0;
 }
 
-bool send_tombstone(int reach, const anchor_name& tombstone) {
-  const auto fd = named_socket(unix_type(tombstone), tombstone);
-  return fd && connect_to(fd->get(), reach) &&
-         (tombstone.type == SOCK_STREAM ||
-          ::send(fd->get(), "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) == 0);
+bool leave_tombstones(int reach, const anchor_name& anchor) {
+  constexpr int longest_queue = 4096;
+  anchor_name name = anchor;
+  name.kind = name_kind::tombstone;
+  int sent = 0;
+  for (; sent <= longest_queue; ++sent) {
+    name.id = random_u64();
+    const auto fd = named_socket(SOCK_STREAM, name);
+    if (!fd || !connect_to(fd->get(), reach)) break;
+  }
+  return sent > 0;
 }
 
 u64 random_u64() {

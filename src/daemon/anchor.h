@@ -108,9 +108,14 @@ bool anchor_alive(int reach);
 /// when the kernel is older than 6.16 and lets them always.
 bool take_descriptors(int fd, bool on);
 
-/// Says the last word of a daemon to who waits at an anchor without a peer, under the name
-/// `tombstone`: a connection to a listener, a datagram. False when it cannot be said.
-bool send_tombstone(int reach, const anchor_name& tombstone);
+/// Says the last word of a daemon to all who wait at a stream anchor without a peer, under names
+/// of kind tombstone: as many connections as a listener's queue takes. `anchor`: its name. False
+/// when it cannot be said.
+bool leave_tombstones(int reach, const anchor_name& anchor);
+/// The last word is said so often, with a moment between: an error at a datagram anchor, or a
+/// connection at a listener with a short queue, is seen by one of those who wait there.
+inline constexpr int last_word_rounds = 8;
+inline constexpr unsigned last_word_pause_us = 2000;
 
 /// A random number that nobody can guess.
 u64 random_u64();

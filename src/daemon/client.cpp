@@ -113,7 +113,7 @@ void client::look_for_anchor() {
 }
 
 void client::say_goodbye() {
-  if (reach_) send_tombstone(reach_.get(), name_of(name_kind::tombstone, random_u64()));
+  if (reach_) leave_tombstones(reach_.get(), name_of(name_kind::anchor, anchor_id_));
 }
 
 answer_data client::renew(call&) { return answer_of(result<void>(fail(errc::already))); }

@@ -95,7 +95,10 @@ drop_in_state::drop_in_state(u64 instance, std::string token, anchor_folder anch
 }
 
 drop_in_state::~drop_in_state() {
-  for (const auto& [id, c] : clients_) c->say_goodbye();
+  for (int round = 0; round < last_word_rounds && !clients_.empty(); ++round) {
+    if (round > 0) ::usleep(last_word_pause_us);
+    for (const auto& [id, c] : clients_) c->say_goodbye();
+  }
 }
 
 u64 drop_in_state::new_id() {

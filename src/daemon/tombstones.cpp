@@ -10,6 +10,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "daemon/anchor.h"
 #include "daemon/datagram_end.h"
@@ -75,20 +77,17 @@ std::size_t send_tombstones() {
   while (const dirent* entry = ::readdir(table.get())) {
     if (entry->d_name[0] != '.') look_at(std::atoi(entry->d_name), all);
   }
-  std::size_t told = 0;
+  std::vector<std::pair<int, int>> pairs;
   for (const auto& [id, end] : all.ends) {
-    const auto anchor = all.anchors.find(id);
-    if (anchor == all.anchors.end()) continue;
-    cut_pair(end, anchor->second.fd);
-    all.anchors.erase(anchor);
-    ++told;
+    const auto anchor = all.anchors.extract(id);
+    if (!anchor.empty()) pairs.emplace_back(end, anchor.mapped().fd);
   }
-  for (auto& [id, anchor] : all.anchors) {
-    anchor.name.kind = name_kind::tombstone;
-    anchor.name.id = random_u64();
-    if (send_tombstone(anchor.fd, anchor.name)) ++told;
+  for (int round = 0; round < last_word_rounds; ++round) {
+    if (round > 0) ::usleep(last_word_pause_us);
+    for (const auto& [end, reach] : pairs) cut_pair(end, reach);
+    for (const auto& [id, anchor] : all.anchors) leave_tombstones(anchor.fd, anchor.name);
   }
-  return told;
+  return pairs.size() + all.anchors.size();
 }
 
 }  // namespace ph::dropin

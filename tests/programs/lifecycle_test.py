@@ -68,8 +68,10 @@ def wait(name, call):
     except OSError as error:
         said[name] = errno.errorcode[error.errno]
 threads = [threading.Thread(target=wait, args=(name, call)) for name, call in {
-    "accept": listener.accept, "recv": lambda: served.recv(9),
-    "recvfrom": lambda: bound.recvfrom(9), "recv connected": lambda: connected.recv(9),
+    "accept": listener.accept, "accept 2": listener.accept, "accept 3": listener.accept,
+    "recv": lambda: served.recv(9),
+    "recvfrom": lambda: bound.recvfrom(9), "recvfrom 2": lambda: bound.recvfrom(9),
+    "recv connected": lambda: connected.recv(9),
     "recv raw": lambda: raw.recv(9),
     "poll": lambda: len(select.select([client], [], [])[0])}.items()]
 for thread in threads:
@@ -159,9 +161,10 @@ class DaemonDeathTest(lib.LabTest):
         os.kill(lab.pid, signal.SIGKILL)
         self.assertEqual(program.wait(), 0, program.output)
         reset = "'ECONNRESET'"
-        self.assertIn(f"[('accept', {reset}), ('poll', '1'), ('recv', {reset}), "
-                      f"('recv connected', {reset}), ('recv raw', {reset}), "
-                      f"('recvfrom', {reset})]", program.output)
+        self.assertIn(f"[('accept', {reset}), ('accept 2', {reset}), ('accept 3', {reset}), "
+                      f"('poll', '1'), ('recv', {reset}), ('recv connected', {reset}), "
+                      f"('recv raw', {reset}), ('recvfrom', {reset}), ('recvfrom 2', {reset})]",
+                      program.output)
         for name in ("socket", "send", "sendto", "getsockname"):
             self.assertIn(f"{name} ECONNRESET\n", program.output)
 
