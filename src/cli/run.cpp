@@ -76,10 +76,11 @@ tl::expected<std::string, std::string> lab_of(const invocation& call, const std:
 void close_ways_out() {
   const auto filtered = install_socket_filter();
   if (filtered) return;
-  say(
-      fmt::format("this kernel takes no system-call filter ({}): what the shim does not see, such "
-                  "as system calls that a program makes itself, reaches this machine's network",
-                  errc_name(filtered.error())));
+  const auto why = errc_name(filtered.error());
+  say(fmt::format(
+      "this kernel takes no system-call filter ({}): what the shim does not see, such as "
+      "system calls that a program makes itself, reaches this machine's network",
+      why));
 }
 
 /// Puts into the environment what makes a program one of the lab's.

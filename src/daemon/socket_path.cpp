@@ -3,9 +3,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -13,8 +15,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-
-#include "daemon/control_client.h"
 
 namespace ph {
 namespace {
@@ -51,6 +51,29 @@ u64 inode_of(const std::string& path) {
   return ::lstat(path.c_str(), &st) == 0 ? st.st_ino : 0;
 }
 
+sockaddr_un address_of(const std::string& path) {
+  sockaddr_un out{};
+  out.sun_family = AF_UNIX;
+  std::copy(path.begin(), path.end(), out.sun_path);
+  return out;
+}
+
+/// False when nobody listens at the path, or only on behalf of a process that is dead.
+bool lab_lives(const std::string& path) {
+  const sockaddr_un address = address_of(path);
+  const unique_fd s(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (::connect(s.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return errno != ENOENT && errno != ECONNREFUSED;
+  }
+  ucred who{};
+  socklen_t len = sizeof who;
+  if (::getsockopt(s.get(), SOL_SOCKET, SO_PEERCRED, &who, &len) != 0 || who.pid == 0) return true;
+  const unique_fd process(static_cast<int>(::syscall(SYS_pidfd_open, who.pid, 0)));
+  if (!process) return errno != ESRCH;
+  pollfd ended{process.get(), POLLIN, 0};
+  return ::poll(&ended, 1, 0) == 0;
+}
+
 /// The lock beside a control socket. Who ends a lab removes it, so it counts only while it has its
 /// name.
 tl::expected<unique_fd, std::string> take_lock(const std::string& path) {
@@ -59,8 +82,8 @@ tl::expected<unique_fd, std::string> take_lock(const std::string& path) {
     auto lock = open_own_file(lock_path);
     if (!lock) return told(lock.error());
     if (::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) {
-      // What a crashed daemon leaves holds its lock for a moment.
-      if (tries < 100 && !control_client::somebody_listens(path)) {
+      // A crashed daemon's last process holds the lock for a moment.
+      if (tries < 100 && !lab_lives(path)) {
         ::usleep(10'000);
         continue;
       }
@@ -135,9 +158,7 @@ tl::expected<control_listener, std::string> control_listener::listen(const std::
   if (!lock) return told(lock.error());
   if (const auto free = remove_leftover(path); !free) return told(free.error());
   unique_fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::copy(path.begin(), path.end(), address.sun_path);
+  const sockaddr_un address = address_of(path);
   // The mode is set before the name is there: in a shared folder the name may soon be another's.
   if (!socket || ::fchmod(socket.get(), 0600) != 0 ||
       ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||

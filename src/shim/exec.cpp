@@ -14,9 +14,9 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "daemon/protocol.h"
 #include "platform/program_file.h"
 #include "shim/config.h"
+#include "shim/environment.h"
 #include "shim/hook.h"
 #include "shim/raw.h"
 
@@ -48,130 +48,6 @@ constinit next_function<int(const char*, wordexp_t*, int)> wordexp{"wordexp"};
 }  // namespace next_exec
 
 constexpr std::size_t longest_path = 4096;
-
-// --- the environment
-// ------------------------------------------------------------------------------
-
-/// What a program of ours must have in its environment, besides LD_PRELOAD. To keep another
-/// variable, add a line.
-struct kept_variable {
-  const char* name;
-  const char* (*value)(const settings& s);
-};
-constexpr kept_variable kept_variables[] = {
-    {dropin::env_socket, [](const settings& s) -> const char* { return s.socket; }},
-    {dropin::env_host, [](const settings& s) -> const char* { return s.host; }},
-    {dropin::env_token, [](const settings& s) -> const char* { return s.token; }},
-};
-constexpr std::size_t kept_count = sizeof kept_variables / sizeof kept_variables[0];
-constexpr std::size_t longest_kept = 192;  // a name and a value of settings
-constexpr char preload_name[] = "LD_PRELOAD";
-
-/// The value in an environment, or nullptr.
-const char* value_in(char* const* environment, const char* name) {
-  const std::size_t len = std::strlen(name);
-  for (char* const* e = environment; e != nullptr && *e != nullptr; ++e) {
-    if (std::strncmp(*e, name, len) == 0 && (*e)[len] == '=') return *e + len + 1;
-  }
-  return nullptr;
-}
-
-/// Does the environment lead to another lab than this process's (a `ph run` inside a program)?
-bool chooses_another_lab(char* const* environment) {
-  const char* chosen = value_in(environment, dropin::env_socket);
-  return chosen != nullptr && std::strcmp(chosen, config().socket) != 0;
-}
-
-bool is_kept(const kept_variable& v, char* const* environment) {
-  return *v.value(config()) == 0 || value_in(environment, v.name) != nullptr ||
-         chooses_another_lab(environment);
-}
-
-/// Room for the value of LD_PRELOAD that has the shim in it; 0 when the present one does.
-std::size_t preload_room(char* const* environment) {
-  const char* present = value_in(environment, preload_name);
-  if (present == nullptr) return std::strlen(config().library) + 1;
-  if (std::strstr(present, config().library) != nullptr) return 0;
-  return std::strlen(config().library) + std::strlen(present) + 2;
-}
-
-void write_preload(char* const* environment, char* out, std::size_t room) {
-  const char* present = value_in(environment, preload_name);
-  const bool alone = present == nullptr || *present == 0;
-  std::snprintf(out, room, "%s%s%s", config().library, alone ? "" : ":", alone ? "" : present);
-}
-
-/// The entries to add to an environment, written into fixed room.
-class kept_entries {
- public:
-  static constexpr std::size_t most = kept_count + 1;
-
-  /// Fills `out` (room for the old entries, `most` more and the end). `preload`: what LD_PRELOAD is
-  /// to be, in room of the caller, behind the name and "="; nullptr: as it is.
-  void merge(char* const* environment, char* preload, char** out) {
-    const std::size_t name_len = sizeof preload_name - 1;
-    char** at = out;
-    for (char* const* e = environment; e != nullptr && *e != nullptr; ++e) {
-      const bool is_preload =
-          std::strncmp(*e, preload_name, name_len) == 0 && (*e)[name_len] == '=';
-      if (preload == nullptr || !is_preload) *at++ = *e;
-    }
-    if (preload != nullptr) *at++ = preload;
-    for (std::size_t i = 0; i < kept_count; ++i) {
-      const kept_variable& v = kept_variables[i];
-      if (is_kept(v, environment)) continue;
-      std::snprintf(room_[i], longest_kept, "%s=%s", v.name, v.value(config()));
-      *at++ = room_[i];
-    }
-    *at = nullptr;
-  }
-
- private:
-  char room_[kept_count][longest_kept];
-};
-
-std::size_t count_of(char* const* list) {
-  std::size_t n = 0;
-  while (list != nullptr && list[n] != nullptr) ++n;
-  return n;
-}
-
-bool watching() { return config().active && config().library[0] != 0; }
-
-/// Calls run(environment with the kept entries).
-template <class Run>
-int with_environment(char* const* environment, Run run) {
-  if (!watching()) return run(environment);
-  const std::size_t room = preload_room(environment);
-  char* preload = nullptr;
-  if (room != 0) {
-    preload = static_cast<char*>(alloca(room + sizeof preload_name));
-    std::memcpy(preload, "LD_PRELOAD=", sizeof preload_name);
-    write_preload(environment, preload + sizeof preload_name, room);
-  }
-  kept_entries kept;
-  auto** merged = static_cast<char**>(
-      alloca((count_of(environment) + kept_entries::most + 1) * sizeof(char*)));
-  kept.merge(environment, preload, merged);
-  return run(merged);
-}
-
-/// For what libc starts by itself (system, popen, wordexp): it passes `environ`, past the hooks. A
-/// program that emptied it gets the entries back.
-void restore_own_environment() {
-  if (!watching()) return;
-  if (const std::size_t room = preload_room(environ); room != 0) {
-    auto* value = static_cast<char*>(alloca(room));
-    write_preload(environ, value, room);
-    setenv(preload_name, value, 1);
-  }
-  for (const kept_variable& v : kept_variables) {
-    if (!is_kept(v, environ)) setenv(v.name, v.value(config()), 1);
-  }
-}
-
-// --- the program
-// ----------------------------------------------------------------------------------
 
 /// "ph: PATH WHY", on the standard error that the program would have had. `program`: what reads the
 /// file at `path`, or that itself.
@@ -214,7 +90,7 @@ int start(const program_file& file, const char* path, char* const* argv, int ref
 int run_execve(const char* path, char* const* argv, char* const* environment) {
   return with_environment(environment, [&](char* const* e) {
     const auto as_it_is = [&] { return next_exec::execve(path, argv, e); };
-    if (!watching() || path == nullptr) return as_it_is();
+    if (!keeps_children() || path == nullptr) return as_it_is();
     program_file file;
     inspect_program(AT_FDCWD, path, file);
     return start(file, path, argv, -1, as_it_is,
@@ -244,7 +120,7 @@ int run_execvpe(const char* name, char* const* argv, char* const* environment) {
   return with_environment(environment, [&](char* const* e) {
     const auto as_it_is = [&] { return next_exec::execvpe(name, argv, e); };
     char room[longest_path];
-    const char* path = watching() && name != nullptr ? search(name, room) : nullptr;
+    const char* path = keeps_children() && name != nullptr ? search(name, room) : nullptr;
     if (path == nullptr) return as_it_is();
     program_file file;
     inspect_program(AT_FDCWD, path, file);
@@ -273,7 +149,7 @@ bool path_of(int dir, const char* path, char (&out)[longest_path]) {
 /// The program that a descriptor, or a path relative to one, leads to.
 template <class AsItIs>
 int run_at(int dir, const char* path, char* const* argv, char* const* e, AsItIs as_it_is) {
-  if (!watching() || path == nullptr) return as_it_is();
+  if (!keeps_children() || path == nullptr) return as_it_is();
   program_file file;
   inspect_program(dir, path, file);
   char found[longest_path];
@@ -294,7 +170,7 @@ int run_spawn(spawn_function& as_given, bool searches, pid_t* pid, const char* n
   return with_environment(environment, [&](char* const* e) {
     const auto as_it_is = [&] { return as_given(pid, name, actions, attributes, argv, e); };
     char room[longest_path];
-    const char* path = watching() ? name : nullptr;
+    const char* path = keeps_children() ? name : nullptr;
     if (path != nullptr && searches) path = search(name, room);
     if (path == nullptr) return as_it_is();
     program_file file;

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import re
+import select
 import signal
 import socket
 import stat
@@ -419,7 +420,10 @@ class SurroundingsTest(PhTest):
     def test_a_lock_that_a_dead_lab_left_is_taken_over(self):
         self.up()
         pid = json.loads(self.ph("status", "--json", "--socket", self.socket).stdout)["pid"]
+        daemon = os.pidfd_open(pid)
+        self.addCleanup(os.close, daemon)
         os.kill(pid, signal.SIGKILL)
+        self.assertEqual(select.select([daemon], [], [], 60)[0], [daemon])
         self.up()
         self.ph("down", "--socket", self.socket)
 
