@@ -124,6 +124,12 @@ void count_change(tcp_sock& tp, const tcp_skb_cb& cb, u32 was, u32 is) {
   if ((cb.sacked & skb_lost) != 0) tp.lost_out += diff;
 }
 
+/// A Fast Open child keeps its SYN+ACK among what it sent; as on Linux, the initial window is for
+/// data (RFC 7413 §4.2.2).
+u32 synack_in_flight(const tcp_sock& tp) {
+  return tp.fastopen_child && tp.state == tcp_state::syn_recv && tp.snd_una == tp.iss ? 1 : 0;
+}
+
 }  // namespace
 
 void tcp_set_pcount(sk_buff& skb, u32 mss) {
@@ -202,7 +208,7 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
       new_data_sent(cx, tp, mss);
       continue;
     }
-    const u32 flight = tp.in_flight();
+    const u32 flight = tp.in_flight() - synack_in_flight(tp);
     // One segment more does no harm when it is the last of all: the peer learns of the end.
     const bool last_of_all = (cb.flags & tcphdr_fin) != 0 && cb.pcount == 1;
     if (flight >= tp.cong.cwnd && !last_of_all) {

@@ -302,13 +302,31 @@ std::string reason_to_skip(const script& s, const run_options& options) {
   return {};
 }
 
+namespace {
+
+/// The counters of RFC 9768, by their places in tcp_info of Linux 6.18.
+void load_accecn_counters(byte_view info, variables& vars) {
+  static constexpr std::pair<const char*, std::size_t> places[] = {
+      {"tcpi_received_ce", 248},         {"tcpi_delivered_e1_bytes", 252},
+      {"tcpi_delivered_e0_bytes", 256},  {"tcpi_delivered_ce_bytes", 260},
+      {"tcpi_received_e1_bytes", 264},   {"tcpi_received_e0_bytes", 268},
+      {"tcpi_received_ce_bytes", 272}};
+  for (const auto& [name, at] : places) {
+    const le32* value = view_as<le32>(info, at);
+    if (value != nullptr) vars[name] = py_number{false, s64{value->value()}, 0};
+  }
+}
+
+}  // namespace
+
 void load_tcp_info(task& program, int fd, variables& vars) {
-  std::vector<u8> bytes(sizeof(uapi::tcp_info));
+  std::vector<u8> bytes(512);
   const auto length =
       sys_getsockopt(program, fd, uapi::sol_tcp, uapi::tcp_info_opt, bytes);
   if (!length) return;
   uapi::tcp_info info;
   std::memcpy(&info, bytes.data(), sizeof info);
+  load_accecn_counters(byte_view(bytes).first(*length), vars);
   const std::pair<const char*, u64> numbers[] = {
       {"tcpi_state", info.tcpi_state},
       {"tcpi_ca_state", info.tcpi_ca_state},
