@@ -17,6 +17,8 @@
 #include <vector>
 
 #include "machine.h"
+#include "net/core/net_device.h"
+#include "net/core/nf_hook.h"
 #include "net/ipv4/fib.h"
 #include "net/ipv4/ipv4_net.h"
 #include "uapi/packet.h"
@@ -61,6 +63,7 @@ class device_harness {
     for (std::size_t i = 0; i < ports; ++i) plug(static_cast<u8>(i));
     add_default_route();
     ph_check(net().sysctls().set("net.ipv4.ip_forward", "1").has_value());
+    make_lo_lossy();
     advance(seconds(1));
     sockets_before_ = net().sockets;
     app_ = std::make_unique<task>(machine_, net(), "app");
@@ -178,6 +181,9 @@ class device_harness {
     settle();
   }
 
+  /// Of the next eight packets over lo those are lost whose bits are set, first the lowest.
+  void lose_on_lo(u8 which) { lost_on_lo_ = which; }
+
   /// See the head of the file.
   void finish() {
     app_.reset();
@@ -205,6 +211,17 @@ class device_harness {
       return true;
     };
     wires_.push_back(&add_port(machine_, host_mac(number), host_addr(number), transmit));
+  }
+  void make_lo_lossy() {
+    net().hooks().add(nf_family::ipv4, nf_hooknum::prerouting,
+                      {0, [this](cpu& cx, net_namespace&, skb_ptr& skb, const nf_state& at) {
+                         if (!at.in->is_loopback()) return nf_verdict::accept;
+                         const bool lost = (lost_on_lo_ & 1) != 0;
+                         lost_on_lo_ = static_cast<u8>(lost_on_lo_ >> 1);
+                         if (!lost) return nf_verdict::accept;
+                         drop(cx, std::move(skb), drop_reason::fault_loss);
+                         return nf_verdict::stolen;
+                       }});
   }
   void add_default_route() {
     std::string why;
@@ -387,6 +404,7 @@ class device_harness {
   std::unique_ptr<tcp_peer> talking_;  ///< a handshake under way
   std::array<tcp_peer, 4> peers_{};
   std::vector<int> fds_;
+  u8 lost_on_lo_ = 0;
   int listener_ = -1;
   u64 sockets_before_ = 0;
   std::optional<u32> last_echo_;

@@ -55,6 +55,7 @@ class device_ops {
  private:
   void step(u8 op) {
     port_ = (op >> 4) & 1;
+    if (op >= 0xf0) return (op & 1) == 0 ? fragmented() : bulk_over_lo();
     switch (op & 15) {
       case 0: return frame(false);
       case 1: return frame(true);
@@ -197,6 +198,72 @@ class device_ops {
     const std::vector<u8> body = some_bytes(1480);
     host_.receive_ipv4(ip, body, port_);
   }
+  /// A whole datagram in fragments, of which one has IP options: sizes up to more than fits.
+  void fragmented() {
+    const bool udp = (in_.byte() & 1) != 0;
+    const std::size_t total = std::max<std::size_t>(in_.word(), 8);
+    std::size_t each = 8u * (1 + in_.byte() % 175u);
+    each = std::min<std::size_t>(std::max(each, (total / 200 + 7) / 8 * 8), 1400);
+    const std::size_t with_options = in_.byte();
+    const byte_view options = in_.take(in_.byte() % 41);
+    const u8 how = in_.byte();  // backward; the last one is missing
+    const ipv4_addr from(10, 0, 0, 2), to = device_harness::host_addr(0);
+    std::vector<u8> whole(total, 0x63);
+    if (udp) {
+      const std::vector<u8> body(total - sizeof(udphdr), 0x63);
+      emit(whole, udp_datagram{5353, 53, body}, from, to);
+    } else {
+      const std::vector<u8> body(total - sizeof(icmphdr), 0x63);
+      emit(whole, icmp_message{uapi::icmp_echo, 0, 7u << 16, body});
+    }
+    const std::size_t count = (total + each - 1) / each;
+    const std::size_t sent = count - ((how & 2) != 0 ? 1 : 0);
+    for (std::size_t i = 0; i < sent; ++i) {
+      const std::size_t k = (how & 1) != 0 ? count - 1 - i : i;
+      ipv4_header ip = ip_header(udp ? uapi::ipproto_udp : uapi::ipproto_icmp, from, to);
+      ip.id = static_cast<u16>(0x4000 + number_of_fragmented_);
+      ip.fragment_offset = static_cast<u16>(k * each);
+      ip.more_fragments = k + 1 < count;
+      if (k == with_options % count) ip.options = options;
+      host_.receive_ipv4(ip, byte_view(whole).subspan(k * each, std::min(each, total - k * each)));
+    }
+    ++number_of_fragmented_;
+  }
+  /// The host calls itself, and both ends write and read while packets get lost: super-packets of
+  /// 64 KiB, and SACK blocks that ride with them.
+  void bulk_over_lo() {
+    if (bulks_++ == 3) return;
+    const auto fd = sys_socket(host_.enter(), uapi::af_inet, uapi::sock_stream, 0);
+    if (!fd) return;
+    const u8 how = in_.byte();
+    if ((how & 1) != 0) {
+      static_cast<void>(sys_setsockopt_int(host_.enter(), *fd, uapi::sol_socket, uapi::so_rcvbuf,
+                                           1000 * (1 + in_.byte())));
+    }
+    const std::size_t before = host_.fds().size();
+    static_cast<void>(sys_connect(host_.enter(), *fd, inet_name(ipv4_addr(127, 0, 0, 1), 80).view()));
+    host_.settle();
+    host_.accept_all();
+    host_.add_fd(*fd);
+    if (host_.fds().size() != before + 2) return;  // the backlog was full
+    const std::array<int, 2> ends{*fd, host_.fds()[before]};
+    const std::vector<u8> data(200'000, 0x64);
+    std::vector<u8> room(100'000);
+    for (int turns = 0; turns < 40 && !in_.empty(); ++turns) {
+      const u8 what = in_.byte();
+      const int end = ends[what & 1];
+      if ((what & 2) != 0) {
+        const auto n = std::min<std::size_t>(std::size_t{in_.word()} * 4, data.size());
+        static_cast<void>(sys_send(host_.enter(), end, byte_view(data).first(n), uapi::msg_nosignal));
+      } else {
+        static_cast<void>(sys_recv(host_.enter(), end, room));
+      }
+      if ((what & 4) != 0) host_.lose_on_lo(in_.byte());
+      host_.settle();
+      if ((what & 8) != 0) host_.advance(milliseconds(1) * (s64{1} << (in_.byte() & 11)));
+    }
+    host_.lose_on_lo(0);
+  }
   void icmp_about_connection() {
     const tcp_peer& p = host_.peer(in_.byte());
     std::array<u8, 64> quoted{};
@@ -300,6 +367,8 @@ class device_ops {
   input in_;
   std::size_t port_ = 0;
   int connects_ = 0;
+  int bulks_ = 0;
+  u16 number_of_fragmented_ = 0;
 };
 
 /// Runs one input to its end; aborts when a promise does not hold.

@@ -25,6 +25,7 @@ struct swarm_settings {
   u64 first = 1;
   unsigned jobs = 1;
   bool journey = false;
+  bool trace = false;
   bool plan = false;
 };
 
@@ -64,7 +65,7 @@ std::string line_of(const swarm_result& r) {
 // --- telling -------------------------------------------------------------------------------------
 
 std::string replay(u64 seed) {
-  return fmt::format("  again: ./ph sim swarm --seeds 1 --first {} --journey", seed);
+  return fmt::format("  again: ./ph sim swarm --seeds 1 --first {} --trace", seed);
 }
 
 void tell_violations(const nlohmann::json& r) {
@@ -82,6 +83,13 @@ void tell_journey(u64 seed) {
   const std::vector<std::string> lines = sim::swarm().journey(seed);
   if (lines.empty()) return;
   fmt::print("the journey of the packet at fault:\n");
+  for (const std::string& line : lines) fmt::print("  {}\n", line);
+}
+
+void tell_dialogue(u64 seed) {
+  const std::vector<std::string> lines = sim::swarm().dialogue(seed);
+  if (lines.empty()) return;
+  fmt::print("the dialogue of the connection at fault:\n");
   for (const std::string& line : lines) fmt::print("  {}\n", line);
 }
 
@@ -157,6 +165,7 @@ class worker {
     if (!r.contains("violations")) return;
     ++sum.failed;
     tell_violations(r);
+    if (settings_.trace) tell_dialogue(r["seed"]);
     if (settings_.journey) tell_journey(r["seed"]);
   }
   /// The pipe is closed: the end, or a crash in seed at_.
@@ -232,6 +241,8 @@ void add_sim(CLI::App& app, invocation& call) {
       ->check(CLI::Range(1u, 64u))
       ->type_name("N");
   swarm->add_flag("--journey", s->journey, "Tell the journey of the packet behind each failure");
+  swarm->add_flag("--trace", s->trace,
+                  "Tell every segment of the connection at fault of each failure");
   swarm->add_flag("--plan", s->plan, "Only print what each seed stands for");
   swarm->callback([s, &call] { call.exit_code = run_swarm(*s); });
 }

@@ -64,6 +64,11 @@ void print_status(const json& status) {
   fmt::print("lab {}: up {} s, seed {}, pid {}\n", lab.empty() ? "without a file" : lab,
              number_of(status, "uptime_s"), number_of(status, "seed"), number_of(status, "pid"));
   for (const json& host : list_of(status, "hosts", empty)) {
+    if (const std::string death = text_of(host, "dead"); !death.empty()) {
+      fmt::print("{}: dead since {:.3f} s: {}\n", text_of(host, "name"),
+                 host.value("died_at_s", 0.0), death);
+      continue;
+    }
     fmt::print("{}: {}, {}\n", text_of(host, "name"), counted(number_of(host, "cpus"), "cpu"),
                counted(number_of(host, "sockets"), "socket"));
     for (const json& device : list_of(host, "devices", empty)) print_device(device, empty);

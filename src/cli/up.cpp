@@ -6,6 +6,7 @@
 #include "cli/background.h"
 #include "cli/verb.h"
 #include "daemon/lab.h"
+#include "daemon/obituary.h"
 #include "daemon/serve.h"
 #include "daemon/socket_path.h"
 
@@ -34,7 +35,7 @@ int up(const invocation& call, const up_options& options) {
   serving.lab_name = options.file;
   serving.end_programs = !options.keep_programs;
   if (options.detach) {
-    const std::string log = *path + ".log";
+    const std::string log = log_path(*path);
     const auto ready = serve_in_background(*loaded, serving, log);
     if (!ready) return fail(ready.error());
     fmt::print("{}its log: {}\n", started(*loaded, *path), log);

@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "daemon/obituary.h"
+
 namespace ph {
 namespace {
 
@@ -87,7 +89,9 @@ answer<control_client> control_client::connect(const std::string& path) {
   switch (socket.error()) {
     case ENOENT: return told(start_one("no lab is running", path));
     case ECONNREFUSED:
-      return told(start_one("no lab is running (only its old socket is left)", path));
+      return told(start_one(fmt::format("no lab is running (only its old socket is left{})",
+                                        obituary(path)),
+                            path));
     default:
       return told(
           fmt::format("cannot reach the lab at {}: {}", path, std::strerror(socket.error())));
@@ -114,7 +118,7 @@ answer<void> control_client::send(const std::string& line, int passed_fd) {
     }
     const ssize_t n = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return told(fmt::format("the lab at {} has gone away", path_));
+    if (n < 0) return told(fmt::format("the lab at {} has gone away{}", path_, obituary(path_)));
     sent += static_cast<std::size_t>(n);
   }
   return {};
@@ -145,7 +149,9 @@ answer<json> control_client::receive(duration patience) {
     std::array<char, 65536> buffer;
     const ssize_t n = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return told(fmt::format("the lab at {} ended before it answered", path_));
+    if (n <= 0) {
+      return told(fmt::format("the lab at {} ended before it answered{}", path_, obituary(path_)));
+    }
     received_.append(buffer.data(), static_cast<std::size_t>(n));
   }
   json reply = json::parse(received_.begin(), received_.begin() + static_cast<std::ptrdiff_t>(end),

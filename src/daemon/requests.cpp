@@ -55,6 +55,7 @@ void server::do_attach(connection& c, const json& request) {
   const std::string name = text_of(request, "host");
   sim::host* const where = lab_->find_host(name);
   if (where == nullptr) return c.line.refuse(lab_->no_such_host(name));
+  if (where->dead()) return c.line.refuse(lab_->dead_host(*where));
   json environment = json::object();
   for (const auto& [key, value] : programs_->environment(*where)) environment[key] = value;
   c.line.answer({{"ok", true}, {"env", environment}});
@@ -79,8 +80,9 @@ tl::expected<std::vector<capture_place>, std::string> server::capture_places(con
     if (!everywhere && one == nullptr) {
       return tl::unexpected(lab_->no_such_host(place.substr(0, colon)));
     }
+    if (one != nullptr && one->dead()) return tl::unexpected(lab_->dead_host(*one));
     for (const auto& h : lab_->world().hosts()) {
-      if (!everywhere && h.get() != one) continue;
+      if (h->dead() || (!everywhere && h.get() != one)) continue;
       for (const auto& dev : h->net().devices()) {
         if (colon == std::string::npos || dev->name() == place.substr(colon + 1)) add(*h, *dev);
       }

@@ -61,9 +61,10 @@ sim::world_config config_of(const lab& what, entropy& secrets) {
   return out;
 }
 
-/// f(device, address) for the addresses of a host, loopback's left out.
+/// f(device, address) for the addresses of a host that lives, loopback's left out.
 template <class F>
 void for_each_address(sim::host& h, F&& f) {
+  if (h.dead()) return;
   for (const auto& dev : h.net().devices()) {
     const in_device* in = dev->is_loopback() ? nullptr : in_dev_of(*dev);
     if (in == nullptr) continue;
@@ -180,7 +181,7 @@ void running_lab::add_tap(const lab_device& device) {
       throw sim::setup_error(fmt::format("{}: {} does not come up: {}", device.host, device.name,
                                          errc_name(up.error())));
     }
-    taps_.push_back(*made);
+    taps_.push_back({*made, &h});
   }
   if (device.address) h.add_address(device.name, *device.address);
 }
@@ -201,6 +202,12 @@ std::string running_lab::no_such_host(std::string_view name) const {
   }
   return name.empty() ? fmt::format("which host? This lab has:{}", names)
                       : fmt::format("no host {} in this lab, which has:{}", name, names);
+}
+
+std::string running_lab::dead_host(const sim::host& h) {
+  return fmt::format("host {} has died of a bug in posthaste ({}); the other hosts go on: "
+                     "`ph down` and `ph up` bring it back",
+                     h.name(), h.death());
 }
 
 std::vector<ipv4_addr> running_lab::resolve(sim::host& asker, std::string_view name) {

@@ -32,6 +32,8 @@ class running_lab {
   [[nodiscard]] sim::host* find_host(std::string_view name);
   /// What a person who names a wrong host needs to know.
   [[nodiscard]] std::string no_such_host(std::string_view name) const;
+  /// Or one that has died (sim::host::dead).
+  [[nodiscard]] static std::string dead_host(const sim::host& h);
 
   /// The addresses of a host's name as seen from `asker`: those on a common subnet first, then in
   /// the order of the lab file. A host's own name without addresses, and "localhost", are
@@ -41,7 +43,11 @@ class running_lab {
   /// The host that has this address; empty for an address that is not in the lab.
   [[nodiscard]] std::string name_of(sim::host& asker, ipv4_addr addr);
 
-  [[nodiscard]] const std::vector<tap_port*>& taps() const { return taps_; }
+  struct tap {
+    tap_port* port;
+    sim::host* host;
+  };
+  [[nodiscard]] const std::vector<tap>& taps() const { return taps_; }
 
  private:
   void add_tap(const lab_device& device);
@@ -49,7 +55,7 @@ class running_lab {
 
   lab description_;
   sim::world world_;
-  std::vector<tap_port*> taps_;
+  std::vector<tap> taps_;
 };
 
 }  // namespace ph

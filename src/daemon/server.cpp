@@ -66,10 +66,10 @@ tl::expected<void, std::string> server::build(const lab& what) {
 }
 
 void server::watch_taps() {
-  for (tap_port* const port : lab_->taps()) {
-    const std::span<const int> fds = port->fds();
+  for (const running_lab::tap tap : lab_->taps()) {
+    const std::span<const int> fds = tap.port->fds();
     for (std::size_t q = 0; q < fds.size(); ++q) {
-      const auto ready = [this, port, q](u32 events) { ready_taps_.push_back({port, q, events}); };
+      const auto ready = [this, tap, q](u32 events) { ready_taps_.push_back({tap, q, events}); };
       static_cast<void>(poller_.add(fds[q], EPOLLIN | EPOLLOUT | EPOLLET, ready));
     }
   }
@@ -130,11 +130,13 @@ duration server::patience(bool busy) {
 
 void server::serve_taps() {
   for (const ready_tap& ready : std::exchange(ready_taps_, {})) {
-    ready.port->device().net().machine().enter(lab_->world().now());
-    if ((ready.events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) ready.port->on_readable(ready.queue);
-    if ((ready.events & EPOLLOUT) != 0 && ready.port->wants_write(ready.queue)) {
-      ready.port->on_writable(ready.queue);
-    }
+    ready.tap.host->call([&] {
+      tap_port& port = *ready.tap.port;
+      if ((ready.events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) port.on_readable(ready.queue);
+      if ((ready.events & EPOLLOUT) != 0 && port.wants_write(ready.queue)) {
+        port.on_writable(ready.queue);
+      }
+    });
   }
 }
 

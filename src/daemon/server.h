@@ -60,7 +60,7 @@ class server {
     u32 polled = 0;                 ///< events asked of the poller
   };
   struct ready_tap {
-    tap_port* port;
+    running_lab::tap tap;
     std::size_t queue;
     u32 events;
   };

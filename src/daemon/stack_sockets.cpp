@@ -39,34 +39,51 @@ interface_record with_address(interface_record r, const in_ifaddr& addr) {
   return r;
 }
 
+/// A call into a host. One that is dead, or dies of this call, answers `if_dead`.
+template <class T, class F>
+T in(sim::host& h, T if_dead, F&& f) {
+  h.call([&] { if_dead = f(); });
+  return if_dead;
+}
+
 }  // namespace
 
 stack_sockets::stack_sockets(running_lab& lab, sim::host& where)
-    : lab_(lab), host_(where), task_(where.machine(), where.net(), "programs") {}
+    : lab_(lab), host_(where),
+      task_(std::make_shared<task>(where.machine(), where.net(), "programs")) {
+  host_.add_on_death([this, alive = std::weak_ptr<task>(task_)] {
+    if (!alive.expired()) host_died();
+  });
+}
+
+/// What the programs hold is reset: every client looks again and sees it.
+void stack_sockets::host_died() {
+  sim::keep_forever(task_);
+  for (const auto& [s, entry] : watched_) entry->wake(uapi::pollerr | uapi::pollhup);
+}
 
 result<int> stack_sockets::open(int domain, int type, int protocol) {
-  host_.enter();
-  return sys_socket(task_, domain, type, protocol);
+  return in<result<int>>(host_, fail(errc::netdown),
+                         [&] { return sys_socket(*task_, domain, type, protocol); });
 }
 
 void stack_sockets::close(int s) {
-  host_.enter();
-  (void)sys_close(task_, s);
+  watched_.erase(s);
+  host_.call([&] { (void)sys_close(*task_, s); });
 }
 
 result<void> stack_sockets::bind(int s, byte_view addr) {
-  host_.enter();
-  return sys_bind(task_, s, addr);
+  return in<result<void>>(host_, fail(errc::netdown), [&] { return sys_bind(*task_, s, addr); });
 }
 
 result<void> stack_sockets::listen(int s, int backlog) {
-  host_.enter();
-  return sys_listen(task_, s, backlog);
+  return in<result<void>>(host_, fail(errc::netdown),
+                          [&] { return sys_listen(*task_, s, backlog); });
 }
 
 result<int> stack_sockets::accept(int s) {
-  host_.enter();
-  return sys_accept4(task_, s, nullptr, 0);
+  return in<result<int>>(host_, fail(errc::netdown),
+                         [&] { return sys_accept4(*task_, s, nullptr, 0); });
 }
 
 void stack_sockets::set_waiting(int s, u32 count) {
@@ -78,57 +95,66 @@ void stack_sockets::set_waiting(int s, u32 count) {
 }
 
 result<void> stack_sockets::connect(int s, byte_view addr) {
-  host_.enter();
-  return sys_connect(task_, s, addr);
+  return in<result<void>>(host_, fail(errc::netdown),
+                          [&] { return sys_connect(*task_, s, addr); });
 }
 
 result<void> stack_sockets::shutdown(int s, int how) {
-  host_.enter();
-  return sys_shutdown(task_, s, how);
+  return in<result<void>>(host_, fail(errc::notconn), [&] { return sys_shutdown(*task_, s, how); });
 }
 
 result<std::size_t> stack_sockets::sendmsg(int s, const send_msg& msg) {
-  host_.enter();
-  return sys_sendmsg(task_, s, msg);
+  return in<result<std::size_t>>(host_, fail(errc::connreset),
+                                 [&] { return sys_sendmsg(*task_, s, msg); });
 }
 
 result<std::size_t> stack_sockets::recvmsg(int s, recv_msg& msg) {
-  host_.enter();
-  return sys_recvmsg(task_, s, msg);
+  return in<result<std::size_t>>(host_, fail(errc::connreset),
+                                 [&] { return sys_recvmsg(*task_, s, msg); });
 }
 
 result<void> stack_sockets::setsockopt(int s, int level, int name, byte_view value) {
-  host_.enter();
-  return sys_setsockopt(task_, s, level, name, value);
+  return in<result<void>>(host_, fail(errc::netdown),
+                          [&] { return sys_setsockopt(*task_, s, level, name, value); });
 }
 
 result<std::size_t> stack_sockets::getsockopt(int s, int level, int name, byte_span out) {
-  host_.enter();
-  return sys_getsockopt(task_, s, level, name, out);
+  result<std::size_t> if_dead = fail(errc::netdown);
+  if (level == uapi::sol_socket && name == uapi::so_error) {
+    if_dead = copy_bytes(out, bytes_of(le32(static_cast<u32>(errc::connreset))));
+  }
+  return in<result<std::size_t>>(host_, if_dead,
+                                 [&] { return sys_getsockopt(*task_, s, level, name, out); });
 }
 
 result<sockaddr_buf> stack_sockets::name(int s, bool peer) {
-  host_.enter();
-  return peer ? sys_getpeername(task_, s) : sys_getsockname(task_, s);
+  return in<result<sockaddr_buf>>(host_, fail(peer ? errc::notconn : errc::netdown), [&] {
+    return peer ? sys_getpeername(*task_, s) : sys_getsockname(*task_, s);
+  });
 }
 
 result<int> stack_sockets::ioctl(int s, u32 command, byte_span arg) {
-  host_.enter();
-  if (s >= 0) return sys_ioctl(task_, s, command, arg);
-  if (control_ < 0) {
-    TRY(control_, sys_socket(task_, uapi::af_inet, uapi::sock_dgram, 0));
-  }
-  return sys_ioctl(task_, control_, command, arg);
+  return in<result<int>>(host_, fail(errc::netdown), [&]() -> result<int> {
+    if (s >= 0) return sys_ioctl(*task_, s, command, arg);
+    if (control_ < 0) {
+      TRY(control_, sys_socket(*task_, uapi::af_inet, uapi::sock_dgram, 0));
+    }
+    return sys_ioctl(*task_, control_, command, arg);
+  });
 }
 
 u32 stack_sockets::poll(int s) {
-  host_.enter();
-  return sys_poll(task_, s);
+  using namespace uapi;
+  return in<u32>(host_, pollerr | pollhup | pollin | pollrdhup | pollout,
+                 [&] { return sys_poll(*task_, s); });
 }
 
 void stack_sockets::watch(int s, wait_entry& entry) {
-  const auto f = task_.get(s);
-  if (f) (*f)->waiters().add(entry);
+  if (host_.dead()) return;
+  const auto f = task_->get(s);
+  if (!f) return;
+  (*f)->waiters().add(entry);
+  watched_[s] = &entry;
 }
 
 std::vector<sockaddr_buf> stack_sockets::resolve(std::string_view name) {
@@ -145,6 +171,7 @@ std::string stack_sockets::name_of(byte_view addr) {
 
 std::vector<interface_record> stack_sockets::interfaces() {
   std::vector<interface_record> out;
+  if (host_.dead()) return out;
   for (const auto& dev : host_.net().devices()) {
     out.push_back(describe(*dev));
     const in_device* in_dev = in_dev_of(*dev);

@@ -1,6 +1,10 @@
 // host_sockets over a host of a lab: the system calls of net/socket/syscall.h, made by one task
-// that owns every socket of the host's programs, however many processes share them.
+// that owns every socket of the host's programs, however many processes share them. When the host
+// dies (sim::host::dead) they are reset, and nothing can be opened any more.
 #pragma once
+
+#include <map>
+#include <memory>
 
 #include "daemon/host_sockets.h"
 #include "daemon/running_lab.h"
@@ -33,9 +37,12 @@ class stack_sockets final : public host_sockets {
   std::vector<interface_record> interfaces() override;
 
  private:
+  void host_died();
+
   running_lab& lab_;
   sim::host& host_;
-  task task_;
+  std::shared_ptr<task> task_;
+  std::map<int, wait_entry*> watched_;
   int control_ = -1;  ///< the socket on which interface ioctls are made
 };
 

@@ -52,7 +52,16 @@ json drops_of(sim::host& h) {
   return out;
 }
 
+/// Of a dead host only its death is told: nobody may look into its machine.
+json death_of(const sim::host& h) {
+  return {{"name", h.name()},   {"dead", h.death()},
+          {"died_at_s", static_cast<double>(h.died_at().ns) / 1e9},
+          {"cpus", 0},          {"sockets", 0},
+          {"devices", json::array()}, {"counters", json::object()}, {"drops", json::object()}};
+}
+
 json host_status(sim::host& h) {
+  if (h.dead()) return death_of(h);
   json devices = json::array();
   for (const auto& dev : h.net().devices()) devices.push_back(device_status(*dev));
   return {{"name", h.name()},

@@ -5,7 +5,6 @@
 
 #include <array>
 
-#include "sim/host.h"
 #include "sim/world.h"
 
 namespace ph::sim {
@@ -54,6 +53,12 @@ T or_throw(const char* what, result<T> r) {
   if constexpr (!std::is_void_v<T>) return std::move(*r);
 }
 
+/// Makes a call in the program's host.
+template <class F>
+auto must(app& a, const char* what, F&& f) {
+  return or_throw(what, a.in_host(f));
+}
+
 }  // namespace
 
 // --- life ---------------------------------------------------------------------------------------
@@ -76,8 +81,6 @@ app& app::spawn(std::string name, body main) {
 
 instant app::now() const { return world_.now(); }
 
-void app::enter() { host_.enter(); }
-
 std::string app::waits_for() const {
   if (done_) return "has ended";
   return blocked_ == nullptr ? "has not run" : fmt::format("waits in {}", what_);
@@ -89,8 +92,18 @@ void app::start() {
   finish_if_done();
 }
 
+/// Its process belongs to a machine that nobody may touch: it is kept as it is.
+void app::host_died() {
+  keep_forever(process_);
+  for (auto& w : watches_) keep_forever(std::move(w));
+  watches_.clear();
+  world_.events_.cancel(runnable_);
+  world_.events_.cancel(time_over_);
+  if (!std::exchange(done_, true)) --world_.running_apps_;
+}
+
 void app::finish_if_done() {
-  if (!main_.done()) return;
+  if (!main_.done() || done_) return;
   done_ = true;
   --world_.running_apps_;
   process_.reset();
@@ -116,7 +129,7 @@ void app::block(std::coroutine_handle<> self, blocked_call& call, std::span<cons
 }
 
 void app::retry(bool time_over) {
-  enter();
+  if (host_.dead()) return;
   if (blocked_ == nullptr) return start();
   if (!blocked_->attempt(time_over)) return;
   blocked_ = nullptr;
@@ -134,11 +147,10 @@ void app::poll_call::await_suspend(std::coroutine_handle<> self) {
 }
 
 bool app::poll_call::attempt(bool time_over) {
-  app_.enter();
   ready_ = 0;
   for (poll_item& item : items_) {
     const u32 always = pollerr | pollhup | pollnval;
-    item.revents = sys_poll(app_.process(), item.fd) & (item.events | always);
+    item.revents = app_.poll_now(item.fd) & (item.events | always);
     if (item.revents != 0) ++ready_;
   }
   return ready_ != 0 || time_over;
@@ -158,18 +170,15 @@ app::sleep_call app::sleep_until(instant t) { return {*this, t}; }
 // --- calls that do not wait ---------------------------------------------------------------------
 
 int app::socket(int type, int domain, int protocol) {
-  enter();
-  return or_throw("socket", sys_socket(*process_, domain, type, protocol));
+  return must(*this, "socket", [&] { return sys_socket(*process_, domain, type, protocol); });
 }
 
 void app::bind(int fd, const endpoint& local) {
-  enter();
-  or_throw("bind", sys_bind(*process_, fd, local.sockaddr().view()));
+  must(*this, "bind", [&] { return sys_bind(*process_, fd, local.sockaddr().view()); });
 }
 
 void app::listen(int fd, int backlog) {
-  enter();
-  or_throw("listen", sys_listen(*process_, fd, backlog));
+  must(*this, "listen", [&] { return sys_listen(*process_, fd, backlog); });
 }
 
 int app::listener(u16 port, int backlog) {
@@ -181,55 +190,51 @@ int app::listener(u16 port, int backlog) {
 }
 
 void app::close(int fd) {
-  enter();
-  or_throw("close", sys_close(*process_, fd));
+  must(*this, "close", [&] { return sys_close(*process_, fd); });
 }
 
 void app::shutdown(int fd, int how) {
-  enter();
-  or_throw("shutdown", sys_shutdown(*process_, fd, how));
+  must(*this, "shutdown", [&] { return sys_shutdown(*process_, fd, how); });
 }
 
 void app::setsockopt(int fd, int level, int option, int value) {
-  enter();
-  or_throw("setsockopt", sys_setsockopt_int(*process_, fd, level, option, value));
+  must(*this, "setsockopt",
+       [&] { return sys_setsockopt_int(*process_, fd, level, option, value); });
 }
 
 int app::getsockopt(int fd, int level, int option) {
-  enter();
-  return or_throw("getsockopt", sys_getsockopt_int(*process_, fd, level, option));
+  return must(*this, "getsockopt",
+              [&] { return sys_getsockopt_int(*process_, fd, level, option); });
 }
 
 void app::set_timeout(int fd, int option, duration timeout) {
-  enter();
   const timeval value{timeout.ns / 1'000'000'000, timeout.ns % 1'000'000'000 / 1000};
-  or_throw("setsockopt", sys_setsockopt(*process_, fd, sol_socket, option, bytes_of(value)));
+  must(*this, "setsockopt", [&] {
+    return sys_setsockopt(*process_, fd, sol_socket, option, bytes_of(value));
+  });
 }
 
 void app::set_linger(int fd, bool on, int seconds) {
-  enter();
   const linger value{on ? 1 : 0, seconds};
-  or_throw("setsockopt", sys_setsockopt(*process_, fd, sol_socket, so_linger, bytes_of(value)));
+  must(*this, "setsockopt", [&] {
+    return sys_setsockopt(*process_, fd, sol_socket, so_linger, bytes_of(value));
+  });
 }
 
 void app::set_nonblock(int fd, bool on) {
-  enter();
-  or_throw("fcntl", sys_set_nonblock(*process_, fd, on));
+  must(*this, "fcntl", [&] { return sys_set_nonblock(*process_, fd, on); });
 }
 
 endpoint app::getsockname(int fd) {
-  enter();
-  return endpoint::of(or_throw("getsockname", sys_getsockname(*process_, fd)));
+  return endpoint::of(must(*this, "getsockname", [&] { return sys_getsockname(*process_, fd); }));
 }
 
 endpoint app::getpeername(int fd) {
-  enter();
-  return endpoint::of(or_throw("getpeername", sys_getpeername(*process_, fd)));
+  return endpoint::of(must(*this, "getpeername", [&] { return sys_getpeername(*process_, fd); }));
 }
 
 u32 app::poll_now(int fd) {
-  enter();
-  return sys_poll(*process_, fd);
+  return in_host([&] { return sys_poll(*process_, fd); });
 }
 
 // --- calls that may wait ------------------------------------------------------------------------

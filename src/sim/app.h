@@ -9,6 +9,7 @@
 //
 // A call that fails throws call_error; its try_ twin returns the error instead. O_NONBLOCK,
 // MSG_DONTWAIT, SO_RCVTIMEO and SO_SNDTIMEO mean what socket(7) says. Times are virtual.
+// On a host that has died a program is not run any more; one whose call it died of gets ENETDOWN.
 // Lambdas must not capture what dies before the world; parameters beyond the app are no problem.
 #pragma once
 
@@ -21,13 +22,13 @@
 #include "net/socket/syscall.h"
 #include "sim/co.h"
 #include "sim/event_queue.h"
+#include "sim/host.h"
 #include "uapi/socket.h"
 #include "wire/inet_addr.h"
 
 namespace ph::sim {
 
 class app;
-class host;
 class world;
 
 /// An IPv4 address and a port.
@@ -149,8 +150,7 @@ class app {
   /// Runs one of the sys_ functions on this process with the clock up to date.
   template <class F>
   auto call(F&& f) {
-    enter();
-    return f(*process_);
+    return in_host([&] { return f(*process_); });
   }
 
   // --- calls that may wait ----------------------------------------------------------------------
@@ -185,7 +185,23 @@ class app {
   sleep_call sleep_until(instant t);
 
   // --- for awaitables ---------------------------------------------------------------------------
-  void enter();
+  /// Makes a call into the host. A host that is dead, or dies of it, answers errc::netdown, or
+  /// nothing where the call gives no result.
+  template <class F>
+  auto in_host(F&& f) {
+    using answer = decltype(f());
+    if constexpr (std::is_void_v<answer>) {
+      host_.call(f);
+    } else if constexpr (std::is_constructible_v<answer, tl::unexpected<errc>>) {
+      answer out = fail(errc::netdown);
+      host_.call([&] { out = f(); });
+      return out;
+    } else {
+      answer out{};
+      host_.call([&] { out = f(); });
+      return out;
+    }
+  }
   /// Suspends `self` until call.attempt says that it is over; tried again when a file of `fds`
   /// wakes, and finally at `deadline`.
   void block(std::coroutine_handle<> self, blocked_call& call, std::span<const int> fds,
@@ -198,6 +214,7 @@ class app {
     wait_entry entry;
   };
   void start();
+  void host_died();
   void retry(bool time_over);
   void finish_if_done();
   void rethrow() { main_.result(); }
@@ -249,8 +266,7 @@ class [[nodiscard]] app::sleep_call final : public blocked_call {
 
 template <class R>
 bool pending<R>::await_ready() {
-  app_.enter();
-  outcome_ = call_();
+  outcome_ = app_.in_host(call_);
   if (outcome_ || (outcome_.error() != errc::again && outcome_.error() != errc::inprogress)) {
     return true;
   }
@@ -266,7 +282,7 @@ void pending<R>::await_suspend(std::coroutine_handle<> self) {
 
 template <class R>
 bool pending<R>::attempt(bool time_over) {
-  result<R> out = call_();
+  result<R> out = app_.in_host(call_);
   const bool over = out || (out.error() != errc::again && out.error() != errc::inprogress &&
                             out.error() != errc::already);
   if (over) outcome_ = std::move(out);

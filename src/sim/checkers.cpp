@@ -51,8 +51,17 @@ void tcp_end_checker::adopt_peer(seq32 irs) {
   arrived_.add(0, 1 + found->second.payload);
 }
 
-void tcp_end_checker::received(const tcp_segment& seg, u32 payload) {
+/// No window reaches so far that the others would be accepted.
+bool tcp_end_checker::believable(const tcp_segment& seg) const {
+  constexpr s32 farthest = 1 << 29;
+  const s32 ahead = seg.seq - (irs_ + arrived_.contiguous());
+  if (ahead > farthest || ahead < -farthest) return false;
+  return !seg.ack() || (seg.ack_seq <= snd_max_ && snd_max_ - seg.ack_seq < farthest);
+}
+
+void tcp_end_checker::received(instant when, const tcp_segment& seg, u32 payload) {
   if (seg.rst()) return;
+  last_arrival_ = when;
   if (seg.syn()) {
     // RFC 9293 §3.10.7.3: what comes with a SYN, a FIN too, may be taken later.
     const u32 behind = payload + (seg.fin() ? 1 : 0);
@@ -65,11 +74,12 @@ void tcp_end_checker::received(const tcp_segment& seg, u32 payload) {
     else send_edge_ = seq_max(send_edge_, iss_ + 1 + seg.window);
     return;
   }
-  if (!known_ || !peer_known_) return;
+  if (!known_ || !peer_known_ || !believable(seg)) return;
   const u32 from = (seg.seq - irs_) >= 0 ? seg.seq.raw - irs_.raw : 0;
   const s32 to = seg.seq - irs_ + static_cast<s32>(payload) + (seg.fin() ? 1 : 0);
   if (to > 0) arrived_.add(from, static_cast<u32>(to));
   if (!seg.ack()) return;
+  if (!peer_ack_ || seg.ack_seq > *peer_ack_) peer_ack_ = seg.ack_seq;
   const u8 shift = ours_.wscale_ok && theirs_.wscale_ok ? theirs_.wscale : u8{0};
   send_edge_ = seq_max(send_edge_, seg.ack_seq + (u32{seg.window} << shift));
 }
@@ -99,8 +109,8 @@ void tcp_end_checker::opened(const tcp_segment& seg, const tcp_options_received&
   }
 }
 
-std::optional<tcp_end_checker::fault> tcp_end_checker::sent(const tcp_segment& seg, u32 payload,
-                                                            bool whole) {
+std::optional<tcp_end_checker::fault> tcp_end_checker::sent(instant when, const tcp_segment& seg,
+                                                            u32 payload, bool whole) {
   if (seg.rst()) return {};
   const tcp_options_received options = tcp_parse_options(seg.options, seg.syn());
   if (seg.syn()) opened(seg, options);
@@ -111,6 +121,9 @@ std::optional<tcp_end_checker::fault> tcp_end_checker::sent(const tcp_segment& s
     if (auto bad = check_ack(seg)) return bad;
     last_ack_ = seg.ack_seq;
     if (auto bad = check_offered_edge(seg)) return bad;
+    if (payload == 0 && !seg.syn() && !seg.fin()) {
+      if (auto bad = check_bare(when, seg)) return bad;
+    }
   }
   if (whole) {
     if (auto bad = check_sizes(seg, payload)) return bad;
@@ -161,6 +174,22 @@ std::optional<tcp_end_checker::fault> tcp_end_checker::check_offered_edge(const 
                                        *offered_edge_ - edge)};
   }
   if (!offered_edge_ || edge > *offered_edge_) offered_edge_ = edge;
+  return {};
+}
+
+std::optional<tcp_end_checker::fault> tcp_end_checker::check_bare(instant when,
+                                                                  const tcp_segment& seg) {
+  if (seg.seq > send_edge_) {
+    return fault{"bare", fmt::format("without data it lies {} numbers beyond the window, where the "
+                                     "peer does not listen", seg.seq - send_edge_)};
+  }
+  // One number before what the peer acknowledged: a probe, of a closed window or of a silent peer.
+  if (!peer_ack_ || seg.seq + 1 != *peer_ack_) return {};
+  const instant before = std::exchange(last_probe_, when);
+  if (when == last_arrival_) return fault{"probe", "it probes because a segment arrived"};
+  if (before.ns >= 0 && when - before < milliseconds(1)) {
+    return fault{"probe", "it probes twice within a millisecond"};
+  }
   return {};
 }
 
@@ -287,7 +316,8 @@ void wire_checker::attach(link& wire, bool offload, bool verify) {
   const auto mac_of_end = [&wire](link_end e) { return wire.port(e).device().dev_addr(); };
   const std::array<std::string, 2> names{name_of(link_end::a), name_of(link_end::b)};
   const std::array<mac_addr, 2> macs{mac_of_end(link_end::a), mac_of_end(link_end::b)};
-  wire.set_observer([this, names, offload](const link::frame_seen& seen) {
+  wire.set_observer([this, &wire, names, offload](const link::frame_seen& seen) {
+    if (witness_) witness_(wire, seen);
     on_sent(seen, seen.from, names[static_cast<std::size_t>(seen.from)], offload);
   });
   wire.set_arrival_observer([this, names, macs, verify](const link::frame_seen& seen) {
@@ -317,13 +347,14 @@ void wire_checker::on_sent(const link::frame_seen& seen, link_end from, const st
   if (!bad) {
     tcp_end_checker& end = ends_[end_key(iph.saddr, seg.source, iph.daddr, seg.dest)];
     if (!seg.syn() && lost_inside_ && lost_inside_(host)) end.forgive_gap_before(seg);
-    bad = end.sent(seg, parsed->payload, seen.skb.gso_size == 0);
+    bad = end.sent(seen.when, seg, parsed->payload, seen.skb.gso_size == 0);
   }
   if (!bad) return;
   report_({seen.when, bad->rule,
            fmt::format("{} {}:{} -> {}:{}", host, iph.saddr.to_string(), seg.source,
                        iph.daddr.to_string(), seg.dest),
-           fmt::format("{} ({})", bad->what, describe(seg, parsed->payload)), seen.skb.journey});
+           fmt::format("{} ({})", bad->what, describe(seg, parsed->payload)), seen.skb.journey,
+           seg.source, seg.dest});
 }
 
 void wire_checker::on_arrival(const link::frame_seen& seen, const std::string& host, mac_addr mac,
@@ -338,7 +369,8 @@ void wire_checker::on_arrival(const link::frame_seen& seen, const std::string& h
     if (!checksums_ok(seen, iph, parsed->tcp_offset, parsed->tcp_bytes)) return;
   }
   const tcp_segment& seg = parsed->seg;
-  ends_[end_key(iph.daddr, seg.dest, iph.saddr, seg.source)].received(seg, parsed->payload);
+  ends_[end_key(iph.daddr, seg.dest, iph.saddr, seg.source)].received(seen.when, seg,
+                                                                        parsed->payload);
 }
 
 }  // namespace ph::sim

@@ -11,6 +11,13 @@
 //   option     SACK and timestamps only as agreed, timestamps always if agreed, and not running
 //              back (RFC 7323 §3.2, RFC 2018 §2)
 //   sack       SACK blocks cover only bytes that arrived (RFC 2018 §4, RFC 2883)
+//   bare       the number of a segment without data lies in the window that its sender knows, so
+//              that the peer takes it (§3.10.7.4)
+//   probe      a closed window is probed by the timer alone: neither as an answer to what arrives
+//              nor twice within a millisecond (§3.8.6.1)
+//
+// What arrives with numbers that RFC 9293 §3.10.7.4 and RFC 5961 §5.2 tell a host to refuse (an
+// attacker's) counts for nothing.
 //
 // They do not check timing, congestion control or what the programs get; resets are passed over.
 // A checker that knows less than the host (a frame it delivered may still be dropped there) is
@@ -39,6 +46,7 @@ struct violation {
   std::string where;    ///< host and addresses
   std::string what;     ///< one sentence
   u64 journey = 0;      ///< of the packet at fault; 0: none, or nobody watches
+  u16 port = 0, peer_port = 0;  ///< of the connection; 0: of none
 };
 using violation_report = std::function<void(violation)>;
 
@@ -63,10 +71,10 @@ class tcp_end_checker {
     std::string what;
   };
   /// A segment arrives. `header`: its parsed form with `payload` bytes behind it.
-  void received(const tcp_segment& seg, u32 payload);
+  void received(instant when, const tcp_segment& seg, u32 payload);
   /// The host sends a segment; the first rule that it breaks, if any. `whole`: it goes out as it
   /// is, so sizes mean something.
-  std::optional<fault> sent(const tcp_segment& seg, u32 payload, bool whole);
+  std::optional<fault> sent(instant when, const tcp_segment& seg, u32 payload, bool whole);
   /// Segments before this one may have died inside the host, before the wire.
   void forgive_gap_before(const tcp_segment& seg) {
     if (known_) snd_max_ = seq_max(snd_max_, seg.seq);
@@ -88,6 +96,8 @@ class tcp_end_checker {
   std::optional<fault> check_sacks(const tcp_segment& seg,
                                    const tcp_options_received& options) const;
   std::optional<fault> check_offered_edge(const tcp_segment& seg);
+  [[nodiscard]] bool believable(const tcp_segment& seg) const;
+  std::optional<fault> check_bare(instant when, const tcp_segment& seg);
 
   bool known_ = false;                 ///< this end sent a SYN
   bool peer_known_ = false;
@@ -100,6 +110,8 @@ class tcp_end_checker {
   offer ours_, theirs_;
   bool peer_syn_seen_ = false;         ///< theirs_ holds the peer's offer
   arrived_bytes arrived_;
+  std::optional<seq32> peer_ack_;      ///< the highest that arrived
+  instant last_arrival_{-1}, last_probe_{-1};
   struct syn {
     offer options;
     u32 payload = 0;
@@ -122,6 +134,9 @@ class wire_checker {
   }
   /// A number that two runs of the same seed share: of all frames sent, their times and headers.
   [[nodiscard]] u64 digest() const { return digest_; }
+  /// Also told of each frame that a host hands to a wire.
+  using witness = std::function<void(link& wire, const link::frame_seen&)>;
+  void set_witness(witness w) { witness_ = std::move(w); }
   [[nodiscard]] u64 frames() const { return frames_; }
 
  private:
@@ -134,6 +149,7 @@ class wire_checker {
 
   violation_report report_;
   std::function<bool(const std::string&)> lost_inside_;
+  witness witness_;
   std::map<u32, std::string> owners_;
   std::map<key, tcp_end_checker> ends_;
   u64 digest_ = 0;

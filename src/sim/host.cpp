@@ -29,36 +29,47 @@ mac_addr mac_of(std::string_view host, std::string_view device) {
 }
 
 host::host(event_queue& events, kernel_config config, const host_config& settings)
-    : events_(events), machine_(std::move(config)), turn_([this] { run(); }) {
-  machine_.set_on_wake([this] { wake(); });
-  machine_.set_on_post([this] { wake(); });
+    : events_(events), machine_(std::make_shared<kernel>(std::move(config))),
+      turn_([this] { run(); }) {
+  machine_->set_on_wake([this] { wake(); });
+  machine_->set_on_post([this] { wake(); });
   enter();
-  builtin_init(machine_);
+  builtin_init(*machine_);
   for (const auto& [key, value] : settings.sysctls) set_sysctl(key, value);
 }
 
 cpu& host::cx() {
+  if (dead()) refuse(*this, "it is dead", errc::hostdown);
   enter();
-  return machine_.boot_cpu();
+  return machine_->boot_cpu();
 }
 
 /// The machine has work: its turn comes at this instant, after what is scheduled there already.
 void host::wake() {
-  if (!running_) events_.schedule(turn_, events_.now());
+  if (!running_ && !dead()) events_.schedule(turn_, events_.now());
 }
 
 void host::run() {
+  instant next = never;
   running_ = true;
-  const instant next = machine_.run(events_.now());
+  call([&] { next = machine_->run(events_.now()); });
   running_ = false;
-  if (next != never) events_.schedule(turn_, next);
+  if (!dead() && next != never) events_.schedule(turn_, next);
+}
+
+void host::die(std::string why) {
+  death_ = std::move(why);
+  died_at_ = events_.now();
+  events_.cancel(turn_);
+  keep_forever(machine_);
+  for (const auto& told : std::exchange(on_death_, {})) told();
 }
 
 mem_port& host::add_device(mem_config config) {
   if (config.addr.is_zero()) config.addr = mac_of(name(), config.name);
   const std::string device_name = config.name;
   cpu& boot = cx();
-  const rtnl_guard rtnl(machine_.rtnl());
+  const rtnl_guard rtnl(machine_->rtnl());
   const auto made = mem_create(rtnl.held(), net(), std::move(config));
   if (!made) refuse(*this, fmt::format("device {}", device_name), made.error());
   if (const auto up = (*made)->device().open(rtnl.held(), boot); !up) {
@@ -83,7 +94,7 @@ void host::add_address(const std::string& device_name, const ipv4_prefix& prefix
     addr.broadcast = ipv4_addr(prefix.addr.value() | ~ipv4_mask(prefix.len).value());
   }
   addr.label = device_name;
-  const rtnl_guard rtnl(machine_.rtnl());
+  const rtnl_guard rtnl(machine_->rtnl());
   if (const auto added = inet_addr_add(rtnl.held(), boot, dev, addr); !added) {
     refuse(*this, fmt::format("address {} on {}", prefix.to_string(), device_name),
            added.error());
@@ -95,7 +106,7 @@ void host::add_route(const std::string& words) {
   std::string why;
   auto route = fib_route_parse(net(), words, &why);
   if (!route) throw setup_error(fmt::format("{}: route '{}': {}", name(), words, why));
-  const rtnl_guard rtnl(machine_.rtnl());
+  const rtnl_guard rtnl(machine_->rtnl());
   if (const auto added = ipv4_of(net()).fib.add(rtnl.held(), std::move(*route)); !added) {
     refuse(*this, fmt::format("route '{}'", words), added.error());
   }
@@ -116,8 +127,8 @@ net_device& host::device(const std::string& device_name) {
 
 u64 host::drops(drop_reason why) {
   u64 out = 0;
-  for (u32 i = 0; i < machine_.cpu_count(); ++i) {
-    out += machine_.cpu_at(cpu_id(i)).drops[static_cast<std::size_t>(why)];
+  for (u32 i = 0; i < machine_->cpu_count(); ++i) {
+    out += machine_->cpu_at(cpu_id(i)).drops[static_cast<std::size_t>(why)];
   }
   return out;
 }

@@ -2,6 +2,7 @@
 // which one configures it. Configuration errors are exceptions with a sentence for a person.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -11,6 +12,7 @@
 #include "kernel/task.h"
 #include "net/core/net_namespace.h"
 #include "sim/event_queue.h"
+#include "sim/recovery.h"
 
 namespace ph::sim {
 
@@ -31,11 +33,31 @@ class host {
   host(const host&) = delete;
   host& operator=(const host&) = delete;
 
-  [[nodiscard]] const std::string& name() const { return machine_.name(); }
-  [[nodiscard]] kernel& machine() { return machine_; }
-  [[nodiscard]] net_namespace& net() { return init_net(machine_); }
+  [[nodiscard]] const std::string& name() const { return machine_->name(); }
+  [[nodiscard]] kernel& machine() { return *machine_; }
+  [[nodiscard]] net_namespace& net() { return init_net(*machine_); }
   /// Brings the machine's clock up to the world's. Before every call into it from outside.
-  void enter() { machine_.enter(events_.now()); }
+  void enter() {
+    if (!dead()) machine_->enter(events_.now());
+  }
+
+  // --- its death: a check failed in its machine, which nobody may touch from then on ------------
+  [[nodiscard]] bool dead() const { return !death_.empty(); }
+  /// "check failed: ..."; empty as long as the host lives.
+  [[nodiscard]] const std::string& death() const { return death_; }
+  [[nodiscard]] instant died_at() const { return died_at_; }
+  /// Makes a call into the machine, with the clock up to date. False: the host is dead, or died of
+  /// this call, which did not return.
+  template <class F>
+  bool call(F&& f) {
+    if (dead()) return false;
+    enter();
+    std::string why = run_recoverable(f);
+    if (!why.empty()) die(std::move(why));
+    return !dead();
+  }
+  /// Told once, when the host has died; must not call into it.
+  void add_on_death(std::function<void()> told) { on_death_.push_back(std::move(told)); }
   /// The boot cpu, entered.
   [[nodiscard]] cpu& cx();
 
@@ -58,9 +80,13 @@ class host {
  private:
   void wake();
   void run();
+  void die(std::string why);
 
   event_queue& events_;
-  kernel machine_;
+  std::shared_ptr<kernel> machine_;
+  std::string death_;
+  instant died_at_ = never;
+  std::vector<std::function<void()>> on_death_;
   event turn_;
   bool running_ = false;
 };

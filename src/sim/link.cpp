@@ -38,6 +38,36 @@ link::~link() {
   b_to_a_.purge();
 }
 
+void link::inject(link_end pretended, byte_view frame, bool observed) {
+  from(pretended).arrive(frame, observed);
+}
+
+void link::direction::arrive(byte_view frame, bool observed) {
+  if (nobody_there_) return;
+  kernel& machine = machine_of(to_);
+  machine.enter(owner_.events_.now());
+  skb_ptr skb = alloc_skb(machine.boot_cpu(), max_header + static_cast<u32>(frame.size()));
+  skb->reserve(max_header);
+  skb->put_bytes(frame);
+  if (observed && owner_.arrival_observer_) {
+    owner_.arrival_observer_({owner_.events_.now(), sender_, skb->data(), skb->len(), *skb});
+  }
+  to_.receive(std::move(skb));
+}
+
+void link::host_died(const kernel& machine) {
+  for (const link_end e : {link_end::a, link_end::b}) {
+    if (&machine_of(port(e)) != &machine) continue;
+    from(other_end(e)).lose_receiver(machine_of(port(other_end(e))).boot_cpu());
+  }
+}
+
+void link::direction::lose_receiver(cpu& cx) {
+  nobody_there_ = true;
+  stats_.lost += line_.size();
+  line_.purge(cx, drop_reason::dev_gone);
+}
+
 void link::set_config(const link_config& config) {
   set_config(link_end::a, config);
   set_config(link_end::b, config);
@@ -58,6 +88,11 @@ bool link::direction::transmit(cpu& cx, skb_ptr& skb) {
   stats_.bytes += skb->len();
   if (owner_.observer_) {
     owner_.observer_({owner_.events_.now(), sender_, skb->data(), skb->len(), *skb});
+  }
+  if (nobody_there_) {
+    ++stats_.lost;
+    drop(cx, std::move(skb), drop_reason::dev_gone);
+    return true;
   }
   instant departure = owner_.events_.now();
   if (config_.rate.bps != 0 && !enqueue(cx, skb, departure)) return true;

@@ -99,6 +99,12 @@ class link {
   /// Changes one direction; frames that are under way keep what they got.
   void set_config(link_end sender, const link_config& config) { from(sender).config_ = config; }
   void set_config(const link_config& config);
+  /// The machine at one of its ends died: what is under way to it and what others send to it is
+  /// lost (dev_gone).
+  void host_died(const kernel& machine);
+  /// A frame arrives now at the host opposite `pretended` that nobody there sent: what an attacker
+  /// does. `observed`: the arrival observer sees it.
+  void inject(link_end pretended, byte_view frame, bool observed);
   /// Observers must not throw and must not call into a host.
   void set_observer(observer o) { observer_ = std::move(o); }
   void set_arrival_observer(observer o) { arrival_observer_ = std::move(o); }
@@ -110,6 +116,9 @@ class link {
               const rng& chance);
     bool transmit(cpu& cx, skb_ptr& skb);
     void purge();
+    void arrive(byte_view frame, bool observed);
+    /// Nobody is at the other end any more; `cx` is of the sender.
+    void lose_receiver(cpu& cx);
 
     link_config config_;
     link_stats stats_;
@@ -143,6 +152,7 @@ class link {
       s64 from = 0, to = 0;
     } drift_;
     instant last_departure_{};
+    bool nobody_there_ = false;
   };
 
   [[nodiscard]] direction& from(link_end sender) {

@@ -8,7 +8,11 @@
 #include <tuple>
 
 #include "kernel/trace_sinks.h"
+#include "net/core/net_device.h"
+#include "net/core/net_namespace.h"
 #include "net/tcp/tcp_sock.h"
+#include "sim/swarm_attack.h"
+#include "sim/swarm_dialogue.h"
 #include "sim/swarm_flows.h"
 
 namespace ph::sim {
@@ -31,22 +35,28 @@ class run {
   run(const swarm_plan& plan, trace_sink* sink)
       : plan_(plan),
         checker_([this](violation v) { note(std::move(v)); }),
-        world_({.seed = plan.seed, .buggify = std::max(plan.buggify, count_only)}) {
+        world_({.seed = plan.seed, .buggify = std::max(plan.buggify, count_only)}),
+        attack_(plan.seed),
+        lo_chance_(rng(plan.seed).fork("lo")) {
     if (sink != nullptr) world_.trace().add(*sink);
     result_.seed = plan.seed;
   }
   swarm_result go();
+  /// Tells each segment between these ports.
+  void listen_to(swarm_dialogue& to) { dialogue_ = &to; }
 
  private:
   void note(violation v) {
     if (result_.violations.size() < most_violations) result_.violations.push_back(std::move(v));
   }
-  void note(const char* rule, std::string where, std::string what) {
-    note({world_.now(), rule, std::move(where), std::move(what)});
+  void note(const char* rule, std::string where, std::string what, u16 port = 0, u16 peer = 0) {
+    note({world_.now(), rule, std::move(where), std::move(what), 0, port, peer});
   }
+  void make_lo_lossy();
   void build();
   void add_routes();
   void spawn_weather();
+  void spawn_attacker();
   void run_programs();
   void look_at_connections();
   void judge_flow(const flow_plan& plan, const flow_outcome& outcome);
@@ -61,6 +71,9 @@ class run {
   world world_;
   std::vector<link*> wires_;
   std::vector<std::shared_ptr<flow_outcome>> outcomes_;
+  swarm_attack attack_;
+  swarm_dialogue* dialogue_ = nullptr;
+  rng lo_chance_;
   swarm_result result_;
 };
 
@@ -97,7 +110,26 @@ void run::build() {
                h.drops(drop_reason::ip_outnoroutes) + h.drops(drop_reason::pkt_too_big) !=
            0;
   });
+  checker_.set_witness([this](link& wire, const link::frame_seen& seen) {
+    if (plan_.attack_every.ns > 0) attack_.overhear(wire, seen);
+    if (dialogue_ != nullptr) dialogue_->on_wire(wire, seen);
+  });
+  if (plan_.lo_loss > 0) make_lo_lossy();
+  if (dialogue_ != nullptr) dialogue_->watch_lo(world_);
   add_routes();
+}
+
+void run::make_lo_lossy() {
+  for (const auto& h : world_.hosts()) {
+    h->net().hooks().add(nf_family::ipv4, nf_hooknum::prerouting,
+                         {0, [this](cpu& cx, net_namespace&, skb_ptr& skb, const nf_state& at) {
+                            const bool lost = at.in->is_loopback() && cx.now() < plan_.faults_end &&
+                                              lo_chance_.chance(plan_.lo_loss);
+                            if (!lost) return nf_verdict::accept;
+                            drop(cx, std::move(skb), drop_reason::fault_loss);
+                            return nf_verdict::stolen;
+                          }});
+  }
 }
 
 /// Toward each wire's network by the wire that leads there.
@@ -154,6 +186,16 @@ void run::spawn_weather() {
   });
 }
 
+void run::spawn_attacker() {
+  if (plan_.attack_every.ns == 0) return;
+  world_.spawn(swarm_host_name(0), "attacker", [this](app& a) -> co<> {
+    while (a.now() < plan_.faults_end) {
+      co_await a.sleep(plan_.attack_every);
+      attack_.strike();
+    }
+  });
+}
+
 void run::look_at_connections() {
   for (const auto& h : world_.hosts()) {
     tcp_of(h->net()).ehash.for_each([&](ehash_entry& entry) {
@@ -197,7 +239,8 @@ void run::run_programs() {
           note("stuck", flow_name(plan_.flows[i]),
                fmt::format("the {} (client's port {}) has not ended: {} sent, {} received, end {}",
                            client ? "client" : "server", s->client_port, s->sent, s->received,
-                           s->saw_end ? "seen" : "not seen"));
+                           s->saw_end ? "seen" : "not seen"),
+               s->client_port, plan_.flows[i].port);
         }
       }
     }
@@ -209,7 +252,8 @@ void run::run_programs() {
 void run::judge_side(const flow_plan& plan, const side_outcome& s, bool client) {
   const std::string who = fmt::format("{} (the {})", flow_name(plan), client ? "client" : "server");
   if (s.wrong_byte != ~u64{0}) {
-    note("bytes", who, fmt::format("byte {} is not what was sent", s.wrong_byte));
+    note("bytes", who, fmt::format("byte {} is not what was sent", s.wrong_byte), s.client_port,
+         plan.port);
   }
   if (s.error == errc::ok) return;
   static constexpr std::array allowed{errc::timedout,   errc::connreset,  errc::pipe,
@@ -217,7 +261,8 @@ void run::judge_side(const flow_plan& plan, const side_outcome& s, bool client) 
   const bool known = std::find(allowed.begin(), allowed.end(), s.error) != allowed.end();
   if (plan.may_fail && known) return;
   note("outcome", who, fmt::format("{} says {}, which the plan does not allow", s.failed_call,
-                                   errc_name(s.error)));
+                                   errc_name(s.error)),
+       s.client_port, plan.port);
 }
 
 /// What one side got against what the other gave.
@@ -228,12 +273,14 @@ void run::judge_pair(const flow_plan& plan, const side_outcome& to, const side_o
   // A call that fails may have sent its data with the SYN all the same (RFC 7413).
   const bool unsure = from.error != errc::ok && from.sent == 0;
   if (to.received > from.sent && !unsure) {
-    note("bytes", who, fmt::format("it received {} bytes of {}", to.received, from.sent));
+    note("bytes", who, fmt::format("it received {} bytes of {}", to.received, from.sent),
+         to.client_port, plan.port);
   }
   // Once an error was told, a further call sees an end that is none.
   if (to.saw_end && to.error == errc::ok && to.received != from.sent) {
     note("bytes", who, fmt::format("its stream ended after {} of {} bytes", to.received,
-                                   from.sent));
+                                   from.sent),
+         to.client_port, plan.port);
   }
 }
 
@@ -251,7 +298,8 @@ void run::judge_flow(const flow_plan& plan, const flow_outcome& outcome) {
       judge_pair(plan, *found->second[0], *c, false);
     } else if (!plan.may_fail) {
       note("outcome", flow_name(plan),
-           fmt::format("no server got the connection from port {}", c->client_port));
+           fmt::format("no server got the connection from port {}", c->client_port),
+           c->client_port, plan.port);
     }
   }
 }
@@ -314,6 +362,7 @@ swarm_result run::go() {
                                    swarm_host_addr(plan_, flow.client)));
   }
   spawn_weather();
+  spawn_attacker();
   try {
     run_programs();
     for (std::size_t i = 0; i < outcomes_.size(); ++i) judge_flow(plan_.flows[i], *outcomes_[i]);
@@ -342,6 +391,20 @@ swarm::swarm() {
 swarm_result swarm::run(u64 seed) {
   const swarm_plan drawn = plan(seed);
   return sim::run(drawn, nullptr).go();
+}
+
+std::vector<std::string> swarm::dialogue(u64 seed) {
+  const swarm_plan drawn = plan(seed);
+  const swarm_result result = sim::run(drawn, nullptr).go();
+  for (const violation& v : result.violations) {
+    if (v.port == 0) continue;
+    swarm_dialogue said(v.port, v.peer_port);
+    sim::run again(drawn, nullptr);
+    again.listen_to(said);
+    static_cast<void>(again.go());
+    return said.take();
+  }
+  return {};
 }
 
 std::vector<std::string> swarm::journey(u64 seed) {

@@ -39,6 +39,9 @@ class swarm {
   /// Runs one seed. What a program throws is a violation, too ("exception").
   swarm_result run(u64 seed);
   [[nodiscard]] swarm_plan plan(u64 seed) const { return draw_swarm_plan(seed, congestion_); }
+  /// Runs a seed again: every TCP segment of the connection at fault in its first violation, and of
+  /// those between the same ports, a line each; those that were lost on the way, too.
+  std::vector<std::string> dialogue(u64 seed);
   /// Runs a seed again, watching every packet: the story of the packet behind its first violation
   /// (or of the last packet before it), a line per event. Empty: nothing is wrong.
   std::vector<std::string> journey(u64 seed);

@@ -18,7 +18,8 @@ using namespace uapi;
 std::string_view flow_kind_name(flow_kind kind) {
   static constexpr std::array<std::string_view, static_cast<std::size_t>(flow_kind::count)> names{
       "bulk", "request_response", "half_close", "slow_reader", "zero_window", "abort",
-      "short_connections", "simultaneous_close", "simultaneous_open", "urgent", "leave_early"};
+      "short_connections", "simultaneous_close", "simultaneous_open", "urgent", "leave_early",
+      "both_ways"};
   return names[static_cast<std::size_t>(kind)];
 }
 
@@ -157,7 +158,9 @@ wire_plan draw_wire(dice& d, std::size_t a, std::size_t b, instant faults_end) {
   out.a = a;
   out.b = b;
   out.faulty = d.chance(0.6);
-  if (d.one_in(5)) out.mtu = d.pick<u32>({576, 1006, 1280, 1400, 9000});
+  if (d.one_in(4)) {
+    out.mtu = d.pick<u32>({68, 88, 128, 296, 576, 1006, 1280, 1400, 9000, 32768, 65535, 65536});
+  }
   out.a_to_b = draw_direction(d, out.faulty && !d.one_in(5));
   out.b_to_a = draw_direction(d, out.faulty && !d.one_in(5));
   if (out.faulty && d.one_in(5)) {
@@ -245,6 +248,10 @@ void shape_flow(dice& d, flow_plan& f) {
       c.urgent_every = static_cast<u32>(d.between(1, 5));
       s.options.push_back({sol_socket, so_oobinline, 1});
       break;
+    case flow_kind::both_ways:
+      c.bytes = static_cast<u64>(d.magnitude(100'000, 2'000'000));
+      s.bytes = static_cast<u64>(d.magnitude(100'000, 2'000'000));
+      break;
     case flow_kind::leave_early: (d.one_in(2) ? c : s).leaves_early = true; break;
     default: break;
   }
@@ -257,6 +264,8 @@ flow_plan draw_flow(dice& d, const swarm_plan& plan, std::size_t number,
   f.client = static_cast<std::size_t>(d.between(0, static_cast<s64>(plan.hosts) - 1));
   f.server = static_cast<std::size_t>(d.between(0, static_cast<s64>(plan.hosts) - 2));
   if (f.server >= f.client) ++f.server;
+  // Nobody can open from both sides of one address and port.
+  if (f.kind != flow_kind::simultaneous_open && d.one_in(6)) f.server = f.client;
   f.port = static_cast<u16>(1000 + number);
   f.start = {d.magnitude(1, 5'000) * 1'000'000};
   f.client_side.bytes = static_cast<u64>(d.magnitude(1'000, 1'000'000));
@@ -267,6 +276,13 @@ flow_plan draw_flow(dice& d, const swarm_plan& plan, std::size_t number,
     draw_options(d, *side, congestion);
   }
   shape_flow(d, f);
+  // Small packets carry so little that much would take for ever.
+  for (const wire_plan& w : plan.wires) {
+    if (w.mtu >= 500) continue;
+    for (side_plan* side : {&f.client_side, &f.server_side}) {
+      side->bytes = std::min<u64>(side->bytes, u64{w.mtu} * 100);
+    }
+  }
   // Who waits for more than the other says would wait for ever.
   if (f.kind != flow_kind::request_response && d.one_in(12)) {
     f.server_side.options.push_back(
@@ -312,6 +328,12 @@ swarm_plan draw_swarm_plan(u64 seed, const std::vector<std::string>& congestion)
     faulty = faulty || w.faulty;
     plan.corrupts = plan.corrupts || w.a_to_b.corrupt > 0 || w.b_to_a.corrupt > 0;
   }
+  // Below min_pmtu (552) routers would cut segments, and fragments tell the checkers nothing.
+  u32 least = 552;
+  for (const wire_plan& w : plan.wires) least = std::min(least, w.mtu);
+  for (wire_plan& w : plan.wires) {
+    if (least < 552) w.mtu = least;
+  }
   plan.sysctls.resize(plan.hosts);
   const std::vector<sysctl_choice> choices = sysctl_choices();
   for (auto& settings : plan.sysctls) {
@@ -324,12 +346,20 @@ swarm_plan draw_swarm_plan(u64 seed, const std::vector<std::string>& congestion)
       }
     }
   }
+  for (const wire_plan& w : plan.wires) {
+    // Else no segment is small enough (48 bytes and headers), as on Linux.
+    if (w.mtu >= 100) continue;
+    for (auto& settings : plan.sysctls) settings.emplace_back("net.ipv4.tcp_min_snd_mss", "28");
+  }
+  if (d.one_in(3)) plan.lo_loss = d.probability(0.0005, 0.03);
+  if (d.one_in(3)) plan.attack_every = microseconds(d.magnitude(500, 100'000));
   if (d.one_in(2)) plan.buggify = d.probability(0.001, 0.1);
   const s64 flows = d.between(1, 4);
   for (s64 i = 0; i < flows; ++i) {
     plan.flows.push_back(draw_flow(d, plan, static_cast<std::size_t>(i), congestion));
     flow_plan& f = plan.flows.back();
-    f.may_fail = f.may_fail || faulty || plan.buggify > 0;
+    const bool lossy = f.client == f.server && plan.lo_loss > 0;
+    f.may_fail = f.may_fail || faulty || lossy || plan.buggify > 0;
   }
   return plan;
 }
@@ -338,6 +368,8 @@ std::string swarm_plan::describe() const {
   std::string out =
       fmt::format("seed {}: {} hosts, faults until {:.3f} s, forced branches {:.3f}\n", seed, hosts,
                   static_cast<double>(faults_end.ms()) / 1e3, buggify);
+  if (lo_loss > 0) out += fmt::format("  lo loses {:.4f}\n", lo_loss);
+  if (attack_every.ns > 0) out += fmt::format("  an attacker, each {} us\n", attack_every.us());
   const auto direction = [](const link_config& c) {
     return fmt::format("{:.1f} Mbit/s {:.2f}±{:.2f} ms queue {} loss {:.3f} burst {:.4f}x{} "
                        "reorder {:.3f} dup {:.3f} corrupt {:.3f}",

@@ -37,14 +37,14 @@ struct side_plan {
 
 enum class flow_kind : u8 {
   bulk, request_response, half_close, slow_reader, zero_window, abort, short_connections,
-  simultaneous_close, simultaneous_open, urgent, leave_early, count,
+  simultaneous_close, simultaneous_open, urgent, leave_early, both_ways, count,
 };
 std::string_view flow_kind_name(flow_kind kind);
 
 /// Connections from one host to another, one after the other.
 struct flow_plan {
   flow_kind kind = flow_kind::bulk;
-  std::size_t client = 0, server = 0;  ///< hosts
+  std::size_t client = 0, server = 0;  ///< hosts; the same one talks to itself over lo
   u16 port = 0;
   u32 connections = 1;
   u32 rounds = 0;                ///< request_response: how many
@@ -74,6 +74,8 @@ struct swarm_plan {
   std::vector<flow_plan> flows;
   instant faults_end{};
   bool corrupts = false;         ///< some wire turns bits
+  double lo_loss = 0;            ///< of what hosts say to themselves, until the faults end
+  duration attack_every{};       ///< between two segments that an attacker sends; 0: there is none
   double buggify = 0;            ///< chance of each rare branch that may be forced
   [[nodiscard]] std::string describe() const;
 };

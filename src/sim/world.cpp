@@ -19,13 +19,24 @@ host& world::add_host(const std::string& name, const host_config& config) {
   machine.name = name;
   machine.cpus = config.cpus;
   machine.seed = config_.seed;
-  machine.memory = &memory_;
+  machine.memory = memory_.get();
   machine.trace = &tracer_;
   machine.secrets = config_.secrets;
   machine.buggify = config_.buggify;
   hosts_.push_back(std::make_unique<host>(events_, std::move(machine), config));
-  by_name_[name] = hosts_.back().get();
-  return *hosts_.back();
+  host& made = *hosts_.back();
+  by_name_[name] = &made;
+  made.add_on_death([this, &made] { bury(made); });
+  return made;
+}
+
+/// Nothing that belongs to a dead host's machine is destroyed, nor the memory that it shares.
+void world::bury(host& dead) {
+  keep_forever(memory_);
+  for (const auto& wire : links_) wire->host_died(dead.machine());
+  for (const auto& a : apps_) {
+    if (&a->at() == &dead) a->host_died();
+  }
 }
 
 host* world::find_host(std::string_view name) {

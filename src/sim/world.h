@@ -1,6 +1,9 @@
 // A world: hosts, wires between them, and programs on them, on one virtual clock. One thread, one
 // order of events: the same seed and the same calls give the same packets, to the byte.
 //
+// A host in whose machine a check fails is dead from then on (host::dead): its programs stop, its
+// wires lose what is sent to it, and the others go on.
+//
 // The daemon drives a world too: run_until(the real time) whenever next_deadline() has come.
 #pragma once
 
@@ -78,19 +81,20 @@ class world {
 
   [[nodiscard]] event_queue& events() { return events_; }
   [[nodiscard]] tracer& trace() { return tracer_; }
-  [[nodiscard]] packet_memory& memory() { return memory_; }
+  [[nodiscard]] packet_memory& memory() { return *memory_; }
   [[nodiscard]] u64 seed() const { return config_.seed; }
 
  private:
   friend class app;
   void check_progress();
+  void bury(host& dead);
   [[nodiscard]] bool apps_done() const;
   void rethrow_failure();
   mem_port& plug(const attachment& at, const link_config& config);
 
   world_config config_;
   rng chance_;
-  packet_memory memory_;
+  std::shared_ptr<packet_memory> memory_ = std::make_shared<packet_memory>();
   tracer tracer_;
   event_queue events_;
   instant busy_since_{-1};

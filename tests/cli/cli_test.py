@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 PH = sys.argv.pop(1) if __name__ == "__main__" else "ph"
@@ -436,6 +437,21 @@ class SurroundingsTest(PhTest):
         done = self.ph("up", self.file, "--detach", expect=125, env=env)
         self.assertIn("is not a folder of this user alone", done.stderr)
         self.assertEqual(self.ph("run", "--", "echo", "alone", env=env).stdout, "alone\n")
+
+    def test_the_reason_of_a_daemons_death_is_told(self):
+        self.up()
+        pid = json.loads(self.ph("status", "--json", "--socket", self.socket).stdout)["pid"]
+        os.kill(pid, signal.SIGABRT)
+        for words in (("status",), ("run",)):
+            end = ("--", "/bin/true") if words == ("run",) else ()
+            for _ in range(200):
+                done = subprocess.run([PH, *words, "--socket", self.socket, *end],
+                                      capture_output=True, text=True, timeout=60,
+                                      env=self.environment)
+                if "it died of a bug: SIGABRT" in done.stderr:
+                    break
+                time.sleep(0.05)
+            self.assertIn(f"its log: {self.socket}.log", done.stderr)
 
     def test_without_proc(self):
         if os.geteuid() != 0:

@@ -12,15 +12,18 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <thread>
 
+#include "daemon/obituary.h"
 #include "daemon/socket_path.h"
 
 namespace ph {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 class temp_folder {
@@ -122,6 +125,36 @@ TEST(control_client, a_socket_left_behind_is_named_as_such) {
   const auto c = control_client::connect(folder.socket());
   ASSERT_FALSE(c);
   EXPECT_THAT(c.error(), StartsWith("no lab is running (only its old socket is left) at "));
+}
+
+TEST(control_client, what_a_dead_daemon_left_in_its_log_is_told) {
+  const temp_folder folder;
+  {
+    const unique_fd socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strcpy(address.sun_path, folder.socket().c_str());
+    ASSERT_EQ(::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  const std::string path = log_path(folder.socket());
+  const auto told = [&](const std::string& log) {
+    std::ofstream(path, std::ios::trunc) << log;
+    return control_client::connect(folder.socket()).error();
+  };
+  const std::string check = "posthaste: check failed: x > 0 (x.cpp:7)\n";
+  const std::string crash = "posthaste: this is a bug: the daemon dies of SIGABRT; it was ...\n";
+  EXPECT_THAT(told("an older line\n" + check + crash + "ph(+0x1)\n"),
+              HasSubstr("; it died of a bug: check failed: x > 0 (x.cpp:7); its log: " + path));
+  // A check that only a host died of is not what the daemon died of.
+  EXPECT_THAT(told(check + "more\n" + crash), HasSubstr("it died of a bug: SIGABRT; its log"));
+  EXPECT_THAT(told(check), HasSubstr("left; its log: "));
+  EXPECT_THAT(told(""), Not(HasSubstr("its log")));
+  EXPECT_THAT(told("posthaste: this is a bug: the daemon dies of \x1b[31m; it\n"),
+              HasSubstr("it died of a bug: ?[31m; its log"));
+  ASSERT_EQ(::unlink(path.c_str()), 0);
+  ASSERT_EQ(::symlink("/etc/hostname", path.c_str()), 0);
+  EXPECT_THAT(control_client::connect(folder.socket()).error(), Not(HasSubstr("its log")));
+  ::unlink(path.c_str());
 }
 
 TEST(control_client, status_is_the_daemons_object) {

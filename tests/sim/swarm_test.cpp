@@ -65,6 +65,7 @@ struct dialogue {
   tcp_end_checker end;
   std::vector<std::vector<u8>> kept;  ///< options that segments point to
   std::vector<std::string> broken;
+  instant now{};
 
   tcp_segment segment(u8 flags, u32 seq, u32 ack, u16 window, const tcp_out_options& options) {
     kept.emplace_back(tcp_options_size(options));
@@ -79,11 +80,11 @@ struct dialogue {
   }
   void in(u8 flags, u32 seq, u32 ack, u32 len, u16 window = 1000,
           const tcp_out_options& options = {}) {
-    end.received(segment(flags, seq, ack, window, options), len);
+    end.received(now += milliseconds(2), segment(flags, seq, ack, window, options), len);
   }
   void out(u8 flags, u32 seq, u32 ack, u32 len, u16 window = 1000,
            const tcp_out_options& options = {}) {
-    const auto bad = end.sent(segment(flags, seq, ack, window, options), len, true);
+    const auto bad = end.sent(now, segment(flags, seq, ack, window, options), len, true);
     if (bad) broken.emplace_back(bad->rule);
   }
   static constexpr u8 S = tcphdr_syn, A = tcphdr_ack, F = tcphdr_fin;
@@ -116,6 +117,43 @@ TEST(wire_checker, an_honest_dialogue_breaks_nothing) {
   d.out(d.A | d.F, 1101, 701, 0, 800);
   d.out(d.A, 101, 701, 500, 800);  // again
   EXPECT_THAT(d.broken, IsEmpty());
+}
+
+TEST(wire_checker, bare_segments_lie_in_the_window_and_probes_come_by_the_timer) {
+  dialogue d;
+  d.open();
+  d.out(d.A, 101, 501, 500);
+  d.out(d.A, 601, 501, 500);
+  d.in(d.A, 501, 1101, 0, 0);  // closes the window
+  d.out(d.A, 1101, 501, 0);
+  EXPECT_THAT(d.broken, IsEmpty());
+  d.now += milliseconds(200);
+  d.out(d.A, 1100, 501, 0);  // a probe
+  d.now += milliseconds(200);
+  d.out(d.A, 1100, 501, 0);
+  EXPECT_THAT(d.broken, IsEmpty());
+  d.out(d.A, 1100, 501, 0);
+  d.in(d.A, 501, 1101, 0, 0);
+  d.out(d.A, 1100, 501, 0);
+  EXPECT_THAT(d.broken, ElementsAre("probe", "probe"));
+  d.broken.clear();
+  d.out(d.A | d.F, 1101, 501, 0);
+  d.out(d.A, 1102, 501, 0);  // behind a FIN that the window does not take
+  EXPECT_THAT(d.broken, ElementsAre("bare"));
+}
+
+// Segments of an attacker change nothing of what an end knows.
+TEST(wire_checker, what_a_host_must_refuse_counts_for_nothing) {
+  dialogue d;
+  d.open();
+  d.in(d.A, 501 + (1u << 30), 101, 10, 60000);  // far outside the window
+  d.in(d.A, 501, 101 + (1u << 30), 10, 60000);  // acknowledges what was never sent
+  d.in(d.A, 501, 101 - (1u << 30), 10, 60000);
+  d.out(d.A, 101, 501, 500);
+  d.out(d.A, 601, 501, 500);
+  EXPECT_THAT(d.broken, IsEmpty());
+  d.out(d.A, 1101, 511, 1);
+  EXPECT_THAT(d.broken, ElementsAre("window"));
 }
 
 TEST(wire_checker, each_rule_is_seen_broken) {

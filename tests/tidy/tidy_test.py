@@ -134,6 +134,8 @@ class WordTest(TidyTest):
         self.assert_clean("src/platform/x.cpp", "void f() { std::mutex m; clock_gettime(0, p); }\n")
         self.assert_clean("src/kernel/mailbox.cpp", "void f() { std::mutex m; }\n")
         self.assert_clean("src/shim/x.cpp", "thread_local int depth = 0;\n")
+        self.assert_clean("src/sim/recovery.cpp", "thread_local int depth = 0;\n")
+        self.assert_found("src/sim/x.cpp", "void f() { thread_local int d = 0; }\n", "thread-local")
         self.assert_clean("src/daemon/x.cpp", "void f() { throw 1; }\n")
         self.assert_found("src/sim/x.cpp", "auto f() { return steady_clock::now(); }\n", "clock")
         self.assert_found("src/kernel/cpu.cpp", "void f() { std::mutex m; }\n", "lock")
