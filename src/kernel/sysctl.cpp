@@ -49,6 +49,12 @@ void sysctl_table::add(std::string name, s32& value, s32 min, s32 max) {
   add(std::move(name), std::vector<s32*>{&value}, min, max);
 }
 
+void sysctl_table::add(std::string name, u32& value) {
+  entry e;
+  e.wide = &value;
+  entries_.insert_or_assign(std::move(name), std::move(e));
+}
+
 void sysctl_table::add(std::string name, std::vector<s32*> values, s32 min, s32 max) {
   entry e;
   e.numbers = std::move(values);
@@ -82,6 +88,12 @@ result<void> sysctl_table::set(std::string_view name, std::string_view text) {
     *e.word = word;
     return {};
   }
+  if (e.wide != nullptr) {
+    const std::optional<s64> value = number_of(next_word(text));
+    if (!value || *value < 0 || !next_word(text).empty()) return fail(errc::inval);
+    *e.wide = static_cast<u32>(*value);
+    return {};
+  }
   std::vector<s32> parsed;
   for (std::string_view word = next_word(text); !word.empty(); word = next_word(text)) {
     const std::optional<s64> value = number_of(word);
@@ -99,6 +111,7 @@ result<std::string> sysctl_table::get(std::string_view name) const {
   const entry& e = found->second;
   if (e.text) return e.text();
   if (e.word != nullptr) return *e.word;
+  if (e.wide != nullptr) return std::to_string(*e.wide);
   std::string out;
   for (const s32* number : e.numbers) {
     if (!out.empty()) out += '\t';

@@ -17,6 +17,8 @@ class sysctl_table {
  public:
   /// One integer with an inclusive range.
   void add(std::string name, s32& value, s32 min, s32 max);
+  /// One unsigned number, 0 to 4294967295.
+  void add(std::string name, u32& value);
   /// Several integers under one name ("net.ipv4.tcp_rmem"), each in the range.
   void add(std::string name, std::vector<s32*> values, s32 min, s32 max);
   /// A word, checked by `accept` (e.g. the name of a congestion control).
@@ -32,6 +34,7 @@ class sysctl_table {
  private:
   struct entry {
     std::vector<s32*> numbers;
+    u32* wide = nullptr;
     std::string* word = nullptr;
     inline_fn<bool(std::string_view)> accept;
     inline_fn<std::string()> text;

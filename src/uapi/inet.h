@@ -193,6 +193,7 @@ inline constexpr int tcp_ao_add_key = 38;
 inline constexpr int tcp_ao_del_key = 39;
 inline constexpr int tcp_ao_info = 40;
 inline constexpr int tcp_ao_get_keys = 41;
+inline constexpr int tcp_is_mptcp = 43;
 inline constexpr int tcp_rto_max_ms = 44;
 inline constexpr int tcp_rto_min_us = 45;
 inline constexpr int tcp_delack_max_us = 46;
@@ -219,6 +220,7 @@ inline constexpr u8 tcpi_opt_wscale = 4;
 inline constexpr u8 tcpi_opt_ecn = 8;
 inline constexpr u8 tcpi_opt_ecn_seen = 16;
 inline constexpr u8 tcpi_opt_syn_data = 32;
+inline constexpr u8 tcpi_opt_tfo_child = 128;
 
 /// Value of TCP_INFO. Times are in microseconds (rto, ato, rtt ...) or milliseconds (last_*).
 struct tcp_info {
@@ -296,8 +298,18 @@ struct tcp_info {
   u16 tcpi_total_rto = 0;             ///< retransmission timeouts, ever
   u16 tcpi_total_rto_recoveries = 0;  ///< sequences of timeouts
   u32 tcpi_total_rto_time = 0;        ///< ms spent in them
+
+  u32 tcpi_received_ce = 0;           ///< packets that arrived marked CE
+  u32 tcpi_delivered_e1_bytes = 0;    ///< payload that the peer saw, by its IP-ECN field
+  u32 tcpi_delivered_e0_bytes = 0;
+  u32 tcpi_delivered_ce_bytes = 0;
+  u32 tcpi_received_e1_bytes = 0;     ///< payload that we saw
+  u32 tcpi_received_e0_bytes = 0;
+  u32 tcpi_received_ce_bytes = 0;
+  u16 tcpi_accecn_fail_mode = 0;
+  u16 tcpi_accecn_opt_seen = 0;
 };
-static_assert(sizeof(tcp_info) == 248);
+static_assert(sizeof(tcp_info) == 280);
 
 // Options of level sol_udp, udp(7).
 inline constexpr int udp_cork = 1;

@@ -29,6 +29,17 @@ TEST_F(sysctl_test, numbers_have_a_range) {
   EXPECT_EQ(forward, 1);
 }
 
+TEST_F(sysctl_test, an_unsigned_number_has_the_whole_range) {
+  u32 lowat = 0;
+  table.add("net.ipv4.tcp_notsent_lowat", lowat);
+  EXPECT_TRUE(table.set("net.ipv4.tcp_notsent_lowat", "4294967295\n"));
+  EXPECT_EQ(lowat, 4294967295u);
+  EXPECT_EQ(*table.get("net.ipv4.tcp_notsent_lowat"), "4294967295");
+  for (const char* bad : {"4294967296", "-1", "", "1 2"}) {
+    EXPECT_EQ(table.set("net.ipv4.tcp_notsent_lowat", bad).error(), errc::inval) << bad;
+  }
+}
+
 TEST_F(sysctl_test, numbers_may_be_hexadecimal_or_octal) {
   EXPECT_TRUE(table.set("net.ipv4.tcp_rmem", "0x10 010 0X20"));
   EXPECT_EQ(rmem, (std::array<s32, 3>{16, 8, 32}));

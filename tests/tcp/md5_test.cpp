@@ -77,6 +77,31 @@ struct md5_peer : segment_peer {
   }
 };
 
+TEST(tcp_md5, keys_count_against_optmem_max) {
+  md5_peer p;
+  const int fd = *sys_socket(p.a.app(), uapi::af_inet, uapi::sock_stream, 0);
+  const auto peer_of = [](u32 i) {
+    return "10.1." + std::to_string(i / 200) + "." + std::to_string(i % 200 + 1);
+  };
+  u32 taken = 0;
+  errc refused = errc::ok;
+  while (taken < 2000 && refused == errc::ok) {
+    const auto set = p.set_key(fd, peer_of(taken).c_str(), "secret");
+    if (set) {
+      ++taken;
+    } else {
+      refused = set.error();
+    }
+  }
+  EXPECT_EQ(taken, 963u);  // as on Linux with net.core.optmem_max = 131072
+  EXPECT_EQ(refused, errc::nomem);
+  // A known peer's key is exchanged, and one that goes makes room.
+  EXPECT_TRUE(p.set_key(fd, peer_of(0).c_str(), "another"));
+  EXPECT_TRUE(p.set_key(fd, peer_of(1).c_str(), ""));
+  EXPECT_TRUE(p.set_key(fd, peer_of(5000).c_str(), "secret"));
+  EXPECT_EQ(p.set_key(fd, peer_of(5001).c_str(), "secret").error(), errc::nomem);
+}
+
 TEST(tcp_md5, everything_of_a_passive_connection_is_signed) {
   md5_peer p;
   const int fd = p.signed_accepted();

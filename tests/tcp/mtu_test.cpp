@@ -57,6 +57,30 @@ TEST(tcp_path_mtu, a_router_s_word_about_a_segment_in_flight_counts) {
   EXPECT_EQ(p.info(fd).tcpi_snd_cwnd, 10u);
 }
 
+TEST(tcp_path_mtu, a_socket_bound_to_a_device_hears_what_comes_by_it) {
+  segment_peer p;
+  const int fd = p.connected(full_size());
+  p.write(fd, std::string(2920, 'x'));
+  p.sent.clear();
+  const u16 old_port = p.peer_port++;
+  const int bound = *sys_socket(p.a.app(), af_inet, sock_stream, 0);
+  p.set(bound, sol_socket, so_bindtoifindex, static_cast<int>(p.a.dev().index().value));
+  ASSERT_EQ(sys_connect(p.a.app(), bound, addr4(p.peer, p.peer_port)).error(), errc::inprogress);
+  p.settle();
+  const seen_segment syn = p.take();
+  p.host_isn = syn.seq;
+  p.host_port = syn.source;
+  p.send_raw(S | A, p.peer_isn, p.host_isn + 1, {}, {65535, p.syn_options(full_size())});
+  p.expect(A, 0, 0);
+  p.write(bound, std::string(2920, 'x'));
+  p.expect(A, 0, 0, 1460);
+  p.expect(A, 1460, 0, 1460);
+  frag_needed(p, p.host_isn + 1, 1000);
+  EXPECT_EQ(mss_of(p, bound), 960u);
+  EXPECT_EQ(p.a.mib(mib::icmp_in_errors), 0u);
+  EXPECT_NE(old_port, p.peer_port);
+}
+
 TEST(tcp_path_mtu, forged_messages_teach_nothing) {
   segment_peer p;
   const int fd = p.connected(full_size());

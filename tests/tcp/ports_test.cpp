@@ -134,6 +134,41 @@ TEST(tcp_ports, a_listener_for_the_address_is_preferred) {
   EXPECT_TRUE(sys_accept4(p.a.app(), own, nullptr, 0));
 }
 
+TEST(tcp_ports, a_listener_for_the_address_is_preferred_to_one_for_the_device) {
+  ports_lab p;
+  const int device = p.with(so_reuseport, p.tcp(p.a));
+  const int own = p.with(so_reuseport, p.tcp(p.a));
+  const int index = static_cast<int>(p.a.dev().index().value);
+  ASSERT_TRUE(sys_setsockopt_int(p.a.app(), device, sol_socket, so_bindtoifindex, index));
+  ASSERT_EQ(p.bind(device, "0.0.0.0", 5000), errc::ok);
+  ASSERT_EQ(p.bind(own, "10.0.0.1", 5000), errc::ok);
+  ASSERT_EQ(p.listen(device), errc::ok);
+  ASSERT_EQ(p.listen(own), errc::ok);
+  static_cast<void>(sys_connect(p.b.app(), p.tcp(p.b), addr4("10.0.0.1", 5000)));
+  p.settle();
+  EXPECT_FALSE(sys_accept4(p.a.app(), device, nullptr, 0));
+  EXPECT_TRUE(sys_accept4(p.a.app(), own, nullptr, 0));
+}
+
+TEST(tcp_ports, every_port_of_the_range_is_reached) {
+  ports_lab p;
+  p.a.sysctl("net.ipv4.ip_local_port_range", "40000 40999");
+  p.serve(80);
+  for (int i = 0; i < 1000; ++i) ASSERT_EQ(p.connect(p.tcp(p.a), 80), errc::inprogress) << i;
+  EXPECT_EQ(p.connect(p.tcp(p.a), 80), errc::addrnotavail);
+}
+
+TEST(tcp_ports, a_port_that_bind_chose_is_not_shared_by_connections) {
+  ports_lab p;
+  p.a.sysctl("net.ipv4.ip_local_port_range", "40000 40000");
+  p.serve(80);
+  p.serve(81);
+  const int fd = p.tcp(p.a);
+  ASSERT_EQ(p.bind(fd, "0.0.0.0", 0), errc::ok);
+  ASSERT_EQ(p.connect(fd, 80), errc::inprogress);
+  EXPECT_EQ(p.connect(p.tcp(p.a), 81), errc::addrnotavail);
+}
+
 TEST(tcp_ports, ephemeral_ports_run_out_per_destination) {
   ports_lab p;
   p.a.sysctl("net.ipv4.ip_local_port_range", "40000 40003");

@@ -42,7 +42,6 @@ class dst_entry : public counted {
   bool quickack = false; ///< RTAX_QUICKACK: every segment is acknowledged at once
   bool ecn = false;      ///< RTAX_FEATURES, RTAX_FEATURE_ECN: ask for it whatever the default
   std::string congestion;  ///< RTAX_CC_ALGO; empty: the namespace's
-  bool confirmed_use = false;
   u64 generation = 0;    ///< of the routing table when it was looked up
 };
 

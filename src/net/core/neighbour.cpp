@@ -170,9 +170,14 @@ void neigh_table::timer_fired(cpu& cx, neighbour& neigh) {
       set_state(cx, neigh, nud_probe);
       neigh.probes_ = 0;
       break;
-    case nud_incomplete:
     case nud_probe:
+      // RFC 4861 §7.3.3: proof from above is as good as an answer.
+      if (neigh.confirmed_ > neigh.updated_) {
+        set_state(cx, neigh, nud_reachable);
+        return arm(neigh, neigh.confirmed_ + reachable_time(cx));
+      }
       break;
+    case nud_incomplete: break;
     default:
       return;
   }

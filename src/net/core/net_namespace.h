@@ -57,6 +57,8 @@ class net_namespace {
   [[nodiscard]] ph::slots& slots() { return slots_; }
   [[nodiscard]] notifier_chain<netdev_event>& netdev_events() { return netdev_events_; }
 
+  /// net.core.optmem_max: bytes of options that one socket may hold (sock::charge_omem).
+  s32 optmem_max = 131072;
   /// Sockets that exist, by kind, for the leak checks of tests and `ss -s`.
   u64 sockets = 0;
 

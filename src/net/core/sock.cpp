@@ -37,6 +37,12 @@ void sock::wfree(sk_buff& skb) {
   if (!sk.dead) sk.write_space();
 }
 
+result<void> sock::charge_omem(u32 bytes) {
+  if (s64{omem_alloc} + bytes >= net_.optmem_max) return fail(errc::nomem);
+  omem_alloc += bytes;
+  return {};
+}
+
 void sock::write_space() {
   // As Linux: a writer is woken when half of the buffer is free again.
   if (wmem_alloc <= opt.sndbuf / 2) wake(uapi::pollout | uapi::pollwrnorm | uapi::pollwrband);

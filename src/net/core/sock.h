@@ -4,6 +4,8 @@
 // (or inprogress), and wait_queue tells when to come back.
 #pragma once
 
+#include <algorithm>
+
 #include "kernel/wait_queue.h"
 #include "net/core/msg.h"
 #include "net/core/net_namespace.h"
@@ -70,6 +72,9 @@ class sock : public counted {
   /// Writes at most out.size() bytes; returns the length of the answer.
   virtual result<std::size_t> getsockopt(cpu& cx, int level, int name, byte_span out) = 0;
   virtual result<sockaddr_buf> getname(bool peer) = 0;
+  /// The address that accept() tells: the peer's, also when the connection is over again. Errors:
+  /// notconn.
+  virtual result<sockaddr_buf> accepted_name() { return getname(true); }
   /// Errors: notty (ENOIOCTLCMD) for what is not known. `arg` is read and written in place.
   virtual result<int> ioctl(cpu& cx, u32 command, byte_span arg);
   /// SOL_SOCKET's option `name` changed (sndbuf, keepalive …).
@@ -91,6 +96,7 @@ class sock : public counted {
   u64 cookie = 0;                     ///< SO_COOKIE; 0: nobody asked yet
   u32 rmem_alloc = 0;                 ///< bytes charged by receive queues
   u32 wmem_alloc = 0;                 ///< bytes charged by packets on their way out
+  u32 omem_alloc = 0;                 ///< bytes of options: keys and the like
   u64 drops = 0;                      ///< datagrams lost for want of room (SO_RXQ_OVFL)
   u32 tskey = 0;                      ///< SOF_TIMESTAMPING_OPT_ID counts from here
   u32 zerocopy_id = 0;                ///< of the next MSG_ZEROCOPY send
@@ -114,6 +120,9 @@ class sock : public counted {
   [[nodiscard]] u32 sndbuf_space() const {
     return wmem_alloc >= opt.sndbuf ? 0 : opt.sndbuf - wmem_alloc;
   }
+  /// Charges `bytes` of options (net.core.optmem_max). Errors: nomem.
+  result<void> charge_omem(u32 bytes);
+  void release_omem(u32 bytes) { omem_alloc -= std::min(bytes, omem_alloc); }
   /// wmem fell: tell writers. Called when a charged packet is freed.
   virtual void write_space();
 

@@ -38,6 +38,18 @@ struct inet_addr {
   }
 };
 
+/// Does a socket bound to `bound` hear what is sent to `addr`? "::" takes IPv4, too, unless the
+/// socket is for IPv6 only.
+constexpr bool covers(const inet_addr& bound, const inet_addr& addr, bool v6only = false) {
+  if (bound == addr) return true;
+  if (!bound.is_any()) return false;
+  return bound.is_ipv4() ? addr.is_ipv4() : !v6only || !addr.is_ipv4();
+}
+/// Is there something that sockets bound to either would both hear?
+constexpr bool overlaps(const inet_addr& a, const inet_addr& b) {
+  return covers(a, b) || covers(b, a);
+}
+
 /// The four-tuple of a flow as a receiver sees it: local is ours.
 struct inet_tuple {
   inet_addr laddr, raddr;

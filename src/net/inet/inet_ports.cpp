@@ -1,4 +1,4 @@
-// Ports taken, and the random choice of ephemeral ones (RFC 6056 §3.3.1).
+// Ports taken, and the random choice of ephemeral ones (RFC 6056 §3.3.2, then §3.3.1).
 #include "net/inet/inet_ports.h"
 
 #include <algorithm>
@@ -6,55 +6,109 @@
 namespace ph {
 namespace {
 
+/// So often a port is drawn before the rest is searched one by one: while a tenth of the range is
+/// free, a draw in ten succeeds.
+constexpr u32 random_draws = 32;
+
 /// Would packets for one also be for the other?
 bool overlap(const inet_sock& a, const inet_sock& b) {
   const ifindex dev_a = a.opt.bound_dev_if, dev_b = b.opt.bound_dev_if;
   if (dev_a && dev_b && dev_a != dev_b) return false;
-  return a.rcv_saddr.is_any() || b.rcv_saddr.is_any() || a.rcv_saddr == b.rcv_saddr;
+  return overlaps(a.rcv_saddr, b.rcv_saddr);
+}
+
+/// The first port of the range that `take` takes.
+template <class Take>
+result<port_no> search(u16 low, u16 high, rng& random, Take&& take) {
+  if (low > high) return fail(errc::addrinuse);
+  const u32 range = u32{high} - low + 1;
+  const auto drawn = [&] { return static_cast<u32>(random.below(range)); };
+  const auto at = [&](u32 offset) { return port_no(static_cast<u16>(low + offset % range)); };
+  for (u32 i = 0; i < random_draws; ++i) {
+    if (const port_no port = at(drawn()); take(port)) return port;
+  }
+  const u32 start = drawn();
+  for (u32 i = 0; i < range; ++i) {
+    if (const port_no port = at(start + i); take(port)) return port;
+  }
+  return fail(errc::addrinuse);
 }
 
 }  // namespace
 
-result<void> inet_ports::bind(inet_sock& sk, port_no port, port_share_fn may_share) {
-  std::vector<inet_sock*>& owners = owners_[port];
-  const bool conflict = std::any_of(owners.begin(), owners.end(), [&](const inet_sock* other) {
-    return other != &sk && overlap(sk, *other) && !may_share(sk, *other);
+inet_ports::~inet_ports() {
+  buckets_.for_each([this](inet_bind_bucket& tb) {
+    const ref<inet_bind_bucket> last = std::move(tb.self);
+    tb.owners.clear();
+    buckets_.erase(tb);
   });
-  if (conflict) return fail(errc::addrinuse);
-  owners.push_back(&sk);
-  sk.sport = port;
+}
+
+inet_bind_bucket* inet_ports::find(port_no port) const {
+  return buckets_.find(port.value, [&](const inet_bind_bucket& tb) { return tb.port == port; });
+}
+
+inet_bind_bucket& inet_ports::bucket(port_no port) {
+  if (inet_bind_bucket* found = find(port); found != nullptr) return *found;
+  const ref<inet_bind_bucket> made = make_ref<inet_bind_bucket>(port);
+  made->self = made;
+  buckets_.insert(*made, port.value);
+  return *made;
+}
+
+void inet_ports::own(inet_bind_bucket& tb, inet_sock& sk) {
+  tb.owners.push_back(sk);
+  sk.sport = tb.port;
+}
+
+result<void> inet_ports::bind(inet_sock& sk, port_no port, port_share_fn may_share) {
+  inet_bind_bucket* const taken = find(port);
+  if (taken != nullptr) {
+    const bool conflict =
+        std::any_of(taken->owners.begin(), taken->owners.end(), [&](const inet_sock& other) {
+          return &other != &sk && overlap(sk, other) && !may_share(sk, other);
+        });
+    if (conflict) return fail(errc::addrinuse);
+  }
+  inet_bind_bucket& tb = taken != nullptr ? *taken : bucket(port);
+  tb.connecting_only = false;
+  own(tb, sk);
   return {};
 }
 
 result<port_no> inet_ports::bind_ephemeral(inet_sock& sk, u16 low, u16 high, rng& random,
                                            port_share_fn may_share,
                                            inline_fn<bool(port_no)> usable) {
-  if (low > high) return fail(errc::addrinuse);
-  const u32 range = u32{high} - low + 1;
-  const u32 start = static_cast<u32>(random.below(range));
-  for (u32 i = 0; i < range; ++i) {
-    const port_no port(static_cast<u16>(low + (start + i) % range));
-    if (usable && !usable(port)) continue;
-    if (bind(sk, port, may_share)) return port;
-  }
-  return fail(errc::addrinuse);
+  return search(low, high, random, [&](port_no port) {
+    return (!usable || usable(port)) && bind(sk, port, may_share);
+  });
 }
 
-void inet_ports::inherit(inet_sock& child, port_no port) {
-  owners_[port].push_back(&child);
-  child.sport = port;
+result<port_no> inet_ports::connect_ephemeral(inet_sock& sk, u16 low, u16 high, rng& random,
+                                              inline_fn<bool(port_no)> usable) {
+  return search(low, high, random, [&](port_no port) {
+    const inet_bind_bucket* const taken = find(port);
+    if (taken != nullptr && !taken->connecting_only) return false;
+    if (!usable(port)) return false;
+    own(bucket(port), sk);
+    return true;
+  });
 }
+
+void inet_ports::inherit(inet_sock& child, port_no port) { own(bucket(port), child); }
 
 void inet_ports::release(inet_sock& sk) {
-  const auto found = owners_.find(sk.sport);
-  if (found == owners_.end()) return;
-  std::erase(found->second, &sk);
-  if (found->second.empty()) owners_.erase(found);
+  list_hook<inet_port_tag>& place = sk;
+  if (place.is_linked()) place.unlink();
+  inet_bind_bucket* const tb = find(sk.sport);
+  if (tb == nullptr || !tb->owners.empty()) return;
+  const ref<inet_bind_bucket> last = std::move(tb->self);
+  buckets_.erase(*tb);
 }
 
-const std::vector<inet_sock*>* inet_ports::owners(port_no port) const {
-  const auto found = owners_.find(port);
-  return found != owners_.end() ? &found->second : nullptr;
+inet_port_owners* inet_ports::owners(port_no port) const {
+  inet_bind_bucket* const tb = find(port);
+  return tb != nullptr ? &tb->owners : nullptr;
 }
 
 }  // namespace ph

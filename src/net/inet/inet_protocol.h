@@ -9,9 +9,23 @@
 
 namespace ph {
 
+/// What an ICMP error says, whichever family's; each family maps its own numbers to it.
+enum class icmp_kind : u8 {
+  other,
+  net_unreachable,
+  host_unreachable,
+  protocol_unreachable,
+  port_unreachable,
+  packet_too_big,  ///< info: the next hop's MTU
+  time_exceeded,
+  parameter_problem,
+};
+
 /// An ICMP error about a packet that we sent, ready for the transport that sent it.
 struct icmp_error {
-  u8 type = 0, code = 0;
+  icmp_kind kind = icmp_kind::other;
+  u8 type = 0, code = 0;   ///< the family's numbers, for error queues
+  ifindex dev{};           ///< by which it came
   u32 info = 0;            ///< next-hop MTU, parameter pointer, or gateway
   errc error = errc::ok;   ///< what a socket is told
   bool fatal = false;      ///< a hard error (RFC 1122 §4.2.3.9)

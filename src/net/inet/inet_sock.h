@@ -56,6 +56,14 @@ class inet_af_ops {
   /// Looks up the route to sk.daddr (source address chosen when unset), and caches it in sk.
   /// Errors: netunreach, hostunreach, acces (broadcast), inval.
   virtual result<void> connect_route(cpu& cx, inet_sock& sk) const = 0;
+  /// The MSS to announce where the route has none of its own: what a path MTU leaves behind the
+  /// network header and `transport` bytes, but not less than the host takes in any case.
+  [[nodiscard]] virtual u32 default_advmss(net_namespace& net, u32 mtu, u32 transport) const = 0;
+  /// A router said that the path to `daddr` takes packets of at most `mtu` bytes.
+  virtual void update_pmtu(cpu& cx, net_namespace& net, const inet_addr& daddr, u32 mtu) const = 0;
+  /// The peer answered something that left by the cached route: its next hop is reachable
+  /// (RFC 4861 §7.3.1, MSG_CONFIRM).
+  virtual void confirm_neigh(cpu& cx, inet_sock& sk) const = 0;
   /// Sends a transport segment (transport header at data; checksum field holding the pseudo
   /// header's sum, ip_summed partial) over sk's cached route, looking it up again when stale.
   virtual xmit_result queue_xmit(cpu& cx, inet_sock& sk, skb_ptr skb) const = 0;
@@ -84,7 +92,10 @@ class inet_af_ops {
                                          byte_span out) const = 0;
 };
 
-class inet_sock : public sock {
+/// In the list of its port's owners (inet_ports).
+struct inet_port_tag;
+
+class inet_sock : public sock, public list_hook<inet_port_tag> {
  public:
   inet_sock(net_namespace& net, cpu& home, u16 family, u16 type, u8 protocol,
             const inet_af_ops& af)

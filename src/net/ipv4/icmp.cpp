@@ -153,28 +153,42 @@ void icmp_send(cpu& cx, const sk_buff& about, u8 type, u8 code, u32 info) {
 }
 
 icmp_error icmp_error_of(u8 type, u8 code) {
+  using enum icmp_kind;
   struct row {
     errc error;
     bool fatal;
+    icmp_kind kind = other;
   };
   constexpr auto nonet = static_cast<errc>(64);
-  constexpr row unreachable[nr_icmp_unreach + 1] = {
-      {errc::netunreach, false}, {errc::hostunreach, false}, {errc::noprotoopt, true},
-      {errc::connrefused, true}, {errc::msgsize, false},     {errc::opnotsupp, false},
-      {errc::netunreach, true},  {errc::hostdown, true},     {nonet, true},
-      {errc::netunreach, true},  {errc::hostunreach, true},  {errc::netunreach, false},
-      {errc::hostunreach, false}, {errc::hostunreach, true}, {errc::hostunreach, true},
-      {errc::hostunreach, true}};
+  constexpr row unreachable[nr_icmp_unreach + 1] = {{errc::netunreach, false, net_unreachable},
+                                                    {errc::hostunreach, false, host_unreachable},
+                                                    {errc::noprotoopt, true, protocol_unreachable},
+                                                    {errc::connrefused, true, port_unreachable},
+                                                    {errc::msgsize, false, packet_too_big},
+                                                    {errc::opnotsupp, false},
+                                                    {errc::netunreach, true},
+                                                    {errc::hostdown, true},
+                                                    {nonet, true},
+                                                    {errc::netunreach, true},
+                                                    {errc::hostunreach, true},
+                                                    {errc::netunreach, false},
+                                                    {errc::hostunreach, false},
+                                                    {errc::hostunreach, true},
+                                                    {errc::hostunreach, true},
+                                                    {errc::hostunreach, true}};
   icmp_error out;
   out.type = type;
   out.code = code;
   if (type == icmp_dest_unreach && code <= nr_icmp_unreach) {
     out.error = unreachable[code].error;
     out.fatal = unreachable[code].fatal;
+    out.kind = unreachable[code].kind;
   } else if (type == icmp_time_exceeded) {
     out.error = errc::hostunreach;
+    out.kind = time_exceeded;
   } else if (type == icmp_parameterprob) {
     out.error = errc::proto;
+    out.kind = parameter_problem;
     out.fatal = true;
   }
   return out;
@@ -322,6 +336,7 @@ bool icmp_protocol::unreach(cpu& cx, net_namespace& net, sk_buff& skb) {
   icmp_error error = icmp_error_of(icmph.type, icmph.code);
   error.laddr = inet_addr::of(quoted->saddr);
   error.raddr = inet_addr::of(quoted->daddr);
+  error.dev = skb.dev->index();
   error.offender = inet_addr::of(skb.network_header<iphdr>().saddr);
   error.quoted = skb.data().subspan(quote_at + header);
   if (icmph.type == icmp_parameterprob) error.info = icmph.pointer();

@@ -1,4 +1,6 @@
 // How TCP and UDP speak to IPv4 without naming it: ipv4_af_ops().
+#include <algorithm>
+
 #include "net/core/net_device.h"
 #include "net/core/net_namespace.h"
 #include "net/inet/inet_sock.h"
@@ -25,6 +27,13 @@ class ipv4_ops final : public inet_af_ops {
   result<void> check_bind(inet_sock& sk, const inet_addr& addr, port_no port) const override;
   [[nodiscard]] std::pair<u16, u16> local_port_range(const inet_sock& sk) const override;
   result<void> connect_route(cpu& cx, inet_sock& sk) const override;
+  [[nodiscard]] u32 default_advmss(net_namespace& net, u32 mtu, u32 transport) const override;
+  void update_pmtu(cpu& cx, net_namespace& net, const inet_addr& daddr, u32 mtu) const override {
+    ip_rt_update_pmtu(cx, net, daddr.ipv4(), mtu);
+  }
+  void confirm_neigh(cpu& cx, inet_sock& sk) const override {
+    if (sk.dst) static_cast<rtable&>(*sk.dst).confirm(cx, sk.daddr.ipv4());
+  }
   xmit_result queue_xmit(cpu& cx, inet_sock& sk, skb_ptr skb) const override {
     return ip_queue_xmit(cx, sk, std::move(skb));
   }
@@ -117,6 +126,13 @@ result<void> ipv4_ops::connect_route(cpu& cx, inet_sock& sk) const {
   sk.dst = rt;
   sk.dst_generation = rt->generation;
   return {};
+}
+
+/// net.ipv4.route.min_adv_mss: fragments are reassembled, so that much arrives over any path.
+u32 ipv4_ops::default_advmss(net_namespace& net, u32 mtu, u32 transport) const {
+  const u32 headers = static_cast<u32>(sizeof(iphdr)) + transport;
+  const auto least = static_cast<u32>(ipv4_of(net).sysctl.min_adv_mss);
+  return std::min(std::max(mtu > headers ? mtu - headers : 0, least), u32{65535} - headers);
 }
 
 result<ref<rtable>> ipv4_ops::reply_route(cpu& cx, net_namespace& net, const reply_info& info) {

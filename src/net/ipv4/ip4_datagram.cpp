@@ -36,6 +36,7 @@ result<ip4_destination> ip4_datagram_dest(inet_sock& sk, const send_msg& msg) {
   dest.tos = sk.inet.tos;
   dest.oif = sk.opt.bound_dev_if;
   TRY(dest.tx_flags, sock_tx_flags(sk, msg.control));
+  dest.confirm = (msg.flags & msg_confirm) != 0;
   dest.dontroute = sk.opt.dontroute || (msg.flags & msg_dontroute) != 0;
   if (!msg.name.empty()) {
     TRY_VOID(read_name(dest, msg.name));
@@ -94,6 +95,7 @@ result<ref<rtable>> ip4_datagram_route(cpu& cx, inet_sock& sk, ip4_destination& 
   if (dest.saddr.is_any()) dest.saddr = rt->saddr;
   // An unset destination means this host (RFC 1122 §3.2.1.3, as Linux).
   if (dest.daddr.is_any()) dest.daddr = rt->saddr;
+  if (dest.confirm) rt->confirm(cx, dest.daddr);
   return rt;
 }
 

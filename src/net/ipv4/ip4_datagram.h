@@ -16,6 +16,7 @@ struct ip4_destination {
   s32 ttl = -1;             ///< -1: the socket's
   bool connected = false;   ///< the socket's own peer and nothing unusual: its route may be used
   bool dontroute = false;
+  bool confirm = false;     ///< MSG_CONFIRM: the program had an answer of the peer's
   u8 tx_flags = 0;          ///< skb_tx_flags
 };
 

@@ -162,7 +162,7 @@ void ping_err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_buf
   const auto* icmph = view_as<icmphdr>(error.quoted);
   ping_sock* sk = icmph != nullptr ? find(net, icmph->echo_id()) : nullptr;
   if (sk == nullptr) return;
-  const bool size = error.type == icmp_dest_unreach && error.code == icmp_frag_needed;
+  const bool size = error.kind == icmp_kind::packet_too_big;
   if (size && sk->inet.pmtudisc == ip_pmtudisc_dont) return;
   if (sk->inet.recverr) {
     ip_icmp_error(cx, *sk, icmp, error, {}, error.quoted);

@@ -198,7 +198,7 @@ bool raw_sock::wants(const sk_buff& skb, u8 of_protocol) const {
 /// Errors reach connected sockets if they are hard, and all that ask for them.
 void raw_sock::report(cpu& cx, const icmp_error& error, const sk_buff& icmp) {
   if (!inet.recverr && daddr.is_any()) return;
-  const bool size = error.type == icmp_dest_unreach && error.code == icmp_frag_needed;
+  const bool size = error.kind == icmp_kind::packet_too_big;
   const bool hard = error.fatal || (size && inet.pmtudisc != ip_pmtudisc_dont);
   if (inet.recverr) ip_icmp_error(cx, *this, icmp, error, {}, error.quoted);
   if (inet.recverr || hard) set_error(error.error);

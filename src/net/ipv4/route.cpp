@@ -46,6 +46,14 @@ result<ref<neighbour>> rtable::neigh(cpu& cx, ipv4_addr daddr) {
   return neigh_;
 }
 
+void rtable::confirm(cpu& cx, ipv4_addr daddr) {
+  const neigh_key key = neigh_key::of(gateway.is_any() ? daddr : gateway);
+  if (!neigh_ || neigh_->dead() || neigh_->key() != key) {
+    neigh_ = ipv4_of(net_).arp_table->lookup(key, *dev);
+  }
+  if (neigh_) neigh_->confirm(cx.now());
+}
+
 bool rt_valid(const rtable& rt) { return rt.generation == ipv4_of(rt.net()).fib.generation(); }
 
 namespace {

@@ -16,6 +16,8 @@ class rtable final : public dst_entry {
   [[nodiscard]] u32 mtu(instant now) const override;
   /// The neighbour of the next hop for a packet to daddr, looked up once. Errors: nobufs.
   result<ref<neighbour>> neigh(cpu& cx, ipv4_addr daddr);
+  /// An upper layer had an answer through the next hop to daddr: it is reachable.
+  void confirm(cpu& cx, ipv4_addr daddr);
   [[nodiscard]] net_namespace& net() const { return net_; }
 
   route_type type = route_type::unspec;

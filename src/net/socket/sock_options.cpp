@@ -236,6 +236,7 @@ std::size_t get_meminfo(const sock& sk, byte_span out) {
   words[sk_meminfo_rcvbuf] = sk.opt.rcvbuf;
   words[sk_meminfo_wmem_alloc] = sk.wmem_alloc;
   words[sk_meminfo_sndbuf] = sk.opt.sndbuf;
+  words[sk_meminfo_optmem] = sk.omem_alloc;
   words[sk_meminfo_drops] = static_cast<u32>(sk.drops);
   return answer(out, words);
 }

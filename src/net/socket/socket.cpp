@@ -31,6 +31,7 @@ void socket_init(net_namespace& net) {
   table.add("net.core.wmem_default", limits.wmem_default, 4608, most);
   table.add("net.core.rmem_max", limits.rmem_max, 2304, most);
   table.add("net.core.wmem_max", limits.wmem_max, 4608, most);
+  table.add("net.core.optmem_max", net.optmem_max, 0, most);
   table.add("net.core.somaxconn", limits.somaxconn, 0, most);
 }
 

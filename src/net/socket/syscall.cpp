@@ -74,7 +74,7 @@ result<int> sys_accept4(task& t, int fd, sockaddr_buf* peer, int flags) {
   if (t.full()) return fail(errc::mfile);
   TRY(ref<sock> child, so->sk().accept(so->sk().home()));
   if (peer != nullptr) {
-    const result<sockaddr_buf> name = child->getname(true);
+    const result<sockaddr_buf> name = child->accepted_name();
     *peer = name ? *name : sockaddr_buf{};
     if (!name) {
       const auto unwanted = make_ref<socket>(std::move(child));  // closes it

@@ -147,6 +147,8 @@ tcp_sock::tcp_sock(net_namespace& net, cpu& home, const inet_af_ops& af)
   const tcp_sysctls& sysctl = tcp().sysctl;
   opt.rcvbuf = static_cast<u32>(sysctl.rmem[1]);
   opt.sndbuf = static_cast<u32>(sysctl.wmem[1]);
+  rto_max = milliseconds(sysctl.rto_max_ms);
+  rto_min = microseconds(sysctl.rto_min_us);
   tcp_init_timers(*this);
   tcp_assign_congestion_control(*this);
 }
@@ -242,41 +244,11 @@ void tcp_reset(cpu& cx, tcp_sock& tp, errc error) {
   tcp_done(cx, tp);
 }
 
-void tcp_reinit(tcp_sock& tp) {
-  tp.shutdown_state = 0;
-  tp.stream_done = false;
-  tp.srtt = tp.rttvar = tp.min_rtt = duration{};
-  tp.rto = tcp_timeout_init;
-  tp.cong = {};
-  tp.ca_state = tcp_ca_state::open;
-  tp.ecn = {};
-  tp.recover_valid = false;
-  tp.rack = {};
-  tp.tlp = {};
-  tp.mtup = {};
-  tp.undo = {};
-  tp.frto = false;
-  tp.retransmits = tp.backoff = tp.probes_out = 0;
-  tp.urg_mode = tp.urg_seen = tp.urg_valid = tp.urg_read = false;
-  tp.tstamp_ok = tp.sack_ok = tp.wscale_ok = tp.ts_recent_valid = false;
-  tp.snd_wscale = tp.rcv_wscale = 0;
-  tp.num_sacks = 0;
-  tp.have_dsack = false;
-  tp.sack_cache = {};
-  tp.snd_wnd = tp.max_window = 0;
-  tp.quick = 0;
-  tp.ato = duration{};
-  tp.pingpong = false;
-  tp.rcv_rtt = duration{};
-  tp.bytes_acked = tp.bytes_received = tp.bytes_sent = tp.bytes_retrans = 0;
-  tp.segs_in = tp.segs_out = tp.data_segs_in = tp.data_segs_out = 0;
-  tp.total_retrans = tp.delivered = 0;
-  tp.soft_error = errc::ok;
-  tp.defer_connect = tp.syn_fastopen = tp.syn_data_acked = tp.write_waits = false;
-  tp.syn_data = 0;
-  tp.fastopen_cookie = {};
-  tp.fastopen_waiting.reset();
-  tp.dst.reset();
+void tcp_sock::reset_connection() {
+  ph_check(rtx_queue.empty() && write_queue.empty() && ofo_queue.empty());
+  static_cast<tcp_connection&>(*this) = {};
+  shutdown_state = 0;
+  dst.reset();
 }
 
 void tcp_disconnect(cpu& cx, tcp_sock& tp) {
@@ -299,8 +271,8 @@ void tcp_disconnect(cpu& cx, tcp_sock& tp) {
   tp.ofo_queue.purge(cx, drop_reason::socket_closed);
   tcp_write_queue_purge(cx, tp);
   tcp_mem_settle(cx, tp);
-  tcp_reinit(tp);
-  tp.connect_pending = false;
+  tp.reset_connection();
+  tp.call = tcp_call_state::unconnected;
   tp.daddr = {};
   tp.dport = {};
   if (!tp.addr_bound) tp.saddr = tp.rcv_saddr = {};
@@ -363,8 +335,8 @@ ref<sock> tcp_create(net_namespace& net, cpu& home, const inet_af_ops& af) {
 
 bool tcp_stream_memory_free(const tcp_sock& tp, bool waking) {
   if (tp.wmem_queued >= tp.opt.sndbuf) return false;
-  const s32 limit = tp.tcp().sysctl.notsent_lowat;
-  const u32 lowat = tp.notsent_lowat != 0 ? tp.notsent_lowat : static_cast<u32>(limit);
+  const u32 lowat =
+      tp.notsent_lowat != 0 ? tp.notsent_lowat : tp.tcp().sysctl.notsent_lowat;
   const u64 unsent = static_cast<u32>(tp.write_seq - tp.snd_nxt);
   return (waking ? 2 * unsent : unsent) < lowat;
 }

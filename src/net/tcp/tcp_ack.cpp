@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "net/tcp/tcp_ecn.h"
+#include "net/tcp/tcp_input.h"
 #include "net/tcp/tcp_mtu_probe.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_prr.h"
@@ -146,11 +147,14 @@ void ack_probe(cpu& cx, tcp_sock& tp) {
 }
 
 tcp_ack_verdict old_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_info& info) {
-  // RFC 5961 §5.2: acceptable only down to SND.UNA - MAX.SND.WND.
-  if (seg.ack_seq < tp.snd_una - tp.max_window) {
+  // RFC 5961 §5.2: acceptable only down to SND.UNA - MAX.SND.WND, and never before the first byte
+  // of the connection: nobody can have heard more than was sent.
+  const u64 reach = std::min<u64>(tp.max_window, tp.bytes_acked);
+  if (seg.ack_seq < tp.snd_una - static_cast<u32>(reach)) {
     tcp_send_challenge_ack(cx, tp);
     return tcp_ack_verdict::too_old;
   }
+  tcp_store_ts_recent(cx, tp, seg);
   if (tp.sack_ok && tp.rx.num_sacks != 0 && tp.packets_out != 0) {
     tcp_sacktag_write_queue(cx, tp, seg, info);
     info.dupack = info.sacked_segs != 0;
@@ -183,6 +187,9 @@ tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   info.prior_fack = tp.rack.fack;
   if (seg.ack_seq < tp.snd_una) return old_ack(cx, tp, seg, info);
   if (seg.ack_seq > tp.snd_nxt) return tcp_ack_verdict::unsent;
+  // RFC 7323 §4.3, once the whole segment is known to be acceptable: a forged one must not set the
+  // clock by which the genuine ones are judged. Before anything is sent: what is echoes it.
+  tcp_store_ts_recent(cx, tp, seg);
 
   const bool window_changed = update_window(cx, tp, seg);
   info.una_advanced = seg.ack_seq > tp.snd_una;
@@ -193,6 +200,7 @@ tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
     tp.snd_una = seg.ack_seq;
     if (tp.urg_mode && tp.snd_up <= tp.snd_una) tp.urg_mode = false;
     if (!tp.zerocopy_sends.empty()) tcp_zerocopy_acked(cx, tp, tp.snd_una);
+    tcp_confirm_neigh(cx, tp);
   }
   tp.last_ack_rcv = cx.now();
   tp.probes_out = 0;
@@ -249,10 +257,11 @@ void tcp_rtt_estimate(cpu& cx, tcp_sock& tp, duration rtt) {
 }
 
 void tcp_set_rto(tcp_sock& tp) {
-  duration floor = tcp_rto_min;
+  duration floor = tp.rto_min;
+  // A route's metric goes before the socket's option, as on Linux.
   if (tp.dst && tp.dst->rto_min_ms != 0) floor = milliseconds(tp.dst->rto_min_ms);
   // RFC 6298 (2.3) with the variance term never below the floor, as Linux does.
-  tp.rto = std::min(tp.srtt + std::max(tp.rttvar * 4, floor), tcp_rto_max);
+  tp.rto = std::min(tp.srtt + std::max(tp.rttvar * 4, floor), tp.rto_max);
 }
 
 bool tcp_oow_allowed(cpu& cx, tcp_sock& tp) {

@@ -75,6 +75,7 @@ result<void> add_key(tcp_sock& tp, byte_view value) {
     if (connected(tp)) return fail(errc::inval);
     tp.auth = std::make_unique<tcp_auth>();
   }
+  TRY_VOID(tp.charge_omem(tcp_ao_key_cost));
   tp.auth->ao.keys.push_back(key);
   if (in.set_current != 0) tp.auth->ao.current = key.sndid;
   if (in.set_rnext != 0) tp.auth->ao.rnext = key.rcvid;
@@ -112,6 +113,7 @@ result<void> del_key(tcp_sock& tp, byte_view value) {
     return fail(errc::busy);
   }
   ao.keys.erase(found);
+  tp.release_omem(tcp_ao_key_cost);
   return {};
 }
 

@@ -3,6 +3,7 @@
 #include "net/tcp/tcp_auth.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "net/core/net_device.h"
 #include "net/tcp/tcp_ao.h"
@@ -283,15 +284,22 @@ void tcp_auth_inherit(tcp_sock& child, const tcp_request& req) {
   const tcp_auth* from = req.listener->auth.get();
   if (from == nullptr) return;
   const ifindex dev = req.listener->opt.bound_dev_if;
-  const auto foreign = [&](const auto& key) { return !key.scope.covers(req.key.raddr, dev); };
-  auto out = std::make_unique<tcp_auth>(*from);
-  std::erase_if(out->md5, foreign);
-  std::erase_if(out->ao.keys, foreign);
+  const auto own = [&](const auto& key) { return key.scope.covers(req.key.raddr, dev); };
+  // Key by key: a listener may have a thousand for other peers.
+  auto out = std::make_unique<tcp_auth>();
+  std::ranges::copy_if(from->md5, std::back_inserter(out->md5), own);
+  std::ranges::copy_if(from->ao.keys, std::back_inserter(out->ao.keys), own);
+  out->ao.current = from->ao.current;
+  out->ao.rnext = from->ao.rnext;
+  out->ao.required = from->ao.required;
+  out->ao.accept_icmps = from->ao.accept_icmps;
   if (out->md5.empty() && out->ao.keys.empty() && !out->ao.required) return;
   if (req.signed_by_ao) {
     out->ao.current = req.ao_keyid;
     out->ao.rnext = req.ao_rnextkeyid;
   }
+  child.omem_alloc += static_cast<u32>(out->md5.size()) * tcp_md5_key_cost +
+                      static_cast<u32>(out->ao.keys.size()) * tcp_ao_key_cost;
   child.auth = std::move(out);
   tcp_auth_start(child);
 }
@@ -306,7 +314,9 @@ bool tcp_auth_ignores_icmp(const tcp_sock& tp, const icmp_error& error) {
   // RFC 5925 §7.8: a forger must not end what he cannot sign.
   if (!tp.auth || tp.auth->ao.keys.empty() || tp.auth->ao.accept_icmps) return false;
   if (tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv})) return false;
-  const bool hard = error.type == uapi::icmp_dest_unreach && error.code >= 2 && error.code <= 4;
+  const bool hard = error.kind == icmp_kind::protocol_unreachable ||
+                    error.kind == icmp_kind::port_unreachable ||
+                    error.kind == icmp_kind::packet_too_big;
   if (hard) ++tp.auth->ao.dropped_icmps;
   return hard;
 }

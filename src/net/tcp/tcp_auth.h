@@ -81,6 +81,10 @@ struct tcp_ao_state {
   u64 good = 0, bad = 0, key_not_found = 0, missing = 0, dropped_icmps = 0;
 };
 
+/// What a key counts for against net.core.optmem_max: as on Linux, where 963 MD5 keys fit.
+inline constexpr u32 tcp_md5_key_cost = 136;
+inline constexpr u32 tcp_ao_key_cost = 256;
+
 struct tcp_auth {
   std::vector<tcp_md5_key> md5;
   tcp_ao_state ao;

@@ -30,22 +30,12 @@ bool share_bound(const inet_sock& sk, const inet_sock& other) {
          tcp_of_sock(other).state != tcp_state::listen;
 }
 
-/// Ports that connect() chose may be shared with others that it chose: the peer differs.
-bool share_connecting(const inet_sock&, const inet_sock& other) {
-  return !other.port_bound && tcp_of_sock(other).state != tcp_state::listen &&
-         tcp_of_sock(other).state != tcp_state::close;
-}
-
-bool addresses_overlap(const inet_addr& a, const inet_addr& b) {
-  return a.is_any() || b.is_any() || a == b;
-}
-
 /// A port stays taken while connections from it linger in TIME-WAIT, unless both agreed to reuse.
 bool blocked_by_timewait(tcp_sock& tp, port_no port) {
   const auto [begin, end] = tp.tcp().timewaits.equal_range(port);
   for (auto it = begin; it != end; ++it) {
     const tcp_timewait& tw = *it->second;
-    if (!addresses_overlap(tp.rcv_saddr, tw.key.laddr)) continue;
+    if (!overlaps(tp.rcv_saddr, tw.key.laddr)) continue;
     const bool shared = (tp.opt.reuseaddr && tw.reuseaddr) || (tp.opt.reuseport && tw.reuseport);
     if (!shared) return true;
   }
@@ -63,14 +53,23 @@ bool tuple_free(cpu& cx, tcp_sock& tp, port_no port) {
   return tcp_timewait_reusable(cx, static_cast<tcp_timewait&>(*entry), tn.sysctl.tw_reuse);
 }
 
-result<void> choose_port(cpu& cx, tcp_sock& tp, port_share_fn share, bool connecting) {
+/// A port that bind() would have given: nobody else has it.
+result<void> choose_bound_port(cpu& cx, tcp_sock& tp) {
+  const auto [low, high] = tp.af_ops->local_port_range(tp);
+  tcp_sock* self = &tp;
+  const auto usable = [self](port_no port) { return !blocked_by_timewait(*self, port); };
+  TRY(tp.sport, tp.tcp().ports.bind_ephemeral(tp, low, high, cx.random(), share_bound, usable));
+  tp.port_held = true;
+  return {};
+}
+
+/// A port for connect(): others may have it, as long as their peers differ.
+result<void> choose_connecting_port(cpu& cx, tcp_sock& tp) {
   const auto [low, high] = tp.af_ops->local_port_range(tp);
   tcp_sock* self = &tp;
   cpu* at = &cx;
-  const auto usable = [self, at, connecting](port_no port) {
-    return connecting ? tuple_free(*at, *self, port) : !blocked_by_timewait(*self, port);
-  };
-  TRY(tp.sport, tp.tcp().ports.bind_ephemeral(tp, low, high, cx.random(), share, usable));
+  const auto usable = [self, at](port_no port) { return tuple_free(*at, *self, port); };
+  TRY(tp.sport, tp.tcp().ports.connect_ephemeral(tp, low, high, cx.random(), usable));
   tp.port_held = true;
   return {};
 }
@@ -107,7 +106,8 @@ void begin_active_open(cpu& cx, tcp_sock& tp) {
   tcp_initialize_rcv_mss(tp);
   const u32 options = sysctl.timestamps != 0 ? static_cast<u32>(tcpolen_tstamp_aligned) : 0;
   const tcp_initial_window first = tcp_select_initial_window(
-      sysctl, tp.dst.get(), tcp_full_space(tp), tp.user_window_clamp, tp.advmss - options,
+      sysctl, tp.dst.get(), tcp_full_space(tp),
+      tcp_window_limit(tp, tp.user_window_clamp, tp.dst.get()), tp.advmss - options,
       sysctl.window_scaling != 0);
   tp.rcv_wnd = tp.rcv_ssthresh = first.rcv_wnd;
   tp.window_clamp = first.window_clamp;
@@ -138,7 +138,7 @@ result<void> take_ends(cpu& cx, tcp_sock& tp, const inet_addr& peer, port_no por
     if (!tuple_free(cx, tp, tp.sport)) return fail(errc::addrnotavail);
     return {};
   }
-  if (!choose_port(cx, tp, share_connecting, true)) return fail(errc::addrnotavail);
+  if (!choose_connecting_port(cx, tp)) return fail(errc::addrnotavail);
   return {};
 }
 
@@ -147,7 +147,10 @@ result<void> connect_again(tcp_sock& tp) {
   if (tp.state == tcp_state::listen || tp.defer_connect) return fail(errc::isconn);
   if (tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv})) return fail(errc::already);
   // The first call after a connect that did not wait tells the outcome.
-  if (std::exchange(tp.connect_pending, false)) return {};
+  if (tp.call == tcp_call_state::connecting) {
+    tp.call = tcp_call_state::connected;
+    return {};
+  }
   return fail(errc::isconn);
 }
 
@@ -173,7 +176,7 @@ result<void> tcp_sock::bind(cpu& cx, byte_view addr) {
       }
     }
   } else if (!inet.bind_address_no_port) {
-    done = choose_port(cx, *this, share_bound, false);
+    done = choose_bound_port(cx, *this);
   }
   if (!done) {
     saddr = old_saddr;
@@ -185,9 +188,14 @@ result<void> tcp_sock::bind(cpu& cx, byte_view addr) {
   return {};
 }
 
+errc tcp_connect_failed(cpu& cx, tcp_sock& tp) {
+  const errc why = tp.take_error();
+  tcp_disconnect(cx, tp);
+  return why != errc::ok ? why : errc::connaborted;
+}
+
 result<void> tcp_begin_connect(cpu& cx, tcp_sock& tp, byte_view addr) {
   TRY(const auto to, tp.af_ops->parse_sockaddr(addr));
-  tcp_reinit(tp);
   const bool old_port = tp.port_held;
   if (const auto joined = take_ends(cx, tp, to.first, to.second); !joined) {
     if (!old_port) {
@@ -209,19 +217,16 @@ result<void> tcp_sock::connect(cpu& cx, byte_view addr) {
     tcp_disconnect(cx, *this);
     return {};
   }
-  if (state != tcp_state::close) return connect_again(*this);
-  if (std::exchange(connect_pending, false)) {
-    // It failed meanwhile; tell why, then the socket may try anew.
-    const errc why = take_error();
-    return fail(why != errc::ok ? why : errc::connaborted);
-  }
+  if (state != tcp_state::close || call == tcp_call_state::connected) return connect_again(*this);
+  if (call == tcp_call_state::connecting) return fail(tcp_connect_failed(cx, *this));
   if (repair) return tcp_repair_connect(cx, *this, addr);
   TRY_VOID(tcp_begin_connect(cx, *this, addr));
   if (tcp_fastopen_defers(cx, *this)) {
     defer_connect = true;
+    call = tcp_call_state::connecting;
     return {};
   }
-  connect_pending = true;
+  call = tcp_call_state::connecting;
   tcp_send_syn(cx, *this);
   return fail(errc::inprogress);
 }
@@ -230,13 +235,13 @@ result<void> tcp_sock::listen(cpu& cx, int backlog) {
   if (state != tcp_state::close && state != tcp_state::listen) return fail(errc::inval);
   max_ack_backlog = static_cast<u32>(std::max(backlog, 0));
   if (state == tcp_state::listen) return {};
-  tcp_reinit(*this);
-  if (!port_held) TRY_VOID(choose_port(cx, *this, share_bound, false));
+  if (call != tcp_call_state::unconnected) return fail(errc::inval);
+  if (!port_held) TRY_VOID(choose_bound_port(cx, *this));
   state = tcp_state::listen;
   // Sockets that shared the port while nobody listened: the first listener wins.
-  for (const inet_sock* other : *tcp().ports.owners(sport)) {
-    if (other == this || !addresses_overlap(rcv_saddr, other->rcv_saddr)) continue;
-    if (tcp_of_sock(*other).state != tcp_state::listen || share_bound(*this, *other)) continue;
+  for (const inet_sock& other : *tcp().ports.owners(sport)) {
+    if (&other == this || !overlaps(rcv_saddr, other.rcv_saddr)) continue;
+    if (tcp_of_sock(other).state != tcp_state::listen || share_bound(*this, other)) continue;
     state = tcp_state::close;
     return fail(errc::addrinuse);
   }
@@ -257,45 +262,48 @@ result<ref<sock>> tcp_sock::accept(cpu&) {
   const ref<tcp_sock> child = accept_queue.front();
   accept_queue.pop_front();
   child->listener = nullptr;
+  child->call = tcp_call_state::connected;
   return ref<sock>(child);
 }
 
-void tcp_listeners::add(tcp_sock& tp) { by_port_[tp.sport].push_back(&tp); }
-
-void tcp_listeners::remove(tcp_sock& tp) {
-  const auto found = by_port_.find(tp.sport);
-  if (found == by_port_.end()) return;
-  std::erase(found->second, &tp);
-  if (found->second.empty()) by_port_.erase(found);
+void tcp_listeners::add(tcp_sock& tp) {
+  by_place_[place_of(tp.sport, tp.rcv_saddr)].push_back(&tp);
 }
 
-tcp_sock* tcp_listeners::find(const inet_tuple& tuple, ifindex dev, u64 hash) const {
-  const auto found = by_port_.find(tuple.lport);
-  if (found == by_port_.end()) return nullptr;
+void tcp_listeners::remove(tcp_sock& tp) {
+  const auto found = by_place_.find(place_of(tp.sport, tp.rcv_saddr));
+  if (found == by_place_.end()) return;
+  std::erase(found->second, &tp);
+  if (found->second.empty()) by_place_.erase(found);
+}
+
+tcp_sock* tcp_listeners::best_at(const place& where, const inet_tuple& tuple, ifindex dev,
+                                 u64 hash) const {
+  const auto found = by_place_.find(where);
+  if (found == by_place_.end()) return nullptr;
   tcp_sock* best = nullptr;
-  int best_score = -1;
   u32 equals = 0;
   for (tcp_sock* tp : found->second) {
-    int score = 0;
-    if (!tp->rcv_saddr.is_any()) {
-      if (tp->rcv_saddr != tuple.laddr) continue;
-      score += 2;
-    }
-    if (tp->opt.bound_dev_if) {
-      if (tp->opt.bound_dev_if != dev) continue;
-      score += 4;
-    }
-    if (score > best_score) {
+    const bool on_device = static_cast<bool>(tp->opt.bound_dev_if);
+    if (on_device && tp->opt.bound_dev_if != dev) continue;
+    if (!covers(tp->rcv_saddr, tuple.laddr)) continue;
+    if (best == nullptr || (on_device && !best->opt.bound_dev_if)) {
       best = tp;
-      best_score = score;
       equals = 1;
-    } else if (score == best_score && tp->opt.reuseport && best->opt.reuseport) {
+    } else if (on_device == static_cast<bool>(best->opt.bound_dev_if) && tp->opt.reuseport &&
+               best->opt.reuseport) {
       // A group: each member gets its share of the flows.
       ++equals;
       if ((hash >> 32) % equals == 0) best = tp;
     }
   }
   return best;
+}
+
+tcp_sock* tcp_listeners::find(const inet_tuple& tuple, ifindex dev, u64 hash) const {
+  const place own = place_of(tuple.lport, tuple.laddr);
+  if (tcp_sock* const bound = best_at(own, tuple, dev, hash); bound != nullptr) return bound;
+  return best_at(place_of(tuple.lport, {}), tuple, dev, hash);
 }
 
 }  // namespace ph

@@ -97,14 +97,14 @@ result<std::vector<siphash_key>> tcp_fastopen_read_key(byte_view bytes) {
 std::vector<siphash_key> tcp_fastopen_keys(const tcp_sock& listener) {
   if (!listener.fastopen_keys.empty()) return listener.fastopen_keys;
   const tcp_net& tn = listener.tcp();
+  // Nobody wrote one: a key that nobody knows.
+  if (!tn.sysctl.fastopen_key_given) return {tn.fastopen_secret};
   const std::string_view text = tn.sysctl.fastopen_key;
   std::vector<siphash_key> out;
   for (std::size_t at = 0; at < text.size(); at += key_text + 1) {
     const auto key = read_key_text(text.substr(at, key_text));
-    if (key && (key->k0 != 0 || key->k1 != 0)) out.push_back(*key);
+    if (key) out.push_back(*key);
   }
-  // Nobody set one: a key that nobody knows.
-  if (out.empty()) out.push_back(tn.fastopen_secret);
   return out;
 }
 
@@ -143,7 +143,7 @@ tcp_fastopen_verdict tcp_fastopen_judge(cpu& cx, const tcp_sock& listener, const
   }
   const bool cookie_needless =
       (bits & tfo_server_cookie_not_reqd) != 0 || listener.fastopen_no_cookie;
-  if (cookie_needless && seg.len != 0) {
+  if (cookie_needless && (seg.len != 0 || offered.present())) {
     out.accept = true;
     return out;
   }
@@ -164,7 +164,7 @@ tcp_fastopen_verdict tcp_fastopen_judge(cpu& cx, const tcp_sock& listener, const
 
 void tcp_fastopen_begin(cpu& cx, tcp_sock& child, skb_ptr skb, const tcp_seg& seg) {
   child.net().mib().add(cx, mib::tcpext_tcp_fast_open_passive);
-  child.fastopen_child = true;
+  child.fastopen_child = child.fastopen_born = true;
   child.snd_una = child.snd_nxt = child.iss;
   child.snd_wnd = child.max_window = seg.window;  // RFC 7323 §2.2: never scaled on a SYN
   child.snd_sml = child.recover = child.high_seq = child.iss;
@@ -213,6 +213,7 @@ u32 tcp_fastopen_prepare(cpu& cx, tcp_sock& tp) {
   cx.sometimes("tcp_fastopen_tried");
   tp.fastopen_cookie = {};
   tp.syn_fastopen = false;
+  tp.fastopen_fail = tcp_fastopen_fail::none;
   if (peer != nullptr && distrusted(cx, *peer)) {
     cx.sometimes("tcp_fastopen_distrusted");
     return 0;
@@ -220,17 +221,17 @@ u32 tcp_fastopen_prepare(cpu& cx, tcp_sock& tp) {
   u32 mss = tp.mss_clamp;
   if (peer != nullptr && peer->mss != 0) mss = std::min<u32>(mss, peer->mss);
   const bool no_cookie = (bits & tfo_client_no_cookie) != 0 || tp.fastopen_no_cookie;
-  bool data = true;
-  if (peer != nullptr && peer->cookie.len > 0) {
+  if (!no_cookie) {
+    tp.syn_fastopen = true;
+    if (peer == nullptr || peer->cookie.len <= 0) {
+      // §4.2: ask for one. A server may know the option only in its experimental form.
+      tp.fastopen_cookie.len = 0;
+      tp.fastopen_cookie.exp = peer != nullptr && peer->try_exp == 1;
+      tp.fastopen_fail = tcp_fastopen_fail::cookie_unavailable;
+      return 0;
+    }
     tp.fastopen_cookie = peer->cookie;
-  } else if (!no_cookie) {
-    // §4.2: ask for one. A server may know the option only in its experimental form.
-    tp.fastopen_cookie.len = 0;
-    tp.fastopen_cookie.exp = peer != nullptr && peer->try_exp == 1;
-    data = false;
   }
-  tp.syn_fastopen = true;
-  if (!data) return 0;
   // RFC 7413 §4.2.1: within what the peer announced before, with room for any options.
   const u32 clamp = std::exchange(tp.mss_clamp, mss);
   const u32 most = tcp_mtu_to_mss(tp, tp.pmtu_cookie);
@@ -244,18 +245,21 @@ bool tcp_fastopen_defers(cpu& cx, tcp_sock& tp) {
 }
 
 bool tcp_fastopen_synack(cpu& cx, tcp_sock& tp, const tcp_options_received& rx) {
-  if (!tp.syn_fastopen) return false;
+  if (!tp.syn_fastopen && tp.syn_data == 0) return false;
   sk_buff* data = tp.syn_data != 0 ? syn_data_of(tp) : nullptr;
-  const bool has_cookie = rx.fastopen.present();
+  const bool has_cookie = tp.syn_fastopen && rx.fastopen.present();
   bool syn_lost = false;
   u8 try_exp = 0;
-  if (tp.total_retrans != 0) {
+  if (!tp.syn_fastopen) {
+    // Data went without the option; a cookie that nobody asked for is not kept.
+  } else if (tp.total_retrans != 0) {
     // Nothing but the repeated, plain SYN seems to have arrived.
     syn_lost = !has_cookie && data != nullptr;
   } else if (!has_cookie && tp.syn_data == 0) {
     try_exp = tp.fastopen_cookie.exp ? 2 : 1;
   }
-  remember(cx, tp, rx.mss, rx.fastopen, syn_lost, try_exp);
+  const tcp_fastopen_cookie cookie = has_cookie ? rx.fastopen : tcp_fastopen_cookie{};
+  remember(cx, tp, rx.mss, cookie, syn_lost, try_exp);
   if (data == nullptr) {
     tp.syn_data_acked = tp.syn_data != 0;
     if (tp.syn_data_acked) tp.net().mib().add(cx, mib::tcpext_tcp_fast_open_active);
@@ -263,6 +267,8 @@ bool tcp_fastopen_synack(cpu& cx, tcp_sock& tp, const tcp_options_received& rx) 
     if (tp.syn_data_acked && tp.delivered > 1) --tp.delivered;
     return false;
   }
+  tp.fastopen_fail = tp.total_retrans != 0 ? tcp_fastopen_fail::syn_retransmitted
+                                           : tcp_fastopen_fail::data_not_acked;
   tp.net().mib().add(cx, mib::tcpext_tcp_fast_open_active_fail);
   for (; data != nullptr; data = tp.rtx_queue.next(*data)) {
     if ((tcp_cb(*data).sacked & (skb_lost | skb_sacked)) == 0) tcp_mark_lost(cx, tp, *data);

@@ -50,6 +50,9 @@ void tcp_fastopen_child_done(tcp_sock& tp);
 /// The part of connect(2) before the SYN: ends, route, port, variables, SYN-SENT (tcp_connect.cpp).
 /// On errors the socket is as before.
 result<void> tcp_begin_connect(cpu& cx, tcp_sock& tp, byte_view addr);
+/// A connection that the program was still waiting for has failed: says why, once; the socket may
+/// begin anew.
+errc tcp_connect_failed(cpu& cx, tcp_sock& tp);
 /// Begins a connection's SYN: takes the cookie for the peer from what is remembered, or asks for
 /// one. Returns the payload bytes that the SYN may carry.
 u32 tcp_fastopen_prepare(cpu& cx, tcp_sock& tp);

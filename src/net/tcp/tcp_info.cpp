@@ -68,6 +68,46 @@ void put_times(cpu& cx, uapi::tcp_info& out, const tcp_sock& tp) {
   out.tcpi_total_rto_time = static_cast<u32>(in_rto.ms());
 }
 
+/// Marks of congestion as counted at both ends (RFC 9768 §3.2.1), without the values that the
+/// counters begin with.
+void put_marks(uapi::tcp_info& out, const tcp_sock& tp) {
+  constexpr tcp_accecn_counters begin;
+  const tcp_accecn_counters& rcv = tp.ecn.rcv;
+  const tcp_accecn_counters& snd = tp.ecn.snd;
+  out.tcpi_received_ce = rcv.cep - begin.cep;
+  out.tcpi_received_ce_bytes = rcv.ceb - begin.ceb;
+  out.tcpi_received_e0_bytes = rcv.e0b - begin.e0b;
+  out.tcpi_received_e1_bytes = rcv.e1b - begin.e1b;
+  out.tcpi_delivered_ce_bytes = snd.ceb - begin.ceb;
+  out.tcpi_delivered_e0_bytes = snd.e0b - begin.e0b;
+  out.tcpi_delivered_e1_bytes = snd.e1b - begin.e1b;
+  // As Linux numbers them: what fails, and what was seen of the peer's option.
+  enum : u16 { ace_fail_recv = 2, opt_fail_send = 4, opt_fail_recv = 8 };
+  enum : u16 { opt_not_seen = 0, opt_counter_seen = 2, opt_fail_seen = 3 };
+  const auto bit = [](bool set, u16 value) { return set ? value : u16{0}; };
+  out.tcpi_accecn_fail_mode = static_cast<u16>(bit(tp.ecn.feedback_bad, ace_fail_recv) |
+                                               bit(tp.ecn.option_lost, opt_fail_send) |
+                                               bit(tp.ecn.option_bad, opt_fail_recv));
+  out.tcpi_accecn_opt_seen = tp.ecn.option_bad    ? u16{opt_fail_seen}
+                             : tp.ecn.peer_option ? u16{opt_counter_seen}
+                                                  : u16{opt_not_seen};
+}
+
+void put_options(uapi::tcp_info& out, const tcp_sock& tp) {
+  if (tp.tstamp_ok) out.tcpi_options |= uapi::tcpi_opt_timestamps;
+  if (tp.sack_ok) out.tcpi_options |= uapi::tcpi_opt_sack;
+  if (tp.wscale_ok) {
+    out.tcpi_options |= uapi::tcpi_opt_wscale;
+    out.tcpi_snd_wscale = tp.snd_wscale & 15;
+    out.tcpi_rcv_wscale = tp.rcv_wscale & 15;
+  }
+  if (tp.ecn.mode != tcp_ecn_mode::none) out.tcpi_options |= uapi::tcpi_opt_ecn;
+  if (tp.ecn.seen) out.tcpi_options |= uapi::tcpi_opt_ecn_seen;
+  if (tp.syn_data_acked) out.tcpi_options |= uapi::tcpi_opt_syn_data;
+  if (tp.fastopen_born) out.tcpi_options |= uapi::tcpi_opt_tfo_child;
+  out.tcpi_fastopen_client_fail = static_cast<u8>(tp.fastopen_fail) & 3;
+}
+
 }  // namespace
 
 uapi::tcp_info tcp_get_info(cpu& cx, tcp_sock& tp) {
@@ -83,20 +123,12 @@ uapi::tcp_info tcp_get_info(cpu& cx, tcp_sock& tp) {
   out.tcpi_retransmits = tp.retransmits;
   out.tcpi_probes = tp.probes_out;
   out.tcpi_backoff = tp.backoff;
-  if (tp.tstamp_ok) out.tcpi_options |= uapi::tcpi_opt_timestamps;
-  if (tp.sack_ok) out.tcpi_options |= uapi::tcpi_opt_sack;
-  if (tp.wscale_ok) {
-    out.tcpi_options |= uapi::tcpi_opt_wscale;
-    out.tcpi_snd_wscale = tp.snd_wscale & 15;
-    out.tcpi_rcv_wscale = tp.rcv_wscale & 15;
-  }
-  if (tp.ecn.mode != tcp_ecn_mode::none) out.tcpi_options |= uapi::tcpi_opt_ecn;
-  if (tp.ecn.seen) out.tcpi_options |= uapi::tcpi_opt_ecn_seen;
-  if (tp.syn_data_acked) out.tcpi_options |= uapi::tcpi_opt_syn_data;
+  put_options(out, tp);
   out.tcpi_snd_mss = tp.mss_cache;
   out.tcpi_rcv_mss = tp.rcv_mss;
   put_counts(out, tp);
   put_times(cx, out, tp);
+  put_marks(out, tp);
   out.tcpi_pmtu = tp.pmtu_cookie;
   out.tcpi_rcv_ssthresh = tp.rcv_ssthresh;
   out.tcpi_snd_ssthresh = tp.cong.ssthresh;

@@ -15,24 +15,48 @@ namespace {
 
 constexpr s32 s32_max = 0x7fffffff;
 
+/// Adds net.ipv4.tcp_<name>.
+void add_number(tcp_net& tn, const char* name, s32& value, s32 min, s32 max) {
+  tn.net.sysctls().add(std::string("net.ipv4.tcp_") + name, value, min, max);
+}
+
+/// Timeouts and how often to try.
+void add_timer_sysctls(tcp_net& tn) {
+  tcp_sysctls& s = tn.sysctl;
+  add_number(tn, "syn_retries", s.syn_retries, 1, 127);
+  add_number(tn, "syn_linear_timeouts", s.syn_linear_timeouts, 0, 127);
+  add_number(tn, "rto_max_ms", s.rto_max_ms, 1000, 120'000);
+  add_number(tn, "rto_min_us", s.rto_min_us, 1, s32_max);
+  add_number(tn, "thin_linear_timeouts", s.thin_linear_timeouts, 0, 1);
+  add_number(tn, "synack_retries", s.synack_retries, 0, 255);
+  add_number(tn, "retries1", s.retries1, 0, 255);
+  add_number(tn, "retries2", s.retries2, 0, 255);
+  add_number(tn, "orphan_retries", s.orphan_retries, 0, 255);
+  add_number(tn, "fin_timeout", s.fin_timeout, 0, s32_max);
+  add_number(tn, "keepalive_time", s.keepalive_time, 0, s32_max);
+  add_number(tn, "keepalive_intvl", s.keepalive_intvl, 0, s32_max);
+  add_number(tn, "keepalive_probes", s.keepalive_probes, 0, 255);
+}
+
+void add_fastopen_sysctls(tcp_net& tn) {
+  tcp_sysctls* s = &tn.sysctl;
+  add_number(tn, "fastopen", s->fastopen, 0, s32_max);
+  tn.net.sysctls().add("net.ipv4.tcp_fastopen_key", s->fastopen_key, [s](std::string_view text) {
+    if (!tcp_fastopen_key_valid(text)) return false;
+    s->fastopen_key_given = true;  // also when it is all zeros
+    return true;
+  });
+}
+
 void add_sysctls(tcp_net& tn) {
   tcp_sysctls& s = tn.sysctl;
   sysctl_table& table = tn.net.sysctls();
   const auto add = [&](const char* name, s32& value, s32 min, s32 max) {
-    table.add(std::string("net.ipv4.tcp_") + name, value, min, max);
+    add_number(tn, name, value, min, max);
   };
   table.add("net.ipv4.tcp_rmem", {&s.rmem[0], &s.rmem[1], &s.rmem[2]}, 1, s32_max);
   table.add("net.ipv4.tcp_wmem", {&s.wmem[0], &s.wmem[1], &s.wmem[2]}, 1, s32_max);
   table.add("net.ipv4.tcp_mem", {&s.mem[0], &s.mem[1], &s.mem[2]}, 0, s32_max);
-  add("syn_retries", s.syn_retries, 1, 127);
-  add("synack_retries", s.synack_retries, 0, 255);
-  add("retries1", s.retries1, 0, 255);
-  add("retries2", s.retries2, 0, 255);
-  add("orphan_retries", s.orphan_retries, 0, 255);
-  add("fin_timeout", s.fin_timeout, 0, s32_max);
-  add("keepalive_time", s.keepalive_time, 0, s32_max);
-  add("keepalive_intvl", s.keepalive_intvl, 0, s32_max);
-  add("keepalive_probes", s.keepalive_probes, 0, 255);
   add("max_syn_backlog", s.max_syn_backlog, -s32_max - 1, s32_max);
   add("syncookies", s.syncookies, 0, 255);
   add("abort_on_overflow", s.abort_on_overflow, 0, 255);
@@ -54,14 +78,12 @@ void add_sysctls(tcp_net& tn) {
   add("tso_rtt_log", s.tso_rtt_log, 0, 31);
   add("pacing_ss_ratio", s.pacing_ss_ratio, 0, 1000);
   add("pacing_ca_ratio", s.pacing_ca_ratio, 0, 1000);
-  add("notsent_lowat", s.notsent_lowat, -s32_max - 1, s32_max);
+  table.add("net.ipv4.tcp_notsent_lowat", s.notsent_lowat);
   add("mtu_probing", s.mtu_probing, 0, 2);
   add("base_mss", s.base_mss, 0, s32_max);
   add("mtu_probe_floor", s.mtu_probe_floor, 0, s32_max);
   add("probe_interval", s.probe_interval, 0, 86400);
   add("probe_threshold", s.probe_threshold, 0, s32_max);
-  add("fastopen", s.fastopen, 0, s32_max);
-  table.add("net.ipv4.tcp_fastopen_key", s.fastopen_key, &tcp_fastopen_key_valid);
   add("recovery", s.recovery, 0, 7);
   add("early_retrans", s.early_retrans, 0, 4);
   add("frto", s.frto, 0, 2);
@@ -102,6 +124,8 @@ void tcp_kernel_init(kernel& machine) {
 
 void tcp_init(net_namespace& net) {
   tcp_net& tn = net.slots().set(tcp_key, std::make_unique<tcp_net>(net));
+  add_timer_sysctls(tn);
+  add_fastopen_sysctls(tn);
   add_sysctls(tn);
 }
 

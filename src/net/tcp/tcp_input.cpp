@@ -148,7 +148,6 @@ bool validate_incoming(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) 
 
 /// Acknowledgement that is not acceptable ends the packet. True: go on.
 bool process_ack(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
-  tcp_store_ts_recent(cx, tp, seg);
   tcp_ecn_receive(cx, tp, seg);
   switch (tcp_ack(cx, tp, seg)) {
     case tcp_ack_verdict::ok:
@@ -186,7 +185,6 @@ bool predicted(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
   if (seg.len == 0) {
     if (seg.ack_seq == tp.snd_una) return false;  // a duplicate: the long way
     tp.net().mib().add(cx, mib::tcpext_tcp_hp_acks);
-    tcp_store_ts_recent(cx, tp, seg);
     tcp_ecn_receive(cx, tp, seg);
     tcp_ack(cx, tp, seg);
     consume(cx, std::move(skb));

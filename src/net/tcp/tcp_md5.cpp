@@ -1,6 +1,7 @@
 // RFC 2385 §2.0; the socket options as tcp(7) and the structure's comments describe them.
 #include "net/tcp/tcp_md5.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/md5.h"
@@ -58,11 +59,10 @@ result<void> tcp_md5_setsockopt(tcp_sock& tp, int name, byte_view value) {
   std::memcpy(&in, value.data(), sizeof in);
   if (in.tcpm_keylen > uapi::tcp_md5sig_maxkeylen) return fail(errc::inval);
   TRY(const tcp_key_scope scope, read_scope(tp, name, in));
+  const auto same = [&](const tcp_md5_key& k) { return k.scope == scope; };
   if (in.tcpm_keylen == 0) {
-    const bool gone =
-        tp.auth && std::erase_if(tp.auth->md5,
-                                 [&](const tcp_md5_key& k) { return k.scope == scope; }) != 0;
-    if (!gone) return fail(errc::noent);
+    if (!tp.auth || std::erase_if(tp.auth->md5, same) == 0) return fail(errc::noent);
+    tp.release_omem(tcp_md5_key_cost);
     return {};
   }
   // DIFFERS: Linux answers EKEYREJECTED where a peer has keys of the other kind.
@@ -76,7 +76,12 @@ result<void> tcp_md5_setsockopt(tcp_sock& tp, int name, byte_view value) {
   key.scope = scope;
   key.len = static_cast<u8>(in.tcpm_keylen);
   copy_bytes(key.key, byte_view(in.tcpm_key).first(key.len));
-  std::erase_if(tp.auth->md5, [&](const tcp_md5_key& k) { return k.scope == scope; });
+  const auto known = std::ranges::find_if(tp.auth->md5, same);
+  if (known != tp.auth->md5.end()) {
+    *known = key;
+    return {};
+  }
+  TRY_VOID(tp.charge_omem(tcp_md5_key_cost));
   tp.auth->md5.push_back(key);
   return {};
 }

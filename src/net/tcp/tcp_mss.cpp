@@ -69,20 +69,26 @@ u32 tcp_size_goal(const tcp_sock& tp, u32 mss) {
 
 u32 tcp_advertise_mss(cpu& cx, const tcp_sock& tp) {
   if (!tp.dst) return uapi::tcp_mss_default;
-  const u32 headers = tp.af_ops->net_header_len() + static_cast<u32>(sizeof(tcphdr));
-  u32 mss = tp.dst->advmss;
-  if (mss == 0) {
-    const u32 mtu = tp.dst->mtu(cx.now());
-    mss = mtu > headers ? mtu - headers : uapi::tcp_mss_default;
-  }
+  return tcp_advertise_mss(tp, *tp.dst, cx.now());
+}
+
+u32 tcp_advertise_mss(const tcp_sock& tp, const dst_entry& route, instant now) {
+  constexpr u32 header = sizeof(tcphdr);
+  u32 mss = route.advmss;
+  if (mss == 0) mss = tp.af_ops->default_advmss(tp.net(), route.mtu(now), header);
   if (tp.user_mss != 0) mss = std::min(mss, tp.user_mss);
-  return std::clamp(mss, tcp_min_mss, 65535u - headers);
+  return mss;
+}
+
+u32 tcp_window_limit(const tcp_sock& tp, u32 clamp, const dst_entry* route) {
+  if (clamp == 0 && route != nullptr) clamp = route->window;
+  const u32 full = tcp_full_space(tp);
+  return tp.opt.rcvbuf_locked && (clamp == 0 || clamp > full) ? full : clamp;
 }
 
 tcp_initial_window tcp_select_initial_window(const tcp_sysctls& sysctl, const dst_entry* route,
                                              u32 space, u32 clamp, u32 mss, bool wscale_ok) {
   tcp_initial_window out;
-  if (clamp == 0 && route != nullptr) clamp = route->window;
   if (clamp == 0) clamp = tcp_max_window << uapi::tcp_max_winshift;
   space = std::min(space, clamp);
   if (space > mss) space = space / mss * mss;

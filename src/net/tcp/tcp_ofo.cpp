@@ -18,6 +18,8 @@ namespace {
 /// Payloads up to this size are copied behind the last packet, so that crumbs do not eat the
 /// buffer with their overhead.
 constexpr u32 crumb_bytes = 512;
+/// Smaller payloads say nothing about how well the buffer is used.
+constexpr u32 least_growth = 128;
 
 /// Appends the bytes of `skb` to the last packet of the queue; false: does not suit.
 bool try_coalesce(tcp_sock& tp, sk_buff& skb) {
@@ -82,6 +84,29 @@ void forget_ofo(cpu& cx, tcp_sock& tp) {
   tp.num_sacks = 0;
 }
 
+/// How fast rcv_ssthresh may grow after a packet of that density.
+u32 window_growth(const tcp_sock& tp, u32 len, u32 truesize) {
+  if (tcp_win_from_space(truesize) <= len) return 2 * tp.advmss;
+  // A sparse packet proves less, the more of the maximum is in use.
+  u32 cost = tcp_win_from_space(truesize) / 2;
+  u32 window = tcp_win_from_space(static_cast<u32>(tp.tcp().sysctl.rmem[2])) / 2;
+  while (tp.rcv_ssthresh <= window) {
+    if (cost <= len) return 2 * tp.rcv_mss;
+    cost /= 2;
+    window /= 2;
+  }
+  return 0;
+}
+
+void grow_window(tcp_sock& tp, u32 len, u32 truesize) {
+  const u32 most = std::min(tp.window_clamp, tcp_space(tp));
+  if (most <= tp.rcv_ssthresh || tcp_under_memory_pressure(tp)) return;
+  const u32 more = std::min(most - tp.rcv_ssthresh, window_growth(tp, len, truesize));
+  if (more == 0) return;
+  tp.rcv_ssthresh += more;
+  tp.quick |= 1;
+}
+
 void data_queue_ofo(cpu& cx, tcp_sock& tp, skb_ptr skb) {
   tcp_skb_cb& cb = tcp_cb(*skb);
   tp.net().mib().add(cx, mib::tcpext_tcp_ofo_queue);
@@ -116,7 +141,11 @@ void data_queue_ofo(cpu& cx, tcp_sock& tp, skb_ptr skb) {
     drop(cx, tp.ofo_queue.remove(*other), drop_reason::tcp_ofo_merge);
     other = after;
   }
-  if (tp.sack_ok) tcp_sack_new_ofo(tp, cb.seq, cb.end_seq);
+  if (tp.sack_ok) {
+    tcp_sack_new_ofo(tp, cb.seq, cb.end_seq);
+    // Without SACK the window stays: only unchanged windows make duplicate acknowledgements.
+    if (skb->len() >= least_growth) grow_window(tp, skb->len(), skb->truesize);
+  }
   skb->dst.reset();
   skb->dev = nullptr;
   tp.set_owner_r(*skb);
@@ -149,29 +178,6 @@ void incr_quickack(tcp_sock& tp, u32 most) {
   u32 n = tp.rcv_wnd / (2 * tp.rcv_mss);
   if (n == 0) n = 2;
   tp.quick = static_cast<u8>(std::max<u32>(tp.quick, std::min(n, most)));
-}
-
-/// How fast rcv_ssthresh may grow after a packet of that density.
-u32 window_growth(const tcp_sock& tp, u32 len, u32 truesize) {
-  if (tcp_win_from_space(truesize) <= len) return 2 * tp.advmss;
-  // A sparse packet proves less, the more of the maximum is in use.
-  u32 cost = tcp_win_from_space(truesize) / 2;
-  u32 window = tcp_win_from_space(static_cast<u32>(tp.tcp().sysctl.rmem[2])) / 2;
-  while (tp.rcv_ssthresh <= window) {
-    if (cost <= len) return 2 * tp.rcv_mss;
-    cost /= 2;
-    window /= 2;
-  }
-  return 0;
-}
-
-void grow_window(tcp_sock& tp, u32 len, u32 truesize) {
-  const u32 most = std::min(tp.window_clamp, tcp_space(tp));
-  if (most <= tp.rcv_ssthresh || tcp_under_memory_pressure(tp)) return;
-  const u32 more = std::min(most - tp.rcv_ssthresh, window_growth(tp, len, truesize));
-  if (more == 0) return;
-  tp.rcv_ssthresh += more;
-  tp.quick |= 1;
 }
 
 /// The peer's round trip as the receiver can see it: by timestamps, else the time one window takes.
@@ -250,7 +256,8 @@ void tcp_event_data_recv(cpu& cx, tcp_sock& tp, const tcp_arrival& data) {
   }
   tp.last_rcv = now;
   tp.last_data_rcv = now;
-  if (data.len >= 128) grow_window(tp, data.len, data.truesize);
+  tcp_confirm_neigh(cx, tp);
+  if (data.len >= least_growth) grow_window(tp, data.len, data.truesize);
 }
 
 void tcp_enter_quickack(tcp_sock& tp, u32 most) {

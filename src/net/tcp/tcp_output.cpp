@@ -312,7 +312,7 @@ void tcp_send_syn(cpu& cx, tcp_sock& tp, skb_ptr data) {
   skb_ptr skb = tcp_stream_alloc(cx, tp, tp.iss, tcphdr_syn);
   tp.write_seq = tp.iss + 1;
   tcp_cb(*skb).sent = true;
-  tcp_cb(*skb).sent_at = cx.now();
+  tcp_cb(*skb).sent_at = tp.syn_stamp = cx.now();
   tcp_rate_skb_sent(cx, tp, *skb);
   sk_buff& queued = tp.rtx_queue.push_back(std::move(skb));
   tcp_sent_now(tp, queued);

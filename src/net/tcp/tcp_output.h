@@ -21,12 +21,17 @@ u32 tcp_current_mss(cpu& cx, tcp_sock& tp);
 u32 tcp_size_goal(const tcp_sock& tp, u32 mss);
 /// The MSS we advertise: what the route's MTU allows.
 u32 tcp_advertise_mss(cpu& cx, const tcp_sock& tp);
+/// The same of a listener for a peer behind `route`.
+u32 tcp_advertise_mss(const tcp_sock& tp, const dst_entry& route, instant now);
+/// The largest window to offer, in bytes; 0: no limit. `clamp`: TCP_WINDOW_CLAMP. A buffer that the
+/// program fixed (SO_RCVBUF) cannot grow, so the scale need not allow for more.
+u32 tcp_window_limit(const tcp_sock& tp, u32 clamp, const dst_entry* route);
 /// Scale and first window for a receive buffer (RFC 7323 §2).
 struct tcp_initial_window {
   u32 rcv_wnd = 0, window_clamp = 0;
   u8 wscale = 0;
 };
-/// `route` (may be nullptr) can limit both.
+/// `clamp`: of tcp_window_limit; `route` (may be nullptr) can limit the first window.
 tcp_initial_window tcp_select_initial_window(const tcp_sysctls& sysctl, const dst_entry* route,
                                              u32 space, u32 clamp, u32 mss, bool wscale_ok);
 
@@ -36,9 +41,12 @@ tcp_initial_window tcp_select_initial_window(const tcp_sysctls& sysctl, const ds
 u32 tcp_choose_window(tcp_sock& tp);
 /// Sends `flags` at `seq` with the payload of `data` (a queued packet, may be nullptr).
 xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8 flags);
+/// The number of a segment that carries nothing: SND.NXT, unless the peer took back so much of its
+/// window that this lies outside (RFC 9293 §3.10.7.4, first check: it would not be heard).
+[[nodiscard]] seq32 tcp_acceptable_seq(const tcp_sock& tp);
 /// A bare acknowledgement of rcv_nxt.
 void tcp_send_ack(cpu& cx, tcp_sock& tp);
-/// <SEQ=SND.NXT><CTL=RST,ACK>.
+/// <SEQ=tcp_acceptable_seq><CTL=RST,ACK>.
 void tcp_send_active_reset(cpu& cx, tcp_sock& tp);
 /// A segment with nothing new (SEQ = SND.UNA - 1), which the peer must answer.
 xmit_result tcp_send_probe(cpu& cx, tcp_sock& tp);

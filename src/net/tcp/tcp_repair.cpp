@@ -196,6 +196,7 @@ result<void> tcp_repair_connect(cpu& cx, tcp_sock& tp, byte_view addr) {
   tp.irs = receive - 1;
   tp.rcv_nxt = tp.rcv_wup = tp.copied_seq = tp.last_ack_sent = tp.snd_wl1 = receive;
   tp.last_ack_rcv = cx.now();
+  tp.call = tcp_call_state::connected;
   tcp_set_state(cx, tp, tcp_state::established);
   tcp_init_transfer(cx, tp);
   tp.wake(uapi::pollout | uapi::pollwrnorm | uapi::pollwrband);

@@ -115,7 +115,8 @@ void send_request_ack(cpu& cx, tcp_request& req) {
 }
 
 duration synack_timeout(const tcp_request& req) {
-  return std::min(tcp_timeout_init * (s64{1} << std::min<u32>(req.num_timeout, 10)), tcp_rto_max);
+  return std::min(tcp_timeout_init * (s64{1} << std::min<u32>(req.num_timeout, 10)),
+                  req.listener->rto_max);
 }
 
 /// How often a SYN+ACK is sent again. Once the queue is more than half full, the old make room for
@@ -189,18 +190,7 @@ ref<tcp_sock> make_child(cpu& cx, tcp_request& req, const tcp_seg& seg) {
   child->daddr = req.key.raddr;
   child->sport = req.key.lport;
   child->dport = req.key.rport;
-  child->nodelay = listener.nodelay;
-  child->cork = listener.cork;
-  child->keepalive_time = listener.keepalive_time;
-  child->keepalive_intvl = listener.keepalive_intvl;
-  child->keepalive_probes = listener.keepalive_probes;
-  child->syn_retries = listener.syn_retries;
-  child->linger2 = listener.linger2;
-  child->user_timeout_ms = listener.user_timeout_ms;
-  child->notsent_lowat = listener.notsent_lowat;
-  child->user_mss = listener.user_mss;
-  child->recv_cmsg_inq = listener.recv_cmsg_inq;
-  child->congestion_name = listener.congestion_name;
+  child->inherit_options(listener);
   tcp_assign_congestion_control(*child);
 
   child->state = tcp_state::syn_recv;
@@ -376,14 +366,12 @@ result<ref<dst_entry>> tcp_request_route(cpu& cx, const tcp_request& req) {
 
 void tcp_request_set_window(tcp_request& req, const dst_entry& route, instant now) {
   const tcp_sock& listener = *req.listener;
-  const u32 headers = listener.af_ops->net_header_len() + static_cast<u32>(sizeof(tcphdr));
-  u32 advmss = route.advmss != 0 ? route.advmss : route.mtu(now) - headers;
-  if (listener.user_mss != 0) advmss = std::min(advmss, listener.user_mss);
-  req.advmss = static_cast<u16>(std::clamp(advmss, tcp_min_mss, 65535u - headers));
+  req.advmss = static_cast<u16>(tcp_advertise_mss(listener, route, now));
   const u32 options = req.tstamp_ok ? static_cast<u32>(tcpolen_tstamp_aligned) : 0;
   const tcp_initial_window first = tcp_select_initial_window(
-      listener.tcp().sysctl, &route, tcp_full_space(listener), listener.window_clamp,
-      req.advmss - options, req.wscale_ok);
+      listener.tcp().sysctl, &route, tcp_full_space(listener),
+      tcp_window_limit(listener, listener.window_clamp, &route), req.advmss - options,
+      req.wscale_ok);
   req.rcv_wnd = first.rcv_wnd;
   req.window_clamp = first.window_clamp;
   req.rcv_wscale = first.wscale;

@@ -255,6 +255,10 @@ struct tcp_sysctls {
   s32 wmem[3] = {4096, 16384, 4194304};
   s32 mem[3] = {94500, 126000, 189000};  ///< pages: calm again, under pressure, no more
   s32 syn_retries = 6, synack_retries = 5;
+  s32 syn_linear_timeouts = 4;    ///< of a SYN, before they double
+  s32 rto_max_ms = 120'000;
+  s32 rto_min_us = 200'000;
+  s32 thin_linear_timeouts = 0;
   s32 retries1 = 3, retries2 = 15, orphan_retries = 0;
   s32 fin_timeout = 60;
   s32 keepalive_time = 7200, keepalive_intvl = 75, keepalive_probes = 9;
@@ -265,19 +269,20 @@ struct tcp_sysctls {
   s32 moderate_rcvbuf = 1;
   s32 slow_start_after_idle = 1;
   s32 tw_reuse = 2;
-  s32 max_tw_buckets = 8192;
-  s32 max_orphans = 8192;
+  s32 max_tw_buckets = 131'072;   ///< as Linux with 16 GiB and more; an entry takes 320 bytes
+  s32 max_orphans = 131'072;
   s32 rfc1337 = 0;
   s32 stdurg = 0;
   s32 challenge_ack_limit = tcp_no_challenge_limit;
   s32 invalid_ratelimit = 500;
   s32 min_snd_mss = 48;
-  s32 notsent_lowat = -1;
+  u32 notsent_lowat = ~u32{0};
   s32 mtu_probing = 0;            ///< 1: after a black hole, 2: always
   s32 base_mss = 1024, mtu_probe_floor = 48;
   s32 probe_interval = 600, probe_threshold = 8;
   s32 fastopen = 1;               ///< bits of tcp_fastopen.h
   std::string fastopen_key = "00000000-00000000-00000000-00000000";
+  bool fastopen_key_given = false;  ///< someone wrote it; else a secret one is used
   s32 min_tso_segs = 2, tso_rtt_log = 9;
   s32 pacing_ss_ratio = 200, pacing_ca_ratio = 120;
   s32 recovery = 1;               ///< tcp_recovery_rack ...
@@ -312,24 +317,35 @@ class tcp_sock;
 struct tcp_request;
 struct tcp_timewait;
 
-/// The listening sockets of a namespace, by port.
+/// The listening sockets of a namespace, by local address and port.
 class tcp_listeners {
  public:
   void add(tcp_sock& tp);
   void remove(tcp_sock& tp);
-  /// The best listener for a new connection; SO_REUSEPORT groups choose by the tuple's hash.
+  /// The best listener for a new connection: one bound to the address before one for any, then one
+  /// bound to the device. SO_REUSEPORT groups choose by the tuple's hash.
   [[nodiscard]] tcp_sock* find(const inet_tuple& tuple, ifindex dev, u64 hash) const;
   template <class F>
   void for_each(F&& f) {
-    for (auto& [port, list] : by_port_) {
+    for (auto& [where, list] : by_place_) {
       for (tcp_sock* tp : list) f(*tp);
     }
   }
-  [[nodiscard]] bool empty() const { return by_port_.empty(); }
-  [[nodiscard]] tcp_sock* any() const { return by_port_.begin()->second.front(); }
+  [[nodiscard]] bool empty() const { return by_place_.empty(); }
+  [[nodiscard]] tcp_sock* any() const { return by_place_.begin()->second.front(); }
 
  private:
-  std::map<port_no, std::vector<tcp_sock*>> by_port_;
+  struct place {
+    port_no port;
+    inet_addr addr;  ///< "any" of either family: ::
+    friend auto operator<=>(const place&, const place&) = default;
+  };
+  static place place_of(port_no port, const inet_addr& addr) {
+    return {port, addr.is_any() ? inet_addr{} : addr};
+  }
+  [[nodiscard]] tcp_sock* best_at(const place& where, const inet_tuple& tuple, ifindex dev,
+                                  u64 hash) const;
+  std::map<place, std::vector<tcp_sock*>> by_place_;
 };
 
 /// TCP's state in one namespace.
@@ -359,42 +375,29 @@ inline tcp_net& tcp_of(net_namespace& net) { return net.slots().get(tcp_key); }
 /// What holds the sender back, worse last: TCP_INFO's busy times.
 enum class tcp_chrono : u8 { idle, busy, rwnd_limited, sndbuf_limited };
 
-class tcp_sock final : public inet_sock, public ehash_entry {
- public:
-  tcp_sock(net_namespace& net, cpu& home, const inet_af_ops& af);
-  ~tcp_sock() override;
+// The state of a socket in groups of values. What a new connection begins with and what a child
+// inherits is said by assigning whole groups, never field by field.
 
-  // The operations of sock, in tcp.cpp, tcp_connect.cpp and tcp_sockopt.cpp.
-  result<void> bind(cpu& cx, byte_view addr) override;
-  result<void> connect(cpu& cx, byte_view addr) override;
-  result<void> listen(cpu& cx, int backlog) override;
-  result<ref<sock>> accept(cpu& cx) override;
-  result<std::size_t> sendmsg(cpu& cx, const send_msg& msg) override;
-  result<std::size_t> recvmsg(cpu& cx, recv_msg& msg) override;
-  u32 poll() override;
-  result<void> shutdown(cpu& cx, u8 how) override;
-  void close(cpu& cx) override;
-  result<void> setsockopt(cpu& cx, int level, int name, byte_view value) override;
-  result<std::size_t> getsockopt(cpu& cx, int level, int name, byte_span out) override;
-  result<sockaddr_buf> getname(bool peer) override;
-  result<int> ioctl(cpu& cx, u32 command, byte_span arg) override;
-  [[nodiscard]] result<u32> timestamp_base(bool next_write) const override;
-  void option_changed(cpu& cx, int name) override;
-  void write_space() override;
+/// What the program asked for (tcp(7)); it outlives connections, and a child has its listener's.
+struct tcp_program_options {
+  bool nodelay = false, cork = false;
+  bool thin_linear_timeouts = false;  ///< TCP_THIN_LINEAR_TIMEOUTS
+  bool recv_cmsg_inq = false;     ///< TCP_INQ
+  u8 keepalive_probes = 0;        ///< TCP_KEEPCNT, 0: default
+  u8 syn_retries = 0;             ///< TCP_SYNCNT
+  duration keepalive_time{}, keepalive_intvl{};
+  s32 linger2 = 0;                ///< seconds; 0: default, negative: no FIN_WAIT2
+  u32 user_timeout_ms = 0;
+  u32 notsent_lowat = 0;          ///< 0: the namespace's
+  u32 user_mss = 0;               ///< TCP_MAXSEG
+  duration rto_max = tcp_rto_max;  ///< TCP_RTO_MAX_MS
+  duration rto_min = tcp_rto_min;  ///< TCP_RTO_MIN_US
+  duration delack_max = tcp_delack_max;  ///< TCP_DELACK_MAX_US
+  std::string congestion_name;    ///< TCP_CONGESTION; empty: the namespace's
+};
 
-  [[nodiscard]] tcp_net& tcp() const { return tcp_of(net()); }
-  [[nodiscard]] bool in_state(std::initializer_list<tcp_state> states) const {
-    for (const tcp_state s : states) {
-      if (state == s) return true;
-    }
-    return false;
-  }
-
-  tcp_state state = tcp_state::close;
-  ref<tcp_sock> self;             ///< held while hashed: the connection keeps itself
-  bool hashed_listen = false;
-
-  // --- send sequence (RFC 9293 §3.3.1) --------------------------------------------------------
+/// Send sequence (RFC 9293 §3.3.1) and what the program has written.
+struct tcp_send_vars {
   seq32 iss, snd_una, snd_nxt, snd_wl1, snd_up;
   u32 snd_wnd = 0;                ///< peer's window, bytes
   u32 max_window = 0;             ///< largest that the peer ever offered
@@ -403,40 +406,28 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   seq32 snd_sml;                  ///< end of the last small segment (Minshall's Nagle)
   u8 snd_wscale = 0, rcv_wscale = 0;
   bool urg_mode = false;          ///< snd_up is ahead of what was acknowledged
-  skb_queue write_queue;          ///< not yet sent
-  tcp_skb_tree rtx_queue;         ///< sent, not yet acknowledged
-  u32 wmem_queued = 0;            ///< truesize of both
-  block_ref page;                 ///< being filled by sendmsg
-  u32 page_offset = 0;
   bool sndbuf_full = false;       ///< the program waits for room (SOCK_NOSPACE)
   bool writer_blocked = false;    ///< a call waits for sndbuf_full to end
   instant last_write{};           ///< last sendmsg that queued
   std::vector<tcp_zerocopy_send> zerocopy_sends;  ///< oldest first
+};
 
-  // --- segment sizes --------------------------------------------------------------------------
-  u32 mss_cache = tcp_mss_base;   ///< payload of a full segment, without options that vary
-  u32 mss_clamp = tcp_mss_base;   ///< what the peer's MSS option and TCP_MAXSEG allow
-  u32 user_mss = 0;               ///< TCP_MAXSEG
-  u32 advmss = tcp_mss_base;      ///< what we tell the peer
+/// Sizes of segments.
+struct tcp_size_vars {
+  u32 mss_cache = uapi::tcp_mss_default;  ///< payload of a full segment, without options that vary
+  u32 mss_clamp = uapi::tcp_mss_default;  ///< what the peer's MSS option and TCP_MAXSEG allow
+  u32 advmss = uapi::tcp_mss_default;     ///< what we tell the peer
   u32 pmtu_cookie = 0;            ///< path MTU for which mss_cache was computed
   u32 xmit_size_goal = 0;
   tcp_mtup_state mtup;
-  static constexpr u32 tcp_mss_base = uapi::tcp_mss_default;
+};
 
-  // --- counts of segments in flight (RFC 6675 pipe) -------------------------------------------
+/// Congestion and recovery.
+struct tcp_recovery_vars {
+  // Counts of segments in flight (RFC 6675 pipe).
   u32 packets_out = 0, sacked_out = 0, lost_out = 0, retrans_out = 0;
   u32 lost = 0;                   ///< segments ever marked lost
-  /// Packets of rtx_queue in the order of transmission; without those that were delivered or wait
-  /// to be sent again (RFC 8985 §6.2 step 5).
-  intrusive_list<sk_buff, skb_list_tag> sent_order;
-  [[nodiscard]] u32 in_flight() const {
-    return packets_out - sacked_out - lost_out + retrans_out;
-  }
-
-  // --- congestion and recovery ----------------------------------------------------------------
   congestion_state cong;
-  congestion_holder ca;
-  std::string congestion_name;    ///< TCP_CONGESTION; empty: the namespace's
   tcp_ca_state ca_state = tcp_ca_state::open;
   seq32 high_seq;                 ///< snd_nxt when the recovery began
   seq32 recover;                  ///< RFC 6582: no new fast retransmit up to here
@@ -458,19 +449,30 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   u32 prior_cwnd = 0;             ///< when the reduction began; 0: the algorithm's own affair
   u32 prr_delivered = 0, prr_out = 0;  ///< RFC 9937: segments since then
   instant pacing_next{};          ///< no segment leaves earlier, if the rate is limited
+  tcp_ecn_state ecn;
+  [[nodiscard]] u32 in_flight() const {
+    return packets_out - sacked_out - lost_out + retrans_out;
+  }
+};
 
-  // --- round-trip time (RFC 6298) -------------------------------------------------------------
+/// Round-trip time (RFC 6298) and what timers count.
+struct tcp_rtt_vars {
   duration srtt{}, rttvar{}, rto = tcp_timeout_init;
   duration min_rtt{};
   instant min_rtt_stamp{};
   u8 backoff = 0;
   u8 retransmits = 0;             ///< timeouts since snd_una moved
   instant retrans_stamp{};        ///< first of them; zero: none
+  instant syn_stamp{};            ///< when the first SYN left
   u8 probes_out = 0;
   instant probes_stamp{};
   bool probing = false;           ///< the retransmission timer is the persist timer
+  tcp_rtx_event rtx_event = tcp_rtx_event::timeout;
+  errc soft_error = errc::ok;
+};
 
-  // --- receive sequence -----------------------------------------------------------------------
+/// Receive sequence, what is reported of it, and the growth of the receive buffer.
+struct tcp_receive_vars {
   seq32 irs, rcv_nxt, rcv_wup, copied_seq, rcv_up;
   u32 rcv_wnd = 0;                ///< window last offered, bytes, counted from rcv_wup
   u32 window_clamp = 0;           ///< largest to offer
@@ -480,14 +482,12 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   bool urg_read = false;          ///< and MSG_OOB took it
   u8 urg_data = 0;
   seq32 urg_seq;                  ///< where the urgent byte lies
-  tcp_skb_tree ofo_queue;
+  bool stream_done = false;       ///< the peer's FIN was taken: nothing more will come
   u8 num_sacks = 0;
   std::array<tcp_sack_block, tcp_max_sacks> selective_acks{};
   bool have_dsack = false;
   tcp_sack_block duplicate_sack{};
-  u32 rcv_mss = tcp_mss_base;     ///< estimate of the peer's segment size
-
-  // Receive buffer growth.
+  u32 rcv_mss = uapi::tcp_mss_default;  ///< estimate of the peer's segment size
   seq32 rcvq_seq;
   u32 rcvq_space = 0;
   instant rcvq_time{};
@@ -495,8 +495,10 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   seq32 rcv_rtt_seq;
   instant rcv_rtt_time{};
   u32 rcv_rtt_tsecr = 0;
+};
 
-  // --- options agreed -------------------------------------------------------------------------
+/// Options both ends agreed on.
+struct tcp_agreed_options {
   bool tstamp_ok = false, sack_ok = false, wscale_ok = false;
   u32 ts_recent = 0;
   instant ts_recent_stamp{};      ///< when it was taken; zero: never
@@ -504,8 +506,10 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   u32 tsoffset = 0;               ///< our timestamps are clock + this
   seq32 last_ack_sent;            ///< RFC 7323 §4.3
   tcp_options_received rx;        ///< of the segment at hand
+};
 
-  // --- acknowledgement ------------------------------------------------------------------------
+/// When to acknowledge.
+struct tcp_ack_vars {
   u8 quick = 0;                   ///< acknowledge at once that many times
   bool pingpong = false;          ///< interactive: delay
   bool ack_scheduled = false;     ///< an acknowledgement is owed
@@ -515,56 +519,144 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   instant last_rcv{};
   instant last_challenge{};       ///< last reply to something out of window
   bool challenged = false;
+};
 
-  // --- timers ---------------------------------------------------------------------------------
-  timer retransmit_timer;         ///< RTO or persist, see `probing`
-  tcp_rtx_event rtx_event = tcp_rtx_event::timeout;
-  timer delack_timer;
-  timer pacing_timer;             ///< the next segment may leave
-  timer keepalive_timer;          ///< keepalive, or the end of FIN_WAIT2
+/// TCPI_FASTOPEN_CLIENT_FAIL: why data of a SYN were not sent or not taken.
+enum class tcp_fastopen_fail : u8 { none, cookie_unavailable, data_not_acked, syn_retransmitted };
 
-  // --- options of the program -----------------------------------------------------------------
-  bool nodelay = false, cork = false;
-  u8 keepalive_probes = 0;        ///< TCP_KEEPCNT, 0: default
-  duration keepalive_time{}, keepalive_intvl{};
-  u8 syn_retries = 0;             ///< TCP_SYNCNT
-  s32 linger2 = 0;                ///< seconds; 0: default, negative: no FIN_WAIT2
-  u8 defer_accept = 0;            ///< retransmissions of SYN+ACK, TCP_DEFER_ACCEPT
-  u32 user_timeout_ms = 0;
-  u32 notsent_lowat = 0;          ///< 0: the namespace's
-  bool recv_cmsg_inq = false;
-  bool repair = false;            ///< TCP_REPAIR: nothing is sent, state may be written
-  tcp_repair_queue repair_queue = tcp_repair_queue::none;
-  u32 user_window_clamp = 0;      ///< TCP_WINDOW_CLAMP, 0: none
-  bool port_held = false;         ///< sport is taken in tcp_net::ports
-  bool connect_pending = false;   ///< the outcome of connect() was not told yet
-  bool stream_done = false;       ///< the peer's FIN was taken: nothing more will come
-  errc soft_error = errc::ok;
-  bool orphaned = false;          ///< counted in tcp_net::orphans
-  u32 mem_pages = 0;              ///< counted in tcp_net::memory
-
-  tcp_ecn_state ecn;
-  std::unique_ptr<tcp_auth> auth;  ///< nullptr: segments are not signed
-
-  // --- Fast Open (tcp_fastopen) ---------------------------------------------------------------
-  bool fastopen_connect = false;  ///< TCP_FASTOPEN_CONNECT
-  bool fastopen_no_cookie = false;  ///< TCP_FASTOPEN_NO_COOKIE
+/// Fast Open (tcp_fastopen), on either side of one connection.
+struct tcp_fastopen_vars {
   bool defer_connect = false;     ///< connected in name only: the SYN waits for data
-  bool syn_fastopen = false;      ///< our SYN took part
+  bool syn_fastopen = false;      ///< our SYN carried the option
   bool syn_data_acked = false;    ///< the data of the SYN were taken
+  tcp_fastopen_fail fastopen_fail = tcp_fastopen_fail::none;
   u32 syn_data = 0;               ///< bytes in our SYN
   tcp_fastopen_cookie fastopen_cookie;  ///< for the first SYN or SYN+ACK
   std::optional<std::size_t> fastopen_waiting;  ///< a call waits, so many of its bytes are queued
   bool write_waits = false;       ///< a writer waits for the connection
-  u32 fastopen_qlen = 0;          ///< listener: TCP_FASTOPEN
-  u32 fastopen_pending = 0;       ///< listener: children whose handshake is not over
-  std::vector<siphash_key> fastopen_keys;  ///< listener: TCP_FASTOPEN_KEY
   bool fastopen_child = false;    ///< usable although in SYN-RECEIVED
-  ref<tcp_sock> fastopen_parent;  ///< child: whose fastopen_pending counts it
+  bool fastopen_born = false;     ///< began as such a child
+};
+
+/// Counters for TCP_INFO.
+struct tcp_stats {
+  u64 bytes_acked = 0, bytes_received = 0, bytes_sent = 0, bytes_retrans = 0;
+  u32 segs_in = 0, segs_out = 0, data_segs_in = 0, data_segs_out = 0;
+  u32 total_retrans = 0, dsack_dups = 0, rcv_ooopack = 0, reord_seen = 0;
+  u32 delivered = 0;
+  u16 total_rto = 0, total_rto_recoveries = 0;
+  duration total_rto_time{};
+  instant rto_stamp{};
+  instant last_data_sent{}, last_ack_rcv{}, last_data_rcv{}, last_ack_sent_at{};
+  instant neigh_confirmed{};  ///< last time that progress was told to the neighbour
+  tcp_chrono chrono = tcp_chrono::idle;
+  instant chrono_start{};
+  duration chrono_total[4]{};
+  // Delivery rate (tcp_rate).
+  instant delivered_at{}, first_sent_at{};
+  u64 app_limited = 0;
+  u32 rate_delivered = 0;
+  duration rate_interval{};
+  bool rate_app_limited = false;
+};
+
+/// Everything that belongs to one connection and ends with it.
+struct tcp_connection : tcp_send_vars,
+                        tcp_size_vars,
+                        tcp_recovery_vars,
+                        tcp_rtt_vars,
+                        tcp_receive_vars,
+                        tcp_agreed_options,
+                        tcp_ack_vars,
+                        tcp_fastopen_vars,
+                        tcp_stats {};
+
+/// How far the calls of the program got (Linux's socket_state).
+enum class tcp_call_state : u8 {
+  unconnected,
+  connecting,  ///< connect() began and did not tell the outcome yet
+  connected,   ///< it was told, or accept() gave the socket: connect() says EISCONN
+};
+
+class tcp_sock final : public inet_sock,
+                       public ehash_entry,
+                       public tcp_program_options,
+                       public tcp_connection {
+ public:
+  tcp_sock(net_namespace& net, cpu& home, const inet_af_ops& af);
+  ~tcp_sock() override;
+
+  // The operations of sock, in tcp.cpp, tcp_connect.cpp and tcp_sockopt.cpp.
+  result<void> bind(cpu& cx, byte_view addr) override;
+  result<void> connect(cpu& cx, byte_view addr) override;
+  result<void> listen(cpu& cx, int backlog) override;
+  result<ref<sock>> accept(cpu& cx) override;
+  result<std::size_t> sendmsg(cpu& cx, const send_msg& msg) override;
+  result<std::size_t> recvmsg(cpu& cx, recv_msg& msg) override;
+  u32 poll() override;
+  result<void> shutdown(cpu& cx, u8 how) override;
+  void close(cpu& cx) override;
+  result<void> setsockopt(cpu& cx, int level, int name, byte_view value) override;
+  result<std::size_t> getsockopt(cpu& cx, int level, int name, byte_span out) override;
+  result<sockaddr_buf> getname(bool peer) override;
+  result<sockaddr_buf> accepted_name() override { return af_ops->make_sockaddr(daddr, dport); }
+  result<int> ioctl(cpu& cx, u32 command, byte_span arg) override;
+  [[nodiscard]] result<u32> timestamp_base(bool next_write) const override;
+  void option_changed(cpu& cx, int name) override;
+  void write_space() override;
+
+  [[nodiscard]] tcp_net& tcp() const { return tcp_of(net()); }
+  /// The variables of a socket that has had no connection. The queues must be empty.
+  void reset_connection();
+  /// A child has the options of its listener.
+  void inherit_options(const tcp_program_options& of) {
+    static_cast<tcp_program_options&>(*this) = of;
+  }
   /// The handshake does not yet allow data.
   [[nodiscard]] bool opening() const {
     return state == tcp_state::syn_sent || (state == tcp_state::syn_recv && !fastopen_child);
   }
+  [[nodiscard]] bool in_state(std::initializer_list<tcp_state> states) const {
+    for (const tcp_state s : states) {
+      if (state == s) return true;
+    }
+    return false;
+  }
+
+  tcp_state state = tcp_state::close;
+  ref<tcp_sock> self;             ///< held while hashed: the connection keeps itself
+  bool hashed_listen = false;
+
+  // --- queues: purged, not assigned -----------------------------------------------------------
+  skb_queue write_queue;          ///< not yet sent
+  tcp_skb_tree rtx_queue;         ///< sent, not yet acknowledged
+  /// Packets of rtx_queue in the order of transmission; without those that were delivered or wait
+  /// to be sent again (RFC 8985 §6.2 step 5).
+  intrusive_list<sk_buff, skb_list_tag> sent_order;
+  u32 wmem_queued = 0;            ///< truesize of both
+  block_ref page;                 ///< being filled by sendmsg
+  u32 page_offset = 0;
+  tcp_skb_tree ofo_queue;
+  congestion_holder ca;
+
+  // --- timers ---------------------------------------------------------------------------------
+  timer retransmit_timer;         ///< RTO or persist, see `probing`
+  timer delack_timer;
+  timer pacing_timer;             ///< the next segment may leave
+  timer keepalive_timer;          ///< keepalive, or the end of FIN_WAIT2
+
+  // --- of the socket, whatever its connection -------------------------------------------------
+  tcp_call_state call = tcp_call_state::unconnected;
+  bool port_held = false;         ///< sport is taken in tcp_net::ports
+  bool orphaned = false;          ///< counted in tcp_net::orphans
+  bool repair = false;            ///< TCP_REPAIR: nothing is sent, state may be written
+  tcp_repair_queue repair_queue = tcp_repair_queue::none;
+  bool fastopen_connect = false;  ///< TCP_FASTOPEN_CONNECT
+  bool fastopen_no_cookie = false;  ///< TCP_FASTOPEN_NO_COOKIE
+  u8 defer_accept = 0;            ///< retransmissions of SYN+ACK, TCP_DEFER_ACCEPT
+  u32 user_window_clamp = 0;      ///< TCP_WINDOW_CLAMP, 0: none
+  u32 mem_pages = 0;              ///< counted in tcp_net::memory
+  std::unique_ptr<tcp_auth> auth;  ///< nullptr: segments are not signed
 
   // --- listener -------------------------------------------------------------------------------
   u32 max_ack_backlog = 0;
@@ -576,25 +668,10 @@ class tcp_sock final : public inet_sock, public ehash_entry {
   instant synq_overflow{};
   std::list<ref<tcp_sock>> accept_queue;
   tcp_sock* listener = nullptr;   ///< child: whose accept queue it lies in
-
-  // --- counters for TCP_INFO ------------------------------------------------------------------
-  u64 bytes_acked = 0, bytes_received = 0, bytes_sent = 0, bytes_retrans = 0;
-  u32 segs_in = 0, segs_out = 0, data_segs_in = 0, data_segs_out = 0;
-  u32 total_retrans = 0, dsack_dups = 0, rcv_ooopack = 0, reord_seen = 0;
-  u32 delivered = 0;
-  u16 total_rto = 0, total_rto_recoveries = 0;
-  duration total_rto_time{};
-  instant rto_stamp{};
-  instant last_data_sent{}, last_ack_rcv{}, last_data_rcv{}, last_ack_sent_at{};
-  tcp_chrono chrono = tcp_chrono::idle;
-  instant chrono_start{};
-  duration chrono_total[4]{};
-  // Delivery rate (tcp_rate).
-  instant delivered_at{}, first_sent_at{};
-  u64 app_limited = 0;
-  u32 rate_delivered = 0;
-  duration rate_interval{};
-  bool rate_app_limited = false;
+  u32 fastopen_qlen = 0;          ///< TCP_FASTOPEN
+  u32 fastopen_pending = 0;       ///< children whose handshake is not over
+  std::vector<siphash_key> fastopen_keys;  ///< TCP_FASTOPEN_KEY
+  ref<tcp_sock> fastopen_parent;  ///< child: whose fastopen_pending counts it
 };
 
 /// Aborts when the variables contradict each other: sequence order, segment counts, queues.
@@ -634,13 +711,18 @@ void tcp_done(cpu& cx, tcp_sock& tp);
 void tcp_reset(cpu& cx, tcp_sock& tp, errc error);
 /// Back to CLOSED as connect(AF_UNSPEC) does: the peer is told, addresses that bind gave stay.
 void tcp_disconnect(cpu& cx, tcp_sock& tp);
-/// The variables of a socket that has had no connection.
-void tcp_reinit(tcp_sock& tp);
 /// Enters the established table under its tuple.
 void tcp_hash(tcp_sock& tp);
 void tcp_unhash(tcp_sock& tp);
 /// Gives the local port back, if it is held.
 void tcp_release_port(tcp_sock& tp);
+/// The peer has heard us or goes on because it did: its link-layer address is right (RFC 4861
+/// §7.3.1). Told once a second, which is often enough for every timer of a neighbour.
+inline void tcp_confirm_neigh(cpu& cx, tcp_sock& tp) {
+  if (cx.now() - tp.neigh_confirmed < seconds(1)) return;
+  tp.neigh_confirmed = cx.now();
+  tp.af_ops->confirm_neigh(cx, tp);
+}
 /// Throws away all unsent and unacknowledged data.
 void tcp_write_queue_purge(cpu& cx, tcp_sock& tp);
 /// First steps common to both ways into ESTABLISHED: buffers, MSS, congestion control.

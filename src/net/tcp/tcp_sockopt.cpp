@@ -139,6 +139,29 @@ result<std::size_t> get_fastopen_key(const tcp_sock& tp, byte_span out) {
   return at;
 }
 
+/// Bounds of the retransmission timeout and of delayed acknowledgements.
+result<void> set_time_limit(tcp_sock& tp, int name, s32 value) {
+  if (name == uapi::tcp_rto_max_ms) {
+    if (value < 1000 || value > tcp_rto_max.ms()) return fail(errc::inval);
+    tp.rto_max = milliseconds(value);
+    return {};
+  }
+  // Both can only be lowered; below this a timer would fire before it could have helped.
+  constexpr duration least = milliseconds(2);
+  const duration wanted = microseconds(value);
+  const bool rto = name == uapi::tcp_rto_min_us;
+  if (wanted < least || wanted > (rto ? tcp_rto_min : tcp_delack_max)) return fail(errc::inval);
+  (rto ? tp.rto_min : tp.delack_max) = wanted;
+  return {};
+}
+
+/// Mechanisms for connections with few segments in flight; RACK made TCP_THIN_DUPACK needless.
+result<void> set_thin(tcp_sock& tp, int name, s32 value) {
+  if (value < 0 || value > 1) return fail(errc::inval);
+  if (name == uapi::tcp_thin_linear_timeouts) tp.thin_linear_timeouts = value != 0;
+  return {};
+}
+
 result<void> set_number(cpu& cx, tcp_sock& tp, int name, s32 value) {
   switch (name) {
     case uapi::tcp_nodelay:
@@ -191,6 +214,11 @@ result<void> set_number(cpu& cx, tcp_sock& tp, int name, s32 value) {
     case uapi::tcp_fastopen:
     case uapi::tcp_fastopen_connect:
     case uapi::tcp_fastopen_no_cookie: return set_fastopen(tp, name, value);
+    case uapi::tcp_rto_max_ms:
+    case uapi::tcp_rto_min_us:
+    case uapi::tcp_delack_max_us: return set_time_limit(tp, name, value);
+    case uapi::tcp_thin_linear_timeouts:
+    case uapi::tcp_thin_dupack: return set_thin(tp, name, value);
     case uapi::tcp_inq:
       if (value != 0 && value != 1) return fail(errc::inval);
       tp.recv_cmsg_inq = value != 0;
@@ -227,6 +255,12 @@ result<u32> get_number(tcp_sock& tp, int name) {
     case uapi::tcp_fastopen_connect: return tp.fastopen_connect ? 1 : 0;
     case uapi::tcp_fastopen_no_cookie: return tp.fastopen_no_cookie ? 1 : 0;
     case uapi::tcp_inq: return tp.recv_cmsg_inq ? 1 : 0;
+    case uapi::tcp_rto_max_ms: return static_cast<u32>(tp.rto_max.ms());
+    case uapi::tcp_rto_min_us: return static_cast<u32>(tp.rto_min.us());
+    case uapi::tcp_delack_max_us: return static_cast<u32>(tp.delack_max.us());
+    case uapi::tcp_thin_linear_timeouts: return tp.thin_linear_timeouts ? 1 : 0;
+    case uapi::tcp_thin_dupack:
+    case uapi::tcp_is_mptcp: return 0;
     default: return fail(errc::noprotoopt);
   }
 }

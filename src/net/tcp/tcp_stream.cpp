@@ -82,13 +82,36 @@ errc send_error(tcp_sock& tp) {
   return why != errc::ok ? why : errc::pipe;
 }
 
+/// Errors: opnotsupp when this host does not open fast (tcp_fastopen), or the address says nothing.
+result<void> may_open_with_data(const tcp_sock& tp, const send_msg& msg) {
+  const bool enabled = (tp.tcp().sysctl.fastopen & tfo_client_enable) != 0;
+  const bool unspec = msg.name.size() >= 2 && sockaddr_family(msg.name) == uapi::af_unspec;
+  if (!enabled || unspec) return fail(errc::opnotsupp);
+  return {};
+}
+
+/// Is it this call that begins the connection?
+bool begins_here(const tcp_sock& tp) {
+  return tp.defer_connect || tp.call == tcp_call_state::unconnected;
+}
+
+/// MSG_FASTOPEN on a socket whose connection began before: what connect() would say.
+result<void> join_connection(cpu& cx, tcp_sock& tp, u32 flags) {
+  if (tp.call != tcp_call_state::connecting) return fail(errc::isconn);
+  if (tp.state == tcp_state::close) return fail(tcp_connect_failed(cx, tp));
+  if (tp.opening()) {
+    if ((flags & uapi::msg_dontwait) != 0) return fail(errc::already);
+    tp.write_waits = true;
+    return fail(errc::again);
+  }
+  tp.call = tcp_call_state::connected;
+  return {};
+}
+
 /// RFC 7413 §4.2.1: connects with the first bytes in the SYN. Returns how many bytes it took; a
 /// call that waits comes again once the connection is established (or not).
 result<std::size_t> open_with_data(cpu& cx, tcp_sock& tp, const send_msg& msg) {
   if (!tp.defer_connect) {
-    const bool enabled = (tp.tcp().sysctl.fastopen & tfo_client_enable) != 0;
-    if (!enabled || sockaddr_family(msg.name) == uapi::af_unspec) return fail(errc::opnotsupp);
-    if (tp.opening()) return fail(errc::already);
     if (tp.state != tcp_state::close) return fail(errc::isconn);
     TRY_VOID(tcp_begin_connect(cx, tp, msg.name));
   }
@@ -104,7 +127,7 @@ result<std::size_t> open_with_data(cpu& cx, tcp_sock& tp, const send_msg& msg) {
     tcp_cb(*data).flags |= tcphdr_psh;
     tcp_cb(*data).end_seq += tp.syn_data;
   }
-  tp.connect_pending = true;
+  tp.call = tcp_call_state::connecting;
   tcp_send_syn(cx, tp, std::move(data));
   tp.pushed_seq = tp.write_seq;
   if ((msg.flags & uapi::msg_dontwait) != 0) {
@@ -205,6 +228,13 @@ u32 inq(const tcp_sock& tp) {
   return out;
 }
 
+/// TCP_INQ. After the last byte a program that trusts the count must still come back for the end.
+void tell_inq(const tcp_sock& tp, recv_msg& msg) {
+  const u32 left = inq(tp);
+  const u32 told = left == 0 && tp.stream_done ? 1 : left;
+  put_cmsg(msg, uapi::sol_tcp, uapi::tcp_cm_inq, bytes_of(le32(told)));
+}
+
 }  // namespace
 
 namespace {
@@ -226,8 +256,12 @@ std::size_t pass_over(msg_reader& from, std::size_t n) {
 
 result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
   const ref<tcp_sock> hold(this);
-  const bool fresh = !fastopen_waiting && ((msg.flags & uapi::msg_fastopen) != 0 || defer_connect);
-  if (fresh) return open_with_data(cx, *this, msg);
+  const bool fast = (msg.flags & uapi::msg_fastopen) != 0 || defer_connect;
+  if (fast && !fastopen_waiting) {
+    TRY_VOID(may_open_with_data(*this, msg));
+    if (begins_here(*this)) return open_with_data(cx, *this, msg);
+    TRY_VOID(join_connection(cx, *this, msg.flags));
+  }
   if (repair && repair_queue != tcp_repair_queue::send) {
     return tcp_repair_receive_queue(cx, *this, msg);
   }
@@ -308,18 +342,14 @@ result<std::size_t> tcp_sock::recvmsg(cpu& cx, recv_msg& msg) {
     tcp_mem_settle(cx, *this);
   }
   if (copied != 0) sock_recv_timestamps(*this, stamp, msg);
-  if (recv_cmsg_inq && copied != 0) {
-    // After the last byte a program that trusts the count must still come back for the end.
-    const u32 left = inq(*this);
-    const u32 told = left == 0 && stream_done ? 1 : left;
-    put_cmsg(msg, uapi::sol_tcp, uapi::tcp_cm_inq, bytes_of(le32(told)));
+  if (copied == 0 && msg.size() != 0 && !stream_done) {
+    if (pending_error() != errc::ok) return fail(take_error());
+    if ((shutdown_state & rcv_shutdown) == 0) {
+      return fail(state == tcp_state::close ? errc::notconn : errc::again);
+    }
   }
-  if (copied != 0 || msg.size() == 0) return copied;
-  if (stream_done) return 0;
-  if (pending_error() != errc::ok) return fail(take_error());
-  if ((shutdown_state & rcv_shutdown) != 0) return 0;
-  if (state == tcp_state::close) return fail(errc::notconn);
-  return fail(errc::again);
+  if (recv_cmsg_inq) tell_inq(*this, msg);
+  return copied;
 }
 
 result<int> tcp_sock::ioctl(cpu& cx, u32 command, byte_span arg) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_ack.h"
 #include "net/tcp/tcp_mem.h"
 #include "net/tcp/tcp_mtu_probe.h"
 #include "net/tcp/tcp_output.h"
@@ -23,11 +24,16 @@ void write_error(cpu& cx, tcp_sock& tp) {
   tcp_reset(cx, tp, why);
 }
 
-/// The time that `count` timeouts with doubling from tcp_rto_min take; R2 of RFC 9293 §3.8.3.
-duration backoff_time(u32 count) {
-  constexpr u32 doubling = 9;  // 200 ms << 9 is the last below the maximum of 120 s
-  if (count <= doubling) return tcp_rto_min * ((s64{2} << count) - 1);
-  return tcp_rto_min * ((s64{2} << doubling) - 1) + tcp_rto_max * (count - doubling);
+/// The time that `count` timeouts with doubling take, from 200 ms or for a SYN from one
+/// second, none above TCP_RTO_MAX_MS: R2 of RFC 9293 §3.8.3.
+duration backoff_time(const tcp_sock& tp, u32 count) {
+  duration step = tp.state == tcp_state::syn_sent ? tcp_timeout_init : tcp_rto_min;
+  duration out{};
+  for (u32 i = 0; i <= count; ++i) {
+    out = out + std::min(step, tp.rto_max);
+    if (step < tp.rto_max) step = step * 2;
+  }
+  return out;
 }
 
 u32 orphan_retries(const tcp_sock& tp, bool alive) {
@@ -39,8 +45,24 @@ u32 orphan_retries(const tcp_sock& tp, bool alive) {
 
 bool timed_out(cpu& cx, const tcp_sock& tp, u32 count, u32 user_timeout_ms) {
   if (tp.retransmits == 0) return false;
-  const duration limit = user_timeout_ms != 0 ? milliseconds(user_timeout_ms) : backoff_time(count);
-  return cx.now() - tp.retrans_stamp >= limit;
+  const duration limit = user_timeout_ms != 0 ? milliseconds(user_timeout_ms)
+                                                : backoff_time(tp, count);
+  const bool opening = tp.state == tcp_state::syn_sent;
+  return cx.now() - (opening ? tp.syn_stamp : tp.retrans_stamp) >= limit;
+}
+
+/// A SYN or SYN+ACK was sent as often as it may be. SYNs at the first interval do not count, but
+/// the time that the others would have taken is not exceeded.
+bool opening_expired(cpu& cx, const tcp_sock& tp) {
+  const tcp_sysctls& sysctl = tp.tcp().sysctl;
+  const s32 usual = tp.fastopen_child ? sysctl.synack_retries : sysctl.syn_retries;
+  const u32 retries = tp.syn_retries != 0 ? tp.syn_retries : static_cast<u32>(usual);
+  if (tp.state != tcp_state::syn_sent) {
+    return tp.retransmits >= retries ||
+           (tp.user_timeout_ms != 0 && timed_out(cx, tp, 0, tp.user_timeout_ms));
+  }
+  return tp.retransmits >= retries + static_cast<u32>(sysctl.syn_linear_timeouts) ||
+         timed_out(cx, tp, retries, tp.user_timeout_ms);
 }
 
 /// True when the connection was given up.
@@ -48,18 +70,13 @@ bool give_up(cpu& cx, tcp_sock& tp) {
   const tcp_sysctls& sysctl = tp.tcp().sysctl;
   bool expired = false;
   if (tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv})) {
-    const u32 retries =
-        tp.syn_retries != 0
-            ? tp.syn_retries
-            : static_cast<u32>(tp.fastopen_child ? sysctl.synack_retries : sysctl.syn_retries);
-    expired = tp.retransmits >= retries;
-    if (!expired && tp.user_timeout_ms != 0) expired = timed_out(cx, tp, 0, tp.user_timeout_ms);
+    expired = opening_expired(cx, tp);
   } else {
     // R1 of RFC 9293 §3.8.3: the path is looked at anew.
     if (timed_out(cx, tp, static_cast<u32>(sysctl.retries1), 0)) tcp_mtup_black_hole(cx, tp);
     u32 retries = static_cast<u32>(sysctl.retries2);
     if (tp.dead) {
-      const bool alive = tp.rto < tcp_rto_max;
+      const bool alive = tp.rto < tp.rto_max;
       retries = orphan_retries(tp, alive);
       const bool fresh = alive || !timed_out(cx, tp, retries, 0);
       if (tcp_out_of_resources(cx, tp, fresh)) return true;
@@ -76,6 +93,24 @@ duration clamped_rto(cpu& cx, const tcp_sock& tp) {
   const duration left =
       tp.retrans_stamp + milliseconds(tp.user_timeout_ms) - cx.now();
   return left.ns <= 0 ? milliseconds(1) : std::min(tp.rto, left);
+}
+
+/// RFC 6298 (5.5), tcp(7): a connection with few segments in flight, which can learn of a loss only
+/// by timeouts, may keep its interval for six of them; so may a SYN (tcp_syn_linear_timeouts).
+void back_off(tcp_sock& tp) {
+  const tcp_sysctls& sysctl = tp.tcp().sysctl;
+  constexpr u32 thin_packets = 4;
+  constexpr u32 thin_timeouts = 6;
+  const bool thin = (tp.thin_linear_timeouts || sysctl.thin_linear_timeouts != 0) &&
+                    tp.packets_out < thin_packets;
+  if (tp.state == tcp_state::established && thin && tp.retransmits <= thin_timeouts) {
+    tp.backoff = 0;
+    tcp_set_rto(tp);
+    return;
+  }
+  if (tp.state == tcp_state::syn_sent && tp.total_rto <= sysctl.syn_linear_timeouts) return;
+  if (tp.backoff < 255) ++tp.backoff;
+  tp.rto = std::min(tp.rto * 2, tp.rto_max);
 }
 
 void rto_fired(cpu& cx, tcp_sock& tp) {
@@ -108,9 +143,7 @@ void rto_fired(cpu& cx, tcp_sock& tp) {
   if (tp.retransmits < 255) ++tp.retransmits;
   tcp_retransmit_skb(cx, tp, *head);
   tp.retrans_hint = seq_max(tp.retrans_hint, tcp_cb(*head).end_seq);
-  // RFC 6298 (5.5): back off the timer.
-  if (tp.backoff < 255) ++tp.backoff;
-  tp.rto = std::min(tp.rto * 2, tcp_rto_max);
+  back_off(tp);
   tcp_arm_rto(cx, tp, clamped_rto(cx, tp));
 }
 
@@ -125,7 +158,7 @@ void probe_fired(cpu& cx, tcp_sock& tp) {
   bool expired = tp.user_timeout_ms != 0 && tp.probes_stamp != instant{} &&
                  cx.now() - tp.probes_stamp >= milliseconds(tp.user_timeout_ms);
   if (tp.dead) {
-    const bool alive = tp.rto.ns << std::min<u32>(tp.backoff, 20) < tcp_rto_max.ns;
+    const bool alive = tp.rto.ns << std::min<u32>(tp.backoff, 20) < tp.rto_max.ns;
     most = orphan_retries(tp, alive);
     if (!alive && tp.backoff >= most) expired = true;
     if (!expired && tcp_out_of_resources(cx, tp, true)) return;
@@ -259,7 +292,7 @@ void tcp_arm_rto(cpu& cx, tcp_sock& tp, duration after) {
 void tcp_arm_rtx(cpu& cx, tcp_sock& tp, tcp_rtx_event event, duration after) {
   tp.probing = false;
   tp.rtx_event = event;
-  tp.home().timers().arm(tp.retransmit_timer, cx.now() + std::min(after, tcp_rto_max));
+  tp.home().timers().arm(tp.retransmit_timer, cx.now() + std::min(after, tp.rto_max));
 }
 
 duration tcp_rto_left(cpu& cx, tcp_sock& tp) {
@@ -294,7 +327,7 @@ void tcp_arm_probe_after(cpu& cx, tcp_sock& tp, duration after) {
 void tcp_arm_probe(cpu& cx, tcp_sock& tp) {
   const u32 shift = std::min<u32>(tp.backoff, 20);
   duration after = std::max(tp.rto, tcp_rto_min);
-  after.ns = after.ns > tcp_rto_max.ns >> shift ? tcp_rto_max.ns : after.ns << shift;
+  after.ns = after.ns > tp.rto_max.ns >> shift ? tp.rto_max.ns : after.ns << shift;
   tcp_arm_probe_after(cx, tp, after);
 }
 
@@ -313,11 +346,11 @@ void tcp_stop_probing(tcp_sock& tp) {
 void tcp_send_delayed_ack(cpu& cx, tcp_sock& tp) {
   duration ato = tp.ato;
   if (ato > tcp_delack_min) {
-    duration most = tp.pingpong ? tcp_delack_max : milliseconds(500);
+    duration most = tp.pingpong ? tp.delack_max : milliseconds(500);
     if (tp.srtt.ns != 0) most = std::min(most, std::max(tp.srtt, tcp_delack_min));
     ato = std::min(ato, most);
   }
-  ato = std::min(ato, tcp_delack_max);
+  ato = std::min(ato, tp.delack_max);
   instant when = cx.now() + ato;
   if (tp.ack_scheduled && tp.delack_timer.armed()) {
     const instant due = tp.delack_timer.deadline();

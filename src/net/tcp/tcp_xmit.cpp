@@ -260,14 +260,23 @@ xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8
   return tp.af_ops->queue_xmit(cx, tp, std::move(out));
 }
 
+seq32 tcp_acceptable_seq(const tcp_sock& tp) {
+  const seq32 end = tcp_wnd_end(tp);
+  if (tp.snd_nxt <= end) return tp.snd_nxt;
+  // With window scale the peer may mean up to one unit more than it could say.
+  const bool rounding = tp.wscale_ok && tp.snd_nxt < end + (u32{1} << tp.rcv_wscale);
+  return rounding ? tp.snd_nxt : end;
+}
+
 void tcp_send_ack(cpu& cx, tcp_sock& tp) {
   if (tp.state == tcp_state::close) return;
-  static_cast<void>(tcp_transmit_skb(cx, tp, nullptr, tp.snd_nxt, tcphdr_ack));
+  static_cast<void>(tcp_transmit_skb(cx, tp, nullptr, tcp_acceptable_seq(tp), tcphdr_ack));
 }
 
 void tcp_send_active_reset(cpu& cx, tcp_sock& tp) {
   tp.net().mib().add(cx, mib::tcp_out_rsts);
-  static_cast<void>(tcp_transmit_skb(cx, tp, nullptr, tp.snd_nxt, tcphdr_rst | tcphdr_ack));
+  const u8 flags = tcphdr_rst | tcphdr_ack;
+  static_cast<void>(tcp_transmit_skb(cx, tp, nullptr, tcp_acceptable_seq(tp), flags));
 }
 
 xmit_result tcp_send_probe(cpu& cx, tcp_sock& tp) {

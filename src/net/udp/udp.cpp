@@ -17,7 +17,7 @@ using namespace uapi;
 // --- HOT: finding the socket ------------------------------------------------------------------
 
 bool udp_matches(const udp_sock& sk, const udp_flow& flow) {
-  if (!sk.rcv_saddr.is_any() && sk.rcv_saddr != flow.daddr) return false;
+  if (!covers(sk.rcv_saddr, flow.daddr)) return false;
   if (!sk.daddr.is_any() && (sk.daddr != flow.saddr || sk.dport != flow.sport)) return false;
   return !sk.opt.bound_dev_if || sk.opt.bound_dev_if.value == flow.iif;
 }
@@ -53,13 +53,13 @@ bool in_group(const udp_sock& sk, const udp_sock& first) {
 
 udp_sock* udp_lookup(net_namespace& net, const udp_flow& flow) {
   const udp_table& table = net.slots().get(udp_key);
-  const std::vector<inet_sock*>* owners = table.ports.owners(flow.dport);
+  inet_port_owners* const owners = table.ports.owners(flow.dport);
   if (owners == nullptr) return nullptr;
   udp_sock* best = nullptr;
   int best_score = -1;
   std::size_t equals = 0;
-  for (inet_sock* owner : *owners) {  // of equals the youngest, as Linux
-    auto* sk = static_cast<udp_sock*>(owner);
+  for (inet_sock& owner : *owners) {  // of equals the youngest, as Linux
+    auto* sk = static_cast<udp_sock*>(&owner);
     const int own = score(*sk, flow);
     if (own < 0 || own < best_score) continue;
     equals = own == best_score ? equals + 1 : 1;
@@ -68,14 +68,14 @@ udp_sock* udp_lookup(net_namespace& net, const udp_flow& flow) {
   }
   if (equals < 2 || !best->opt.reuseport || !best->daddr.is_any()) return best;
   // SO_REUSEPORT: the flow's hash picks one of the group.
-  const auto member = [&](inet_sock* owner) {
-    auto* sk = static_cast<udp_sock*>(owner);
+  const auto member = [&](inet_sock& owner) {
+    auto* sk = static_cast<udp_sock*>(&owner);
     return score(*sk, flow) == best_score && in_group(*sk, *best);
   };
   const auto count = static_cast<u64>(std::count_if(owners->begin(), owners->end(), member));
   u64 chosen = (flow_hash(table.key, flow) >> 32) * count >> 32;
-  for (inet_sock* owner : *owners) {
-    if (member(owner) && chosen-- == 0) return static_cast<udp_sock*>(owner);
+  for (inet_sock& owner : *owners) {
+    if (member(owner) && chosen-- == 0) return static_cast<udp_sock*>(&owner);
   }
   return best;
 }

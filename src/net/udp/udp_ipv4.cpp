@@ -72,10 +72,10 @@ void udp_v4::deliver_to_all(cpu& cx, net_namespace& net, skb_ptr skb, const udp_
   const ipv4_addr group = flow.daddr.ipv4();
   skb->pull(sizeof(udphdr));
   udp_sock* last = nullptr;
-  std::span<inet_sock* const> owners;
-  if (const auto* all = net.slots().get(udp_key).ports.owners(flow.dport)) owners = *all;
-  for (inet_sock* owner : owners) {
-    auto* sk = static_cast<udp_sock*>(owner);
+  inet_port_owners nobody;
+  inet_port_owners* const owners = net.slots().get(udp_key).ports.owners(flow.dport);
+  for (inet_sock& owner : owners != nullptr ? *owners : nobody) {
+    auto* sk = static_cast<udp_sock*>(&owner);
     if (!udp_matches(*sk, flow) || !ip_mc_socket_wants(*sk, group, flow.iif)) continue;
     if (last != nullptr) udp_queue_rcv(cx, *last, skb_clone(cx, *skb));
     last = sk;
@@ -95,7 +95,7 @@ void udp_v4::err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_
   udp_sock* sk = udp_lookup(net, flow);
   if (sk == nullptr) return;
   bool hard = error.fatal;
-  if (error.type == icmp_dest_unreach && error.code == icmp_frag_needed) {
+  if (error.kind == icmp_kind::packet_too_big) {
     if (sk->inet.pmtudisc == ip_pmtudisc_dont) return;
     hard = true;
   }

@@ -277,6 +277,8 @@ run_settings script_settings(const script& s, const run_options& options) {
     // FreeBSD counts challenge acknowledgements per second of the host, not of a connection.
     out.sysctls.emplace_back("net.ipv4.tcp_invalid_ratelimit", "0");
     out.sysctls.emplace_back("net.ipv4.tcp_challenge_ack_limit", "2147483647");
+    // Its timer of a SYN doubles from the first time on.
+    out.sysctls.emplace_back("net.ipv4.tcp_syn_linear_timeouts", "0");
   }
   for (const std::string& command : s.init_commands) {
     for (auto& setting : command_settings(included(command, s.path), options)) {

@@ -1,0 +1,116 @@
+// TCP_INFO and what belongs to one connection only: lengths, and that a new connection of the same
+// socket begins with nothing of the old one.
+#include <gtest/gtest.h>
+
+#include "segment_peer.h"
+
+namespace ph {
+namespace {
+
+using namespace uapi;
+
+std::size_t info_bytes(segment_peer& p, int fd, byte_span out) {
+  return sys_getsockopt(p.a.app(), fd, sol_tcp, tcp_info_opt, out).value_or(0);
+}
+
+TEST(tcp_info, is_as_long_as_asked_for_and_not_longer_than_linux_s) {
+  segment_peer p;
+  const int fd = p.accepted();
+  std::array<u8, 400> room{};
+  EXPECT_EQ(info_bytes(p, fd, room), 280u);
+  // Programs built for older systems ask for less, and get the beginning.
+  for (const std::size_t old : {104u, 192u, 232u, 248u}) {
+    std::array<u8, 400> less{};
+    EXPECT_EQ(info_bytes(p, fd, byte_span(less).first(old)), old);
+    EXPECT_TRUE(std::equal(less.begin(), less.begin() + 8, room.begin()));
+    EXPECT_TRUE(std::all_of(less.begin() + static_cast<long>(old), less.end(),
+                            [](u8 b) { return b == 0; }));
+  }
+}
+
+/// Out-of-order data, duplicates both ways, a retransmission and a timeout.
+void stir(segment_peer& p, int fd) {
+  tcp_out_options none;
+  p.send(A | P, 100, 0, std::string(100, 'c'));
+  p.send(A | P, 0, 0, std::string(100, 'a'));
+  p.send(A | P, 0, 0, std::string(100, 'a'));
+  p.write(fd, std::string(3000, 'x'));
+  p.advance(seconds(2));
+  p.send(A, 200, 3000);
+  p.sent.clear();
+}
+
+TEST(tcp_info, of_a_new_connection_knows_nothing_of_the_old_one) {
+  segment_peer p;
+  const int fd = p.connected(segment_peer::with_sack());
+  stir(p, fd);
+  const tcp_info old = p.info(fd);
+  EXPECT_NE(old.tcpi_rcv_ooopack, 0u);
+  EXPECT_NE(old.tcpi_total_retrans, 0u);
+  EXPECT_NE(old.tcpi_total_rto, 0u);
+  EXPECT_NE(old.tcpi_busy_time, 0u);
+  std::array<u8, 16> unspec{};
+  ASSERT_TRUE(sys_connect(p.a.app(), fd, unspec));
+  p.settle();
+  EXPECT_EQ(p.opt(fd, sol_socket, so_error), static_cast<int>(errc::connreset));
+  p.sent.clear();
+
+  // What a socket that was never connected says is the measure.
+  const auto fresh_of = [&](int of) {
+    p.a.machine.enter(p.now());
+    EXPECT_EQ(sys_connect(p.a.app(), of, addr4(p.peer, ++p.peer_port)).error(), errc::inprogress);
+    p.settle();
+    const seen_segment syn = p.take();
+    p.host_isn = syn.seq;
+    p.host_port = syn.source;
+    p.send_raw(S | A, p.peer_isn, p.host_isn + 1, {},
+               {65535, segment_peer::syn_options(segment_peer::with_sack())});
+    p.expect(A, 0, 0);
+    return p.info(of);
+  };
+  const tcp_info again = fresh_of(fd);
+  const tcp_info first = fresh_of(*sys_socket(p.a.app(), af_inet, sock_stream, 0));
+  EXPECT_TRUE(std::ranges::equal(bytes_of(again), bytes_of(first)));
+}
+
+TEST(tcp_info, of_a_new_connection_keeps_what_the_program_asked_for) {
+  segment_peer p;
+  const int fd = *sys_socket(p.a.app(), af_inet, sock_stream, 0);
+  const std::pair<int, int> options[] = {{tcp_nodelay, 1},
+                                         {tcp_maxseg, 500},
+                                         {tcp_keepidle, 77},
+                                         {tcp_keepcnt, 3},
+                                         {tcp_syncnt, 2},
+                                         {tcp_user_timeout, 12345},
+                                         {tcp_rto_max_ms, 5000},
+                                         {tcp_rto_min_us, 50000},
+                                         {tcp_delack_max_us, 60000},
+                                         {tcp_notsent_lowat, 999},
+                                         {tcp_inq, 1},
+                                         {tcp_thin_linear_timeouts, 1}};
+  for (const auto& [name, value] : options) p.set(fd, sol_tcp, name, value);
+  ASSERT_EQ(sys_connect(p.a.app(), fd, addr4(p.peer, p.peer_port)).error(), errc::inprogress);
+  p.settle();
+  std::array<u8, 16> unspec{};
+  ASSERT_TRUE(sys_connect(p.a.app(), fd, unspec));
+  for (const auto& [name, value] : options) EXPECT_EQ(p.opt(fd, sol_tcp, name), value) << name;
+}
+
+TEST(tcp_accept, tells_the_address_of_a_connection_that_was_reset_meanwhile) {
+  segment_peer p;
+  p.listener = p.listening();
+  p.begin_passive(segment_peer::plain());
+  p.send(A, 0, 0);
+  p.send(R | A, 0, 0);
+  sockaddr_buf name;
+  const auto fd = sys_accept4(p.a.app(), p.listener, &name, 0);
+  ASSERT_TRUE(fd);
+  EXPECT_EQ(addr_of(name), *ipv4_addr::parse(p.peer));
+  EXPECT_EQ(port_of(name), p.peer_port);
+  EXPECT_EQ(sys_getpeername(p.a.app(), *fd).error(), errc::notconn);
+  p.read(*fd);
+  EXPECT_EQ(p.last_error, errc::connreset);
+}
+
+}  // namespace
+}  // namespace ph
