@@ -1,7 +1,7 @@
 """Benchmarks, as `./ph bench [NAME...] [--json FILE] [--pairs N] [--seconds S]` runs them.
 
-NAME is `micro` (all micro-benchmarks), `stream`, `dropin`, or a regular expression for names of
-micro-benchmarks; without names everything runs.
+NAME is `micro` (all micro-benchmarks), `stream`, `dropin`, `scale`, or a regular expression for
+names of micro-benchmarks; without names everything but `scale` runs.
 
 micro    what one operation of a hot structure costs: median of five repetitions
 stream   one TCP stream between two machines in one process, all received bytes compared
@@ -9,6 +9,9 @@ dropin   iperf3, unmodified, between two hosts of a lab whose link has no limits
          same iperf3 over a veth pair of this machine's kernel between two network namespaces
          (root): after a warm-up, pairs of runs A B A B; medians, the ratio of each pair, and the
          CPU seconds of every process that took part
+
+scale    curves: what one socket more costs beside 1,000 to 1,000,000 in one process, and the
+         daemon's memory for idle drop-in connections, as many as open descriptors allow
 
 `./ph bench cc` is tools/bench_cc.py.
 
@@ -21,6 +24,8 @@ import glob
 import json
 import os
 import platform
+import re
+import resource
 import select
 import shutil
 import statistics
@@ -172,6 +177,97 @@ def stream():
     return {"runs": rows, "cpu_s": cpu_s}
 
 
+# --- curves ---------------------------------------------------------------------------------------
+
+SCALE = {"udp_open_bind": "UDP: socket and bind", "udp_close": "UDP: close",
+         "udp_demux": "UDP: a datagram to one of them, received",
+         "tcp_connect_accept": "TCP: connect and accept", "tcp_close": "TCP: close both ends"}
+
+# Prints a line when N connections to itself are open, and another when they are closed again.
+IDLE = """
+import socket, sys
+port, n = int(sys.argv[1]), int(sys.argv[2])
+listener = socket.create_server(("", port), backlog=128)
+ends = []
+for i in range(n):
+    ends.append(socket.create_connection(("127.0.0.1", port)))
+    ends.append(listener.accept()[0])
+print("open", flush=True)
+sys.stdin.readline()
+for end in ends:
+    end.close()
+print("closed", flush=True)
+sys.stdin.readline()
+"""
+
+
+def scale():
+    rows = {name: {} for name in SCALE}
+    heap = {}
+    print("\nscale: what one operation costs beside so many sockets of one machine, in one process")
+    runs, _ = ph_bench("^scale/", "--benchmark_repetitions=1")
+    for run in runs:
+        _, name, count = run["run_name"].split("/")[:3]
+        known = not run.get("error_occurred")
+        rows[name][int(count)] = run["real_time"] * NS_PER[run["time_unit"]] if known else None
+        if known and "bytes" in run:
+            heap[int(count)] = run["bytes"]
+    counts = sorted({count for row in rows.values() for count in row})
+    print(f"  {'':44}" + "".join(f"{count:>12,}" for count in counts))
+    for name, row in rows.items():
+        cells = (human_time(row[count]) if row.get(count) is not None else "-" for count in counts)
+        print(f"  {SCALE[name]:44}" + "".join(f"{cell:>12}" for cell in cells))
+    cells = (f"{heap[count]:,.0f} B" if count in heap else "-" for count in counts)
+    heaps = "".join(f"{cell:>12}" for cell in cells)
+    print(f"  {'TCP: heap of a connection, both ends':44}{heaps}")
+    return {"operations_ns": rows, "heap_bytes": heap, "dropin": idle_connections()}
+
+
+def resident(pid):
+    """Bytes of memory that a process holds."""
+    with open(f"/proc/{pid}/status") as status:
+        return int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1)) * 1024
+
+
+def told(process, word):
+    line = process.stdout.readline().strip()
+    if line != word:
+        raise BenchError(f"a program with idle connections said {line!r}, not {word!r}")
+
+
+def idle_connections():
+    """[(connections, daemon's bytes for each, bytes for each when all are closed again)]"""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    print("  daemon's memory for an idle drop-in connection, both ends (and when closed again)")
+    out = []
+    for count in (1000, 2000, 4000, 8000, 16000, 32000, 64000, 100_000):
+        if count * 4 > most:  # the daemon holds a descriptor of each end, with room
+            print(f"  {count:>12,}: SKIPPED: at most {most:,} open descriptors here")
+            continue
+        with a_running_lab() as (daemon, prefix):
+            before = resident(daemon)
+            share = min(count, 2000)
+            programs = [subprocess.Popen([*prefix("bob"), sys.executable, "-c", IDLE, str(port),
+                                          str(share)], stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE, text=True)
+                        for port in range(5000, 5000 + count // share)]
+            try:
+                for program in programs:
+                    told(program, "open")
+                held = (resident(daemon) - before) / count
+                for program in programs:
+                    program.stdin.write("\n")
+                    program.stdin.flush()
+                    told(program, "closed")
+                kept = (resident(daemon) - before) / count
+            finally:
+                for program in programs:
+                    end(program)
+        print(f"  {count:>12,}: {held:10,.0f} B ({kept:,.0f} B)")
+        out.append((count, held, kept))
+    return out
+
+
 # --- iperf3 in a lab and over veth ----------------------------------------------------------------
 
 def cpu_of(pid):
@@ -260,8 +356,8 @@ def iperf3(server_prefix, client_prefix, options, seconds, bystanders):
 
 
 @contextlib.contextmanager
-def a_lab():
-    """A lab of two hosts; gives a function that runs iperf3 in it."""
+def a_running_lab():
+    """A lab of two hosts; gives its daemon's pid and a function: the words that run a program."""
     with tempfile.TemporaryDirectory(prefix="ph-bench-") as folder:
         lab, socket = os.path.join(folder, "lab.yaml"), os.path.join(folder, "sock")
         with open(lab, "w") as out:
@@ -279,10 +375,17 @@ def a_lab():
                 raise BenchError(f"ph status: {status.stderr.strip()}") from None
             def prefix(host):
                 return [PH, "run", "--socket", socket, "--host", host, "--"]
-            yield lambda seconds: iperf3(prefix("bob"), prefix("alice"), [], seconds,
-                                         {"daemon": [daemon]})
+            yield daemon, prefix
         finally:
             subprocess.run([PH, "down", "--socket", socket], capture_output=True)
+
+
+@contextlib.contextmanager
+def a_lab():
+    """A lab of two hosts; gives a function that runs iperf3 in it."""
+    with a_running_lab() as (daemon, prefix):
+        yield lambda seconds: iperf3(prefix("bob"), prefix("alice"), [], seconds,
+                                     {"daemon": [daemon]})
 
 
 def ip(*words):
@@ -381,10 +484,12 @@ def main(words):
         try:
             if name == "stream":
                 results["stream"] = stream()
+            elif name == "scale":
+                results["scale"] = scale()
             elif name == "dropin":
                 results["dropin"] = dropin(max(asked.pairs, 1), max(asked.seconds, 1))
             else:
-                pattern = "-^stream/" if name == "micro" else name
+                pattern = "-^(stream|scale)/" if name == "micro" else name
                 results.setdefault("micro", []).extend(micro(pattern))
         except BenchError as error:
             failed = True

@@ -392,7 +392,7 @@ def main(words):
              int(words[2]) if len(words) > 2 else 60, seed=0)
     elif words in ([], ["quick"]):
         check(tally, quick=bool(words))
-    elif words in (["--full"], ["--full", "--fresh"]):
+    elif words[0] == "--full" and set(words[1:]) <= {"--fresh"}:
         check_all(tally, fresh="--fresh" in words)
     else:
         print("usage: ./ph test [quick | --full [--fresh]]", file=sys.stderr)

@@ -177,23 +177,28 @@ class Lab:
 
     def ph(self, verb, *words, check=True, **more):
         """Runs `ph VERB` on this lab to its end."""
-        done = subprocess.run([*self._ph, verb, "--socket", self.socket, *words],
-                              capture_output=True, text=True, errors="replace",
+        return self._run([*self._ph, verb, "--socket", self.socket, *words], check, **more)
+
+    def _run(self, words, check=True, **more):
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace",
                               timeout=more.pop("timeout", PATIENCE_S), **more)
         if check and done.returncode != 0:
-            raise AssertionError(f"ph {verb} {' '.join(words)} ended with {done.returncode}:\n"
+            raise AssertionError(f"{' '.join(words)} ended with {done.returncode}:\n"
                                  f"{done.stdout}{done.stderr}{self.log()}")
         return done
 
     def ph_program(self, verb, *words, **more):
         """Starts `ph VERB` on this lab."""
-        program = Program([*self._ph, verb, "--socket", self.socket, *words], **more)
+        return self._start([*self._ph, verb, "--socket", self.socket, *words], **more)
+
+    def _start(self, words, **more):
+        program = Program(words, **more)
         self._programs.append(program)
         return program
 
     def run(self, host, *words, **more):
         """Runs a program on a host to its end; fails unless it ends well (check=False: returns)."""
-        return self.ph("run", "--host", host, "--", *words, **more)
+        return self._run([*self.words_on(host), *words], **more)
 
     def python(self, host, code, *words, **more):
         """Runs Python code on a host; returns its output."""
@@ -205,7 +210,11 @@ class Lab:
 
     def spawn(self, host, *words, **more):
         """Starts a program on a host; it is ended with the lab at the latest."""
-        return self.ph_program("run", "--host", host, "--", *words, **more)
+        return self._start([*self.words_on(host), *words], **more)
+
+    def forget_ended(self):
+        """Lets go of programs that were ended: a test that starts thousands keeps none."""
+        self._programs = [program for program in self._programs if program.returncode is None]
 
     def wait_port(self, host, address, port):
         """Waits until a TCP connection from a host to an address succeeds."""
@@ -252,6 +261,40 @@ class Lab:
                 os.kill(self.pid, signal.SIGKILL)
 
 
+class KernelLab(Lab):
+    """TWO_HOSTS on the real kernel: two network namespaces and a veth pair (root). Tests run on it
+    with PH_ON_KERNEL in the environment, which shows that they ask for what Linux does."""
+
+    def __init__(self, folder):
+        self.folder, self.pid = folder, os.getpid()
+        self._programs = []
+        self._names = {host: f"ph-{self.pid}-{host}" for host in ("alice", "bob")}
+        for name in self._names.values():
+            self._ip("netns", "add", name)
+            self._ip("-n", name, "link", "set", "lo", "up")
+        self._ip("-n", self._names["alice"], "link", "add", "eth0", "type", "veth", "peer", "name",
+                 "eth0", "netns", self._names["bob"])
+        for number, name in enumerate(self._names.values(), 1):
+            self._ip("-n", name, "address", "add", f"10.0.0.{number}/24", "dev", "eth0")
+            self._ip("-n", name, "link", "set", "eth0", "up")
+
+    @staticmethod
+    def _ip(*words):
+        subprocess.run(["ip", *words], check=True)
+
+    def words_on(self, host):
+        return ["ip", "netns", "exec", self._names[host]]
+
+    def log(self):
+        return ""
+
+    def close(self):
+        for program in reversed(self._programs):
+            program.end()
+        for name in self._names.values():
+            self._ip("netns", "delete", name)
+
+
 class LabTest(unittest.TestCase):
     """A test with labs. A daemon that is gone at the test's end fails the test."""
 
@@ -260,7 +303,10 @@ class LabTest(unittest.TestCase):
     def start_lab(self, text=TWO_HOSTS, prefix=()):
         folder = tempfile.TemporaryDirectory(prefix="ph-test-")
         self.addCleanup(folder.cleanup)
-        lab = Lab(text, folder.name, prefix)
+        if os.environ.get("PH_ON_KERNEL"):
+            lab = KernelLab(folder.name)
+        else:
+            lab = Lab(text, folder.name, prefix)
         self.addCleanup(lab.close)
         self.addCleanup(self._assert_alive, lab)
         return lab

@@ -228,14 +228,17 @@ TEST(tcp_ao, who_has_no_key_or_another_is_not_heard) {
   ASSERT_TRUE(add_key(p.a.app(), p.listener, ao_value(p.peer, 84, 61, "testvector")));
   p.send_raw(S, p.peer_isn, seq32(0), {}, {65535, p.syn_options(p.plain())});
   EXPECT_EQ(p.a.mib(mib::tcpext_tcp_ao_required), 1u);
+  EXPECT_EQ(p.a.drops(drop_reason::tcp_ao_not_found), 1u);
   tcp_out_options options = p.plain();
   options.ao_mac_bytes = 12;
   options.ao_keyid = 61;
   p.send_raw(S, p.peer_isn, seq32(0), {}, {65535, p.syn_options(options)});
   EXPECT_EQ(p.a.mib(mib::tcpext_tcp_ao_bad), 1u);
+  EXPECT_EQ(p.a.drops(drop_reason::tcp_ao_failure), 1u);
   options.ao_keyid = 62;
   p.send_raw(S, p.peer_isn, seq32(0), {}, {65535, p.syn_options(options)});
   EXPECT_EQ(p.a.mib(mib::tcpext_tcp_ao_key_not_found), 1u);
+  EXPECT_EQ(p.a.drops(drop_reason::tcp_ao_key_not_found), 1u);
   p.expect_nothing();
 }
 
@@ -246,6 +249,7 @@ TEST(tcp_ao, a_signature_that_nobody_asked_for_is_dropped) {
   options.ao_mac_bytes = 12;
   p.send_raw(S, p.peer_isn, seq32(0), {}, {65535, p.syn_options(options)});
   p.expect_nothing();
+  EXPECT_EQ(p.a.drops(drop_reason::tcp_ao_unexpected), 1u);
 }
 
 TEST(tcp_ao, keys_are_listed_and_deleted) {

@@ -153,6 +153,7 @@ TEST(tcp_md5, an_unsigned_segment_is_dropped) {
   p.send(R, 0, 0);
   p.expect_nothing();
   EXPECT_EQ(p.a.mib(mib::tcpext_tcp_md5_not_found), 2u);
+  EXPECT_EQ(p.a.drops(drop_reason::tcp_md5_not_found), 2u);
   EXPECT_EQ(p.state(fd), uapi::tcp_state::established);
 }
 
@@ -164,6 +165,7 @@ TEST(tcp_md5, a_wrong_signature_is_dropped) {
   p.say(R, 0, 0);
   p.expect_nothing();
   EXPECT_EQ(p.a.mib(mib::tcpext_tcp_md5_failure), 2u);
+  EXPECT_EQ(p.a.drops(drop_reason::tcp_md5_failure), 2u);
   EXPECT_EQ(p.state(fd), uapi::tcp_state::established);
 }
 
@@ -174,6 +176,7 @@ TEST(tcp_md5, a_signature_that_nobody_asked_for_is_dropped) {
   p.say(A, 0, 0, "data");
   p.expect_nothing();
   EXPECT_EQ(p.a.mib(mib::tcpext_tcp_md5_unexpected), 1u);
+  EXPECT_EQ(p.a.drops(drop_reason::tcp_md5_unexpected), 1u);
 }
 
 TEST(tcp_md5, a_reset_is_signed) {
