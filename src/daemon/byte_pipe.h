@@ -52,6 +52,9 @@ class byte_pipe {
   /// the caller does next must come after it. True when nothing is left.
   virtual bool push() = 0;
 
+  /// Both directions have ended in order: the program, if it still reads, shall see no reset.
+  virtual void finish() = 0;
+
   /// Why the host's connection broke.
   [[nodiscard]] virtual errc error() const = 0;
   /// The program sends no more, and all that it wrote is with the stack.

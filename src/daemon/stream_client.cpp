@@ -174,7 +174,10 @@ bool stream_client::over() const { return pipe_->hung_up() && (closed_ || anchor
 
 /// All that the program wrote is with the stack, and it will write no more.
 void stream_client::program_ended() {
-  if (over()) return owner_.remove(*this);
+  if (over()) {
+    pipe_->finish();
+    return owner_.remove(*this);
+  }
   if (fin_sent_ || closed_) return;
   fin_sent_ = true;
   (void)host_.shutdown(s_, pipe_->hung_up() ? SHUT_RDWR : SHUT_WR);

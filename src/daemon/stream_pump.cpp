@@ -19,6 +19,7 @@
 #include <cerrno>
 #include <limits>
 
+#include "daemon/anchor.h"
 #include "uapi/socket.h"
 
 namespace ph::dropin {
@@ -93,6 +94,11 @@ void stream_pump::apply(const pipe_settings& settings) {
 }
 
 void stream_pump::open() { consume(end_.get(), std::exchange(filler_, 0)); }
+
+void stream_pump::finish() {
+  drop_sent();
+  if (std::exchange(held_, false)) consume(end_.get(), 1);
+}
 
 void stream_pump::put_first(byte_view bytes) {
   first_.insert(first_.end(), bytes.begin(), bytes.end());
@@ -182,10 +188,12 @@ void stream_pump::consume_passing(std::size_t len) {
   }
 }
 
-/// The shim's cookie becomes the held byte; the anchor comes with it. Before it is known whether a
-/// cookie comes, nothing is read. False when these bytes are the program's.
+/// The shim's cookie becomes the held byte; the anchor comes with it, and no descriptor after it.
+/// Before it is known whether a cookie comes, nothing is read. False when these bytes are the
+/// program's.
 bool stream_pump::take_cookie(byte_view first) {
   const std::vector<u8> cookie = std::exchange(cookie_, {});
+  take_descriptors(end_.get(), false);
   if (first.size() < cookie.size() || !std::equal(cookie.begin(), cookie.end(), first.begin())) {
     accepted_ = acceptance::silent;
     return false;

@@ -24,6 +24,7 @@ class stream_pump final : public byte_pipe {
 
   void apply(const pipe_settings& settings) override;
   void open() override;
+  void finish() override;
   void put_first(byte_view bytes) override;
   void on_events(u32 events) override;
   pipe_turn pump() override;
