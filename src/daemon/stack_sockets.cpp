@@ -87,7 +87,8 @@ result<int> stack_sockets::accept(int s) {
 }
 
 void stack_sockets::set_waiting(int s, u32 count) {
-  const auto f = task_.get(s);
+  if (host_.dead()) return;
+  const auto f = task_->get(s);
   socket* const so = f ? (*f)->as_socket() : nullptr;
   if (so == nullptr || so->sk().type() != uapi::sock_stream) return;
   if (so->sk().protocol() != uapi::ipproto_tcp) return;
