@@ -241,7 +241,8 @@ class device_ops {
                                            1000 * (1 + in_.byte())));
     }
     const std::size_t before = host_.fds().size();
-    static_cast<void>(sys_connect(host_.enter(), *fd, inet_name(ipv4_addr(127, 0, 0, 1), 80).view()));
+    const sockaddr_buf self = inet_name(ipv4_addr(127, 0, 0, 1), 80);
+    static_cast<void>(sys_connect(host_.enter(), *fd, self.view()));
     host_.settle();
     host_.accept_all();
     host_.add_fd(*fd);
@@ -254,7 +255,8 @@ class device_ops {
       const int end = ends[what & 1];
       if ((what & 2) != 0) {
         const auto n = std::min<std::size_t>(std::size_t{in_.word()} * 4, data.size());
-        static_cast<void>(sys_send(host_.enter(), end, byte_view(data).first(n), uapi::msg_nosignal));
+        const byte_view piece = byte_view(data).first(n);
+        static_cast<void>(sys_send(host_.enter(), end, piece, uapi::msg_nosignal));
       } else {
         static_cast<void>(sys_recv(host_.enter(), end, room));
       }
