@@ -92,6 +92,7 @@ std::optional<result<s64>> judged_stack::wait_until(guard& held, instant limit,
     host_.settle();
     if (got || host_.now() >= limit) {
       ++calls_ended_;
+      last_caller_ = std::this_thread::get_id();
       tried_.notify_all();
       return got;
     }
@@ -130,7 +131,9 @@ result<s64> judged_stack::blocking(int fd, wait_for what, u32 flags, Attempt&& a
 
 void judged_stack::yield() {
   guard held(lock_);
-  const auto moved = [this] { return !waiters_.empty() || calls_ended_ != calls_seen_; };
+  const auto moved = [this, me = std::this_thread::get_id()] {
+    return !waiters_.empty() || (calls_ended_ != calls_seen_ && last_caller_ != me);
+  };
   tried_.wait_for(held, call_time, moved);
   calls_seen_ = calls_ended_;
 }

@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 
 #include "judge/settings_folder.h"
 #include "judge/table.h"
@@ -97,6 +98,7 @@ class judged_stack {
   bool silent_ = false;         ///< the last wait for a packet was in vain
   u64 calls_ended_ = 0;         ///< of those that may block
   u64 calls_seen_ = 0;          ///< at the last yield()
+  std::thread::id last_caller_; ///< who ended one last
   u64 calls_slept_ = 0;         ///< at the last sleep()
   struct open_file {
     int file = -1;              ///< the task's descriptor

@@ -294,10 +294,12 @@ TEST_F(judge_interface, a_blocking_write_fills_the_buffer_at_once) {
   std::size_t got = 0;
   while (got < 400'000) {
     const auto s = receive();
-    ASSERT_TRUE(s);
+    if (!s) break;
     got += s->payload.size();
     send({tcphdr_ack, 1001, s->seq + static_cast<u32>(s->payload.size()), {}, {}});
   }
+  EXPECT_EQ(got, 400'000u);
+  if (got != 400'000) table_.close(u_, fd);
   writer.join();
   EXPECT_LE(now() - before, 100'000) << "no wait for a timer";
 }
