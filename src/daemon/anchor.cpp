@@ -230,7 +230,6 @@ result<passed_anchor> identify_anchor(int fd) {
 result<unique_fd> anchor_folder::offer_stream(int reach, const anchor_name& name) const {
   TRY(unique_fd fd, named_socket(SOCK_STREAM, name));
   TRY(fd, unless_crowded(std::move(fd)));
-  take_descriptors(fd.get(), false);
   TRY_VOID(connect_to(fd.get(), reach));
   return fd;
 }
