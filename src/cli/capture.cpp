@@ -1,5 +1,5 @@
 // `ph capture`: writes what passes devices of the running lab into a pcapng file, until Ctrl-C or
-// a number of packets. The daemon writes into the file that this process opened.
+// a number of packets. The daemon writes into a pipe, which this process copies into the file.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>

@@ -80,7 +80,7 @@ result<unique_fd> client::new_anchor(bool nonblocking) {
       owner_.anchors().make_anchor(name_of(name_kind::anchor, anchor_id_), nonblocking));
   reach_ = std::move(made.reach);
   TRY_VOID(anchor_made(made.fd.get()));
-  TRY_VOID(owner_.closes().add(made.fd.get(), anchor_id_));
+  if (!owner_.closes().add(made.fd.get(), anchor_id_)) return fail(errc::nobufs);
   owner_.alias(anchor_id_, *this);
   ++anchors_;
   cookies_.push_back(made.cookie);

@@ -95,7 +95,7 @@ class client {
   /// True when the anchor with this SO_COOKIE was made for this client.
   [[nodiscard]] bool has_anchor(u64 cookie) const;
 
-  /// A new anchor for the program. Errors: mfile, nospc.
+  /// A new anchor for the program. Errors: nfile, nobufs.
   result<unique_fd> new_anchor(bool nonblocking);
 
   /// Answers a request; nothing when the answer comes later.

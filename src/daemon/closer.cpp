@@ -100,7 +100,8 @@ void closer::close(unique_fd fd) {
   start();
   if (!to_ || !send(fd.get())) {
     replace();
-    if (!to_ || !send(fd.get())) return kept_.push_back(std::move(fd));
+    if (!to_) return;  // no process to be had: what may wait is closed here
+    if (!send(fd.get())) return kept_.push_back(std::move(fd));
   }
   fd.reset();
   send(-1);  // when there is no room for it, the next message does as well

@@ -22,7 +22,7 @@ class closer {
   void start();
   /// Gives the descriptor away; never blocks. When the process hangs with more to close than it can
   /// be told, it is killed (an exiting process does not linger) and a new one started; when that
-  /// does not help either, the descriptor stays open.
+  /// does not help either, the descriptor stays open. Where no process can be had, closes here.
   void close(unique_fd fd);
 
  private:

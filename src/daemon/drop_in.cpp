@@ -77,15 +77,16 @@ void for_each_passed(msghdr& message, F&& take) {
 }  // namespace
 
 drop_in_state::drop_in_state(u64 instance, std::string token, anchor_folder anchors,
-                             find_host hosts, s64 hello_patience_ms)
+                             find_host hosts, const drop_in_options& options)
     : instance_(instance),
-      hello_patience_ms_(hello_patience_ms),
+      hello_patience_ms_(options.hello_patience_ms),
       token_(std::move(token)),
       anchors_(std::move(anchors)),
       hosts_(std::move(hosts)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
       alarm_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
+      closer_(options.closes != nullptr ? *options.closes : own_closer_),
       gate_(::geteuid()),
       buffer_(max_message) {
   poll(EPOLL_CTL_ADD, closes_.fd(), EPOLLIN, source::closes, 0);
@@ -596,9 +597,8 @@ result<std::unique_ptr<drop_in>> drop_in::create(const drop_in_options& options,
   // Before the secret, whose it is: the shim tells it to nobody else (shim/channel.cpp).
   const std::string token =
       std::to_string(::geteuid()) + "-" + hex(random_u64()) + hex(random_u64());
-  auto state =
-      std::make_unique<drop_in_state>(instance, token, std::move(anchors), std::move(hosts),
-                                               options.hello_patience_ms);
+  auto state = std::make_unique<drop_in_state>(instance, token, std::move(anchors),
+                                               std::move(hosts), options);
   TRY_VOID(state->listen_at(options.address));
   return std::make_unique<drop_in>(std::move(state));
 }

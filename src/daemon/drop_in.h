@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/closer.h"
 #include "daemon/host_sockets.h"
 
 namespace ph::dropin {
@@ -25,6 +26,8 @@ struct drop_in_options {
   u64 instance = 0;
   /// How long a channel may say nothing before it is closed.
   s64 hello_patience_ms = 5000;
+  /// Closes what programs pass; outlives the drop_in, which otherwise has one of its own.
+  closer* closes = nullptr;
 };
 
 /// Finds a host of the lab by name ("" = the only or default one); nullptr when there is none.

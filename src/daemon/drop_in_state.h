@@ -46,7 +46,7 @@ struct held_answer {
 class drop_in_state final : public client_owner {
  public:
   drop_in_state(u64 instance, std::string token, anchor_folder anchors, find_host hosts,
-                s64 hello_patience_ms);
+                const drop_in_options& options);
   /// Whoever waits at an anchor is told that the daemon has ended.
   ~drop_in_state() override;
 
@@ -116,7 +116,8 @@ class drop_in_state final : public client_owner {
   anchor_folder anchors_;
   find_host hosts_;
   unique_fd epoll_, listener_, timer_, alarm_;
-  closer closer_;
+  closer own_closer_;
+  closer& closer_;
   channel_gate gate_;
   last_close_watch closes_;
   datagram_shared datagrams_;

@@ -5,10 +5,13 @@
 
 namespace ph {
 
-tl::expected<std::unique_ptr<programs>, std::string> programs::serve(running_lab& lab) {
+tl::expected<std::unique_ptr<programs>, std::string> programs::serve(running_lab& lab,
+                                                                     closer& closes) {
   auto out = std::make_unique<programs>(lab);
+  dropin::drop_in_options options;
+  options.closes = &closes;
   auto made = dropin::drop_in::create(
-      {}, [p = out.get()](std::string_view host) { return p->sockets_of(host); });
+      options, [p = out.get()](std::string_view host) { return p->sockets_of(host); });
   if (!made) {
     return tl::unexpected(
         fmt::format("cannot listen for programs: {}", errc_name(made.error())));

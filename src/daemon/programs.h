@@ -15,8 +15,9 @@ namespace ph {
 
 class programs {
  public:
-  /// `lab` outlives this. Errors: a sentence for the user.
-  static tl::expected<std::unique_ptr<programs>, std::string> serve(running_lab& lab);
+  /// `lab` and `closes` outlive this. Errors: a sentence for the user.
+  static tl::expected<std::unique_ptr<programs>, std::string> serve(running_lab& lab,
+                                                                    closer& closes);
   explicit programs(running_lab& lab) : lab_(lab) {}
   programs(const programs&) = delete;
   programs& operator=(const programs&) = delete;

@@ -51,7 +51,7 @@ tl::expected<void, std::string> server::build(const lab& what) {
   lab_ = std::move(*built);
   journeys_ = std::make_unique<journeys>(lab_->world().trace());
   watch_taps();
-  auto programs_served = programs::serve(*lab_);
+  auto programs_served = programs::serve(*lab_, closer_);
   if (!programs_served) return tl::unexpected(programs_served.error());
   programs_ = std::move(*programs_served);
   // Only ends the sleep: programs are served in every turn.

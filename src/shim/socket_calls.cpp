@@ -95,9 +95,20 @@ int check_accepted(int listener, int fd, const sockaddr_storage& from, socklen_t
       return hand_over(fd, name.remote.bytes, name.remote.len, address, len);
     }
     raw::close(fd);
-    return -ECONNRESET;  // the daemon's last word
+    // The daemon's last word. Whoever waits here, too, or will, is woken by the kernel.
+    raw::call(SYS_shutdown, listener, SHUT_RDWR);
+    return -ECONNRESET;
   }
   return hand_over(fd, &from, from_len, address, len);
+}
+
+/// True for one of our sockets whose daemon is gone.
+bool is_orphan(int fd) {
+  const int saved = errno;
+  anchor a;
+  const bool orphan = is_anchor(fd, a) && ask_about(fd, request_kind::getsockname) == -ECONNRESET;
+  errno = saved;
+  return orphan;
 }
 
 int accept_any(int fd, sockaddr* address, socklen_t* len, int flags) {
@@ -105,6 +116,7 @@ int accept_any(int fd, sockaddr* address, socklen_t* len, int flags) {
   sockaddr_storage from{};
   socklen_t from_len = sizeof from;
   const int got = next::accept4(fd, reinterpret_cast<sockaddr*>(&from), &from_len, flags);
+  if (got < 0 && errno == EINVAL && is_orphan(fd)) errno = ECONNRESET;
   if (got < 0) return got;
   socklen_t* const wanted = address != nullptr ? len : nullptr;
   return finish(check_accepted(fd, got, from, from_len, address, wanted));

@@ -178,12 +178,25 @@ class OtherUserTest(lib.LabTest):
         program.wait_for("ECONNRESET")
         impostor.wait_for("told b''")
 
-    def test_another_users_lab_is_not_trusted(self):
+    def lab_of_nobody(self):
         folder = tempfile.TemporaryDirectory(prefix="ph-test-")
         self.addCleanup(folder.cleanup)
         os.chown(folder.name, 65534, 65534)
         lab = lib.Lab(lib.TWO_HOSTS, folder.name, NOBODY)
         self.addCleanup(lab.close)
+        return lab
+
+    def test_the_same_user_cannot_look_into_the_daemon(self):
+        lab = self.lab_of_nobody()
+        with open(f"/proc/{lab.pid}/task/{lab.pid}/children", encoding="utf-8") as file:
+            processes = [str(lab.pid), *file.read().split()]
+        self.assertEqual(len(processes), 3)  # the closer and the last words
+        for process in processes:
+            done = subprocess.run([*NOBODY, "ls", f"/proc/{process}/fd"], capture_output=True)
+            self.assertNotEqual(done.returncode, 0, process)
+
+    def test_another_users_lab_is_not_trusted(self):
+        lab = self.lab_of_nobody()
         done = subprocess.run([lib.PH, "run", "--socket", lab.socket, "--host", "bob", "true"],
                               capture_output=True, text=True, timeout=lib.PATIENCE_S)
         self.assertEqual(done.returncode, 125)

@@ -82,7 +82,7 @@ for thread in threads:
 print(sorted(said.items()))
 for name, call in {"socket": socket.socket, "send": lambda: client.send(b"x"),
                    "sendto": lambda: bound.sendto(b"x", (own, 9)),
-                   "getsockname": listener.getsockname}.items():
+                   "getsockname": listener.getsockname, "accept": listener.accept}.items():
     wait(name, call)
     print(name, said[name])
 """
@@ -165,7 +165,7 @@ class DaemonDeathTest(lib.LabTest):
                       f"('poll', '1'), ('recv', {reset}), ('recv connected', {reset}), "
                       f"('recv raw', {reset}), ('recvfrom', {reset}), ('recvfrom 2', {reset})]",
                       program.output)
-        for name in ("socket", "send", "sendto", "getsockname"):
+        for name in ("socket", "send", "sendto", "getsockname", "accept"):
             self.assertIn(f"{name} ECONNRESET\n", program.output)
 
 

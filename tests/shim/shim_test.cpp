@@ -137,7 +137,7 @@ INSTANTIATE_TEST_SUITE_P(tests, program,
                          ::testing::Values("tcp_echo", "tcp_states", "tcp_reset", "tcp_blocking",
                                            "tcp_large", "tcp_connect", "tcp_table", "udp_talk",
                                            "udp_waiting", "bad_pointers", "descriptors",
-                                           "processes", "names"),
+                                           "full_table", "processes", "names"),
                          [](const auto& one) { return std::string(one.param); });
 
 TEST(daemon_death, ends_every_wait_with_a_reset) {
