@@ -6,6 +6,8 @@
 
 #include <cstddef>
 
+#include "shim/program_memory.h"
+
 namespace ph::shim {
 
 /// True when this process's children are to be kept in the lab.
@@ -38,7 +40,8 @@ void keep_entries(char* const* environment, char* preload, kept_entries& room, c
 /// caller may be a vfork child.
 template <class Run>
 int with_environment(char* const* environment, Run run) {
-  if (!keeps_children()) return run(environment);
+  const bool can_look = environment == nullptr || readable(environment, sizeof *environment);
+  if (!keeps_children() || !can_look) return run(environment);
   const std::size_t room = preload_room(environment);
   char* preload = nullptr;
   if (room != 0) {

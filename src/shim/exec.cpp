@@ -18,6 +18,7 @@
 #include "shim/config.h"
 #include "shim/environment.h"
 #include "shim/hook.h"
+#include "shim/program_memory.h"
 #include "shim/raw.h"
 
 namespace {
@@ -60,6 +61,11 @@ void say(const char* path, const char* program, const char* why) {
   if (len > 0) raw::call(SYS_write, STDERR_FILENO, raw::arg(&line[0]), len);
 }
 
+/// Can and shall the program of this name be looked at before it is started?
+bool is_watched(const char* name) {
+  return keeps_children() && name != nullptr && readable(name, 1);
+}
+
 /// True when the program must not be started; says why.
 bool refuse(const program_file& file, const char* path) {
   const char* why = why_not_preloaded(file.reach);
@@ -81,7 +87,8 @@ int start(const program_file& file, const char* path, char* const* argv, int ref
     errno = EACCES;
     return refused;
   }
-  if (file.reach != preload_reach::by_loader) return as_it_is();
+  const bool can_look = argv == nullptr || readable(argv, sizeof *argv);
+  if (file.reach != preload_reach::by_loader || !can_look) return as_it_is();
   auto** words = static_cast<const char**>(alloca((count_of(argv) + loader_words) * sizeof(char*)));
   loader_arguments(file, path, argv, words);
   return by_loader(const_cast<char* const*>(words));
@@ -90,7 +97,7 @@ int start(const program_file& file, const char* path, char* const* argv, int ref
 int run_execve(const char* path, char* const* argv, char* const* environment) {
   return with_environment(environment, [&](char* const* e) {
     const auto as_it_is = [&] { return next_exec::execve(path, argv, e); };
-    if (!keeps_children() || path == nullptr) return as_it_is();
+    if (!is_watched(path)) return as_it_is();
     program_file file;
     inspect_program(AT_FDCWD, path, file);
     return start(file, path, argv, -1, as_it_is,
@@ -120,7 +127,7 @@ int run_execvpe(const char* name, char* const* argv, char* const* environment) {
   return with_environment(environment, [&](char* const* e) {
     const auto as_it_is = [&] { return next_exec::execvpe(name, argv, e); };
     char room[longest_path];
-    const char* path = keeps_children() && name != nullptr ? search(name, room) : nullptr;
+    const char* path = is_watched(name) ? search(name, room) : nullptr;
     if (path == nullptr) return as_it_is();
     program_file file;
     inspect_program(AT_FDCWD, path, file);
@@ -149,7 +156,7 @@ bool path_of(int dir, const char* path, char (&out)[longest_path]) {
 /// The program that a descriptor, or a path relative to one, leads to.
 template <class AsItIs>
 int run_at(int dir, const char* path, char* const* argv, char* const* e, AsItIs as_it_is) {
-  if (!keeps_children() || path == nullptr) return as_it_is();
+  if (!is_watched(path)) return as_it_is();
   program_file file;
   inspect_program(dir, path, file);
   char found[longest_path];
@@ -170,7 +177,7 @@ int run_spawn(spawn_function& as_given, bool searches, pid_t* pid, const char* n
   return with_environment(environment, [&](char* const* e) {
     const auto as_it_is = [&] { return as_given(pid, name, actions, attributes, argv, e); };
     char room[longest_path];
-    const char* path = keeps_children() ? name : nullptr;
+    const char* path = is_watched(name) ? name : nullptr;
     if (path != nullptr && searches) path = search(name, room);
     if (path == nullptr) return as_it_is();
     program_file file;

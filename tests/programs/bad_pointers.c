@@ -3,6 +3,7 @@
 #include <net/if.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 
 static void *nowhere; /* a page that cannot be touched */
 static char *edge;    /* the last byte before it */
@@ -179,6 +180,15 @@ static void foreign(void) {
   CHECK(getsockname(pair[0], (struct sockaddr *)&name, &n) == 0 && name.ss_family == AF_UNIX);
 }
 
+static void programs(void) {
+  char *words[] = {"true", NULL};
+  FAILS(execve(nowhere, words, words), EFAULT);
+  FAILS(execve("/bin/true", nowhere, words), EFAULT);
+  FAILS(execve("/bin/true", words, nowhere), EFAULT);
+  FAILS(execv("/bin/true", nowhere), EFAULT);
+  FAILS(uname(nowhere), EFAULT);
+}
+
 int main(void) {
   char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   CHECK(pages != MAP_FAILED && mprotect(pages + 4096, 4096, PROT_NONE) == 0);
@@ -192,6 +202,7 @@ int main(void) {
   raw_calls(a, b);
   time_outs(a, b);
   foreign();
+  programs();
   int c, d;
   tcp_pair(&c, &d);
   FAILS(write(c, nowhere, 1), EFAULT);
