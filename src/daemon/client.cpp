@@ -116,7 +116,10 @@ void client::say_goodbye() {
   if (reach_) send_tombstone(reach_.get(), name_of(name_kind::tombstone, random_u64()));
 }
 
+answer_data client::renew(call&) { return answer_of(result<void>(fail(errc::already))); }
+
 std::optional<answer_data> client::serve(call& c) {
+  before_request(c);
   switch (static_cast<request_kind>(c.head.kind)) {
     case request_kind::bind: return answer_of(host_.bind(s_, c.data));
     case request_kind::connect: return connect(c);
@@ -134,6 +137,7 @@ std::optional<answer_data> client::serve(call& c) {
       error_told(c);
       return a;
     }
+    case request_kind::renew: return renew(c);
     default: return answer_of(result<void>(fail(errc::inval)));
   }
 }
@@ -186,7 +190,8 @@ answer_data client::do_ioctl(const call& c) {
   const auto done = host_.ioctl(s_, command, a.data);
   a.result = done ? *done : -static_cast<int>(done.error());
   if (!done) a.data.clear();
-  const bool counts = command == uapi::siocoutq && a.data.size() == sizeof(u32);
+  const bool counts =
+      (command == uapi::siocoutq || command == uapi::siocoutqnsd) && a.data.size() == sizeof(u32);
   if (done && counts) {
     le32 queued;
     std::memcpy(&queued, a.data.data(), sizeof queued);

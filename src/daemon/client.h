@@ -45,8 +45,10 @@ class client_owner {
   virtual void poll_for(int fd, u64 id, u32 events) = 0;
   /// Calls the client's pump() soon.
   virtual void mark(client& c) = 0;
-  /// Calls it in a moment, for what the kernel gives no event for.
-  virtual void mark_later(client& c) = 0;
+  /// Calls it when the stack has had its turn.
+  virtual void mark_next_turn(client& c) = 0;
+  /// Calls it after a time, for what the kernel gives no event for.
+  virtual void mark_later(client& c, unsigned milliseconds) = 0;
   /// Calls it when there may be descriptors and memory again.
   virtual void mark_starving(client& c) = 0;
   /// Destroys the client soon; it gets no more calls.
@@ -54,12 +56,19 @@ class client_owner {
   /// Answers a call that was left for later.
   virtual void answer_later(u64 channel, const request_head& head, answer_data&& a) = 0;
   /// A connection that a listener of `host` has accepted: its end and the host's socket.
-  virtual void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd) = 0;
+  virtual void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd,
+                     u64 listener) = 0;
+  /// A connection that was adopted is accepted by the program, or gone (see client::child_settled).
+  virtual void child_settled(u64 listener, bool known) = 0;
+  /// Resets the connection of a client that no program will have.
+  virtual void abandon(u64 id) = 0;
   /// Another anchor name (id) by which the client is known.
   virtual void alias(u64 id, client& c) = 0;
   virtual datagram_shared& datagrams() = 0;
   [[nodiscard]] virtual const anchor_folder& anchors() const = 0;
   virtual last_close_watch& closes() = 0;
+  /// Closes a descriptor that a program passed: that may wait, so not here.
+  virtual void close_elsewhere(unique_fd fd) = 0;
 };
 
 struct client_kind {
@@ -100,8 +109,14 @@ class client {
   virtual void pump() = 0;
   /// The daemon ends: who waits at an anchor without a peer is told.
   virtual void say_goodbye();
+  /// No program will have it: its peer sees a reset.
+  virtual void abandon() {}
+  /// A connection that this listener offered is accepted, or gone.
+  virtual void child_settled(bool) {}
 
  protected:
+  /// A request about this socket is to be served.
+  virtual void before_request(const call&) {}
   virtual std::optional<answer_data> connect(call& c) = 0;
   virtual answer_data listen(call& c) = 0;
   virtual answer_data shutdown(call& c) = 0;
@@ -118,6 +133,7 @@ class client {
   /// Does the program want control messages of this level and type?
   [[nodiscard]] virtual bool wants_control(int level, int type) const;
   virtual std::optional<answer_data> send(call& c) = 0;
+  virtual answer_data renew(call& c);
   /// No anchor is left.
   virtual void all_closed() = 0;
   /// Whether an anchor that cannot be reached any more looks closed from its end.

@@ -27,6 +27,14 @@ constexpr s64 alarm_ms = 50;
 
 answer_data refuse(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
 
+/// Lets a timerfd of CLOCK_MONOTONIC fire once, at a time in milliseconds.
+void set_timer(int fd, s64 due_ms) {
+  itimerspec at{};
+  at.it_value.tv_sec = due_ms / 1000;
+  at.it_value.tv_nsec = due_ms % 1000 * 1'000'000;
+  ::timerfd_settime(fd, TFD_TIMER_ABSTIME, &at, nullptr);
+}
+
 std::string hex(u64 value) {
   static constexpr char digits[] = "0123456789abcdef";
   std::string out;
@@ -148,10 +156,7 @@ void drop_in_state::on_event(u32 events, u64 tag) {
     case source::end:
       if (client* c = find(id)) c->on_end(events);
       return;
-    case source::timer:
-      marked_.insert(marked_.end(), later_.begin(), later_.end());
-      later_.clear();
-      return;
+    case source::timer: return run_later();
     case source::alarm: return on_alarm();
   }
 }
@@ -159,16 +164,25 @@ void drop_in_state::on_event(u32 events, u64 tag) {
 bool drop_in_state::process() {
   epoll_event events[128];
   std::vector<held_answer> held = std::exchange(held_, {});
+  for (const u64 id : std::exchange(next_turn_, {})) {
+    if (client* c = find(id)) mark(*c);
+  }
   for (int round = 0; round < 8; ++round) {
     run_marked();
     bury();
     for (held_answer& h : std::exchange(held, {})) {
       answer_later(h.channel, h.head, std::move(h.answer));
     }
+    send_answers();
     const int n = ::epoll_wait(epoll_.get(), events, 128, 0);
+    // What was closed is known before its end's hang-up is looked at.
+    const auto hangs_up = [](const epoll_event& e) { return (e.events & EPOLLHUP) != 0; };
+    if (std::any_of(events, events + std::max(n, 0), hangs_up)) serve_closes();
     for (int i = 0; i < n; ++i) on_event(events[i].events, events[i].data.u64);
     bury();
-    if (n <= 0 && marked_.empty()) return !held_.empty();
+    if (n <= 0 && marked_.empty() && answers_.empty()) {
+      return !held_.empty() || !next_turn_.empty();
+    }
   }
   return true;
 }
@@ -179,11 +193,22 @@ void drop_in_state::mark(client& c) {
   marked_.push_back(c.id());
 }
 
-void drop_in_state::mark_later(client& c) {
-  later_.push_back(c.id());
-  itimerspec in_a_moment{};
-  in_a_moment.it_value.tv_nsec = 1000000;
-  ::timerfd_settime(timer_.get(), 0, &in_a_moment, nullptr);
+void drop_in_state::mark_later(client& c, unsigned milliseconds) {
+  const s64 due = clock_ms() + milliseconds;
+  const bool first = later_.empty() || due < later_.begin()->first;
+  later_.emplace(due, c.id());
+  if (first) set_timer(timer_.get(), due);
+}
+
+void drop_in_state::run_later() {
+  u64 count = 0;
+  static_cast<void>(!::read(timer_.get(), &count, sizeof count));
+  const auto due = later_.upper_bound(clock_ms());
+  for (auto i = later_.begin(); i != due; ++i) {
+    if (client* c = find(i->second)) mark(*c);
+  }
+  later_.erase(later_.begin(), due);
+  if (!later_.empty()) set_timer(timer_.get(), later_.begin()->first);
 }
 
 void drop_in_state::mark_starving(client& c) {
@@ -239,6 +264,14 @@ void drop_in_state::serve_closes() {
   for (const auto& [id, c] : clients_) c->look_for_anchor();
 }
 
+void drop_in_state::abandon(u64 id) {
+  if (client* c = find(id)) c->abandon();
+}
+
+void drop_in_state::child_settled(u64 listener, bool known) {
+  if (client* c = find(listener)) c->child_settled(known);
+}
+
 client* drop_in_state::find(u64 id) {
   const auto alias = aliases_.find(id);
   const auto at = clients_.find(alias == aliases_.end() ? id : alias->second);
@@ -251,12 +284,13 @@ void drop_in_state::alias(u64 id, client& c) {
   if (id != c.id()) aliases_[id] = c.id();
 }
 
-void drop_in_state::adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd) {
+void drop_in_state::adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd,
+                          u64 listener) {
   auto made = std::make_unique<stream_client>(
       *this, host, s, end.id, client_kind{end.domain, end.type, end.protocol});
   stream_client& c = *made;
   clients_.emplace(end.id, std::move(made));
-  c.accepted(std::move(fd));
+  c.offered(std::move(fd), listener);
 }
 
 // --- channels ---------------------------------------------------------------------------------
@@ -374,10 +408,18 @@ void drop_in_state::serve(u64 id, channel& ch, const request& r, result<passed_s
 }
 
 void drop_in_state::answer_later(u64 channel, const request_head& head, answer_data&& a) {
-  const auto at = channels_.find(channel);
-  if (at == channels_.end()) return;
-  at->second.waiting_client = 0;
-  if (!reply(at->second, head, std::move(a))) drop_channel(channel);
+  answers_.push_back({channel, head, std::move(a)});
+}
+
+/// After every client had its turn: who is told that his connection is up finds that the other side
+/// sees it, too.
+void drop_in_state::send_answers() {
+  for (held_answer& late : std::exchange(answers_, {})) {
+    const auto at = channels_.find(late.channel);
+    if (at == channels_.end()) continue;
+    at->second.waiting_client = 0;
+    if (!reply(at->second, late.head, std::move(late.answer))) drop_channel(late.channel);
+  }
 }
 
 bool drop_in_state::reply(channel& ch, const request_head& head, answer_data&& a) {

@@ -62,15 +62,20 @@ class drop_in_state final : public client_owner {
   void poll_end(int fd, u64 id) override;
   void poll_for(int fd, u64 id, u32 events) override;
   void mark(client& c) override;
-  void mark_later(client& c) override;
+  void mark_next_turn(client& c) override { next_turn_.push_back(c.id()); }
+  void mark_later(client& c, unsigned milliseconds) override;
   void mark_starving(client& c) override;
   void remove(client& c) override;
   void answer_later(u64 channel, const request_head& head, answer_data&& a) override;
-  void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd) override;
+  void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd,
+             u64 listener) override;
+  void child_settled(u64 listener, bool known) override;
+  void abandon(u64 id) override;
   void alias(u64 id, client& c) override;
   datagram_shared& datagrams() override { return datagrams_; }
   [[nodiscard]] const anchor_folder& anchors() const override { return anchors_; }
   last_close_watch& closes() override { return closes_; }
+  void close_elsewhere(unique_fd fd) override { closer_.close(std::move(fd)); }
 
  private:
   enum class source : u8 { listener, channel, end, closes, timer, alarm };
@@ -99,6 +104,8 @@ class drop_in_state final : public client_owner {
   result<client*> find_by(int anchor, const channel& ch);
   void run_marked();
   void serve_closes();
+  void run_later();
+  void send_answers();
   void bury();
 
   u64 instance_;
@@ -117,7 +124,9 @@ class drop_in_state final : public client_owner {
   /// Answers to sends wait for a turn of the world: what was sent to the own machine has arrived
   /// when the program goes on.
   std::vector<held_answer> held_;
-  std::vector<u64> marked_, later_, starving_, dead_;
+  std::vector<held_answer> answers_;  ///< given when every client has had its turn
+  std::vector<u64> marked_, next_turn_, starving_, dead_;
+  std::multimap<s64, u64> later_;  ///< when to pump which client; of CLOCK_MONOTONIC, in ms
   std::deque<silent_channel> silent_;  ///< channels that had not said hello, the oldest first
   bool paused_ = false;                ///< new channels wait for descriptors
   bool silent_refuse_ = false;         ///< descriptors cannot be put into a channel before hello

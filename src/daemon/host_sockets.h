@@ -22,6 +22,9 @@ class host_sockets {
   virtual result<void> bind(int s, byte_view addr) = 0;
   virtual result<void> listen(int s, int backlog) = 0;
   virtual result<int> accept(int s) = 0;
+  /// Connections that were accepted from listener `s` and still wait for their program: they count
+  /// against its backlog, as far as the host can do that.
+  virtual void set_waiting(int s, u32 count) = 0;
   virtual result<void> connect(int s, byte_view addr) = 0;
   virtual result<void> shutdown(int s, int how) = 0;
   virtual result<std::size_t> sendmsg(int s, const send_msg& msg) = 0;

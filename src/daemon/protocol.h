@@ -40,9 +40,9 @@ enum class request_kind : u16 {
   hello = 1,     ///< first; arg0 pid; data hello_data; reply data welcome_data
   socket,        ///< arg0 domain, arg1 type with flags, arg2 protocol; reply passes the anchor
   bind,          ///< fd; data sockaddr
-  connect,       ///< fd; data sockaddr (AF_UNSPEC dissolves); see flag_wait, reply_new_anchor
+  connect,       ///< fd; data sockaddr (AF_UNSPEC dissolves); see flag_wait, flag_settle
   listen,        ///< fd; arg0 backlog
-  shutdown,      ///< fd; arg0 how; the shim then shuts the anchor down in the kernel
+  shutdown,      ///< fd; arg0 how; see reply_shut_anchor
   getsockname,   ///< fd; reply data sockaddr
   getpeername,   ///< fd; reply data sockaddr
   getsockopt,    ///< fd; arg0 level, arg1 name, arg2 room; data = what the buffer held; reply data
@@ -54,17 +54,24 @@ enum class request_kind : u16 {
   resolve,       ///< data = host name; reply data = sockaddrs of 16 bytes; ENOENT if unknown here
   resolve_addr,  ///< data sockaddr; reply data = host name
   interfaces,    ///< reply data = interface_record[]
+  renew,         ///< fd; reply passes a new anchor for the same socket (EALREADY: none is needed)
 };
 inline constexpr u16 first_kind = static_cast<u16>(request_kind::hello);
-inline constexpr u16 last_kind = static_cast<u16>(request_kind::interfaces);
+inline constexpr u16 last_kind = static_cast<u16>(request_kind::renew);
 
 /// Request flag: the caller blocks. The reply comes when the operation ends (connect: handshake
 /// done or failed; sendmsg: there was room). If the channel closes first, the caller was
 /// interrupted or died: a connect goes on by itself, a sendmsg is given up.
 inline constexpr u32 flag_wait = 1;
-/// Reply flag: the passed descriptor is a new anchor for the same socket, to be put in place of the
-/// old one (an AF_UNIX stream cannot connect twice; a TCP socket whose connect failed can).
-inline constexpr u32 reply_new_anchor = 1;
+/// Request flag of connect: no new one; an interrupted blocking connect is to be shown by the
+/// anchor from now on. Result: how it ended, or EINPROGRESS.
+inline constexpr u32 flag_settle = 2;
+/// Reply flag: the anchor is used up (an AF_UNIX stream connects once, a TCP socket may again): the
+/// shim asks `renew` and puts the new anchor in place of the old one. With EAGAIN nothing was done:
+/// ask again on the new one.
+inline constexpr u32 reply_renew = 1;
+/// Reply flag of shutdown: the shim shuts the anchor down in the kernel.
+inline constexpr u32 reply_shut_anchor = 2;
 
 struct request_head {
   u32 magic = protocol_magic;

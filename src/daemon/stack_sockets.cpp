@@ -3,6 +3,8 @@
 
 #include "net/ipv4/devinet.h"
 #include "net/socket/syscall.h"
+#include "net/tcp/tcp_sock.h"
+#include "uapi/inet.h"
 #include "uapi/socket.h"
 
 namespace ph::dropin {
@@ -65,6 +67,14 @@ result<void> stack_sockets::listen(int s, int backlog) {
 result<int> stack_sockets::accept(int s) {
   host_.enter();
   return sys_accept4(task_, s, nullptr, 0);
+}
+
+void stack_sockets::set_waiting(int s, u32 count) {
+  const auto f = task_.get(s);
+  socket* const so = f ? (*f)->as_socket() : nullptr;
+  if (so == nullptr || so->sk().type() != uapi::sock_stream) return;
+  if (so->sk().protocol() != uapi::ipproto_tcp) return;
+  static_cast<tcp_sock&>(so->sk()).accepted_ahead = count;
 }
 
 result<void> stack_sockets::connect(int s, byte_view addr) {

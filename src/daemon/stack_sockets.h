@@ -17,6 +17,7 @@ class stack_sockets final : public host_sockets {
   result<void> bind(int s, byte_view addr) override;
   result<void> listen(int s, int backlog) override;
   result<int> accept(int s) override;
+  void set_waiting(int s, u32 count) override;
   result<void> connect(int s, byte_view addr) override;
   result<void> shutdown(int s, int how) override;
   result<std::size_t> sendmsg(int s, const send_msg& msg) override;

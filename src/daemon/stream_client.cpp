@@ -1,360 +1,193 @@
-// The pump of stream sockets. The rule of the held byte: the daemon's end always keeps one byte
-// that was already sent on in its queue, so that closing it resets the anchor; bytes are peeked,
-// sent on, and as many as were sent are consumed, which leaves the last one.
+// The life of a TCP socket of a program: requests, ends, and how each is shown.
 #include "daemon/stream_client.h"
 
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/stream_pump.h"
+#include "uapi/inet.h"
 #include "uapi/socket.h"
 
 namespace ph::dropin {
 namespace {
 
-constexpr std::size_t chunk = 65536;
-constexpr int chunks_a_turn = 16;
-
-ssize_t peek(int fd, byte_span to) {
-  return ::recv(fd, to.data(), to.size(), MSG_PEEK | MSG_DONTWAIT);
+int int_option(int fd, int name) {
+  int value = 0;
+  socklen_t len = sizeof value;
+  ::getsockopt(fd, SOL_SOCKET, name, &value, &len);
+  return value;
 }
 
-void consume(int fd, std::size_t len) {
-  u8 bin[16384];
-  while (len > 0) {
-    const ssize_t got = ::recv(fd, bin, std::min(len, sizeof bin), MSG_DONTWAIT);
-    if (got <= 0) return;
-    len -= static_cast<std::size_t>(got);
-  }
+void set_int_option(int fd, int name, int value) {
+  ::setsockopt(fd, SOL_SOCKET, name, &value, sizeof value);
 }
-
-int socket_error(int fd) {
-  int error = 0;
-  socklen_t len = sizeof error;
-  ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
-  return error;
-}
-
-answer_data refuse(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
 
 }  // namespace
 
-// --- connecting -------------------------------------------------------------------------------
-
-std::optional<answer_data> stream_client::connect(call& c) {
-  return phase_ == phase::connecting ? connect_again(c) : begin_connect(c);
+stream_client::~stream_client() {
+  drop_parked();
+  if (listener_ != 0) owner_.child_settled(listener_, false);
 }
 
-std::optional<answer_data> stream_client::begin_connect(call& c) {
-  const auto done = host_.connect(s_, c.data);
-  if (done) {
-    if (sockaddr_family(c.data) == uapi::af_unspec) return answer_data{};
-    return connect_started(c, 0, false);
-  }
-  if (done.error() != errc::inprogress) return refuse(done.error());
-  phase_ = phase::connecting;
-  pending_error_ = 0;
-  if (c.wait() && !was_linked_) {
-    waiting_ = waiting_connect{c.channel, c.head, std::move(c.anchor)};
-    return std::nullopt;
-  }
-  return connect_started(c, -static_cast<int>(errc::inprogress), true);
+/// The listener in whose queue it waits serves no more.
+void stream_client::abandon() {
+  listener_ = 0;
+  reset_connection();
 }
 
-/// sendmsg(MSG_FASTOPEN) on a socket that is not connected (tcp(7), RFC 7413): a connect that may
-/// carry bytes. Who blocks is answered when the handshake has ended, as by connect.
-std::optional<answer_data> stream_client::open_fast(call& c) {
-  message_parts parts;
-  if (!parse_message(c.data.data(), c.data.size(), parts)) return refuse(errc::inval);
-  const byte_view payload{parts.payload, parts.head.payload_len};
-  send_msg msg;
-  msg.name = {parts.name, parts.head.name_len};
-  msg.iov = {&payload, 1};
-  msg.flags = static_cast<u32>(c.head.arg[0]) | uapi::msg_dontwait;
-  const auto sent = host_.sendmsg(s_, msg);
-  if (!sent && sent.error() != errc::inprogress) return refuse(sent.error());
-  phase_ = phase::connecting;
-  pending_error_ = 0;
-  const std::size_t in_syn = sent.value_or(0);
-  if (c.wait()) {
-    waiting_ = waiting_connect{c.channel, c.head, std::move(c.anchor),
-                               {payload.begin(), payload.end()}, in_syn};
-    return std::nullopt;
-  }
-  const int result = sent ? static_cast<int>(in_syn) : -static_cast<int>(errc::inprogress);
-  return connect_started(c, result, true);
-}
-
-/// What the SYN did not take, once the connection is there; returns how much was sent in all.
-int stream_client::send_first(const waiting_connect& waiting) {
-  const byte_view rest = byte_view(waiting.first).subspan(waiting.in_syn);
-  send_msg msg;
-  msg.iov = {&rest, 1};
-  msg.flags = uapi::msg_nosignal | uapi::msg_dontwait;
-  const std::size_t more = rest.empty() ? 0 : host_.sendmsg(s_, msg).value_or(0);
-  return static_cast<int>(waiting.in_syn + more);
-}
-
-/// Joins anchor and end. An anchor that was connected before cannot be joined again: the program
-/// gets a new one.
-answer_data stream_client::connect_started(call& c, int result, bool hold) {
-  phase_ = hold ? phase::connecting : phase::connected;
-  answer_data a;
-  a.result = result;
-  auto linked = link(unique_fd(::dup(c.anchor.get())), hold);
-  if (linked) return a;
-  auto fresh = new_anchor(false);
-  if (!fresh) return refuse(fresh.error());
-  linked = link(unique_fd(::dup(fresh->get())), hold);
-  if (!linked) return refuse(linked.error());
-  a.fd = std::move(*fresh);
-  a.flags = reply_new_anchor;
-  return a;
-}
-
-/// connect() while one is under way: the anchor must show it by the time of the answer.
-std::optional<answer_data> stream_client::connect_again(call& c) {
-  waiting_.reset();
-  if (c.wait()) {
-    waiting_ = waiting_connect{c.channel, c.head, end_ ? unique_fd() : std::move(c.anchor)};
-    return std::nullopt;
-  }
-  if (!end_) {
-    const auto linked = link(std::move(c.anchor), true);
-    if (!linked) return refuse(linked.error());
-  }
-  return refuse(errc::already);
-}
-
-result<unique_fd> stream_client::link(unique_fd anchor, bool hold) {
-  end_.reset();
-  was_linked_ = true;
-  TRY(stream_end made, owner_.anchors().link_stream(anchor.get(), hold));
-  reach_.reset();
-  end_ = std::move(made.fd);
-  filler_ = hold && made.filler > 0 ? made.filler - 1 : 0;
-  held_ = true;
-  program_done_ = hung_up_ = false;
-  owner_.poll_end(end_.get(), id_);
-  owner_.mark(*this);
-  return anchor;
-}
-
-void stream_client::check_connecting() {
-  const u32 ready = host_.poll(s_);
-  if ((ready & (uapi::pollout | uapi::pollerr | uapi::pollhup)) == 0) return;
-  const errc error = stack_error();
-  if (error == errc::ok && (ready & uapi::pollout) == 0) return;
-  auto waiting = std::exchange(waiting_, std::nullopt);
-  if (error != errc::ok) {
-    phase_ = phase::idle;
-    if (end_) reset_anchor(error);
-    if (waiting) {
-      pending_error_ = 0;
-      owner_.answer_later(waiting->channel, waiting->head, refuse(error));
-    }
-    return;
-  }
+void stream_client::offered(unique_fd end, u64 listener) {
   phase_ = phase::connected;
-  answer_data a;
-  if (end_) {
-    consume(end_.get(), std::exchange(filler_, 0));
-  } else if (waiting) {
-    a = answer_of(link(std::move(waiting->anchor), false));
-  }
-  if (!waiting) return;
-  if (!waiting->first.empty() && a.result >= 0) a.result = send_first(*waiting);
-  owner_.answer_later(waiting->channel, waiting->head, std::move(a));
-}
-
-void stream_client::give_up(u64 channel) {
-  if (!waiting_ || waiting_->channel != channel) return;
-  if (end_) return waiting_.reset();
-  // Interrupted: the connect goes on, and the anchor shows it from now on.
-  auto waiting = std::exchange(waiting_, std::nullopt);
-  if (!link(std::move(waiting->anchor), true)) owner_.remove(*this);
-}
-
-// --- listening --------------------------------------------------------------------------------
-
-answer_data stream_client::listen(call& c) {
-  const auto done = host_.listen(s_, c.head.arg[0]);
-  if (!done) return refuse(done.error());
-  const int backlog = std::max(c.head.arg[0], 0);
-  if (::listen(c.anchor.get(), backlog) != 0) return refuse(static_cast<errc>(errno));
-  phase_ = phase::listening;
+  was_connected_ = true;
+  listener_ = listener;
+  u8 cookie[cookie_len];
+  accept_cookie(name_of(name_kind::stream, id_), cookie);
+  owner_.poll_end(end.get(), id_);
+  pipe_ = stream_pump::offered(host_, s_, std::move(end), cookie);
+  apply_settings(-1);
   owner_.mark(*this);
+}
+
+// --- options ----------------------------------------------------------------------------------
+
+int stream_client::option(int level, int name) {
+  le32 value;
+  const auto got = host_.getsockopt(s_, level, name, {reinterpret_cast<u8*>(&value), sizeof value});
+  return got ? static_cast<int>(value.value()) : 0;
+}
+
+/// Brings anchor (-1: not at hand) and pipe in line with what the socket's options say.
+void stream_client::apply_settings(int anchor) {
+  const int locked = option(uapi::sol_socket, uapi::so_buf_lock);
+  pipe_settings settings;
+  settings.lowat = option(uapi::sol_socket, uapi::so_rcvlowat);
+  // The stack's numbers are twice what was asked for; setsockopt will double them again.
+  if ((locked & 2) != 0) settings.receive_buffer = option(uapi::sol_socket, uapi::so_rcvbuf) / 2;
+  if (anchor >= 0) {
+    const bool small = (locked & 1) != 0;
+    const auto roomy = static_cast<int>(2 * heaviest_buffer());
+    set_int_option(anchor, SO_SNDBUF,
+                   small ? option(uapi::sol_socket, uapi::so_sndbuf) / 2 : roomy);
+    settings.send_buffer = int_option(anchor, SO_SNDBUF);
+    set_int_option(anchor, SO_RCVLOWAT, settings.lowat);
+    set_int_option(anchor, SO_OOBINLINE, option(uapi::sol_socket, uapi::so_oobinline));
+  }
+  if (!pipe_) return;
+  pipe_->apply(settings);
+  // From here on the urgent byte is in line, or not, at the anchor.
+  const le32 off(0);
+  if (anchor >= 0) (void)host_.setsockopt(s_, uapi::sol_socket, uapi::so_oobinline, bytes_of(off));
+}
+
+result<void> stream_client::anchor_made(int anchor) {
+  apply_settings(anchor);
   return {};
 }
 
-void stream_client::accept_ready() {
-  for (int i = 0; i < 64; ++i) {
-    if (parked_ < 0) {
-      const auto s = host_.accept(s_);
-      if (!s) return;
-      parked_ = *s;
-    }
-    if (!offer_parked()) return;
+answer_data stream_client::set_option(call& c) {
+  answer_data a = client::set_option(c);
+  if (a.result < 0 || c.head.arg[0] != uapi::sol_socket) return a;
+  switch (c.head.arg[1]) {
+    case uapi::so_sndbuf:
+    case uapi::so_sndbufforce:
+    case uapi::so_rcvbuf:
+    case uapi::so_rcvbufforce:
+    case uapi::so_buf_lock:
+    case uapi::so_rcvlowat:
+    case uapi::so_oobinline:
+      apply_settings(c.anchor.get());
+      owner_.mark(*this);
+      break;
+    default: break;
   }
-  owner_.mark(*this);
+  return a;
 }
 
-/// Hands the connection taken last to the anchor's queue. False when that is full: the kernel does
-/// not tell when it has room again, so we look soon.
-bool stream_client::offer_parked() {
-  anchor_name end = name_of(name_kind::stream, owner_.new_id());
-  const auto local = host_.name(parked_, false), remote = host_.name(parked_, true);
-  if (local) end.local.len = static_cast<u8>(copy_bytes(end.local.bytes, local->view()));
-  if (remote) end.remote.len = static_cast<u8>(copy_bytes(end.remote.bytes, remote->view()));
-  auto fd = owner_.anchors().offer_stream(reach_.get(), end);
-  if (!fd) {
-    const errc why = fd.error();
-    if (why == errc::again || why == errc::addrinuse) {
-      owner_.mark_later(*this);
-    } else if (why != errc::connrefused) {
-      owner_.mark_starving(*this);
-    }
-    return false;
-  }
-  owner_.adopt(host_, std::exchange(parked_, -1), end, std::move(*fd));
-  return true;
-}
-
-stream_client::~stream_client() {
-  if (parked_ >= 0) host_.close(parked_);
-}
-
-void stream_client::accepted(unique_fd end) {
-  phase_ = phase::connected;
-  cookie_due_ = true;
-  end_ = std::move(end);
-  owner_.poll_end(end_.get(), id_);
-  owner_.mark(*this);
+bool stream_client::lingers_for_nothing() {
+  le32 linger[2] = {};
+  const auto got = host_.getsockopt(s_, uapi::sol_socket, uapi::so_linger,
+                                    {reinterpret_cast<u8*>(linger), sizeof linger});
+  return got && linger[0].value() != 0 && linger[1].value() == 0;
 }
 
 // --- pumping ----------------------------------------------------------------------------------
 
+/// What the program wrote before it asked comes first.
+void stream_client::before_request(const call& c) {
+  if (phase_ != phase::connected || !pipe_) return;
+  pipe_->push();
+  take_passed();
+  const bool counts = c.head.kind == static_cast<u16>(request_kind::ioctl) &&
+                      static_cast<u32>(c.head.arg[0]) == uapi::siocinq;
+  if (!counts) return;
+  pipe_->pump();  // what has arrived lies where the program looks
+  owner_.mark(*this);
+}
+
 void stream_client::on_end(u32 events) {
-  if ((events & EPOLLRDHUP) != 0) program_done_ = true;
-  if ((events & EPOLLHUP) != 0) hung_up_ = true;
-  if ((events & EPOLLERR) != 0 && socket_error(end_.get()) == ECONNRESET) return reset_connection();
+  if (!pipe_) return;
+  pipe_->on_events(events);
   pump();
 }
 
 void stream_client::pump() {
   if (phase_ == phase::listening) return accept_ready();
   if (phase_ == phase::connecting) check_connecting();
-  if (phase_ == phase::connecting && end_ && hung_up_) return program_ended();
-  if (phase_ != phase::connected || !end_) return;
-  // After a hang-up nobody reads: what is left in the stack makes its close a reset.
-  bool more = !hung_up_ && pump_in();
-  if (phase_ == phase::connected && end_) more = pump_out() || more;
-  if (more && phase_ == phase::connected) owner_.mark(*this);
+  if (phase_ == phase::connected && pipe_) pump_bytes();
 }
 
-/// The shim's cookie becomes the held byte. Before it is known whether one comes, nothing is read.
-void stream_client::take_cookie(byte_view first) {
-  u8 cookie[cookie_len];
-  accept_cookie(name_of(name_kind::stream, id_), cookie);
-  cookie_due_ = false;
-  if (first.size() < cookie_len || std::memcmp(first.data(), cookie, cookie_len) != 0) return;
-  consume(end_.get(), cookie_len - 1);
-  held_ = true;
-}
-
-/// Program to stack. True when there may be more at once.
-bool stream_client::pump_out() {
-  u8 bytes[chunk];
-  for (int i = 0; i < chunks_a_turn; ++i) {
-    const ssize_t got = peek(end_.get(), bytes);
-    if (got < 0 && errno != EAGAIN) {
-      reset_connection();
-      return false;
-    }
-    if (cookie_due_ && got > 0) {
-      take_cookie(byte_view(bytes).first(static_cast<std::size_t>(got)));
-      continue;
-    }
-    const std::size_t skip = held_ ? 1 : 0;
-    if (got <= static_cast<ssize_t>(skip)) {
-      if (program_done_) program_ended();
-      return false;
-    }
-    const byte_view fresh = byte_view(bytes).first(static_cast<std::size_t>(got)).subspan(skip);
-    send_msg msg;
-    msg.iov = {&fresh, 1};
-    msg.flags = uapi::msg_nosignal | uapi::msg_dontwait;
-    const auto sent = host_.sendmsg(s_, msg);
-    if (!sent) {
-      // In progress: with TCP_FASTOPEN_CONNECT it is the first send that connects.
-      const bool later = sent.error() == errc::again || sent.error() == errc::inprogress;
-      if (!later) reset_anchor(sent.error());
-      return false;
-    }
-    if (*sent == 0) return false;
-    consume(end_.get(), held_ ? *sent : *sent - 1);
-    held_ = true;
+void stream_client::pump_bytes() {
+  if (over() && lingers_for_nothing()) {
+    pipe_->push();
+    return owner_.remove(*this);
   }
-  return true;
+  const pipe_turn turn = pipe_->pump();
+  take_passed();
+  retry_sends();
+  if (turn == pipe_turn::dropped) return reset_connection();
+  if (turn == pipe_turn::failed) return show_failure(pipe_->error());
+  if (pipe_->ended()) program_ended();
+  if (turn == pipe_turn::more) owner_.mark(*this);
+  if (turn == pipe_turn::later) owner_.mark_next_turn(*this);
 }
 
-/// What was taken from the stack goes to the anchor. False when it does not take more.
-bool stream_client::flush_in() {
-  while (in_at_ < in_len_) {
-    const ssize_t n =
-        ::send(end_.get(), in_.data() + in_at_, in_len_ - in_at_, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0 && errno == EPIPE) break;  // shut for reading: TCP throws such bytes away
-    if (n < 0) return false;
-    in_at_ += static_cast<std::size_t>(n);
+/// When accept() has returned the program's end and its shim passed it, it is watched from now on.
+void stream_client::take_passed() {
+  for (unique_fd& fd : pipe_->take_passed()) {
+    const auto what = identify_anchor(fd.get());
+    const bool own = what && what->accepted && what->name.id == id_;
+    if (!own) {
+      owner_.close_elsewhere(std::move(fd));
+    } else if (anchors_ == 0) {
+      if (owner_.closes().add(fd.get(), id_)) anchors_ = 1;
+      apply_settings(fd.get());
+    }
   }
-  in_at_ = in_len_ = 0;
-  return true;
+  if (listener_ == 0 || pipe_->accepted() == acceptance::awaited) return;
+  owner_.child_settled(std::exchange(listener_, 0), pipe_->accepted() == acceptance::told);
 }
 
-/// Stack to program. True when there may be more at once.
-bool stream_client::pump_in() {
-  for (int i = 0; i < chunks_a_turn; ++i) {
-    if (!flush_in()) return false;
-    if (fin_given_) return false;
-    in_.resize(chunk);
-    const byte_span room{in_};
-    recv_msg msg;
-    msg.iov = {&room, 1};
-    msg.flags = uapi::msg_dontwait;
-    const auto got = host_.recvmsg(s_, msg);
-    if (!got) {
-      if (got.error() != errc::again) reset_anchor(got.error());
-      return false;
-    }
-    if (*got == 0) {
-      fin_given_ = true;
-      ::shutdown(end_.get(), SHUT_WR);
-    }
-    in_len_ = *got;
-  }
-  return true;
-}
+/// Nobody has the anchor any more. An accepted one that is not watched looks so when it hung up.
+bool stream_client::over() const { return pipe_->hung_up() && (closed_ || anchors_ == 0); }
 
 /// All that the program wrote is with the stack, and it will write no more.
 void stream_client::program_ended() {
-  if (hung_up_) {
-    if (in_at_ < in_len_) return reset_connection();
-    if (anchors_ == 0) return owner_.remove(*this);  // an accepted one: nobody watches its anchor
-  }
-  if (!fin_sent_) {
-    fin_sent_ = true;
-    (void)host_.shutdown(s_, SHUT_WR);
-  }
+  if (over()) return owner_.remove(*this);
+  if (fin_sent_ || closed_) return;
+  fin_sent_ = true;
+  (void)host_.shutdown(s_, pipe_->hung_up() ? SHUT_RDWR : SHUT_WR);
 }
 
 /// The connection failed: the program sees a reset, and take_error tells why.
-void stream_client::reset_anchor(errc why) {
-  pending_error_ = static_cast<int>(why == errc::pipe ? errc::connreset : why);
-  phase_ = phase::spent;
-  end_.reset();
+void stream_client::show_failure(errc why) {
+  pending_error_ = static_cast<int>(why);
+  phase_ = phase::idle;
+  pipe_.reset();
+  for (waiting_send& waiting : std::exchange(sends_, {})) {
+    owner_.answer_later(waiting.channel, waiting.head, refusal(why));
+  }
   if (anchors_ == 0) owner_.remove(*this);
 }
 
@@ -365,49 +198,80 @@ void stream_client::reset_connection() {
   owner_.remove(*this);
 }
 
-// --- the rest ---------------------------------------------------------------------------------
-
-answer_data stream_client::shutdown(call& c) {
-  if (phase_ == phase::connected) {
-    // The kernel does it, in order with what was written. When both directions are over, an
-    // accepted anchor looks closed at its end: from now on it is watched.
-    if (anchors_ == 0 && owner_.closes().add(c.anchor.get(), id_)) anchors_ = 1;
-    return {};
-  }
-  return answer_of(host_.shutdown(s_, c.head.arg[0]));
+void stream_client::all_closed() {
+  closed_ = true;
+  // The end of a linked one says by its hang-up, which comes after this, how it was closed.
+  if (phase_ != phase::connected || !pipe_) return owner_.remove(*this);
+  owner_.mark(*this);
 }
 
-std::optional<answer_data> stream_client::send(call& c) {
-  const bool fast = (c.head.arg[0] & MSG_FASTOPEN) != 0;
-  if (fast && (phase_ == phase::idle || phase_ == phase::spent)) {
-    // An anchor that was connected cannot be again, and this answer has no room for another.
-    return was_linked_ ? refuse(errc::opnotsupp) : open_fast(c);
+// --- other requests ---------------------------------------------------------------------------
+
+answer_data stream_client::shutdown(call& c) {
+  const int how = c.head.arg[0];
+  if (phase_ == phase::connected && host_.name(s_, true)) {
+    // The kernel does it, in order with what was written; the peer learns of it in that order, but
+    // bytes that nobody will read are refused from now on.
+    if (how != SHUT_WR) (void)host_.shutdown(s_, SHUT_RD);
+    answer_data a;
+    a.flags = reply_shut_anchor;
+    return a;
   }
-  while (phase_ == phase::connected && pump_out()) {
+  if (phase_ == phase::listening && how != SHUT_WR) {
+    stop_listening(c.anchor.get());
+    answer_data a = answer_of(host_.shutdown(s_, how));
+    a.flags = reply_renew;
+    return a;
   }
-  const auto sent = send_message(c);
-  answer_data a = answer_of(sent);
-  if (sent) a.result = static_cast<int>(*sent);
+  const bool connecting = phase_ == phase::connecting;
+  answer_data a = answer_of(host_.shutdown(s_, how));
+  if (connecting) finish_connect(errc::connreset);
   return a;
 }
 
-void stream_client::all_closed() {
-  // A connected end reads what is left and then sees the hang-up; the others have nothing left.
-  if (phase_ == phase::connected && end_) {
-    hung_up_ = true;
-    program_done_ = true;
-    owner_.mark(*this);
-  } else {
-    owner_.remove(*this);
+/// Sends a message that plain bytes on the anchor cannot say. Nothing when there is no room, or
+/// when earlier bytes still wait.
+std::optional<int> stream_client::try_send(const request_head& head, byte_view data) {
+  if (pipe_ && !pipe_->push()) return std::nullopt;
+  const auto sent = send_message({0, head, data, {}});
+  if (!sent && sent.error() == errc::again) return std::nullopt;
+  return sent ? static_cast<int>(*sent) : -static_cast<int>(sent.error());
+}
+
+std::optional<answer_data> stream_client::send(call& c) {
+  if (phase_ == phase::idle && !was_connected_ && (c.head.arg[0] & MSG_FASTOPEN) != 0) {
+    return open_fast(c);
+  }
+  if (phase_ == phase::connecting) return refusal(errc::again);
+  if (const auto sent = try_send(c.head, c.data)) return answer_data{*sent, {}, {}, 0};
+  if (!c.wait()) return refusal(errc::again);
+  sends_.push_back({c.channel, c.head, {c.data.begin(), c.data.end()}});
+  return std::nullopt;
+}
+
+void stream_client::retry_sends() {
+  while (!sends_.empty()) {
+    const auto sent = try_send(sends_.front().head, sends_.front().data);
+    if (!sent) return;
+    const waiting_send done = std::move(sends_.front());
+    sends_.erase(sends_.begin());
+    owner_.answer_later(done.channel, done.head, {*sent, {}, {}, 0});
   }
 }
 
+/// A new anchor for one that an earlier connection has used up.
+answer_data stream_client::renew(call& c) {
+  if (pipe_ || phase_ != phase::idle || is_fresh_anchor(c.anchor.get())) {
+    return refusal(errc::already);
+  }
+  auto fresh = new_anchor(false);
+  answer_data a = answer_of(fresh);
+  if (fresh) a.fd = std::move(*fresh);
+  return a;
+}
+
 std::size_t stream_client::unpumped() {
-  int queued = 0;
-  if (phase_ != phase::connected || !end_) return 0;
-  if (::ioctl(end_.get(), FIONREAD, &queued) != 0) return 0;
-  const int own = held_ ? 1 : 0;
-  return queued > own ? static_cast<std::size_t>(queued - own) : 0;
+  return phase_ == phase::connected && pipe_ ? pipe_->unsent() : 0;
 }
 
 }  // namespace ph::dropin

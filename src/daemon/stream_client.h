@@ -1,39 +1,51 @@
-// A TCP socket of a program (docs/dropin.md tells how its anchor shows each state).
+// A TCP socket of a program (docs/dropin.md tells how its anchor shows each state). What moves its
+// bytes is a byte_pipe; here are the states, and the calls that change them.
 #pragma once
 
+#include "daemon/byte_pipe.h"
 #include "daemon/client.h"
 
 namespace ph::dropin {
+
+inline answer_data refusal(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
+
+/// True for a stream anchor that has been neither connected nor listening nor shut down.
+bool is_fresh_anchor(int anchor);
 
 class stream_client final : public client {
  public:
   using client::client;
   ~stream_client() override;
-  /// A connection that a listener's anchor was offered: `end` is the daemon's end.
-  void accepted(unique_fd end);
+  /// A connection that the anchor of `listener` was offered: `end` is the daemon's end.
+  void offered(unique_fd end, u64 listener);
 
   void give_up(u64 channel) override;
   void on_end(u32 events) override;
   void pump() override;
+  void abandon() override;
+  void child_settled(bool known) override;
 
  protected:
+  void before_request(const call& c) override;
   std::optional<answer_data> connect(call& c) override;
   answer_data listen(call& c) override;
   answer_data shutdown(call& c) override;
+  answer_data set_option(call& c) override;
   std::optional<answer_data> send(call& c) override;
+  answer_data renew(call& c) override;
+  result<void> anchor_made(int anchor) override;
   void all_closed() override;
-  [[nodiscard]] bool looks_closed() const override { return hung_up_ || phase_ == phase::spent; }
+  [[nodiscard]] bool looks_closed() const override { return !pipe_ || pipe_->hung_up(); }
   std::size_t unpumped() override;
 
  private:
   enum class phase : u8 {
-    idle,        ///< fresh or bound
+    idle,  ///< fresh or bound; or a connection is over (its anchor shows it for ever)
     listening,
     connecting,
     connected,
-    spent,       ///< the anchor was reset; to connect again it must be replaced
   };
-  /// A blocking connect: answered when the handshake ends. It holds the anchor, still fresh.
+  /// A blocking connect, answered when the handshake ends. It holds the anchor, still fresh.
   struct waiting_connect {
     u64 channel;
     request_head head;
@@ -42,38 +54,60 @@ class stream_client final : public client {
     std::vector<u8> first{};
     std::size_t in_syn = 0;
   };
+  /// A blocking send through the daemon: of MSG_MORE, MSG_OOB and the like.
+  struct waiting_send {
+    u64 channel;
+    request_head head;
+    std::vector<u8> data;
+  };
 
-  std::optional<answer_data> begin_connect(call& c);
+  // stream_connect.cpp
+  answer_data begin(call& c, result<void> started, std::size_t in_syn);
   std::optional<answer_data> open_fast(call& c);
-  int send_first(const waiting_connect& waiting);
-  answer_data connect_started(call& c, int result, bool hold);
-  std::optional<answer_data> connect_again(call& c);
-  result<unique_fd> link(unique_fd anchor, bool hold);
+  std::optional<answer_data> join_connect(call& c);
+  answer_data settle(call& c);
+  answer_data disconnect(call& c);
+  result<void> link(int anchor, bool hold);
   void check_connecting();
+  void finish_connect(errc error);
+
+  // stream_listen.cpp
+  void stop_listening(int anchor);
   void accept_ready();
   bool offer_parked();
-  bool pump_out();
-  bool pump_in();
-  bool flush_in();
-  void take_cookie(byte_view first);
+  void drop_parked();
+  void tell_offered();
+
+  // stream_client.cpp
+  void apply_settings(int anchor);
+  int option(int level, int name);
+  bool lingers_for_nothing();
+  void pump_bytes();
+  void take_passed();
+  void retry_sends();
+  std::optional<int> try_send(const request_head& head, byte_view data);
+  [[nodiscard]] bool over() const;
   void program_ended();
-  void reset_anchor(errc why);
+  void show_failure(errc why);
   void reset_connection();
 
   phase phase_ = phase::idle;
-  unique_fd end_;             ///< connected with the anchor
-  std::size_t filler_ = 0;    ///< bytes at the head of end_'s queue that hold the anchor unwritable
-  bool held_ = false;         ///< the first byte in end_'s queue was already sent on
-  bool cookie_due_ = false;   ///< accepted: the shim's cookie may come first
-  bool program_done_ = false; ///< no more will come from the program
-  bool hung_up_ = false;      ///< both directions of the anchor are over
-  bool fin_sent_ = false;     ///< told the stack that the program sends no more
-  bool was_linked_ = false;   ///< the newest anchor was connected once, it cannot be again
-  int parked_ = -1;           ///< accepted, not yet offered
-  bool fin_given_ = false;    ///< told the program that the peer sends no more
-  std::vector<u8> in_;        ///< taken from the stack, not yet taken by the anchor
-  std::size_t in_at_ = 0, in_len_ = 0;
-  std::optional<waiting_connect> waiting_;
+  std::unique_ptr<byte_pipe> pipe_;  ///< while the newest anchor is linked
+  bool was_connected_ = false;       ///< until connect(AF_UNSPEC), another connect is EISCONN
+  bool untold_ = false;              ///< no connect() has said yet how the last one ended
+  bool closed_ = false;              ///< the program has no anchor any more
+  bool fin_sent_ = false;            ///< told the stack that the program sends no more
+  bool joined_ = false;              ///< a second blocking connect waits, too
+  errc ended_ = errc::ok;            ///< how the last connect ended
+  sockaddr_buf target_;              ///< of the connect under way
+  std::vector<waiting_connect> connects_;
+  std::vector<waiting_send> sends_;
+
+  u64 listener_ = 0;          ///< who offered it, until it is known to be accepted
+  int parked_ = -1;           ///< accepted from the stack, not yet offered
+  unsigned patience_ms_ = 1;  ///< until the parked one is offered again
+  u32 offered_ = 0;           ///< connections in the listening anchor's queue, as far as known
+  bool shim_accepts_ = true;  ///< accepts of this listener are told by cookies
 };
 
 }  // namespace ph::dropin

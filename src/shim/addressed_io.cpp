@@ -30,26 +30,46 @@ ssize_t finish_io(ssize_t result) {
   return -1;
 }
 
-/// A receive on an anchor failed in the kernel with `error`: what the program must see; 0 when the
-/// call is to be repeated.
-int receive_error(int fd, int error) {
+/// A receive into `room` gave nothing, or failed in the kernel with errno: puts into `result` what
+/// the program must see. False when the call is to be repeated.
+bool mend_receive(int fd, const msghdr& room, int flags, ssize_t& result) {
+  const int error = result == 0 ? 0 : errno;
+  const bool below = error == EAGAIN && lowat_expected() && (flags & MSG_OOB) == 0;
   anchor a;
-  if (error != EINVAL && error != ECONNRESET) return error;
-  if (!is_anchor(fd, a)) return error;
-  return a.stream() ? stream_receive_error(fd, error) : datagram_receive_error(fd, error);
+  if ((error != 0 && error != EINVAL && error != ECONNRESET && !below) || !is_anchor(fd, a)) {
+    errno = error;
+    return true;
+  }
+  if (!a.stream()) {
+    const int seen = error == 0 ? 0 : datagram_receive_error(fd, error);
+    if (error != 0) result = finish_io(-seen);
+    return error == 0 || seen != 0;
+  }
+  msghdr bytes{};
+  bytes.msg_iov = room.msg_iov;
+  bytes.msg_iovlen = room.msg_iovlen;
+  result = finish_io(below ? receive_by_daemon(fd, bytes, flags | MSG_DONTWAIT)
+                           : stream_receive_end(fd, error, flags));
+  return true;
 }
 
-/// Does call(), which receives on fd, with the errors that the program must see.
+/// Does call(), which receives into `room`, with the result that the program must see.
 template <class Call>
-ssize_t checked_receive(int fd, Call call) {
+ssize_t checked_receive(int fd, const msghdr& room, int flags, Call call) {
   for (;;) {
-    const ssize_t got = call();
-    if (got >= 0 || !config().active) return got;
-    const int error = receive_error(fd, errno);
-    if (error == 0) continue;
-    errno = error;
-    return -1;
+    ssize_t got = call();
+    if (got > 0 || !config().active || mend_receive(fd, room, flags, got)) return got;
   }
+}
+
+/// The same, into one piece.
+template <class Call>
+ssize_t checked_receive(int fd, void* bytes, size_t len, int flags, Call call) {
+  iovec piece{bytes, len};
+  msghdr room{};
+  room.msg_iov = &piece;
+  room.msg_iovlen = 1;
+  return checked_receive(fd, room, flags, call);
 }
 
 /// A plain send failed in the kernel: repeats it in another way, or gives the error that the
@@ -78,22 +98,6 @@ ssize_t broken_pipe(int fd, int flags) {
   return finish_io(-error);
 }
 
-bool has_inet_control(const msghdr& message) {
-  if (message.msg_control == nullptr || message.msg_controllen < sizeof(cmsghdr)) return false;
-  if (!readable(message.msg_control, message.msg_controllen)) return true;
-  auto* m = const_cast<msghdr*>(&message);
-  for (cmsghdr* c = CMSG_FIRSTHDR(m); c != nullptr; c = CMSG_NXTHDR(m, c)) {
-    if (c->cmsg_level != SOL_SOCKET) return true;
-  }
-  return false;
-}
-
-bool foreign_address(const void* name, socklen_t len) {
-  if (name == nullptr || len < sizeof(sa_family_t)) return false;
-  sa_family_t family;
-  return !copy_in(family, name) || family != AF_UNIX;
-}
-
 /// More than a datagram can be, on a datagram anchor, which would take it.
 bool too_long(int fd, std::size_t len) {
   anchor a;
@@ -108,18 +112,25 @@ ssize_t taken(int fd, ssize_t sent) {
   return finish_io(-EMSGSIZE);
 }
 
+ssize_t send_message(int fd, const msghdr& message, int flags);
+
+ssize_t send_on_stream(int fd, const msghdr& message, int flags) {
+  if (!stream_send_is_daemons(message, flags)) {
+    const msghdr plain = plain_stream_message(message);
+    return send_message(fd, plain, flags);
+  }
+  const ssize_t sent = send_stream(fd, message, flags);
+  return sent == -EPIPE ? broken_pipe(fd, flags) : finish_io(sent);
+}
+
 ssize_t send_message(int fd, const msghdr& message, int flags) {
   if (!config().active) return next::sendmsg(fd, &message, flags);
   const bool special = message.msg_name != nullptr || message.msg_controllen != 0 ||
-                       datagram_send_is_daemons(flags) || stream_send_is_daemons(flags);
+                       datagram_send_is_daemons(flags) || (flags & stream_special_flags) != 0;
   anchor a;
   if (special && is_anchor(fd, a)) {
-    if (!a.stream()) return finish_io(send_datagram(fd, message, flags));
-    if (stream_send_is_daemons(flags)) return finish_io(send_by_daemon(fd, message, flags));
-    if (foreign_address(message.msg_name, message.msg_namelen) || has_inet_control(message)) {
-      const msghdr plain = plain_stream_message(message);
-      return send_message(fd, plain, flags);
-    }
+    if (a.stream()) return send_on_stream(fd, message, flags);
+    return finish_io(send_datagram(fd, message, flags));
   }
   const ssize_t sent = next::sendmsg(fd, &message, flags | MSG_NOSIGNAL);
   if (sent >= 0) return taken(fd, sent);
@@ -133,7 +144,7 @@ ssize_t send_bytes(int fd, const void* bytes, size_t len, int flags) {
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  if (datagram_send_is_daemons(flags) || stream_send_is_daemons(flags)) {
+  if (datagram_send_is_daemons(flags) || (flags & stream_special_flags) != 0) {
     return send_message(fd, message, flags);
   }
   if (too_long(fd, len)) return finish_io(-EMSGSIZE);
@@ -142,18 +153,23 @@ ssize_t send_bytes(int fd, const void* bytes, size_t len, int flags) {
   return repaired_send(fd, message, flags, sent);
 }
 
-bool wants_daemon(int flags) { return (flags & (MSG_ERRQUEUE | MSG_OOB)) != 0; }
+/// The error queue is the daemon's; urgent data the anchor carries, where the kernel can do that.
+bool wants_daemon(int flags, const anchor& a) {
+  return (flags & MSG_ERRQUEUE) != 0 || ((flags & MSG_OOB) != 0 && !a.stream());
+}
 
 /// TCP gives no address; AF_UNIX would give that of the daemon's end.
 ssize_t receive_stream(int fd, msghdr& message, int flags) {
   msghdr nameless = message;
   nameless.msg_name = nullptr;
   nameless.msg_namelen = 0;
-  const ssize_t got =
-      checked_receive(fd, [&] { return next::recvmsg(fd, &nameless, flags); });
+  const bool discards = (flags & MSG_TRUNC) != 0;
+  const ssize_t got = checked_receive(fd, message, flags, [&] {
+    return discards ? discard_stream(fd, nameless, flags) : next::recvmsg(fd, &nameless, flags);
+  });
   if (got < 0) return got;
   message.msg_flags = nameless.msg_flags;
-  message.msg_controllen = nameless.msg_controllen;
+  message.msg_controllen = discards ? 0 : nameless.msg_controllen;
   if (message.msg_name != nullptr) message.msg_namelen = 0;
   return got;
 }
@@ -161,13 +177,14 @@ ssize_t receive_stream(int fd, msghdr& message, int flags) {
 ssize_t receive_message(int fd, msghdr& message, int flags) {
   anchor a;
   const bool plain = message.msg_name == nullptr && message.msg_control == nullptr;
-  if (plain && !wants_daemon(flags)) {
-    return checked_receive(fd, [&] { return next::recvmsg(fd, &message, flags); });
+  if (plain && (flags & (MSG_ERRQUEUE | MSG_OOB | MSG_TRUNC)) == 0) {
+    return checked_receive(fd, message, flags, [&] { return next::recvmsg(fd, &message, flags); });
   }
   if (!is_anchor(fd, a)) return next::recvmsg(fd, &message, flags);
-  if (wants_daemon(flags)) return finish_io(receive_by_daemon(fd, message, flags));
-  return a.stream() ? receive_stream(fd, message, flags)
-                    : finish_io(receive_datagram(fd, message, flags));
+  if (wants_daemon(flags, a)) return finish_io(receive_by_daemon(fd, message, flags));
+  if (a.stream()) return receive_stream(fd, message, flags);
+  if (!plain) return finish_io(receive_datagram(fd, message, flags));
+  return checked_receive(fd, message, flags, [&] { return next::recvmsg(fd, &message, flags); });
 }
 
 ssize_t receive_bytes(int fd, void* bytes, size_t len, int flags, sockaddr* address,
@@ -187,12 +204,11 @@ ssize_t receive_bytes(int fd, void* bytes, size_t len, int flags, sockaddr* addr
 
 ssize_t receive_plain(int fd, void* bytes, size_t len, int flags) {
   if (!config().active) return next::recv(fd, bytes, len, flags);
-  anchor a;
-  if (wants_daemon(flags)) return receive_bytes(fd, bytes, len, flags, nullptr, nullptr);
-  if ((flags & MSG_TRUNC) != 0 && is_anchor(fd, a) && a.stream()) {
-    return checked_receive(fd, [&] { return discard_stream(fd, len, flags); });
+  if ((flags & (MSG_ERRQUEUE | MSG_OOB | MSG_TRUNC)) != 0) {
+    return receive_bytes(fd, bytes, len, flags, nullptr, nullptr);
   }
-  return checked_receive(fd, [&] { return next::recv(fd, bytes, len, flags); });
+  return checked_receive(fd, bytes, len, flags,
+                         [&] { return next::recv(fd, bytes, len, flags); });
 }
 
 ssize_t receive_from(int fd, void* bytes, size_t len, int flags, sockaddr* address,
@@ -260,16 +276,19 @@ PH_HOOK(ssize_t, recvmsg, int fd, msghdr* message, int flags) {
 }
 
 PH_HOOK(ssize_t, read, int fd, void* bytes, size_t len) {
-  return checked_receive(fd, [&] { return next::read(fd, bytes, len); });
+  return checked_receive(fd, bytes, len, 0, [&] { return next::read(fd, bytes, len); });
 }
 
 PH_HOOK(ssize_t, __read_chk, int fd, void* bytes, size_t len, size_t room) {
   if (len > room) __builtin_trap();
-  return checked_receive(fd, [&] { return next::read(fd, bytes, len); });
+  return checked_receive(fd, bytes, len, 0, [&] { return next::read(fd, bytes, len); });
 }
 
 PH_HOOK(ssize_t, readv, int fd, const iovec* pieces, int count) {
-  return checked_receive(fd, [&] { return next::readv(fd, pieces, count); });
+  msghdr room{};
+  room.msg_iov = const_cast<iovec*>(pieces);
+  room.msg_iovlen = count > 0 ? static_cast<size_t>(count) : 0;
+  return checked_receive(fd, room, 0, [&] { return next::readv(fd, pieces, count); });
 }
 
 PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {

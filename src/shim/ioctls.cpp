@@ -70,7 +70,20 @@ int network_ioctl(int fd, bool is_ours, unsigned long request, void* argument) {
 
 /// Requests about one of our sockets that the anchor cannot answer.
 bool about_socket(unsigned long request) {
-  return request == SIOCOUTQ || request == SIOCOUTQNSD || request == SIOCATMARK;
+  return request == SIOCOUTQ || request == SIOCOUTQNSD || request == SIOCATMARK ||
+         request == FIONREAD;
+}
+
+/// FIONREAD: what lies in the anchor, and what the stack keeps behind it.
+int unread_bytes(int fd, void* argument) {
+  int behind = 0, here = 0;
+  std::size_t len = sizeof behind;
+  const int asked = ask_for(fd, request_kind::ioctl, static_cast<s32>(FIONREAD), 0, 0, &behind, len,
+                            &behind, &len);
+  if (next::ioctl(fd, FIONREAD, &here) < 0) return finish(asked < 0 ? asked : -errno);
+  here += asked >= 0 ? behind : 0;
+  std::memcpy(argument, &here, sizeof here);
+  return 0;
 }
 
 int any_ioctl(int fd, unsigned long request, void* argument) {
@@ -83,6 +96,9 @@ int any_ioctl(int fd, unsigned long request, void* argument) {
     return finish(network_ioctl(fd, ours, request, argument));
   }
   if (!ours || argument == nullptr) return next::ioctl(fd, request, argument);
+  if (request == SIOCATMARK && a.stream()) return next::ioctl(fd, request, argument);
+  if (request == FIONREAD)
+    return a.stream() ? unread_bytes(fd, argument) : next::ioctl(fd, request, argument);
   std::size_t len = sizeof(int);
   return finish(ask_for(fd, request_kind::ioctl, static_cast<s32>(request), 0, 0, argument, len,
                         argument, &len));

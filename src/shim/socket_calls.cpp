@@ -15,6 +15,8 @@
 #include "shim/next.h"
 #include "shim/program_memory.h"
 #include "shim/raw.h"
+#include "shim/renewal.h"
+#include "shim/stream_io.h"
 
 namespace {
 
@@ -51,15 +53,6 @@ long timeout_of(int fd, int option) {
   return limit.tv_sec * 1000000 + limit.tv_usec;
 }
 
-/// Puts a new anchor in place of fd, with fd's flags.
-void replace_anchor(int fd, int with) {
-  const int descriptor_flags = raw::fcntl(fd, F_GETFD);
-  const int status_flags = raw::fcntl(fd, F_GETFL);
-  if (status_flags >= 0) raw::fcntl(with, F_SETFL, status_flags);
-  raw::dup3(with, fd, (descriptor_flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
-  raw::close(with);
-}
-
 int connect_anchor(int fd, const anchor& a, const sockaddr* address, socklen_t len) {
   const bool wait = a.stream() && !nonblocking(fd);
   iovec piece{const_cast<sockaddr*>(address), len};
@@ -70,23 +63,15 @@ int connect_anchor(int fd, const anchor& a, const sockaddr* address, socklen_t l
   x.data = &piece;
   x.data_pieces = 1;
   x.timeout_us = wait ? timeout_of(fd, SO_SNDTIMEO) : 0;
-  int result = ask(x);
-  if (x.reply_fd >= 0) {
-    if ((x.reply_flags & dropin::reply_new_anchor) != 0) {
-      replace_anchor(fd, x.reply_fd);
-    } else {
-      raw::close(x.reply_fd);
-    }
-    x.reply_fd = -1;
-  }
-  if (wait && result == -EINPROGRESS) result = ask(x);  // started on a new anchor: now wait
+  int result = ask_renewing(x);
   if (wait && (result == -EINTR || result == -EAGAIN)) {
-    // The connect goes on; this second look makes the anchor show "connecting" before we return.
-    x.flags = 0;
-    x.timeout_us = 0;
+    // The connect goes on: after this second request the anchor shows what it has come to.
     const int interrupted = result == -EAGAIN ? -EINPROGRESS : -EINTR;
+    x.flags = dropin::flag_settle;
+    x.timeout_us = 0;
     result = ask(x);
-    if (result == -EALREADY || result == -EINPROGRESS) result = interrupted;
+    if (result == -EALREADY && interrupted == -EINTR) result = interrupted;
+    if (result == -EINPROGRESS) result = interrupted;
   }
   return result;
 }
@@ -106,9 +91,7 @@ int check_accepted(int listener, int fd, const sockaddr_storage& from, socklen_t
   anchor a;
   if (decode_address(&from, from_len, name) && is_anchor(listener, a)) {
     if (name.kind == name_kind::stream) {
-      u8 cookie[dropin::cookie_len];
-      dropin::accept_cookie(name, cookie);
-      raw::call(SYS_sendto, fd, raw::arg(&cookie[0]), sizeof cookie, MSG_DONTWAIT | MSG_NOSIGNAL);
+      tell_accepted(fd, name);
       return hand_over(fd, name.remote.bytes, name.remote.len, address, len);
     }
     raw::close(fd);
@@ -135,10 +118,7 @@ bool is_kernels_option(int level, int name, bool stream) {
     case SO_SNDTIMEO_OLD:
     case SO_RCVTIMEO_NEW:
     case SO_SNDTIMEO_NEW:
-    case SO_PEEK_OFF:
-      return true;
-    case SO_RCVLOWAT:
-      return stream;
+    case SO_PEEK_OFF: return true;
     case SO_TIMESTAMP_OLD:
     case SO_TIMESTAMPNS_OLD:
     case SO_TIMESTAMP_NEW:
@@ -160,7 +140,9 @@ int pending_error(int fd, const anchor& a) {
   socklen_t len = sizeof error;
   raw::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, len);
   if (error != 0) return true_error(fd);
-  if (a.stream()) return 0;
+  anchor seen = a;
+  if (a.stream()) look_at_peer(fd, seen);
+  if (seen.linked) return 0;
   const int asked = ask_about(fd, request_kind::take_error);
   return asked > 0 ? asked : 0;
 }
@@ -172,6 +154,9 @@ int get_option(int fd, const anchor& a, int level, int name, void* value, sockle
       case SO_TYPE: return give_int(fd, a.name.type, value, len);
       case SO_PROTOCOL: return give_int(fd, a.name.protocol, value, len);
       case SO_ERROR: return give_int(fd, pending_error(fd, a), value, len);
+      case SO_OOBINLINE:
+        if (a.stream()) return raw::getsockopt(fd, level, name, value, len);
+        break;
       default: break;
     }
   }
@@ -185,10 +170,17 @@ int get_option(int fd, const anchor& a, int level, int name, void* value, sockle
   return result;
 }
 
-int shutdown_anchor(int fd, int how) {
+int shutdown_anchor(int fd, const anchor& a, int how) {
   if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
-  const int result = ask_about(fd, request_kind::shutdown, how);
-  if (result >= 0 && next::shutdown(fd, how) != 0) return -errno;
+  exchange x;
+  x.kind = request_kind::shutdown;
+  x.fd = fd;
+  x.arg[0] = how;
+  const int result = ask_renewing(x);
+  if (!a.stream()) return result < 0 || next::shutdown(fd, how) == 0 ? result : -errno;
+  // TCP says that there is no connection, and shuts the socket all the same.
+  const bool in_kernel = (x.reply_flags & dropin::reply_shut_anchor) != 0;
+  if (in_kernel || result == -ENOTCONN) next::shutdown(fd, how);
   return result;
 }
 
@@ -227,7 +219,11 @@ PH_HOOK(int, connect, int fd, const sockaddr* address, socklen_t len) {
 PH_HOOK(int, listen, int fd, int backlog) {
   anchor a;
   if (!is_anchor(fd, a)) return next::listen(fd, backlog);
-  return finish(ask_about(fd, request_kind::listen, backlog));
+  exchange x;
+  x.kind = request_kind::listen;
+  x.fd = fd;
+  x.arg[0] = backlog;
+  return finish(ask_renewing(x));
 }
 
 PH_HOOK(int, accept4, int fd, sockaddr* address, socklen_t* len, int flags) {
@@ -243,7 +239,7 @@ PH_HOOK(int, accept, int fd, sockaddr* address, socklen_t* len) {
 PH_HOOK(int, shutdown, int fd, int how) {
   anchor a;
   if (!is_anchor(fd, a)) return next::shutdown(fd, how);
-  return finish(shutdown_anchor(fd, how));
+  return finish(shutdown_anchor(fd, a, how));
 }
 
 PH_HOOK(int, getsockname, int fd, sockaddr* address, socklen_t* len) {
@@ -265,7 +261,7 @@ PH_HOOK(int, getpeername, int fd, sockaddr* address, socklen_t* len) {
   anchor a;
   if (!is_anchor(fd, a)) return next::getpeername(fd, address, len);
   look_at_peer(fd, a);
-  if (a.accepted()) {
+  if (a.accepted() && !hung_up(fd)) {
     return finish(give_address(fd, a.peer.remote.bytes, a.peer.remote.len, address, len));
   }
   if (a.stream() && !a.linked) return finish(-ENOTCONN);
@@ -284,6 +280,7 @@ PH_HOOK(int, setsockopt, int fd, int level, int name, const void* value, socklen
   }
   if (value == nullptr && len != 0) return finish(-EFAULT);
   if (len > dropin::max_data) return finish(-EINVAL);
+  if (level == SOL_SOCKET && name == SO_RCVLOWAT && a.stream()) expect_lowat();
   return finish(ask_about(fd, request_kind::setsockopt, level, name, 0, value, len));
 }
 

@@ -1,15 +1,221 @@
 // Sending and receiving on stream anchors, where the kernel's own answer is not enough.
 #include "shim/stream_io.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+
+#include <atomic>
 #include <cerrno>
+#include <cstring>
 
 #include "shim/anchor.h"
+#include "shim/channel.h"
 #include "shim/next.h"
+#include "shim/program_memory.h"
 #include "shim/raw.h"
+#include "shim/renewal.h"
 
 namespace ph::shim {
+namespace {
 
-bool stream_send_is_daemons(int flags) { return (flags & (MSG_OOB | MSG_FASTOPEN)) != 0; }
+using dropin::control_item;
+using dropin::message_head;
+using dropin::request_kind;
+
+/// The most bytes of a program's in one request.
+constexpr std::size_t most_bytes = 60 * 1024;
+
+constinit std::atomic<bool> some_lowat{false};
+
+short poll_now(int fd, short wanted) {
+  pollfd p{fd, wanted, 0};
+  timespec at_once{};
+  return raw::call(SYS_ppoll, raw::arg(&p), 1, raw::arg(&at_once)) == 1 ? p.revents : short{0};
+}
+
+bool blocks(int fd, int flags) {
+  if ((flags & MSG_DONTWAIT) != 0) return false;
+  const int status = raw::fcntl(fd, F_GETFL);
+  return status >= 0 && (status & O_NONBLOCK) == 0;
+}
+
+/// A control message that TCP looks at: those of other levels, descriptors and credentials it does
+/// not (sock_cmsg_send).
+bool concerns_tcp(const cmsghdr& c) {
+  return c.cmsg_level == SOL_SOCKET && c.cmsg_type != SCM_RIGHTS && c.cmsg_type != SCM_CREDENTIALS;
+}
+
+cmsghdr* first_control(const msghdr& message) {
+  if (message.msg_control == nullptr || message.msg_controllen < sizeof(cmsghdr)) return nullptr;
+  if (!readable(message.msg_control, message.msg_controllen)) return nullptr;
+  return CMSG_FIRSTHDR(const_cast<msghdr*>(&message));
+}
+
+/// True for a header that lies within the control data.
+bool well_formed(const msghdr& message, const cmsghdr& c) {
+  const auto* const begin = static_cast<const u8*>(message.msg_control);
+  const auto at = static_cast<std::size_t>(reinterpret_cast<const u8*>(&c) - begin);
+  return c.cmsg_len >= sizeof(cmsghdr) && c.cmsg_len <= message.msg_controllen - at;
+}
+
+/// The control data that concerns TCP as control items. Returns its length, or -errno.
+long pack_control(const msghdr& message, u8* out, std::size_t room) {
+  std::size_t at = 0;
+  auto* m = const_cast<msghdr*>(&message);
+  for (cmsghdr* c = first_control(message); c != nullptr; c = CMSG_NXTHDR(m, c)) {
+    if (!well_formed(message, *c)) return -EINVAL;
+    if (!concerns_tcp(*c)) continue;
+    const control_item item{static_cast<u32>(c->cmsg_level), static_cast<u32>(c->cmsg_type),
+                            static_cast<u32>(c->cmsg_len - CMSG_LEN(0))};
+    if (item.len > room - at || sizeof item > room - at - item.len) return -ENOBUFS;
+    std::memcpy(out + at, &item, sizeof item);
+    std::memcpy(out + at + sizeof item, CMSG_DATA(c), item.len);
+    at += sizeof item + item.len;
+  }
+  return static_cast<long>(at);
+}
+
+/// Walks the bytes of a message.
+class message_bytes {
+ public:
+  explicit message_bytes(const msghdr& message) : message_(message) {}
+  /// Up to `most` of the bytes that follow, in up to `room` pieces; moves on.
+  std::size_t take(iovec* pieces, std::size_t& room, std::size_t most) {
+    std::size_t used = 0, total = 0;
+    while (index_ < message_.msg_iovlen && used < room && total < most) {
+      const iovec& v = message_.msg_iov[index_];
+      const std::size_t left = v.iov_len - offset_;
+      const std::size_t n = left < most - total ? left : most - total;
+      if (n != 0) pieces[used++] = {static_cast<u8*>(v.iov_base) + offset_, n};
+      total += n;
+      offset_ += n;
+      if (offset_ < v.iov_len) break;
+      ++index_;
+      offset_ = 0;
+    }
+    room = used;
+    return total;
+  }
+  [[nodiscard]] bool done() const {
+    for (std::size_t i = index_; i < message_.msg_iovlen; ++i) {
+      if (message_.msg_iov[i].iov_len > (i == index_ ? offset_ : 0)) return false;
+    }
+    return true;
+  }
+
+ private:
+  const msghdr& message_;
+  std::size_t index_ = 0, offset_ = 0;
+};
+
+/// The bytes after those that opened the connection: the kernel's business.
+ssize_t send_rest(int fd, message_bytes& bytes, int flags) {
+  ssize_t total = 0;
+  while (!bytes.done()) {
+    iovec pieces[max_pieces];
+    std::size_t count = max_pieces;
+    bytes.take(pieces, count, most_bytes);
+    msghdr plain{};
+    plain.msg_iov = pieces;
+    plain.msg_iovlen = count;
+    const ssize_t sent = next::sendmsg(fd, &plain, (flags & ~stream_special_flags) | MSG_NOSIGNAL);
+    if (sent < 0) return total > 0 ? total : -errno;
+    total += sent;
+  }
+  return total;
+}
+
+}  // namespace
+
+void tell_accepted(int fd, const dropin::anchor_name& end) {
+  u8 cookie[dropin::cookie_len];
+  dropin::accept_cookie(end, cookie);
+  iovec piece{cookie, sizeof cookie};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* rights = CMSG_FIRSTHDR(&message);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof fd);
+  std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+  if (raw::sendmsg(fd, message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+    message.msg_control = nullptr;  // too many descriptors on their way: it works without
+    message.msg_controllen = 0;
+    raw::sendmsg(fd, message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  }
+  // What is over already must look so when accept() returns: asking makes the daemon read this.
+  if ((poll_now(fd, POLLRDHUP) & (POLLRDHUP | POLLHUP)) != 0) {
+    ask_about(fd, request_kind::getsockname);
+  }
+}
+
+bool hung_up(int fd) { return (poll_now(fd, 0) & POLLHUP) != 0; }
+
+bool stream_send_is_daemons(const msghdr& message, int flags) {
+  if ((flags & stream_special_flags) != 0) return true;
+  if (message.msg_controllen != 0 && !readable(message.msg_control, message.msg_controllen)) {
+    return true;
+  }
+  auto* m = const_cast<msghdr*>(&message);
+  for (cmsghdr* c = first_control(message); c != nullptr; c = CMSG_NXTHDR(m, c)) {
+    if (!well_formed(message, *c) || concerns_tcp(*c)) return true;
+  }
+  return false;
+}
+
+ssize_t send_stream(int fd, const msghdr& message, int flags) {
+  if (message.msg_namelen > sizeof(sockaddr_storage)) return -EINVAL;
+  if (!readable(message.msg_iov, message.msg_iovlen * sizeof(iovec))) return -EFAULT;
+  if (message.msg_control != nullptr && !readable(message.msg_control, message.msg_controllen)) {
+    return -EFAULT;
+  }
+  u8 control[512];
+  const long control_len = pack_control(message, control, sizeof control);
+  if (control_len < 0) return control_len;
+  const bool opens = (flags & MSG_FASTOPEN) != 0;
+  const std::size_t name_len = opens && message.msg_name != nullptr ? message.msg_namelen : 0;
+  const bool wait = blocks(fd, flags);
+  timeval limit{};
+  socklen_t len = sizeof limit;
+  if (wait) raw::getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, len);
+  message_bytes bytes(message);
+  ssize_t total = 0;
+  do {
+    message_head head;
+    iovec pieces[max_pieces] = {{&head, sizeof head},
+                                {message.msg_name, name_len},
+                                {control, static_cast<std::size_t>(control_len)}};
+    std::size_t count = max_pieces - 3;
+    const std::size_t n = bytes.take(pieces + 3, count, most_bytes);
+    head.name_len = static_cast<u16>(name_len);
+    head.control_len = static_cast<u32>(control_len);
+    head.payload_len = static_cast<u32>(n);
+    exchange x;
+    x.kind = request_kind::sendmsg;
+    x.fd = fd;
+    // Only the last byte of all is the urgent one.
+    x.arg[0] = bytes.done() ? flags : (flags & ~MSG_OOB) | MSG_MORE;
+    x.flags = wait ? dropin::flag_wait : 0;
+    x.timeout_us = limit.tv_sec * 1000000 + limit.tv_usec;
+    x.data = pieces;
+    x.data_pieces = 3 + count;
+    const int result = ask_renewing(x);
+    if (result < 0) return total > 0 ? total : result;
+    total += result;
+    if (static_cast<std::size_t>(result) < n) return total;
+    if (opens && !bytes.done()) {
+      const ssize_t rest = send_rest(fd, bytes, flags);
+      return rest > 0 ? total + rest : total;
+    }
+  } while (!bytes.done());
+  return total;
+}
 
 msghdr plain_stream_message(const msghdr& message) {
   msghdr plain = message;
@@ -31,14 +237,45 @@ int stream_broken_error(int fd) {
   return error != 0 ? true_error(fd) : EPIPE;
 }
 
-int stream_receive_error(int fd, int error) {
-  return error == ECONNRESET ? true_error(fd) : ENOTCONN;  // EINVAL: a fresh or listening one
+ssize_t stream_receive_end(int fd, int error, int flags) {
+  if (error == ECONNRESET) {
+    const int why = true_error(fd);
+    return why == EPIPE ? 0 : -why;  // its peer had ended before: TCP says so first
+  }
+  if (error == EINVAL && (flags & MSG_OOB) == 0) {  // a fresh or listening one
+    const int why = ask_about(fd, request_kind::take_error);
+    if (why > 0) return -why;
+    return (poll_now(fd, POLLRDHUP) & POLLRDHUP) != 0 ? 0 : -ENOTCONN;  // shut for reading
+  }
+  if (error != 0 || !hung_up(fd)) return -error;
+  // The end of a connection that was reset while no byte was held for it.
+  const int why = ask_about(fd, request_kind::take_error);
+  return why > 0 && why != EPIPE ? -why : 0;
 }
 
-ssize_t discard_stream(int fd, std::size_t len, int flags) {
+ssize_t discard_stream(int fd, const msghdr& room, int flags) {
+  if (!readable(room.msg_iov, room.msg_iovlen * sizeof(iovec))) {
+    return next::recvmsg(fd, const_cast<msghdr*>(&room), flags & ~MSG_TRUNC);
+  }
+  std::size_t len = 0;
+  for (std::size_t i = 0; i < room.msg_iovlen; ++i) len += room.msg_iov[i].iov_len;
   char bin[16384];
-  const std::size_t n = len < sizeof bin ? len : sizeof bin;
-  return next::recv(fd, bin, n, flags & ~MSG_TRUNC);
+  ssize_t total = 0;
+  const bool peek = (flags & MSG_PEEK) != 0;
+  flags &= ~MSG_TRUNC;
+  do {
+    const std::size_t left = len - static_cast<std::size_t>(total);
+    const std::size_t n = left < sizeof bin ? left : sizeof bin;
+    const ssize_t got = next::recv(fd, bin, n, flags);
+    if (got <= 0) return total > 0 ? total : got;
+    total += got;
+    if (peek || static_cast<std::size_t>(got) < n) break;
+    if ((flags & MSG_WAITALL) == 0) flags |= MSG_DONTWAIT;
+  } while (static_cast<std::size_t>(total) < len);
+  return total;
 }
+
+void expect_lowat() { some_lowat.store(true, std::memory_order_relaxed); }
+bool lowat_expected() { return some_lowat.load(std::memory_order_relaxed); }
 
 }  // namespace ph::shim

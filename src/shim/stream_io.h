@@ -5,10 +5,25 @@
 
 #include <cstddef>
 
+#include "daemon/anchor_name.h"
+
 namespace ph::shim {
 
-/// True for MSG_ flags of a send that only the stack can act on.
-bool stream_send_is_daemons(int flags);
+/// accept() has returned `fd`, whose daemon's end is called `end`: tells the daemon so.
+void tell_accepted(int fd, const dropin::anchor_name& end);
+
+/// True when both directions of an anchor are over.
+bool hung_up(int fd);
+
+/// Flags that make a send on a stream worth a look.
+inline constexpr int stream_special_flags = MSG_OOB | MSG_FASTOPEN | MSG_MORE;
+
+/// True when only the stack can send the message: Fast Open, urgent data, MSG_MORE, and control
+/// data of SOL_SOCKET that TCP looks at.
+bool stream_send_is_daemons(const msghdr& message, int flags);
+
+/// Sends such a message through the daemon. Returns the bytes sent, or -errno.
+ssize_t send_stream(int fd, const msghdr& message, int flags);
 
 /// The message without what TCP ignores and AF_UNIX does not: address and control data.
 msghdr plain_stream_message(const msghdr& message);
@@ -19,10 +34,16 @@ ssize_t stream_send_error(int fd, int error);
 /// The errno of a send that failed with EPIPE in the kernel: the connection's own error is first.
 int stream_broken_error(int fd);
 
-/// A receive failed in the kernel with `error`: the errno that the program must see.
-int stream_receive_error(int fd, int error);
+/// A receive gave 0 or failed in the kernel with `error`: what the program must see, 0 or -errno.
+ssize_t stream_receive_end(int fd, int error, int flags);
 
-/// recv with MSG_TRUNC: TCP throws bytes away (tcp(7)), AF_UNIX streams copy them. Returns as recv.
-ssize_t discard_stream(int fd, std::size_t len, int flags);
+/// recvmsg with MSG_TRUNC: TCP throws bytes away (tcp(7)), AF_UNIX streams copy them. Returns as
+/// libc's recvmsg.
+ssize_t discard_stream(int fd, const msghdr& room, int flags);
+
+/// This process uses SO_RCVLOWAT: from now on stream_receive_below() may find something.
+void expect_lowat();
+/// True when a receive that would block may find bytes below SO_RCVLOWAT, which the stack keeps.
+bool lowat_expected();
 
 }  // namespace ph::shim

@@ -51,6 +51,7 @@ class kernel_sockets final : public host_sockets {
   result<int> accept(int s) override {
     return keep(::accept4(s, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   }
+  void set_waiting(int, u32) override {}
   result<void> connect(int s, byte_view addr) override {
     return done(::connect(s, address(addr), static_cast<socklen_t>(addr.size())));
   }

@@ -80,6 +80,7 @@ class running_program {
     for (char** e = environ; *e != nullptr; ++e) env.emplace_back(*e);
     if (!ours.empty()) env.push_back("LD_PRELOAD=" + bin + "/libph_preload.so");
     for (const auto& [key, value] : ours) env.push_back(key + "=" + value);
+    env.push_back("TCP_TABLE=" PH_SOURCE_DIR "/tests/programs/tcp_table.txt");
     std::vector<char*> envp;
     for (std::string& e : env) envp.push_back(e.data());
     envp.push_back(nullptr);
@@ -134,7 +135,8 @@ TEST_P(program, passes_under_the_shim) {
 
 INSTANTIATE_TEST_SUITE_P(tests, program,
                          ::testing::Values("tcp_echo", "tcp_states", "tcp_reset", "tcp_blocking",
-                                           "udp_talk", "udp_waiting", "bad_pointers", "descriptors",
+                                           "tcp_large", "tcp_connect", "tcp_table", "udp_talk",
+                                           "udp_waiting", "bad_pointers", "descriptors",
                                            "processes", "names"),
                          [](const auto& one) { return std::string(one.param); });
 

@@ -47,6 +47,12 @@ result<u8> sock_tx_flags(const sock& sk, byte_view control) {
   u32 flags = sk.opt.timestamping;
   TRY_VOID(for_each_cmsg(control, [&](int level, int type, byte_view data) -> result<void> {
     if (level != sol_socket) return {};
+    if (type == scm_rights || type == scm_credentials)
+      return {};  // of AF_UNIX: looked at by nobody
+    if (type == so_mark && sk.type() == sock_stream && data.size() == sizeof(u32)) {
+      // A stream's packets have the mark of its socket, as in Linux; the message is only checked.
+      return sk.opt.net_admin ? result<void>{} : fail(errc::perm);
+    }
     if (type != so_timestamping || data.size() != sizeof(u32)) return fail(errc::inval);
     const u32 asked = byte_reader(data).take<u32>();
     if ((asked & ~record_flags) != 0) return fail(errc::inval);

@@ -282,6 +282,7 @@ void tcp_reinit(tcp_sock& tp) {
 void tcp_disconnect(cpu& cx, tcp_sock& tp) {
   const ref<tcp_sock> hold(&tp);
   const tcp_state old = tp.state;
+  tp.listening = false;
   if (old == tcp_state::listen) {
     tcp_set_state(cx, tp, tcp_state::close);
     tcp_unhash(tp);

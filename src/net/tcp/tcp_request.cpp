@@ -19,7 +19,7 @@ namespace ph {
 namespace {
 
 bool accept_queue_full(const tcp_sock& listener) {
-  return listener.accept_queue.size() > listener.max_ack_backlog;
+  return listener.accept_queue.size() + listener.accepted_ahead > listener.max_ack_backlog;
 }
 
 bool syn_queue_full(const tcp_sock& listener) {

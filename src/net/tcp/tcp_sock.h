@@ -568,6 +568,7 @@ class tcp_sock final : public inet_sock, public ehash_entry {
 
   // --- listener -------------------------------------------------------------------------------
   u32 max_ack_backlog = 0;
+  u32 accepted_ahead = 0;  ///< accepted by who serves the program, not yet by the program
   intrusive_list<tcp_request, struct tcp_request_tag> requests;
   u32 request_count = 0;
   u32 young_requests = 0;         ///< of them: SYN+ACK sent once

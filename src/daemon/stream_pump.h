@@ -1,0 +1,81 @@
+// The pipe of pump mode: the daemon's end of an anchor's AF_UNIX connection (docs/dropin.md).
+#pragma once
+
+#include "daemon/byte_pipe.h"
+#include "daemon/host_sockets.h"
+
+namespace ph::dropin {
+
+/// The most that one buffer of an AF_UNIX stream can weigh in its writer's SO_SNDBUF: a page for
+/// each of 17 fragments, and its head.
+std::size_t heaviest_buffer();
+
+class stream_pump final : public byte_pipe {
+ public:
+  /// `filler`: bytes in end's queue that are not the program's, besides a held byte.
+  static std::unique_ptr<stream_pump> linked(host_sockets& host, int s, unique_fd end,
+                                             std::size_t filler);
+  /// A connection that was offered to a listener. `cookie`: what its shim sends after accept().
+  static std::unique_ptr<stream_pump> offered(host_sockets& host, int s, unique_fd end,
+                                              byte_view cookie);
+  stream_pump(host_sockets& host, int s, unique_fd end);
+
+  [[nodiscard]] int fd() const { return end_.get(); }
+
+  void apply(const pipe_settings& settings) override;
+  void open() override;
+  void put_first(byte_view bytes) override;
+  void on_events(u32 events) override;
+  pipe_turn pump() override;
+  bool push() override;
+  [[nodiscard]] errc error() const override { return failing_; }
+  [[nodiscard]] bool ended() const override;
+  [[nodiscard]] bool hung_up() const override { return hung_up_; }
+  [[nodiscard]] std::size_t unsent() const override;
+  std::vector<unique_fd> take_passed() override { return std::exchange(passed_, {}); }
+  [[nodiscard]] acceptance accepted() const override { return accepted_; }
+
+ private:
+  struct peeked {
+    ssize_t len = 0;
+    bool rights = false;  ///< descriptors came along
+  };
+  void set_hold_limit(int send_buffer);
+  peeked peek(byte_span to) const;
+  void consume_passing(std::size_t len);
+  bool take_cookie(byte_view first);
+  bool flush_first();
+  bool push_some();
+  bool send_on(byte_view fresh, bool rights, bool last);
+  void drop_sent();
+  void keep_light();
+  bool pull_some();
+  bool carry_urgent();
+  bool pass_in();
+  void look_for_error();
+  void discard_in(byte_span seen);
+  void fail_with(errc why);
+
+  host_sockets& host_;
+  int s_;
+  unique_fd end_;
+  std::vector<unique_fd> passed_;  ///< came with bytes
+  std::vector<u8> cookie_;       ///< still awaited
+  std::vector<u8> first_;        ///< read from the program, not yet taken by the stack
+  std::size_t filler_ = 0;       ///< bytes at the head of end_'s queue that hold the anchor shut
+  std::size_t sent_on_ = 0;      ///< bytes there that were sent on and are still to be consumed
+  std::size_t since_empty_ = 0;  ///< bytes read since end_'s queue was empty
+  std::size_t hold_limit_ = 0;   ///< a byte is held only while since_empty_ is no larger
+  int lowat_ = 1;
+  acceptance accepted_ = acceptance::told;
+  errc failing_ = errc::ok;    ///< the host's connection broke
+  bool held_ = false;          ///< the first byte in end_'s queue was already sent on
+  bool empty_ = false;         ///< nothing but the held byte was in end_'s queue
+  bool program_done_ = false;  ///< no more will come from the program
+  bool hung_up_ = false;
+  bool unread_ = false;       ///< the program closed with bytes unread
+  bool in_over_ = false;      ///< the stack will give no more
+  bool reader_full_ = false;  ///< the program's end takes no more now
+};
+
+}  // namespace ph::dropin

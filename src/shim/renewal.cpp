@@ -1,0 +1,225 @@
+// An AF_UNIX stream connects once; a TCP socket may connect, fail and connect again. Its new anchor
+// takes the numbers of all copies that this process has of the old one, their flags, what the
+// kernel keeps on the socket, and its places in epoll sets. Copies in other processes stay with the
+// old one, which for ever shows how its connection ended.
+//
+// It happens seldom, in any thread and signal handler: no memory is allocated, no lock taken.
+#include "shim/renewal.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "shim/raw.h"
+
+namespace ph::shim {
+namespace {
+
+using dropin::request_kind;
+
+/// Appends a decimal number to a path; returns its new end.
+char* put_number(char* at, unsigned value) {
+  char digits[12];
+  int n = 0;
+  do {
+    digits[n++] = static_cast<char>('0' + value % 10);
+    value /= 10;
+  } while (value != 0);
+  while (n > 0) *at++ = digits[--n];
+  *at = 0;
+  return at;
+}
+
+int open_below_proc(const char* folder, int number) {
+  char path[64];
+  std::strcpy(path, folder);
+  if (number >= 0) put_number(path + std::strlen(path), static_cast<unsigned>(number));
+  return static_cast<int>(
+      raw::call(SYS_openat, AT_FDCWD, raw::arg(&path[0]), O_RDONLY | O_CLOEXEC));
+}
+
+/// Calls f(fd) for every descriptor of this process.
+template <class F>
+void for_each_descriptor(F f) {
+  const int dir = open_below_proc("/proc/self/fd", -1);
+  if (dir < 0) return;
+  struct entry {
+    u64 inode;
+    s64 offset;
+    u16 length;
+    u8 type;
+    char name[256];
+  };
+  alignas(8) char buffer[4096];
+  for (;;) {
+    const long got = raw::call(SYS_getdents64, dir, raw::arg(&buffer[0]), sizeof buffer);
+    if (got <= 0) break;
+    for (long at = 0; at < got;) {
+      u16 length = 0;
+      std::memcpy(&length, buffer + at + offsetof(entry, length), sizeof length);
+      const char* name = buffer + at + offsetof(entry, name);
+      int number = 0;
+      for (const char* c = name; *c >= '0' && *c <= '9'; ++c) number = number * 10 + (*c - '0');
+      if (*name >= '0' && *name <= '9' && number != dir) f(number);
+      at += length;
+    }
+  }
+  raw::close(dir);
+}
+
+bool is_epoll(int fd) {
+  char path[64] = "/proc/self/fd/";
+  put_number(path + std::strlen(path), static_cast<unsigned>(fd));
+  char target[32] = {};
+  raw::call(SYS_readlinkat, AT_FDCWD, raw::arg(&path[0]), raw::arg(&target[0]), sizeof target - 1);
+  return std::strcmp(target, "anon_inode:[eventpoll]") == 0;
+}
+
+/// The number after `key` in a line of fdinfo.
+u64 number_after(const char* line, const char* key, unsigned base) {
+  const char* at = std::strstr(line, key);
+  if (at == nullptr) return 0;
+  at += std::strlen(key);
+  while (*at == ' ') ++at;
+  u64 out = 0;
+  for (;; ++at) {
+    const char c = *at;
+    unsigned digit = 99;
+    if (c >= '0' && c <= '9') digit = static_cast<unsigned>(c - '0');
+    if (c >= 'a' && c <= 'f') digit = static_cast<unsigned>(c - 'a') + 10;
+    if (digit >= base) return out;
+    out = out * base + digit;
+  }
+}
+
+/// What the kernel keeps of an anchor, for all its copies.
+void copy_state(int from, int to) {
+  const int status = raw::fcntl(from, F_GETFL);
+  const int owner = raw::fcntl(from, F_GETOWN);
+  if (owner != 0) raw::fcntl(to, F_SETOWN, owner);
+  const int signal = raw::fcntl(from, F_GETSIG);
+  if (signal > 0) raw::fcntl(to, F_SETSIG, signal);
+  if (status >= 0) raw::fcntl(to, F_SETFL, status);
+  for (const int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
+    timeval limit{};
+    socklen_t len = sizeof limit;
+    if (raw::getsockopt(from, SOL_SOCKET, option, &limit, len) == 0) {
+      raw::setsockopt(to, SOL_SOCKET, option, &limit, sizeof limit);
+    }
+  }
+}
+
+u64 inode_of(int fd) {
+  struct stat st {};
+  return raw::fstat(fd, st) == 0 && S_ISSOCK(st.st_mode) ? st.st_ino : 0;
+}
+
+/// Puts `with` in the place of every copy of the socket `old`. The epoll sets are read before,
+/// while they still know the old ones; a set drops what is closed by itself, but not while a copy
+/// lives.
+class replacement {
+ public:
+  replacement(int old, int with) : inode_(inode_of(old)), with_(with) {}
+
+  void run(int fd) {
+    for_each_descriptor([this](int number) {
+      if (is_epoll(number)) visit(number);
+    });
+    for_each_descriptor([this](int number) {
+      if (number != with_ && inode_of(number) == inode_) take_number(number);
+    });
+    if (inode_of(fd) == inode_) take_number(fd);  // where there is no /proc
+    restore();
+  }
+
+ private:
+  static constexpr std::size_t most_places = 32;
+  struct place {
+    int epoll = -1;
+    int fd = -1;
+    epoll_event event{};
+  };
+
+  void take_number(int fd) {
+    const int flags = raw::fcntl(fd, F_GETFD);
+    raw::dup3(with_, fd, (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
+  }
+
+  /// Takes the old socket out of an epoll set and remembers its places there.
+  void visit(int epoll) {
+    const int info = open_below_proc("/proc/self/fdinfo/", epoll);
+    if (info < 0) return;
+    char buffer[2048];
+    std::size_t used = 0;
+    for (;;) {
+      const long got = raw::call(SYS_read, info, raw::arg(buffer + used),
+                                 static_cast<long>(sizeof buffer - used));
+      if (got <= 0) break;
+      used += static_cast<std::size_t>(got);
+      std::size_t begin = 0;
+      for (std::size_t at = 0; at < used; ++at) {
+        if (buffer[at] != '\n') continue;
+        buffer[at] = 0;
+        note(epoll, buffer + begin);
+        begin = at + 1;
+      }
+      if (begin == 0 && used == sizeof buffer) break;  // no line of the kernel's is so long
+      std::memmove(buffer, buffer + begin, used - begin);
+      used -= begin;
+    }
+    raw::close(info);
+  }
+
+  void note(int epoll, const char* line) {
+    if (std::strstr(line, "tfd:") == nullptr || count_ == most_places) return;
+    const int fd = static_cast<int>(number_after(line, "tfd:", 10));
+    if (number_after(line, "ino:", 16) != inode_ || inode_of(fd) != inode_) return;
+    place& p = places_[count_++];
+    p.epoll = epoll;
+    p.fd = fd;
+    p.event.events = static_cast<u32>(number_after(line, "events:", 16));
+    p.event.data.u64 = number_after(line, "data:", 16);
+    raw::call(SYS_epoll_ctl, epoll, EPOLL_CTL_DEL, fd, raw::arg(&p.event));
+  }
+
+  void restore() {
+    for (std::size_t i = 0; i < count_; ++i) {
+      place& p = places_[i];
+      raw::call(SYS_epoll_ctl, p.epoll, EPOLL_CTL_ADD, p.fd, raw::arg(&p.event));
+    }
+  }
+
+  u64 inode_;
+  int with_;
+  place places_[most_places];
+  std::size_t count_ = 0;
+};
+
+/// False when the socket needs none, or has none.
+bool renew(int fd) {
+  exchange x;
+  x.kind = request_kind::renew;
+  x.fd = fd;
+  const int result = ask(x);
+  if (x.reply_fd < 0) return result == -EALREADY;
+  copy_state(fd, x.reply_fd);
+  replacement(fd, x.reply_fd).run(fd);
+  raw::close(x.reply_fd);
+  return true;
+}
+
+}  // namespace
+
+int ask_renewing(exchange& x) {
+  const int result = ask(x);
+  if ((x.reply_flags & dropin::reply_renew) == 0) return result;
+  const bool done = result != -EAGAIN;
+  if (!renew(x.fd) || done) return result;
+  return ask(x);
+}
+
+}  // namespace ph::shim
