@@ -1,8 +1,9 @@
 /* connect(): repeated, refused, dissolved, interrupted, shut down by another thread; the descriptor
  * stays what it is for its copies and for epoll. */
+#include "check.h"
+
 #include <dirent.h>
 #include <pthread.h>
-#include "check.h"
 
 static int open_descriptors(void) {
   int n = 0;

@@ -1,9 +1,10 @@
 /* More bytes than any buffer holds, by every call that the kernel serves on its own: none is lost,
  * nobody waits for ever, on either side, blocking or not, whatever SO_SNDBUF says. */
+#include "check.h"
+
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
-#include "check.h"
 
 enum { total = 10 * 1024 * 1024 };
 

@@ -2,8 +2,9 @@
  * options. Prints a row for each; with a file of rows in TCP_TABLE it compares, and looks again
  * after a while where a row differs (not everything is there when a call returns). tcp_table.txt is
  * what Linux says: `env -u TCP_TABLE prog_tcp_table >tests/programs/tcp_table.txt` renews it. */
-#include <stdarg.h>
 #include "check.h"
+
+#include <stdarg.h>
 
 static char row[400];
 static unsigned settle_us;
