@@ -20,7 +20,7 @@ usage: ./ph VERB ...
   test [quick | --full]       the whole check (quick: release build and its tests only; full:
                               also what takes hours, goes on where it was interrupted)
   build [PRESET [TARGET...]]  build (presets: release, debug, asan, tsan, fuzz, coverage)
-  bench [NAME...] [--json FILE]      benchmarks: micro, stream, dropin, or a pattern
+  bench [NAME...] [--json FILE]      benchmarks: micro, stream, dropin, scale, or a pattern
   bench cc [--grid] [--json FILE]    congestion control beside Linux's own (root)
   fuzz [TARGET [SECONDS]]     fuzz one target, or each for a minute
   fmt                         clang-format what you have changed since the last commit
@@ -192,11 +192,13 @@ case $verb in
   lint)
     need build format
     "$python" "$root/tools/tidy.py"
+    "$python" "$root/tools/unused.py" || unused=1
     build release
     mkdir -p "$root/build/lint"  # clang reads none of GCC's precompiled headers
     sed -E 's# -Winvalid-pch -include [^ ]+##' "$built/compile_commands.json" \
       >"$root/build/lint/compile_commands.json"
-    cd "$root" && exec run-clang-tidy-16 -quiet -p build/lint -j "$jobs" "${@:-/src/}"
+    cd "$root" && run-clang-tidy-16 -quiet -p build/lint -j "$jobs" "${@:-/src/}"
+    exit ${unused:-0}
     ;;
   *)
     need build

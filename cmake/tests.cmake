@@ -68,8 +68,11 @@ endforeach()
 # `ph` from outside. A sanitizer has nothing to find in them.
 find_program(PH_PYTHON NAMES python3 HINTS /usr/bin NO_DEFAULT_PATH)
 if(NOT PH_SANITIZE)
+  add_test(NAME drop_reasons
+           COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tools/drop_reasons.py --check)
   add_test(NAME tidy COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tools/tidy.py)
   add_test(NAME tidy_rules COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tests/tidy/tidy_test.py)
+  add_test(NAME unused_rules COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tests/tidy/unused_test.py)
   if(TARGET ph)
     add_test(NAME cli COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tests/cli/cli_test.py
              $<TARGET_FILE:ph>)

@@ -106,8 +106,8 @@ void run::build() {
   checker_.set_lost_inside([this](const std::string& name) {
     host& h = world_.host_at(name);
     return h.drops(drop_reason::neigh_failed) + h.drops(drop_reason::neigh_queuefull) +
-               h.drops(drop_reason::neigh_dead) + h.drops(drop_reason::qdisc_drop) +
-               h.drops(drop_reason::ip_outnoroutes) + h.drops(drop_reason::pkt_too_big) !=
+               h.drops(drop_reason::neigh_dead) + h.drops(drop_reason::ip_outnoroutes) +
+               h.drops(drop_reason::pkt_too_big) !=
            0;
   });
   checker_.set_witness([this](link& wire, const link::frame_seen& seen) {

@@ -72,10 +72,7 @@ void close_now(app& a, side& s, bool reset) {
     const auto own = a.call([&](task& t) { return sys_getsockname(t, s.fd); });
     if (own) s.seen->client_port = endpoint::of(*own).port;
   }
-  if (reset) {
-    s.seen->aborted = true;
-    a.set_linger(s.fd, true, 0);
-  }
+  if (reset) a.set_linger(s.fd, true, 0);
   a.close(s.fd);
 }
 

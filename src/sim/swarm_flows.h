@@ -16,7 +16,6 @@ struct side_outcome {
   u64 received = 0;              ///< bytes that came, all of them checked
   bool saw_end = false;          ///< the peer's FIN
   bool connected = false;
-  bool aborted = false;          ///< it closed with a reset on purpose
   bool finished_writing = false;
   bool done = false;
   errc error = errc::ok;         ///< the first that a call returned

@@ -58,7 +58,8 @@ ipv4_addr star_shape::leaf_addr(std::size_t leaf) {
 
 star_shape make_star(world& w, std::size_t leaves, const link_config& wires,
                      const host_config& hosts) {
-  star_shape out{w.add_host("hub", as_router(hosts)), {}, {}};
+  w.add_host("hub", as_router(hosts));
+  star_shape out;
   for (std::size_t i = 0; i < leaves; ++i) {
     const std::string name = fmt::format("leaf{}", i);
     const std::string net = fmt::format("10.{}.{}", i / 256, i % 256);

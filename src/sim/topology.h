@@ -30,7 +30,6 @@ line_shape make_line(world& w, std::size_t routers, const link_config& wires = {
 /// A router "hub" with `leaves` hosts "leaf0", "leaf1" …: leaf i has 10.X.Y.2/24 on eth0 and the
 /// hub 10.X.Y.1/24 on eth<i>, X = i / 256, Y = i % 256.
 struct star_shape {
-  host& hub;
   std::vector<host*> leaves;
   std::vector<link*> wires;
   [[nodiscard]] static ipv4_addr leaf_addr(std::size_t leaf);

@@ -215,7 +215,7 @@ TEST(drop_reasons, are_counted_with_the_namespaces_counters) {
   EXPECT_EQ(m.net().mib().get(mib::udp_in_errors), 1u);
   EXPECT_EQ(m.drops(drop_reason::udp_csum), 1u);
   EXPECT_EQ(drop_reason_name(drop_reason::udp_csum), "udp_csum");
-  EXPECT_FALSE(drop_reason_text(drop_reason::tc_ingress).empty());
+  EXPECT_FALSE(drop_reason_text(drop_reason::netfilter_drop).empty());
 }
 
 TEST(mib_names, are_those_of_the_system) {

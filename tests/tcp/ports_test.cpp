@@ -228,6 +228,21 @@ TEST(tcp_ports, timewait_lets_a_server_restart_with_reuseaddr) {
   EXPECT_EQ(p.listen(fd), errc::ok);
 }
 
+TEST(tcp_ports, who_shares_a_port_may_leave_in_any_order) {
+  ports_lab lab;
+  std::vector<int> fds;
+  for (int i = 0; i < 5; ++i) {
+    fds.push_back(lab.with(so_reuseaddr, lab.tcp(lab.a)));
+    ASSERT_EQ(lab.bind(fds.back(), "0.0.0.0", 80), errc::ok);
+  }
+  for (const std::size_t i : {1u, 4u, 0u, 2u}) {
+    ASSERT_TRUE(sys_close(lab.a.app(), fds[i]));
+    EXPECT_EQ(lab.bind(lab.tcp(lab.a), "0.0.0.0", 80), errc::addrinuse);
+  }
+  ASSERT_TRUE(sys_close(lab.a.app(), fds[3]));
+  EXPECT_EQ(lab.bind(lab.tcp(lab.a), "0.0.0.0", 80), errc::ok);
+}
+
 TEST(tcp_ports, listening_without_a_port_takes_one) {
   ports_lab p;
   const int fd = p.tcp(p.a);

@@ -13,10 +13,8 @@ enum class drop_reason : u8 {
   // buffers and teardown
   unreasoned,
   queue_purge,
-  nomem,
   dev_down,
   dev_gone,
-  header_room,
   bad_offload,
   // driver and link
   fault_loss,
@@ -31,7 +29,6 @@ enum class drop_reason : u8 {
   // link layer
   other_host,
   unhandled_proto,
-  eth_unknown_type,
   // arp and neighbour
   arp_malformed,
   arp_not_for_us,
@@ -62,7 +59,6 @@ enum class drop_reason : u8 {
   unreachable_route,
   dst_discard,
   frag_failed,
-  egress_denied,
   // reassembly
   frag_reasm_timeout,
   frag_overlap,
@@ -74,21 +70,16 @@ enum class drop_reason : u8 {
   icmp_csum,
   icmp_malformed,
   icmp_unknown_type,
-  icmp_ratelimit,
   icmp_echo_ignored,
   icmp_no_socket,
   // sockets
   no_socket,
   socket_rcvbuff,
-  socket_filter,
   socket_closed,
-  proto_mem,
-  socket_family,
   // udp and raw
   udp_csum,
   udp_malformed,
   udp_no_port,
-  raw_no_listener,
   // tcp
   tcp_csum,
   tcp_malformed,
@@ -115,7 +106,6 @@ enum class drop_reason : u8 {
   tcp_timewait,
   tcp_request,
   tcp_fin_wait_data,
-  tcp_abort,
   tcp_md5_failure,
   tcp_md5_not_found,
   tcp_md5_unexpected,
@@ -124,11 +114,8 @@ enum class drop_reason : u8 {
   tcp_ao_key_not_found,
   tcp_ao_failure,
   // plug-ins
-  qdisc_drop,
   qdisc_overlimit,
   netfilter_drop,
-  xdp_drop,
-  tc_ingress,
   count,
 };
 

@@ -13,7 +13,6 @@ struct flowi4 {
   u8 proto = 0;
   u8 scope = 0;          ///< RT_SCOPE_*
   bool any_src = false;  ///< saddr need not be ours (IP_TRANSPARENT, raw with header)
-  bool known_nh = false;
   u32 mark = 0;
   u32 uid = 0;
   port_no sport{}, dport{};

@@ -11,7 +11,7 @@ namespace ph {
 
 struct qdisc_stats {
   u64 packets = 0, bytes = 0;        ///< handed to the device
-  u64 drops = 0, overlimits = 0, requeues = 0;
+  u64 drops = 0, requeues = 0;
 };
 
 class qdisc {

@@ -25,11 +25,9 @@ struct inet_options {
   bool mc_all = true;
   bool hdrincl = false;
   bool recverr = false;
-  bool recverr_rfc4884 = false;
   bool pktinfo = false, recvttl = false, recvtos = false, recvopts = false, retopts = false;
-  bool recvorigdstaddr = false, recvfragsize = false, checksum_cmsg = false;
+  bool recvorigdstaddr = false;
   bool freebind = false, transparent = false, bind_address_no_port = false;
-  bool nodefrag = false;
   u8 min_ttl = 0;
   u16 local_port_low = 0, local_port_high = 0;
   ifindex uc_index{}, mc_index{};
@@ -112,7 +110,6 @@ class inet_sock : public sock, public list_hook<inet_port_tag> {
   u16 id_counter = 0;    ///< IPv4 identification of the next packet
   inet_options inet;
   ref<dst_entry> dst;    ///< cached route; see dst_valid
-  u64 dst_generation = 0;
   void tx_timestamp(cpu& cx, const sk_buff& skb, u8 kind) override;
   [[nodiscard]] inet_tuple tuple() const { return {rcv_saddr, daddr, sport, dport}; }
 };

@@ -124,7 +124,6 @@ result<void> ipv4_ops::connect_route(cpu& cx, inet_sock& sk) const {
   if (sk.saddr.is_any()) sk.saddr = inet_addr::of(rt->saddr);
   if (sk.rcv_saddr.is_any()) sk.rcv_saddr = inet_addr::of(rt->saddr);
   sk.dst = rt;
-  sk.dst_generation = rt->generation;
   return {};
 }
 

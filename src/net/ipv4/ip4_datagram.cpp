@@ -86,10 +86,7 @@ result<ref<rtable>> ip4_datagram_route(cpu& cx, inet_sock& sk, ip4_destination& 
       return found;
     }
     rt = *found;
-    if (dest.connected) {
-      sk.dst = rt;
-      sk.dst_generation = rt->generation;
-    }
+    if (dest.connected) sk.dst = rt;
   }
   if (rt->type == route_type::broadcast && !sk.opt.broadcast) return fail(errc::acces);
   if (dest.saddr.is_any()) dest.saddr = rt->saddr;

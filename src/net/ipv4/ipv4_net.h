@@ -29,14 +29,14 @@ struct ipv4_sysctls {
   s32 icmp_echo_ignore_all = 0, icmp_echo_ignore_broadcasts = 1;
   s32 icmp_ratelimit = 1000, icmp_ratemask = 6168;
   s32 icmp_msgs_per_sec = 1000, icmp_msgs_burst = 50;
-  s32 icmp_ignore_bogus_error_responses = 1, icmp_errors_use_inbound_ifaddr = 0;
+  s32 icmp_errors_use_inbound_ifaddr = 0;
   s32 ping_group_low = 0, ping_group_high = 2147483647;
   s32 min_pmtu = 552;
   s32 mtu_expires = 600;
   s32 min_adv_mss = 256;
   s32 send_redirects = 0, accept_redirects = 0, accept_source_route = 0;
-  s32 rp_filter = 0, log_martians = 0;
-  s32 arp_ignore = 0, arp_announce = 0, arp_filter = 0, arp_accept = 0, arp_notify = 0;
+  s32 rp_filter = 0;
+  s32 arp_ignore = 0, arp_announce = 0, arp_accept = 0;
 };
 
 /// Owns what IPv4 needs in one namespace; made by ipv4_init.
