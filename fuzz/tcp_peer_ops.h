@@ -260,7 +260,8 @@ class tcp_peer_ops {
   }
   void arrive(const std::vector<u8>& bytes, tcp_segment seg) {
     seg.options = last_options_;
-    end_.received(seg, last_len_);
+    // Timers fire at the same round instants: what arrives came right before.
+    end_.received({now_.ns - 1}, seg, last_len_);
     ++tsval_;
     receive_ip(uapi::ipproto_tcp, bytes);
   }
@@ -293,7 +294,7 @@ class tcp_peer_ops {
     const tcp_segment seg = tcp->segment();
     if (seg.dest != peer_port) return;
     const auto payload = static_cast<u32>(seg.payload.size());
-    if (const auto bad = end_.sent(seg, payload, true)) {
+    if (const auto bad = end_.sent(now_, seg, payload, true)) {
       std::fputs(fmt::format("{}: {} (flags {:#x} after a segment with {:#x})\n", bad->rule,
                              bad->what, seg.flags, last_.flags)
                      .c_str(), stderr);
