@@ -38,7 +38,8 @@ std::string end_of(const std::string& path) {
 /// The rest of the line that begins at `at`, without what a terminal would obey.
 std::string line_at(std::string_view text, std::size_t at) {
   std::string out(text.substr(at, text.find('\n', at) - at));
-  std::replace_if(out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
   return out;
 }
 

@@ -133,6 +133,7 @@ running_lab::running_lab(const lab& what, entropy& secrets)
   for (const lab_host& h : what.hosts) {
     sim::host_config config;
     config.cpus = h.cpus;
+    config.mortal = true;
     world_.add_host(h.name, config);
   }
   for (const lab_link& l : what.links) {

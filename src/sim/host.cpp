@@ -30,6 +30,7 @@ mac_addr mac_of(std::string_view host, std::string_view device) {
 
 host::host(event_queue& events, kernel_config config, const host_config& settings)
     : events_(events), machine_(std::make_shared<kernel>(std::move(config))),
+      mortal_(settings.mortal),
       turn_([this] { run(); }) {
   machine_->set_on_wake([this] { wake(); });
   machine_->set_on_post([this] { wake(); });

@@ -25,6 +25,7 @@ class setup_error : public std::runtime_error {
 struct host_config {
   u32 cpus = 1;
   std::vector<std::pair<std::string, std::string>> sysctls{};
+  bool mortal = false;  ///< a check that fails in it ends the host, not the process
 };
 
 class host {
@@ -41,7 +42,7 @@ class host {
     if (!dead()) machine_->enter(events_.now());
   }
 
-  // --- its death: a check failed in its machine, which nobody may touch from then on ------------
+  // --- its death, if it is mortal: a check failed in its machine, which nobody may touch then ---
   [[nodiscard]] bool dead() const { return !death_.empty(); }
   /// "check failed: ..."; empty as long as the host lives.
   [[nodiscard]] const std::string& death() const { return death_; }
@@ -52,6 +53,10 @@ class host {
   bool call(F&& f) {
     if (dead()) return false;
     enter();
+    if (!mortal_) {
+      f();
+      return true;
+    }
     std::string why = run_recoverable(f);
     if (!why.empty()) die(std::move(why));
     return !dead();
@@ -84,6 +89,7 @@ class host {
 
   event_queue& events_;
   std::shared_ptr<kernel> machine_;
+  bool mortal_;
   std::string death_;
   instant died_at_ = never;
   std::vector<std::function<void()>> on_death_;

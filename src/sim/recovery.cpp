@@ -53,8 +53,7 @@ std::string run_recoverable(void (*call)(void*), void* argument) {
 void keep_forever(std::shared_ptr<void> object) {
   kept* const node = std::make_unique<kept>(kept{std::move(object)}).release();
   node->next = all_kept.load();
-  while (!all_kept.compare_exchange_weak(node->next, node)) {
-  }
+  while (!all_kept.compare_exchange_weak(node->next, node)) {}
 }
 
 }  // namespace ph::sim

@@ -67,9 +67,8 @@ opened without_data(const opened& seg) {
 void mend_checksums(const opened& seg) {
   ip_send_check(seg.ip.first(seg.iph().header_bytes()));
   seg.th().check.set(0);
-  const csum_partial pseudo =
-      csum_pseudo_ipv4(seg.iph().saddr, seg.iph().daddr, uapi::ipproto_tcp,
-                       static_cast<u16>(seg.tcp.size()));
+  const csum_partial pseudo = csum_pseudo_ipv4(seg.iph().saddr, seg.iph().daddr, uapi::ipproto_tcp,
+                                               static_cast<u16>(seg.tcp.size()));
   seg.th().check = csum_fold(csum_add_bytes(seg.tcp, pseudo));
 }
 

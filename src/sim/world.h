@@ -1,8 +1,9 @@
 // A world: hosts, wires between them, and programs on them, on one virtual clock. One thread, one
 // order of events: the same seed and the same calls give the same packets, to the byte.
 //
-// A host in whose machine a check fails is dead from then on (host::dead): its programs stop, its
-// wires lose what is sent to it, and the others go on.
+// A check that fails ends the process, so that a simulation tells of it; but a mortal host
+// (host_config) is only dead from then on: its programs stop, its wires lose what is sent to it,
+// and the others go on.
 //
 // The daemon drives a world too: run_until(the real time) whenever next_deadline() has come.
 #pragma once

@@ -73,8 +73,8 @@ TEST_F(dying_host, its_sockets_are_reset) {
   EXPECT_EQ(of_bob.accept(s).error(), errc::netdown);
   EXPECT_EQ(of_bob.open(af_inet, sock_stream, 0).error(), errc::netdown);
   le32 error;
-  ASSERT_TRUE(of_bob.getsockopt(s, sol_socket, so_error,
-                                {reinterpret_cast<u8*>(&error), sizeof error}));
+  ASSERT_TRUE(
+      of_bob.getsockopt(s, sol_socket, so_error, {reinterpret_cast<u8*>(&error), sizeof error}));
   EXPECT_EQ(error.value(), static_cast<u32>(errc::connreset));
   EXPECT_TRUE(of_bob.interfaces().empty());
   of_bob.close(s);

@@ -10,16 +10,16 @@ namespace {
 /// A datagram to this port brings its receiver down: a hook of the test's own.
 constexpr u16 deadly_port = 666;
 
-void make_mortal(host& h, nf_hooknum where = nf_hooknum::input) {
-  h.net().hooks().add(
-      nf_family::ipv4, where, {0, [](cpu&, net_namespace&, skb_ptr& skb, const nf_state&) {
-        const auto ip = ipv4_view::parse(skb->network_bytes());
-        const auto* uh = ip ? view_as<udphdr>(ip->payload) : nullptr;
-        if (ip && ip->iph->protocol == ipproto_udp && uh != nullptr) {
-          ph_check(uh->dest.value() != deadly_port);
-        }
-        return nf_verdict::accept;
-      }});
+void set_trap(host& h, nf_hooknum where = nf_hooknum::input) {
+  h.net().hooks().add(nf_family::ipv4, where,
+                      {0, [](cpu&, net_namespace&, skb_ptr& skb, const nf_state&) {
+                         const auto ip = ipv4_view::parse(skb->network_bytes());
+                         const auto* uh = ip ? view_as<udphdr>(ip->payload) : nullptr;
+                         if (ip && ip->iph->protocol == ipproto_udp && uh != nullptr) {
+                           ph_check(uh->dest.value() != deadly_port);
+                         }
+                         return nf_verdict::accept;
+                       }});
 }
 
 co<> kill(app& a, endpoint at) {
@@ -31,15 +31,15 @@ co<> kill(app& a, endpoint at) {
 /// a — r — b in a line, routes everywhere.
 struct line : ::testing::Test {
   world w;
-  host& a = w.add_host("a");
-  host& r = w.add_host("r", {.sysctls = {{"net.ipv4.ip_forward", "1"}}});
-  host& b = w.add_host("b");
+  host& a = w.add_host("a", {.mortal = true});
+  host& r = w.add_host("r", {.sysctls = {{"net.ipv4.ip_forward", "1"}}, .mortal = true});
+  host& b = w.add_host("b", {.mortal = true});
   void SetUp() override {
     w.connect("a", "eth0", "10.0.1.2/24", "r", "eth0", "10.0.1.1/24", {.delay = 1_ms});
     w.connect("r", "eth1", "10.0.2.1/24", "b", "eth0", "10.0.2.2/24", {.delay = 1_ms});
     a.add_route("default via 10.0.1.1");
     b.add_route("default via 10.0.2.1");
-    make_mortal(r);
+    set_trap(r);
   }
 };
 
@@ -84,8 +84,7 @@ TEST_F(line, what_is_on_the_wire_to_and_from_it) {
   w.spawn("b", "server", [](app& p) -> co<> {
     const int fd = co_await p.accept(p.listener(80));
     std::vector<u8> buffer(1 << 16);
-    while (co_await p.recv(fd, buffer) != 0) {
-    }
+    while (co_await p.recv(fd, buffer) != 0) {}
   });
   w.spawn("a", "client", [](app& p) -> co<> {
     const int fd = p.tcp();
@@ -109,7 +108,7 @@ TEST_F(line, what_is_on_the_wire_to_and_from_it) {
 }
 
 TEST_F(line, a_call_of_a_program_ends_its_host) {
-  make_mortal(a, nf_hooknum::output);
+  set_trap(a, nf_hooknum::output);
   std::string first, second;
   bool went_on = false;
   w.spawn("a", "client", [&](app& p) -> co<> {
@@ -136,8 +135,8 @@ TEST_F(line, a_call_of_a_program_ends_its_host) {
 }
 
 TEST_F(line, all_of_them) {
-  make_mortal(a);
-  make_mortal(b);
+  set_trap(a);
+  set_trap(b);
   for (const char* to : {"127.0.0.1:666"}) {
     for (const char* on : {"a", "r", "b"}) {
       w.spawn(on, "killer", [to](app& p) -> co<> { co_await kill(p, to); });
@@ -145,6 +144,19 @@ TEST_F(line, all_of_them) {
   }
   w.run_for(seconds(10));
   EXPECT_TRUE(a.dead() && r.dead() && b.dead());
+}
+
+// A simulation is there to find such a check, not to live with it.
+TEST(host_death, other_hosts_take_the_process_along) {
+  EXPECT_DEATH(
+      {
+        world w;
+        host& h = w.add_host("h");
+        set_trap(h);
+        w.spawn("h", "killer", [](app& p) -> co<> { co_await kill(p, "127.0.0.1:666"); });
+        w.run_for(seconds(1));
+      },
+      "check failed: uh->dest.value");
 }
 
 }  // namespace

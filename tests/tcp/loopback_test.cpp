@@ -1,8 +1,8 @@
 // A host that talks to itself over lo, whose MTU is larger than an IP packet: segments of 64 KiB,
 // super-packets, and SACK blocks that ride with data while packets get lost.
 #include "base/rng.h"
-#include "net/core/nf_hook.h"
 #include "net/core/net_namespace.h"
+#include "net/core/nf_hook.h"
 #include "net/tcp/tcp_sock.h"
 #include "tests/sim/scenario.h"
 
@@ -16,12 +16,12 @@ struct lossy_lo {
   u64 lost = 0;
   void install(host& h) {
     h.net().hooks().add(nf_family::ipv4, nf_hooknum::prerouting,
-                     {0, [this](cpu& cx, net_namespace&, skb_ptr& skb, const nf_state&) {
-                        if (!chance.chance(loss)) return nf_verdict::accept;
-                        ++lost;
-                        drop(cx, std::move(skb), drop_reason::fault_loss);
-                        return nf_verdict::stolen;
-                      }});
+                        {0, [this](cpu& cx, net_namespace&, skb_ptr& skb, const nf_state&) {
+                           if (!chance.chance(loss)) return nf_verdict::accept;
+                           ++lost;
+                           drop(cx, std::move(skb), drop_reason::fault_loss);
+                           return nf_verdict::stolen;
+                         }});
   }
 };
 
