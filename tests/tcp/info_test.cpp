@@ -96,6 +96,41 @@ TEST(tcp_info, of_a_new_connection_keeps_what_the_program_asked_for) {
   for (const auto& [name, value] : options) EXPECT_EQ(p.opt(fd, sol_tcp, name), value) << name;
 }
 
+/// TCP_INQ of the next read; none: no control message.
+std::optional<u32> inq_of(segment_peer& p, int fd, std::size_t most) {
+  p.a.machine.enter(p.now());
+  std::vector<u8> data(most);
+  std::array<u8, 64> room{};
+  const byte_span piece(data);
+  recv_msg msg;
+  msg.iov = {&piece, 1};
+  msg.control = room;
+  if (!sys_recvmsg(p.a.app(), fd, msg)) return std::nullopt;
+  std::optional<u32> out;
+  EXPECT_TRUE(for_each_cmsg(byte_view(room).first(msg.control_len),
+                            [&](int level, int type, byte_view value) -> result<void> {
+                              if (level == sol_tcp && type == tcp_cm_inq) {
+                                out = byte_reader(value).take<u32>();
+                              }
+                              return {};
+                            }));
+  return out;
+}
+
+TEST(tcp_inq, comes_with_every_read_and_tells_of_the_end) {
+  segment_peer p;
+  const int fd = p.accepted();
+  p.set(fd, sol_tcp, tcp_inq, 1);
+  p.send(A | P, 0, 0, std::string(100, 'x'));
+  EXPECT_EQ(inq_of(p, fd, 10), 90u);
+  EXPECT_EQ(inq_of(p, fd, 0), 90u);
+  EXPECT_EQ(inq_of(p, fd, 200), 0u);
+  EXPECT_EQ(inq_of(p, fd, 10), std::nullopt);  // EAGAIN
+  p.send(A | F, 100, 0);
+  EXPECT_EQ(inq_of(p, fd, 10), 1u);  // the end can be read as often as one likes
+  EXPECT_EQ(inq_of(p, fd, 10), 1u);
+}
+
 TEST(tcp_accept, tells_the_address_of_a_connection_that_was_reset_meanwhile) {
   segment_peer p;
   p.listener = p.listening();

@@ -332,6 +332,15 @@ TEST(tcp_tw_reuse, after_a_second_with_timestamps) {
   EXPECT_EQ(tcp_of(p.a.net()).timewaits.size(), 0u);
 }
 
+TEST(tcp_tw_reuse, after_as_long_as_tcp_tw_reuse_delay_says) {
+  reuse_case p("1");
+  p.a.sysctl("net.ipv4.tcp_tw_reuse_delay", "200");
+  p.advance(milliseconds(190));
+  EXPECT_EQ(p.again(), errc::addrnotavail);
+  p.advance(milliseconds(20));
+  EXPECT_EQ(p.again(), errc::inprogress);
+}
+
 TEST(tcp_tw_reuse, not_without_timestamps) {
   reuse_case p("1", false);
   p.advance(seconds(5));

@@ -1,4 +1,4 @@
-// Ports taken, and the random choice of ephemeral ones (RFC 6056 §3.3.2, then §3.3.1).
+// Ports taken, and the random choice of ephemeral ones (RFC 6056 §3.3.2).
 #include "net/inet/inet_ports.h"
 
 #include <algorithm>
@@ -15,23 +15,6 @@ bool overlap(const inet_sock& a, const inet_sock& b) {
   const ifindex dev_a = a.opt.bound_dev_if, dev_b = b.opt.bound_dev_if;
   if (dev_a && dev_b && dev_a != dev_b) return false;
   return overlaps(a.rcv_saddr, b.rcv_saddr);
-}
-
-/// The first port of the range that `take` takes.
-template <class Take>
-result<port_no> search(u16 low, u16 high, rng& random, Take&& take) {
-  if (low > high) return fail(errc::addrinuse);
-  const u32 range = u32{high} - low + 1;
-  const auto drawn = [&] { return static_cast<u32>(random.below(range)); };
-  const auto at = [&](u32 offset) { return port_no(static_cast<u16>(low + offset % range)); };
-  for (u32 i = 0; i < random_draws; ++i) {
-    if (const port_no port = at(drawn()); take(port)) return port;
-  }
-  const u32 start = drawn();
-  for (u32 i = 0; i < range; ++i) {
-    if (const port_no port = at(start + i); take(port)) return port;
-  }
-  return fail(errc::addrinuse);
 }
 
 }  // namespace
@@ -54,6 +37,24 @@ inet_bind_bucket& inet_ports::bucket(port_no port) {
   made->self = made;
   buckets_.insert(*made, port.value);
   return *made;
+}
+
+/// The first port of the range that `take` takes. Where most are taken, the search goes on from
+/// where the last one ended, so that to find each of the last free ones takes one walk for all
+/// together.
+template <class Take>
+result<port_no> inet_ports::search(u16 low, u16 high, rng& random, Take&& take) {
+  if (low > high) return fail(errc::addrinuse);
+  const u32 range = u32{high} - low + 1;
+  const auto at = [&](u32 offset) { return port_no(static_cast<u16>(low + offset % range)); };
+  for (u32 i = 0; i < random_draws; ++i) {
+    if (const port_no port = at(static_cast<u32>(random.below(range))); take(port)) return port;
+  }
+  for (u32 i = 0; i < range; ++i) {
+    searched_ = (searched_ + 1) % range;
+    if (const port_no port = at(searched_); take(port)) return port;
+  }
+  return fail(errc::addrinuse);
 }
 
 void inet_ports::own(inet_bind_bucket& tb, inet_sock& sk) {

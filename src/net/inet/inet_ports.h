@@ -45,10 +45,13 @@ class inet_ports {
   [[nodiscard]] inet_port_owners* owners(port_no port) const;
 
  private:
+  template <class Take>
+  result<port_no> search(u16 low, u16 high, rng& random, Take&& take);
   [[nodiscard]] inet_bind_bucket* find(port_no port) const;
   inet_bind_bucket& bucket(port_no port);
   void own(inet_bind_bucket& tb, inet_sock& sk);
   hash_table<inet_bind_bucket, inet_bind_tag> buckets_;
+  u32 searched_ = 0;  ///< offset in the range at which the last search one by one ended
 };
 
 }  // namespace ph

@@ -50,7 +50,7 @@ bool tuple_free(cpu& cx, tcp_sock& tp, port_no port) {
   ehash_entry* entry = tn.ehash.find(tuple, tp.opt.bound_dev_if);
   if (entry == nullptr) return true;
   if (entry->kind != ehash_kind::timewait) return false;
-  return tcp_timewait_reusable(cx, static_cast<tcp_timewait&>(*entry), tn.sysctl.tw_reuse);
+  return tcp_timewait_reusable(cx, static_cast<tcp_timewait&>(*entry));
 }
 
 /// A port that bind() would have given: nobody else has it.

@@ -67,6 +67,7 @@ void add_sysctls(tcp_net& tn) {
   add("moderate_rcvbuf", s.moderate_rcvbuf, 0, 1);
   add("slow_start_after_idle", s.slow_start_after_idle, 0, 1);
   add("tw_reuse", s.tw_reuse, 0, 2);
+  add("tw_reuse_delay", s.tw_reuse_delay, 1, 60'000);
   add("max_tw_buckets", s.max_tw_buckets, 0, s32_max);
   add("max_orphans", s.max_orphans, 0, s32_max);
   add("rfc1337", s.rfc1337, 0, 255);

@@ -100,6 +100,8 @@ void tcp_rack_delivered(cpu& cx, tcp_sock& tp, const sk_buff& skb, tcp_ack_info&
     if (rtt < tp.min_rtt) return;
   }
   tp.rack.advanced = true;
+  // Of a Fast Open child's SYN+ACK, which is acknowledged behind its data, the time is past.
+  if (tp.fastopen_born && (cb.flags & tcphdr_syn) != 0) return;
   tp.rack.rtt = rtt;
   if (!sent_after(cb.sent_at, cb.end_seq, tp.rack.xmit_ts, tp.rack.end_seq)) return;
   tp.rack.xmit_ts = cb.sent_at;

@@ -268,7 +268,7 @@ struct tcp_sysctls {
   s32 window_scaling = 1, timestamps = 1, sack = 1, dsack = 1;
   s32 moderate_rcvbuf = 1;
   s32 slow_start_after_idle = 1;
-  s32 tw_reuse = 2;
+  s32 tw_reuse = 2, tw_reuse_delay = 1000;  ///< ms
   s32 max_tw_buckets = 131'072;   ///< as Linux with 16 GiB and more; an entry takes 320 bytes
   s32 max_orphans = 131'072;
   s32 rfc1337 = 0;

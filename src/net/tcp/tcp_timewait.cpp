@@ -188,14 +188,15 @@ std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, c
   return std::nullopt;
 }
 
-bool tcp_timewait_reusable(const cpu& cx, const tcp_timewait& tw, s32 tw_reuse) {
-  if (tw_reuse == 0 || !tw.tstamp_ok || tw.fin_wait2) return false;
-  if (tw_reuse == 2) {  // loopback only
+bool tcp_timewait_reusable(const cpu& cx, const tcp_timewait& tw) {
+  const tcp_sysctls& sysctl = tcp_of(tw.net).sysctl;
+  if (sysctl.tw_reuse == 0 || !tw.tstamp_ok || tw.fin_wait2) return false;
+  if (sysctl.tw_reuse == 2) {  // loopback only
     const bool local = tw.key.laddr == tw.key.raddr ||
                        (tw.key.laddr.is_ipv4() && tw.key.laddr.ipv4().is_loopback());
     if (!local) return false;
   }
-  return cx.now() - tw.ts_recent_stamp > seconds(1);
+  return cx.now() - tw.ts_recent_stamp > milliseconds(sysctl.tw_reuse_delay);
 }
 
 }  // namespace ph

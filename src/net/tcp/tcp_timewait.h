@@ -48,7 +48,8 @@ std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, c
                                       bool listening);
 /// Ends an entry before its time.
 void tcp_timewait_kill(tcp_timewait& tw);
-/// May a new connection from here take over the ends of `tw` (net.ipv4.tcp_tw_reuse)?
-bool tcp_timewait_reusable(const cpu& cx, const tcp_timewait& tw, s32 tw_reuse);
+/// May a new connection from here take over the ends of `tw` (net.ipv4.tcp_tw_reuse and
+/// tcp_tw_reuse_delay)?
+bool tcp_timewait_reusable(const cpu& cx, const tcp_timewait& tw);
 
 }  // namespace ph
