@@ -95,7 +95,7 @@ result<void> client::anchor_made(int) { return {}; }
 
 void client::before_error(const call&) {}
 
-void client::error_told(const call&) {}
+void client::error_told(const call&, int) {}
 
 void client::woken(u32) {}
 
@@ -134,7 +134,7 @@ std::optional<answer_data> client::serve(call& c) {
     case request_kind::sendmsg: return send(c);
     case request_kind::recvmsg: {
       answer_data a = receive(c);
-      error_told(c);
+      error_told(c, 0);
       return a;
     }
     case request_kind::renew: return renew(c);
@@ -157,7 +157,7 @@ int client::take_error() {
 answer_data client::tell_error(call& c) {
   before_error(c);
   const int error = take_error();
-  if (error != 0) error_told(c);
+  error_told(c, error);
   return {error, {}, {}, 0};
 }
 

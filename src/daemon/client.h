@@ -125,12 +125,15 @@ class client {
   virtual answer_data shutdown(call& c) = 0;
   virtual answer_data set_option(call& c);
   virtual answer_data get_option(const call& c);
+  /// Receives from the host's socket itself (MSG_ERRQUEUE, MSG_OOB).
+  virtual answer_data receive(const call& c);
   /// A new anchor, not given away yet.
   virtual result<void> anchor_made(int anchor);
   /// Before the program is told the pending error.
   virtual void before_error(const call& c);
-  /// After an answer that told the program of an error, or that read the error queue.
-  virtual void error_told(const call& c);
+  /// After an answer to a request for the pending error (`told`, or 0), for the error queue, or to
+  /// a send.
+  virtual void error_told(const call& c, int told);
   /// The host's socket woke us with these poll(2) bits; pump() will be called.
   virtual void woken(u32 events);
   /// Does the program want control messages of this level and type?
@@ -161,7 +164,6 @@ class client {
  private:
   answer_data get_name(bool peer);
   answer_data do_ioctl(const call& c);
-  answer_data receive(const call& c);
   int take_error();
   answer_data tell_error(call& c);
 

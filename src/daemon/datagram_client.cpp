@@ -107,7 +107,7 @@ answer_data datagram_client::set_option(call& c) {
              (name == uapi::so_rcvbuf || name == uapi::so_rcvbufforce)) {
     read_buffer_size();
   } else if (level == uapi::sol_ip && name == uapi::ip_recverr) {
-    error_told(c);  // turning it off empties the error queue
+    error_told(c, 0);  // turning it off empties the error queue
   }
   return answer_data{};
 }
@@ -159,13 +159,56 @@ void datagram_client::take_back_waiting(int anchor) {
   owner_.mark(*this);
 }
 
+/// For a program that has no descriptor left for a tag: what waits at its anchor, with address and
+/// control data.
+answer_data datagram_client::receive(const call& c) {
+  const auto flags = static_cast<u32>(c.head.arg[0]);
+  if ((flags & (uapi::msg_errqueue | uapi::msg_oob)) != 0) return client::receive(c);
+  std::vector<u8>& buffer = owner_.datagrams().buffer;
+  const auto peek = static_cast<int>(flags & uapi::msg_peek);
+  auto got = take_back(c.anchor.get(), buffer, peek);
+  if (!got && got.error() == errc::connreset) {
+    const int noted = std::exchange(pending_error_, 0);
+    const errc meant = noted != 0 ? static_cast<errc>(noted) : stack_error();
+    if (meant != errc::ok) return refuse(meant);
+    got = take_back(c.anchor.get(), buffer, peek);
+  }
+  if (!got) return refuse(got.error());
+  auto tag = read_tag(got->tag.get());
+  message_parts parts;
+  if (!tag) tag = make_tag({}, {});
+  if (!parse_message(tag->data(), tag->size(), parts)) return refuse(errc::badmsg);
+  std::vector<u8> wanted;
+  control_walk walk{parts.control, parts.head.control_len};
+  control_item item;
+  const u8* value = nullptr;
+  for (unsigned i = 0; walk.next(item, value); ++i) {
+    if ((parts.head.flags >> i & 1) == 0) continue;
+    append(wanted, bytes_of(item));
+    append(wanted, {value, item.len});
+  }
+  const auto room = static_cast<std::size_t>(std::max(c.head.arg[1], 0));
+  message_head head = parts.head;
+  head.flags = static_cast<u16>(got->len > room ? uapi::msg_trunc : 0);
+  head.control_len = static_cast<u32>(wanted.size());
+  head.payload_len = static_cast<u32>(std::min(got->len, room));
+  answer_data a;
+  a.result = static_cast<int>(got->len);
+  append(a.data, bytes_of(head));
+  append(a.data, {parts.name, parts.head.name_len});
+  append(a.data, wanted);
+  append(a.data, byte_view(buffer).first(head.payload_len));
+  return a;
+}
+
 // --- program to stack -------------------------------------------------------------------------
 
 std::optional<answer_data> datagram_client::send(call& c) {
   drain_out();  // what was sent plainly before goes first
-  if (pending_error_ != 0) {
+  // raw(7) sockets send whatever is pending.
+  if (pending_error_ != 0 && kind_.type != uapi::sock_raw) {
     const auto error = static_cast<errc>(std::exchange(pending_error_, 0));
-    error_told(c);
+    error_told(c, static_cast<int>(error));
     return refuse(error);
   }
   const auto sent = to_stack_.empty() ? send_message(c) : result<std::size_t>(fail(errc::again));
@@ -175,7 +218,7 @@ std::optional<answer_data> datagram_client::send(call& c) {
   }
   answer_data a = answer_of(sent);
   if (sent) a.result = static_cast<int>(*sent);
-  if (!sent) error_told(c);
+  if (!sent || has_error()) error_told(c, -a.result);
   return a;
 }
 
@@ -345,7 +388,9 @@ void datagram_client::show_error() {
 }
 
 void datagram_client::woken(u32 events) {
-  if ((events & uapi::pollerr) != 0) error_due_ = true;
+  if ((events & uapi::pollerr) == 0) return;
+  error_due_ = true;
+  shown_for_nothing_ = 0;
 }
 
 /// What was sent plainly before may have failed.
@@ -353,10 +398,22 @@ void datagram_client::before_error(const call&) { drain_out(); }
 
 /// The program heard of an error otherwise than by a failing call on the anchor, or reads the error
 /// queue: the anchor shows what is left.
-void datagram_client::error_told(const call& c) {
-  const bool read_queue = (static_cast<u32>(c.head.arg[0]) & uapi::msg_errqueue) != 0 &&
-                          c.head.kind == static_cast<u16>(request_kind::recvmsg);
-  if (read_queue) pending_error_ = 0;  // the next one's is the socket's own now
+void datagram_client::error_told(const call& c, int told) {
+  const auto kind = static_cast<request_kind>(c.head.kind);
+  if (kind == request_kind::take_error && told == 0) {
+    // A report waits in the error queue, which is no error for a receive: the caller repeats it,
+    // and the anchor shows the report again a little later; but not for ever, as it may go on so.
+    constexpr int often_enough = 3;
+    if (!has_error() || shown_for_nothing_ == often_enough) return;
+    ++shown_for_nothing_;
+    error_due_ = true;
+    return owner_.mark_later(*this);
+  }
+  if (kind == request_kind::recvmsg &&
+      (static_cast<u32>(c.head.arg[0]) & uapi::msg_errqueue) != 0) {
+    pending_error_ = 0;  // the next one's is the socket's own now
+    shown_for_nothing_ = 0;
+  }
   take_anchor_error(c.anchor.get());
   error_due_ = true;
   show_error();

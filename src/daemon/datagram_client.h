@@ -25,8 +25,9 @@ class datagram_client final : public client {
   answer_data set_option(call& c) override;
   answer_data get_option(const call& c) override;
   std::optional<answer_data> send(call& c) override;
+  answer_data receive(const call& c) override;
   void before_error(const call& c) override;
-  void error_told(const call& c) override;
+  void error_told(const call& c, int told) override;
   void woken(u32 events) override;
   [[nodiscard]] bool wants_control(int level, int type) const override {
     return options_.wants(level, type);
@@ -73,6 +74,7 @@ class datagram_client final : public client {
   u32 rcvbuf_ = 0;             ///< SO_RCVBUF: what may wait at the anchor
   bool wants_room_ = false;    ///< the anchor is full: its reader is waited for
   bool polls_room_ = false;
+  int shown_for_nothing_ = 0;  ///< times that the anchor's error was none for the program
   bool error_due_ = false;     ///< an error came that the anchor does not show yet
   bool closing_ = false;       ///< no anchor is left; what was sent is still on its way
   std::deque<arrived> to_program_;

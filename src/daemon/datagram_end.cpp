@@ -173,7 +173,7 @@ int take_anchor_error(int anchor) {
   return error;
 }
 
-result<taken_back> take_back(int anchor, byte_span into) {
+result<taken_back> take_back(int anchor, byte_span into, int flags) {
   iovec piece{into.data(), into.size()};
   alignas(cmsghdr) char control[256];
   msghdr message{};
@@ -181,7 +181,7 @@ result<taken_back> take_back(int anchor, byte_span into) {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  const ssize_t got = ::recvmsg(anchor, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  const ssize_t got = ::recvmsg(anchor, &message, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (got < 0) return fail(last_error());
   return taken_back{static_cast<std::size_t>(got), passed_descriptor(message)};
 }

@@ -50,7 +50,8 @@ enum class request_kind : u16 {
   ioctl,         ///< fd, or none (SIOCGIF* on any socket); arg0 request; data in, reply data
   take_error,    ///< fd; result = the pending error (an errno, or 0), cleared (SO_ERROR)
   sendmsg,       ///< fd; arg0 MSG_ flags; data = message_head, address, control, payload
-  recvmsg,       ///< fd; arg0 MSG_ flags (MSG_ERRQUEUE, MSG_OOB), arg1 room; reply data likewise
+  recvmsg,       ///< fd; arg0 MSG_ flags, arg1 room; reply data likewise. With MSG_ERRQUEUE or
+                 ///< MSG_OOB from the socket, else what waits at a datagram anchor
   resolve,       ///< data = host name; reply data = sockaddrs of 16 bytes; ENOENT if unknown here
   resolve_addr,  ///< data sockaddr; reply data = host name
   interfaces,    ///< reply data = interface_record[]

@@ -49,6 +49,7 @@ tl::expected<void, std::string> server::build(const lab& what) {
   auto built = running_lab::build(what, entropy_);
   if (!built) return tl::unexpected(built.error());
   lab_ = std::move(*built);
+  for (const auto& h : lab_->world().hosts()) h->machine().set_wall_epoch(epoch_);
   journeys_ = std::make_unique<journeys>(lab_->world().trace());
   watch_taps();
   auto programs_served = programs::serve(*lab_, closer_);

@@ -23,6 +23,7 @@ void register_families(kernel& machine) {
       machine.slots().set(inet_family_key, std::make_unique<inet_family>());
   inet.stream = tcp_create;
   inet.dgram = udp_create;
+  inet.dgram_lite = udplite_create;
   families.create[uapi::af_inet] = inet_create;
   families.ioctls.push_back(inet_ioctl);
 }
@@ -36,6 +37,7 @@ void furnish(net_namespace& net) {
   auto& handlers = ipv4_of(net).protocols.handlers;
   handlers[uapi::ipproto_tcp] = tcp_v4_protocol();
   handlers[uapi::ipproto_udp] = udp_v4_protocol();
+  handlers[uapi::ipproto_udplite] = udplite_v4_protocol();
 
   const rtnl_guard rtnl(net.machine().rtnl());
   const result<net_device*> lo = loopback_create(rtnl.held(), net);

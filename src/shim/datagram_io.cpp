@@ -1,6 +1,10 @@
 // Sending and receiving on datagram anchors, where the kernel's own answer is not enough.
 #include "shim/datagram_io.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/time.h>
+
 #include <cerrno>
 #include <cstring>
 
@@ -57,6 +61,36 @@ struct tag {
   }
 };
 
+bool table_is_full(int fd) {
+  const int spare = raw::fcntl(fd, F_DUPFD_CLOEXEC);
+  if (spare >= 0) raw::close(spare);
+  return spare == -EMFILE;
+}
+
+/// Waits until there is something to receive. False and errno: it is not to be waited for.
+bool wait_for_datagram(int fd, int flags) {
+  const int status = raw::fcntl(fd, F_GETFL);
+  if ((flags & MSG_DONTWAIT) != 0 || (status & O_NONBLOCK) != 0) return false;
+  timeval limit{};
+  socklen_t len = sizeof limit;
+  raw::getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, len);
+  const long ms = limit.tv_sec * 1000 + (limit.tv_usec + 999) / 1000;
+  pollfd ready{fd, POLLIN, 0};
+  const int n = poll(&ready, 1, ms > 0 && ms < 0x7fffffff ? static_cast<int>(ms) : -1);
+  if (n == 0) errno = EAGAIN;
+  return n > 0;
+}
+
+/// Receives where the table has no room for a tag: the daemon reads it.
+ssize_t receive_without_descriptor(int fd, msghdr& message, int flags) {
+  for (;;) {
+    const ssize_t got = receive_by_daemon(fd, message, flags | MSG_DONTWAIT);
+    if (got != -EAGAIN) return got;
+    errno = EAGAIN;
+    if (!wait_for_datagram(fd, flags)) return -errno;
+  }
+}
+
 void deliver_control(const received_control& came, const tag& t, control_writer& out) {
   for (std::size_t i = 0; i < came.others; ++i) {
     const cmsghdr* const c = came.other[i];
@@ -84,15 +118,9 @@ ssize_t send_datagram(int fd, const msghdr& message, int flags) {
 }
 
 ssize_t repeat_datagram(int fd, const msghdr& message, int flags, int error) {
-  while (error == ECONNRESET) {
-    const int meant = pending_error(fd);
-    if (meant != 0) return -meant;
-    const ssize_t sent = next::sendmsg(fd, &message, flags | MSG_NOSIGNAL);
-    if (sent >= 0) return sent;
-    error = errno;
-  }
   if (daemon_died(error)) return -ECONNRESET;
-  return error == EPERM ? send_by_daemon(fd, message, flags) : -error;
+  if (error != ECONNRESET && error != EPERM) return -error;
+  return send_by_daemon(fd, message, flags);
 }
 
 int datagram_receive_error(int fd, int error) {
@@ -100,6 +128,7 @@ int datagram_receive_error(int fd, int error) {
 }
 
 ssize_t receive_datagram(int fd, msghdr& message, int flags) {
+  if (table_is_full(fd)) return receive_without_descriptor(fd, message, flags);
   alignas(cmsghdr) char control[256];
   msghdr own = message;
   own.msg_name = nullptr;

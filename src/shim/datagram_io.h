@@ -17,8 +17,9 @@ bool datagram_send_is_daemons(int flags);
 /// the daemon. Returns the bytes sent, or -errno.
 ssize_t send_datagram(int fd, const msghdr& message, int flags);
 
-/// A plain send failed in the kernel with `error`: repeats it, or sends it through the daemon, as
-/// the socket is not connected (EPERM) or the error was none for the program. Bytes, or -errno.
+/// A plain send failed in the kernel with `error`: sends it through the daemon, as the socket is
+/// not connected (EPERM), or has an error of which only the stack knows whether it stops a send
+/// (ECONNRESET). Bytes, or -errno.
 ssize_t repeat_datagram(int fd, const msghdr& message, int flags, int error);
 
 /// A receive failed in the kernel with `error`: the errno that the program must see, or 0 when the

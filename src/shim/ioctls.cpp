@@ -68,10 +68,16 @@ int network_ioctl(int fd, bool is_ours, unsigned long request, void* argument) {
                  len, argument, &len);
 }
 
+/// When the datagram read last came: two words, in either of two numberings.
+bool is_stamp(unsigned long request) {
+  return request == SIOCGSTAMP_OLD || request == SIOCGSTAMPNS_OLD || request == SIOCGSTAMP_NEW ||
+         request == SIOCGSTAMPNS_NEW;
+}
+
 /// Requests about one of our sockets that the anchor cannot answer.
 bool about_socket(unsigned long request) {
   return request == SIOCOUTQ || request == SIOCOUTQNSD || request == SIOCATMARK ||
-         request == FIONREAD;
+         request == FIONREAD || is_stamp(request);
 }
 
 /// FIONREAD: what lies in the anchor, and what the stack keeps behind it.
@@ -82,8 +88,7 @@ int unread_bytes(int fd, void* argument) {
                             &behind, &len);
   if (next::ioctl(fd, FIONREAD, &here) < 0) return finish(asked < 0 ? asked : -errno);
   here += asked >= 0 ? behind : 0;
-  std::memcpy(argument, &here, sizeof here);
-  return 0;
+  return copy_out(fd, argument, &here, sizeof here) ? 0 : finish(-EFAULT);
 }
 
 int any_ioctl(int fd, unsigned long request, void* argument) {
@@ -99,7 +104,7 @@ int any_ioctl(int fd, unsigned long request, void* argument) {
   if (request == SIOCATMARK && a.stream()) return next::ioctl(fd, request, argument);
   if (request == FIONREAD)
     return a.stream() ? unread_bytes(fd, argument) : next::ioctl(fd, request, argument);
-  std::size_t len = sizeof(int);
+  std::size_t len = is_stamp(request) ? sizeof(timespec) : sizeof(int);
   return finish(ask_for(fd, request_kind::ioctl, static_cast<s32>(request), 0, 0, argument, len,
                         argument, &len));
 }

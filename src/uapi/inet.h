@@ -313,6 +313,8 @@ static_assert(sizeof(tcp_info) == 280);
 
 // Options of level sol_udp, udp(7).
 inline constexpr int udp_cork = 1;
+inline constexpr int udplite_send_cscov = 10;  ///< UDP-Lite only, as the next
+inline constexpr int udplite_recv_cscov = 11;
 inline constexpr int udp_encap = 100;
 inline constexpr int udp_no_check6_tx = 101;
 inline constexpr int udp_no_check6_rx = 102;
@@ -388,7 +390,10 @@ inline constexpr u8 so_ee_code_zerocopy_copied = 1;
 /// ee_errno of what is no error: ENOMSG.
 inline constexpr u32 so_ee_no_error = 42;
 
-/// Value of the IP_RECVERR control message; the offender's socket address follows it.
+/// Value of the IP_RECVERR control message; the offender's socket address follows it. With
+/// IP_RECVERR_RFC4884 the lower half of ee_data is the place of the ICMP extension in the payload,
+/// and the byte after it these flags.
+inline constexpr u8 so_ee_rfc4884_flag_invalid = 1;
 struct sock_extended_err {
   u32 ee_errno = 0;
   u8 ee_origin = 0;

@@ -1,5 +1,6 @@
 /* Datagrams that wait: how many, whom they keep waiting, what they survive; reports of errors. */
 #include "check.h"
+#include <sys/resource.h>
 // It needs struct timespec.
 #include <linux/errqueue.h>
 
@@ -131,6 +132,8 @@ static void reports_of_errors(void) {
     CHECK(events(s, POLLIN, 20000) & POLLERR);
     FAILS(recv(s, buf, sizeof buf, 0), ECONNREFUSED);
     FAILS(recv(s, buf, sizeof buf, MSG_DONTWAIT), EAGAIN);
+    CHECK(events(s, POLLIN, 20000) & POLLERR);
+    FAILS(recv(s, buf, sizeof buf, MSG_DONTWAIT), EAGAIN);
     struct sockaddr_in to;
     struct iovec v = {buf, sizeof buf};
     struct msghdr m = {&to, sizeof to, &v, 1, control, sizeof control, 0};
@@ -171,6 +174,25 @@ static void plain_sends(void) {
   close(b);
 }
 
+/* Addresses come also when all descriptors are in use. */
+static void no_descriptor_left(void) {
+  int to = udp(), from = udp(), more[64], n = 0;
+  struct rlimit few = {64, 64};
+  CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+  while (n < 64 && (more[n] = dup(to)) >= 0) ++n;
+  CHECK(n < 64);
+  for (int i = 0; i < 3; ++i) {
+    struct sockaddr_in source;
+    socklen_t len = sizeof source;
+    char c;
+    CHECK(send_to(from, "x", 1, port_of(to)) == 1);
+    CHECK(recvfrom(to, &c, 1, 0, (struct sockaddr *)&source, &len) == 1);
+    CHECK(ntohs(source.sin_port) == port_of(from));
+    FAILS(recvfrom(to, &c, 1, MSG_DONTWAIT, (struct sockaddr *)&source, &len), EAGAIN);
+  }
+  while (n > 0) close(more[--n]);
+}
+
 int main(void) {
   nobody_waits_for_others();
   there_when_sent();
@@ -179,5 +201,6 @@ int main(void) {
   all_values();
   reports_of_errors();
   plain_sends();
+  no_descriptor_left();
   FINISH();
 }

@@ -209,6 +209,42 @@ TEST_F(udp, reuseport_spreads_flows_and_keeps_each_together) {
   EXPECT_EQ(total, 128);
 }
 
+TEST_F(udp, each_of_many_sockets_on_a_port_hears_its_own_peer) {
+  constexpr u16 count = 300;
+  std::vector<int> all;
+  for (u16 i = 0; i < count; ++i) {
+    all.push_back(socket_on(b));
+    ASSERT_TRUE(sys_setsockopt_int(b, all.back(), sol_socket, so_reuseaddr, 1));
+    ASSERT_TRUE(sys_bind(b, all.back(), addr4("10.0.0.2", 7)));
+    ASSERT_TRUE(sys_connect(b, all.back(), addr4("10.0.0.1", static_cast<u16>(1000 + i))));
+  }
+  const int others = socket_on(b);
+  ASSERT_TRUE(sys_setsockopt_int(b, others, sol_socket, so_reuseaddr, 1));
+  ASSERT_TRUE(sys_bind(b, others, addr4("10.0.0.2", 7)));
+  const auto send_from = [&](u16 port, std::string_view what) {
+    const int c = socket_on(a);
+    ASSERT_TRUE(sys_bind(a, c, addr4("10.0.0.1", port)));
+    ASSERT_TRUE(sys_sendto(a, c, bytes_of(what), 0, addr4("10.0.0.2", 7)));
+    lab.settle();
+    ASSERT_TRUE(sys_close(a, c));
+  };
+  for (const u16 i : {0, 1, 150, 299}) {
+    send_from(static_cast<u16>(1000 + i), std::to_string(i));
+    EXPECT_EQ(text(b, all[i]), std::to_string(i));
+  }
+  send_from(2000, "stranger");
+  EXPECT_EQ(text(b, others), "stranger");
+  // A dissolved connection is found by its address again, a closed one not at all.
+  ASSERT_TRUE(sys_close(b, others));
+  sockaddr_in none{};
+  ASSERT_TRUE(sys_connect(b, all[5], bytes_of(none)));
+  send_from(2000, "again");
+  EXPECT_EQ(text(b, all[5]), "again");
+  ASSERT_TRUE(sys_close(b, all[5]));
+  send_from(1005, "nobody");
+  EXPECT_EQ(lab.b.mib(mib::icmp_out_dest_unreachs), 1u);
+}
+
 TEST_F(udp, broadcasts_need_leave_and_reach_everybody) {
   const int one = server(7, "0.0.0.0");
   const int c = socket_on(a);

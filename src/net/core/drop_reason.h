@@ -80,6 +80,10 @@ enum class drop_reason : u8 {
   udp_csum,
   udp_malformed,
   udp_no_port,
+  udplite_csum,
+  udplite_malformed,
+  udplite_coverage,
+  udplite_no_port,
   // tcp
   tcp_csum,
   tcp_malformed,

@@ -29,6 +29,9 @@ enum class mib : u16 {
   // Udp
   udp_in_datagrams, udp_no_ports, udp_in_errors, udp_out_datagrams, udp_rcvbuf_errors,
   udp_sndbuf_errors, udp_in_csum_errors, udp_ignored_multi,
+  // UdpLite
+  udplite_in_datagrams, udplite_no_ports, udplite_in_errors, udplite_out_datagrams,
+  udplite_rcvbuf_errors, udplite_sndbuf_errors, udplite_in_csum_errors, udplite_ignored_multi,
   // IpExt
   ipext_in_no_routes, ipext_in_truncated_pkts, ipext_in_mcast_pkts, ipext_out_mcast_pkts,
   ipext_in_bcast_pkts, ipext_out_bcast_pkts, ipext_in_octets, ipext_out_octets,

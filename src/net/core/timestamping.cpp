@@ -1,6 +1,7 @@
 // What programs may ask to be timed, and how arrival times are told.
 #include "net/core/timestamping.h"
 
+#include "kernel/kernel.h"
 #include "uapi/socket.h"
 
 namespace ph {
@@ -62,7 +63,8 @@ result<u8> sock_tx_flags(const sock& sk, byte_view control) {
   return tx_flags_of(flags);
 }
 
-void sock_recv_timestamps(const sock& sk, instant when, recv_msg& msg) {
+void sock_recv_timestamps(const sock& sk, instant came, recv_msg& msg) {
+  const instant when = sk.net().machine().wall_clock(came);
   const s64 whole = when.ns / second, rest = when.ns % second;
   if (sk.opt.timestamp_ns) {
     put_cmsg(msg, sol_socket, scm_timestampns, bytes_of(timespec{whole, rest}));

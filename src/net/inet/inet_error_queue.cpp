@@ -1,6 +1,9 @@
 // Filling and reading the error queue.
 #include "net/inet/inet_error_queue.h"
 
+#include "kernel/kernel.h"
+#include "net/core/timestamping.h"
+
 #include "uapi/socket.h"
 
 namespace ph {
@@ -24,7 +27,8 @@ void put_time(const inet_sock& sk, const sk_buff& skb, recv_msg& msg) {
   if ((sk.opt.timestamping & sof_timestamping_software) == 0) return;
   constexpr s64 second = 1'000'000'000;
   scm_timestamping_value value{};
-  value.ts[0] = {skb.tstamp.ns / second, skb.tstamp.ns % second};
+  const instant when = sk.net().machine().wall_clock(skb.tstamp);
+  value.ts[0] = {when.ns / second, when.ns % second};
   put_cmsg(msg, sol_socket, scm_timestamping, bytes_of(value));
 }
 
@@ -43,12 +47,19 @@ void put_extended(const inet_exterr& what, recv_msg& msg) {
 }  // namespace
 
 void inet_queue_error(cpu& cx, inet_sock& sk, const inet_exterr& what, byte_view payload,
-                      instant when) {
-  if (sk.rmem_alloc >= sk.opt.rcvbuf) return;
-  skb_ptr skb = alloc_skb(cx, static_cast<u32>(payload.size()));
+                      const inet_reporter& from) {
+  if (sk.rmem_alloc >= sk.opt.rcvbuf) {
+    ++sk.drops;
+    return;
+  }
+  skb_ptr skb = alloc_skb(cx, static_cast<u32>(from.header.size() + payload.size()));
+  skb->put_bytes(from.header);
+  skb->set_network_header();
   skb->put_bytes(payload);
+  skb->pull(static_cast<u32>(from.header.size()));
   skb->init_cb<inet_exterr>() = what;
-  skb->tstamp = when;
+  skb->skb_iif = from.iif;
+  skb->tstamp = from.when;
   sk.set_owner_r(*skb);
   sk.error_queue.push_back(std::move(skb));
   sk.wake(pollerr);
@@ -65,7 +76,7 @@ void inet_queue_timestamp(cpu& cx, inet_sock& sk, u8 what, u32 key, const sk_buf
     payload.resize(packet->len());
     ph_check(packet->copy_bits(0, payload));
   }
-  inet_queue_error(cx, sk, report, payload, cx.now());
+  inet_queue_error(cx, sk, report, payload, {{}, 0, cx.now()});
 }
 
 void inet_sock::tx_timestamp(cpu& cx, const sk_buff& skb, u8 kind) {
@@ -101,6 +112,10 @@ result<std::size_t> inet_recv_error(cpu& cx, inet_sock& sk, recv_msg& msg) {
     *msg.name = sk.af_ops->make_sockaddr(what.dest, port_no(what.port));
   }
   if (what.ee.ee_origin == so_ee_origin_timestamping) put_time(sk, *skb, msg);
+  if (what.ee.ee_origin == so_ee_origin_icmp) {
+    sock_recv_timestamps(sk, skb->tstamp, msg);
+    sk.af_ops->recv_cmsgs(sk, *skb, msg);
+  }
   put_extended(what, msg);
   msg.out_flags |= msg_errqueue;
   consume(cx, std::move(skb));

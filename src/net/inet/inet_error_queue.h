@@ -17,10 +17,16 @@ struct inet_exterr {
   u16 port = 0;
 };
 
-/// Queues an entry with what the packet carried; lost when SO_RCVBUF is full. `when`: of what a
-/// time stamp reports.
+/// The packet that reported an error, for the control messages that the program asked for.
+struct inet_reporter {
+  byte_view header;  ///< its network header; empty: nobody reported but us
+  u32 iif = 0;
+  instant when{};    ///< when it came, or of what a time stamp reports
+};
+
+/// Queues an entry with what the packet at fault carried; lost when SO_RCVBUF is full.
 void inet_queue_error(cpu& cx, inet_sock& sk, const inet_exterr& what, byte_view payload,
-                      instant when = {});
+                      const inet_reporter& from = {});
 /// Queues the time at which `what` (skb_tx_flags) happened to datagram or byte `key`, with the
 /// packet itself unless SOF_TIMESTAMPING_OPT_TSONLY is set.
 void inet_queue_timestamp(cpu& cx, inet_sock& sk, u8 what, u32 key, const sk_buff* packet);

@@ -88,6 +88,8 @@ class inet_af_ops {
   virtual result<void> setsockopt(cpu& cx, inet_sock& sk, int name, byte_view value) const = 0;
   virtual result<std::size_t> getsockopt(cpu& cx, inet_sock& sk, int name,
                                          byte_span out) const = 0;
+  /// Adds the control messages that the socket asked for of a packet whose network header is set.
+  virtual void recv_cmsgs(inet_sock& sk, const sk_buff& skb, recv_msg& msg) const = 0;
 };
 
 /// In the list of its port's owners (inet_ports).

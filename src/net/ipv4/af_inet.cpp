@@ -39,6 +39,9 @@ result<ref<sock>> inet_create(task& who, cpu& home, u16 type, int protocol) {
       return family.stream(who.net(), home, ipv4_af_ops());
     case sock_dgram:
       if (protocol == ipproto_icmp) return create_ping(who, home);
+      if (protocol == ipproto_udplite && family.dgram_lite != nullptr) {
+        return family.dgram_lite(who.net(), home, ipv4_af_ops());
+      }
       if ((protocol != 0 && protocol != ipproto_udp) || family.dgram == nullptr) {
         return fail(errc::protonosupport);
       }

@@ -11,6 +11,7 @@ struct inet_family : slot_object {
   using create_fn = ref<sock> (*)(net_namespace& net, cpu& home, const inet_af_ops& af);
   create_fn stream = nullptr;  ///< TCP
   create_fn dgram = nullptr;   ///< UDP
+  create_fn dgram_lite = nullptr;  ///< UDP-Lite
 };
 /// In the kernel's slots (a namespace has ipv4_net under the same number).
 inline constexpr slot_key<inet_family> inet_family_key{"ipv4"};

@@ -51,6 +51,9 @@ class ipv4_ops final : public inet_af_ops {
   result<std::size_t> getsockopt(cpu& cx, inet_sock& sk, int name, byte_span out) const override {
     return ip_getsockopt(cx, sk, name, out);
   }
+  void recv_cmsgs(inet_sock& sk, const sk_buff& skb, recv_msg& msg) const override {
+    ip_cmsg_recv(sk, skb, msg);
+  }
 
  private:
   static result<ref<rtable>> reply_route(cpu& cx, net_namespace& net, const reply_info& info);

@@ -98,6 +98,10 @@ result<ref<rtable>> ip4_datagram_route(cpu& cx, inet_sock& sk, ip4_destination& 
 
 result<void> ip4_datagram_may_send(inet_sock& sk) {
   TRY_VOID(sk.check_error());
+  return ip4_datagram_room(sk);
+}
+
+result<void> ip4_datagram_room(inet_sock& sk) {
   if ((sk.shutdown_state & send_shutdown) != 0) return fail(errc::pipe);
   if (sk.wmem_alloc >= sk.opt.sndbuf) return fail(errc::again);
   return {};

@@ -28,6 +28,8 @@ result<ip4_destination> ip4_datagram_dest(inet_sock& sk, const send_msg& msg);
 result<ref<rtable>> ip4_datagram_route(cpu& cx, inet_sock& sk, ip4_destination& dest);
 /// May the socket send now? Errors: its pending error, pipe (shut down), again (SO_SNDBUF).
 result<void> ip4_datagram_may_send(inet_sock& sk);
+/// The same, whatever error is pending.
+result<void> ip4_datagram_room(inet_sock& sk);
 /// Checks the size against the path and IP_MTU_DISCOVER, then sends `skb` (transport header at
 /// data), charged to the socket. Errors: msgsize, nobufs (dropped on the way, with IP_RECVERR).
 result<void> ip4_datagram_output(cpu& cx, inet_sock& sk, const ref<rtable>& rt,

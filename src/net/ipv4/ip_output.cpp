@@ -214,6 +214,8 @@ xmit_result ip_send_skb(cpu& cx, net_namespace& net, ref<rtable> rt, skb_ptr skb
     drop(cx, std::move(skb), drop_reason::ip_too_long);
     return xmit_result::dropped;
   }
+  // RFC 791 §3.1: the origin enters itself into a route that is recorded.
+  if (!header.options.empty()) ip_options_record(cx, *skb, header.saddr);
   if (sk != nullptr) {
     skb->priority = sk->opt.priority;
     skb->mark = sk->opt.mark;

@@ -6,10 +6,13 @@
 #include "net/core/net_device.h"
 #include "net/core/net_namespace.h"
 #include "net/ipv4/devinet.h"
+#include "net/ipv4/ip_options.h"
 #include "net/ipv4/ipv4_net.h"
 #include "net/ipv4/route.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
+#include "wire/checksum.h"
+#include "wire/icmp.h"
 #include "wire/ipv4.h"
 
 namespace ph {
@@ -24,9 +27,12 @@ struct flag_option {
 };
 constexpr flag_option flags[] = {
     {ip_recverr, &inet_options::recverr},
+    {ip_recverr_rfc4884, &inet_options::recverr_rfc4884},
     {ip_pktinfo, &inet_options::pktinfo},
     {ip_recvttl, &inet_options::recvttl},
     {ip_recvtos, &inet_options::recvtos},
+    {ip_recvopts, &inet_options::recvopts},
+    {ip_retopts, &inet_options::retopts},
     {ip_recvorigdstaddr, &inet_options::recvorigdstaddr},
     {ip_freebind, &inet_options::freebind},
     {ip_bind_address_no_port, &inet_options::bind_address_no_port},
@@ -308,6 +314,21 @@ result<ip_send_cmsg> ip_cmsg_send(inet_sock&, byte_view control) {
   return out;
 }
 
+namespace {
+
+/// IP_RECVOPTS gives the options as they came, with what this host entered; IP_RETOPTS those with
+/// which an answer would be sent.
+void recv_ip_options(const inet_options& opt, const sk_buff& skb, recv_msg& msg) {
+  const std::size_t header = skb.network_header<iphdr>().header_bytes();
+  const byte_view options = skb.network_bytes().subspan(sizeof(iphdr), header - sizeof(iphdr));
+  if (opt.recvopts) put_cmsg(msg, sol_ip, ip_recvopts, options);
+  if (!opt.retopts) return;
+  const std::vector<u8> answer = ip_options_echo(options);
+  if (!answer.empty()) put_cmsg(msg, sol_ip, ip_retopts, answer);
+}
+
+}  // namespace
+
 void ip_cmsg_recv(inet_sock& sk, const sk_buff& skb, recv_msg& msg) {
   const inet_options& opt = sk.inet;
   const iphdr& iph = skb.network_header<iphdr>();
@@ -325,6 +346,7 @@ void ip_cmsg_recv(inet_sock& sk, const sk_buff& skb, recv_msg& msg) {
   }
   if (opt.recvttl) put_cmsg(msg, sol_ip, ip_ttl, bytes_of(s32{iph.ttl}));
   if (opt.recvtos) put_cmsg(msg, sol_ip, ip_tos, bytes_of(iph.tos));
+  if (iph.header_bytes() > sizeof(iphdr)) recv_ip_options(opt, skb, msg);
   if (opt.recvorigdstaddr) {
     sockaddr_in to;
     to.sin_family.set(af_inet);
@@ -336,7 +358,32 @@ void ip_cmsg_recv(inet_sock& sk, const sk_buff& skb, recv_msg& msg) {
 
 // --- the error queue --------------------------------------------------------------------------
 
-void ip_icmp_error(cpu& cx, inet_sock& sk, const sk_buff&, const icmp_error& error,
+namespace {
+
+/// ee_data with IP_RECVERR_RFC4884: where in `payload`, the end of the quoted packet, the extension
+/// structure begins (RFC 4884 §4, §5), and whether it is damaged. 0: there is none.
+u32 extension_of(byte_view icmp, byte_view payload) {
+  constexpr std::size_t least_quoted = 128;
+  constexpr std::size_t structure_header = 4;
+  constexpr std::size_t length_at = 5;  // in words, in a byte that RFC 792 left unused
+  if (icmp.size() < sizeof(icmphdr)) return 0;
+  const std::size_t quoted = icmp[length_at] * sizeof(u32);
+  const auto skipped =
+      static_cast<std::size_t>(payload.data() - icmp.data()) - sizeof(icmphdr);
+  if (quoted < least_quoted || quoted < skipped) return 0;
+  const std::size_t at = quoted - skipped;
+  if (at + structure_header > payload.size()) return 0;
+  const byte_view structure = payload.subspan(at);
+  constexpr u8 version = 2;
+  const bool summed = structure[2] != 0 || structure[3] != 0;
+  const bool valid =
+      structure[0] >> 4 == version && (!summed || csum_ok(csum_add_bytes(structure)));
+  return static_cast<u32>(at) | (valid ? 0u : u32{so_ee_rfc4884_flag_invalid} << 16);
+}
+
+}  // namespace
+
+void ip_icmp_error(cpu& cx, inet_sock& sk, const sk_buff& icmp, const icmp_error& error,
                    port_no port, byte_view payload) {
   inet_exterr what;
   what.ee.ee_errno = static_cast<u32>(error.error);
@@ -347,7 +394,10 @@ void ip_icmp_error(cpu& cx, inet_sock& sk, const sk_buff&, const icmp_error& err
   what.offender = error.offender;
   what.dest = error.raddr;
   what.port = port.value;
-  inet_queue_error(cx, sk, what, payload);
+  const byte_view packet = icmp.network_bytes();
+  const std::size_t header = icmp.network_header<iphdr>().header_bytes();
+  if (sk.inet.recverr_rfc4884) what.ee.ee_data = extension_of(packet.subspan(header), payload);
+  inet_queue_error(cx, sk, what, payload, {packet.first(header), icmp.skb_iif, icmp.tstamp});
 }
 
 void ip_local_error(cpu& cx, inet_sock& sk, errc error, ipv4_addr daddr, port_no port, u32 info) {

@@ -120,7 +120,8 @@ result<std::size_t> raw_sock::sendmsg(cpu& cx, const send_msg& msg) {
   if (len > ipv4_max_packet) return fail(errc::msgsize);
   TRY(ip4_destination dest, ip4_datagram_dest(*this, msg));
   TRY(const ref<rtable> rt, ip4_datagram_route(cx, *this, dest));
-  TRY_VOID(ip4_datagram_may_send(*this));
+  // As Linux: a pending error stops only packets with a header of their own.
+  TRY_VOID(inet.hdrincl ? ip4_datagram_may_send(*this) : ip4_datagram_room(*this));
   if (inet.hdrincl) return send_header_included(cx, rt, dest, msg);
   skb_ptr skb = alloc_skb(cx, max_header + static_cast<u32>(len));
   skb->reserve(max_header);

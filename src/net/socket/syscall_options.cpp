@@ -8,11 +8,18 @@ using namespace uapi;
 
 namespace {
 
+constexpr bool is_stamp(u32 command) {
+  return command == siocgstamp || command == siocgstampns || command == siocgstamp_new ||
+         command == siocgstampns_new;
+}
+
 /// SIOCGSTAMP, SIOCGSTAMPNS: when the packet read last arrived. Errors: noent when none was.
-result<int> stamp_ioctl(const sock& sk, u32 command, byte_span arg) {
+result<int> stamp_ioctl(sock& sk, u32 command, byte_span arg) {
   if (sk.stamp.ns == 0) return fail(errc::noent);
-  const s64 sub = sk.stamp.ns % 1'000'000'000;
-  const timespec value{sk.stamp.ns / 1'000'000'000, command == siocgstampns ? sub : sub / 1000};
+  const bool nano = command == siocgstampns || command == siocgstampns_new;
+  const instant when = sk.net().machine().wall_clock(sk.stamp);
+  const s64 sub = when.ns % 1'000'000'000;
+  const timespec value{when.ns / 1'000'000'000, nano ? sub : sub / 1000};
   if (arg.size() < sizeof(value)) return fail(errc::fault);
   copy_bytes(arg, bytes_of(value));
   return 0;
@@ -58,7 +65,7 @@ result<int> sys_ioctl(task& t, int fd, u32 command, byte_span arg) {
   TRY(const ref<socket> so, socket_of(t, fd));
   sock& sk = so->sk();
   if (command == fionbio) return fionbio_ioctl(*so, arg);
-  if (command == siocgstamp || command == siocgstampns) return stamp_ioctl(sk, command, arg);
+  if (is_stamp(command)) return stamp_ioctl(sk, command, arg);
   result<int> answer = sk.ioctl(sk.home(), command, arg);
   if (answer || answer.error() != errc::notty) return answer;
   answer = netdev_ioctl(t, command, arg);

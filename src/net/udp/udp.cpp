@@ -24,67 +24,94 @@ bool udp_matches(const udp_sock& sk, const udp_flow& flow) {
 
 namespace {
 
-/// More bound is better: a connected socket before a bound one, an address before any.
-int score(const udp_sock& sk, const udp_flow& flow) {
-  if (!udp_matches(sk, flow)) return -1;
-  int out = 0;
-  if (!sk.rcv_saddr.is_any()) out += 8;
-  if (!sk.daddr.is_any()) out += 4;
-  if (sk.opt.bound_dev_if) out += 2;
-  return out;
-}
-
-u64 flow_hash(const siphash_key& key, const udp_flow& flow) {
+u64 tuple_hash(const siphash_key& key, const inet_tuple& t) {
   std::array<u8, 36> bytes{};
   byte_writer out(bytes);
-  out.put(flow.saddr.bytes);
-  out.put(flow.daddr.bytes);
-  out.put(be16(flow.sport.value));
-  out.put(be16(flow.dport.value));
+  out.put(t.laddr.bytes);
+  out.put(t.raddr.bytes);
+  out.put(be16(t.lport.value));
+  out.put(be16(t.rport.value));
   return siphash(key, bytes);
 }
 
+/// What a socket is found by; all zero bytes stand for any address, whichever family's.
+inet_tuple key_of(const udp_sock& sk) {
+  inet_tuple key;
+  if (!sk.rcv_saddr.is_any()) key.laddr = sk.rcv_saddr;
+  key.lport = sk.sport;
+  if (!sk.daddr.is_any()) {
+    key.raddr = sk.daddr;
+    key.rport = sk.dport;
+  }
+  return key;
+}
+
 bool in_group(const udp_sock& sk, const udp_sock& first) {
-  return sk.opt.reuseport && sk.opt.uid == first.opt.uid && sk.rcv_saddr == first.rcv_saddr &&
-         sk.daddr.is_any();
+  return sk.opt.reuseport && sk.opt.uid == first.opt.uid &&
+         sk.opt.bound_dev_if == first.opt.bound_dev_if;
+}
+
+/// Of the sockets under `key` the one for a datagram that came by device `iif`; `flow_hash` chooses
+/// in a group.
+udp_sock* choose(const udp_table& table, const inet_tuple& key, u32 iif, u64 flow_hash) {
+  const u64 hash = tuple_hash(table.key, key);
+  udp_sock* best = nullptr;
+  u64 equals = 0;
+  const auto each = [&](auto&& f) {
+    table.by_tuple.for_hash(hash, [&](udp_sock& sk) {
+      const ifindex dev = sk.opt.bound_dev_if;
+      if (key_of(sk) == key && (!dev || dev.value == iif)) f(sk);
+      return false;
+    });
+  };
+  each([&](udp_sock& sk) {
+    const bool worse = best != nullptr && best->opt.bound_dev_if && !sk.opt.bound_dev_if;
+    if (worse) return;
+    const bool equal = best != nullptr && best->opt.bound_dev_if == sk.opt.bound_dev_if;
+    equals = equal ? equals + 1 : 1;
+    best = &sk;
+  });
+  if (equals < 2 || !best->opt.reuseport || !best->daddr.is_any()) return best;
+  const udp_sock& first = *best;
+  u64 count = 0;
+  each([&](udp_sock& sk) { count += in_group(sk, first) ? 1 : 0; });
+  u64 chosen = (flow_hash >> 32) * count >> 32;
+  each([&](udp_sock& sk) {
+    if (in_group(sk, first) && chosen-- == 0) best = &sk;
+  });
+  return best;
 }
 
 }  // namespace
 
-udp_sock* udp_lookup(net_namespace& net, const udp_flow& flow) {
-  const udp_table& table = net.slots().get(udp_key);
-  inet_port_owners* const owners = table.ports.owners(flow.dport);
-  if (owners == nullptr) return nullptr;
-  udp_sock* best = nullptr;
-  int best_score = -1;
-  std::size_t equals = 0;
-  for (inet_sock& owner : *owners) {  // of equals the youngest, as Linux
-    auto* sk = static_cast<udp_sock*>(&owner);
-    const int own = score(*sk, flow);
-    if (own < 0 || own < best_score) continue;
-    equals = own == best_score ? equals + 1 : 1;
-    best = sk;
-    best_score = own;
-  }
-  if (equals < 2 || !best->opt.reuseport || !best->daddr.is_any()) return best;
-  // SO_REUSEPORT: the flow's hash picks one of the group.
-  const auto member = [&](inet_sock& owner) {
-    auto* sk = static_cast<udp_sock*>(&owner);
-    return score(*sk, flow) == best_score && in_group(*sk, *best);
-  };
-  const auto count = static_cast<u64>(std::count_if(owners->begin(), owners->end(), member));
-  u64 chosen = (flow_hash(table.key, flow) >> 32) * count >> 32;
-  for (inet_sock& owner : *owners) {
-    if (member(owner) && chosen-- == 0) return static_cast<udp_sock*>(&owner);
-  }
-  return best;
+udp_sock* udp_lookup(net_namespace& net, const udp_flavour& flavour, const udp_flow& flow) {
+  const udp_table& table = net.slots().get(flavour.key);
+  const inet_tuple connected{flow.daddr, flow.saddr, flow.dport, flow.sport};
+  const u64 hash = tuple_hash(table.key, connected);
+  if (udp_sock* sk = choose(table, connected, flow.iif, hash); sk != nullptr) return sk;
+  const inet_tuple bound{flow.daddr, {}, flow.dport, {}};
+  if (udp_sock* sk = choose(table, bound, flow.iif, hash); sk != nullptr) return sk;
+  return choose(table, {{}, {}, flow.dport, {}}, flow.iif, hash);
 }
 
+namespace {
+
+/// RFC 3828 §3.1: a receiver may demand that a part of each packet be covered by the checksum.
+bool covers_enough(const udp_sock& sk, const sk_buff& skb) {
+  if (!sk.recv_coverage) return true;
+  const u16 coverage = skb.transport_header<udphdr>().len.value();
+  if (coverage == 0 || coverage == skb.len() + sizeof(udphdr)) return true;
+  return *sk.recv_coverage != 0 && coverage >= *sk.recv_coverage;
+}
+
+}  // namespace
+
 void udp_queue_rcv(cpu& cx, udp_sock& sk, skb_ptr skb) {
+  if (!covers_enough(sk, *skb)) return drop(cx, std::move(skb), drop_reason::udplite_coverage);
   skb->dst.reset();
   if (sock_queue_rcv_skb(cx, sk, std::move(skb))) return;
-  sk.net().mib().add(cx, mib::udp_rcvbuf_errors);
-  sk.net().mib().add(cx, mib::udp_in_errors);
+  sk.net().mib().add(cx, sk.flavour().rcvbuf_errors);
+  sk.net().mib().add(cx, sk.flavour().in_errors);
 }
 
 // --- ports ------------------------------------------------------------------------------------
@@ -100,8 +127,11 @@ bool share_nothing(const inet_sock&, const inet_sock&) { return false; }
 
 }  // namespace
 
-udp_sock::udp_sock(net_namespace& net, cpu& home, const inet_af_ops& af)
-    : inet_sock(net, home, af.family(), sock_dgram, ipproto_udp, af), udp_(&udp_v4_ops()) {}
+udp_sock::udp_sock(net_namespace& net, cpu& home, const udp_flavour& flavour,
+                   const inet_af_ops& af)
+    : inet_sock(net, home, af.family(), sock_dgram, flavour.protocol, af),
+      flavour_(flavour),
+      udp_(&udp_v4_ops()) {}
 
 result<void> udp_sock::bind(cpu& cx, byte_view addr) {
   TRY(const auto where, af_ops->parse_sockaddr(addr));
@@ -127,6 +157,7 @@ result<void> udp_sock::bind(cpu& cx, byte_view addr) {
   daddr = {};
   dport = {};
   dst.reset();
+  rehash();
   return {};
 }
 
@@ -135,7 +166,16 @@ result<void> udp_sock::autobind(cpu& cx) {
   const auto [low, high] = af_ops->local_port_range(*this);
   const auto port =
       table().ports.bind_ephemeral(*this, low, high, cx.random(), share_nothing, {});
-  return port ? result<void>{} : fail(errc::again);
+  if (!port) return fail(errc::again);
+  rehash();
+  return {};
+}
+
+udp_table& udp_sock::table() const { return net().slots().get(flavour_.key); }
+
+void udp_sock::rehash() {
+  if (udp_hook::hashed()) table().by_tuple.erase(*this);
+  if (sport) table().by_tuple.insert(*this, tuple_hash(table().key, key_of(*this)));
 }
 
 result<void> udp_sock::connect(cpu& cx, byte_view addr) {
@@ -146,16 +186,20 @@ result<void> udp_sock::connect(cpu& cx, byte_view addr) {
       table().ports.release(*this);
       sport = {};
     }
+    rehash();
     return {};
   }
   TRY_VOID(autobind(cx));
-  return udp_->connect(cx, *this, addr);
+  const result<void> connected = udp_->connect(cx, *this, addr);
+  rehash();
+  return connected;
 }
 
 result<void> udp_sock::shutdown(cpu&, u8 how) { return udp_->shutdown(*this, how); }
 
 void udp_sock::close(cpu& cx) {
   udp_->closed(cx, *this);
+  if (udp_hook::hashed()) table().by_tuple.erase(*this);
   if (sport) table().ports.release(*this);
   receive_queue.purge(cx, drop_reason::socket_closed);
   error_queue.purge(cx, drop_reason::socket_closed);
@@ -211,7 +255,7 @@ result<std::size_t> udp_sock::recvmsg(cpu& cx, recv_msg& msg) {
   if (skb == nullptr) return std::size_t{0};
   const std::size_t out = datagram_copy_out(*skb, 0, msg);
   udp_->received(*this, *skb, msg);
-  if ((msg.flags & msg_peek) == 0) net().mib().add(cx, mib::udp_in_datagrams);
+  if ((msg.flags & msg_peek) == 0) net().mib().add(cx, flavour_.in_datagrams);
   datagram_done(cx, *this, *skb, msg.flags);
   return out;
 }
@@ -220,17 +264,37 @@ result<std::size_t> udp_sock::recvmsg(cpu& cx, recv_msg& msg) {
 
 result<void> udp_sock::setsockopt(cpu& cx, int level, int name, byte_view value) {
   if (level == sol_ip) return af_ops->setsockopt(cx, *this, name, value);
-  if (level != sol_udp || name != udp_cork) return fail(errc::noprotoopt);
+  if (!is_own_level(level)) return fail(errc::noprotoopt);
   if (value.size() < sizeof(s32)) return fail(errc::inval);
-  corked_ = byte_reader(value).take<s32>() != 0;
+  const s32 number = byte_reader(value).take<s32>();
+  if (name != udp_cork) return set_coverage(name, number);
+  corked_ = number != 0;
   if (!corked_ && pending_) TRY_VOID(push_pending(cx));
   return {};
 }
 
 result<std::size_t> udp_sock::getsockopt(cpu& cx, int level, int name, byte_span out) {
   if (level == sol_ip) return af_ops->getsockopt(cx, *this, name, out);
-  if (level != sol_udp || name != udp_cork) return fail(errc::noprotoopt);
-  return copy_bytes(out, bytes_of(s32{corked_ ? 1 : 0}));
+  if (!is_own_level(level)) return fail(errc::noprotoopt);
+  if (name == udp_cork) return copy_bytes(out, bytes_of(s32{corked_ ? 1 : 0}));
+  const bool sends = name == udplite_send_cscov;
+  if (!flavour_.lite() || (!sends && name != udplite_recv_cscov)) return fail(errc::noprotoopt);
+  return copy_bytes(out, bytes_of(s32{(sends ? send_coverage : recv_coverage).value_or(0)}));
+}
+
+/// UDP-Lite sockets know UDP's level as well.
+bool udp_sock::is_own_level(int level) const {
+  return level == sol_udp || (flavour_.lite() && level == sol_udplite);
+}
+
+/// RFC 3828 §3.1: the header is always covered, or everything (0).
+result<void> udp_sock::set_coverage(int name, s32 value) {
+  const bool sends = name == udplite_send_cscov;
+  if (!flavour_.lite() || (!sends && name != udplite_recv_cscov)) return fail(errc::noprotoopt);
+  constexpr s32 least = sizeof(udphdr), most = 0xffff;
+  const s32 coverage = value == 0 ? 0 : std::clamp(value, least, most);
+  (sends ? send_coverage : recv_coverage) = static_cast<u16>(coverage);
+  return {};
 }
 
 result<int> udp_sock::ioctl(cpu&, u32 command, byte_span arg) {
@@ -249,12 +313,18 @@ result<int> udp_sock::ioctl(cpu&, u32 command, byte_span arg) {
 // --- a namespace's UDP ------------------------------------------------------------------------
 
 void udp_init(net_namespace& net) {
-  udp_table& table = net.slots().set(udp_key, std::make_unique<udp_table>());
-  net.machine().secret({reinterpret_cast<u8*>(&table.key), sizeof(table.key)});
+  for (const udp_flavour* flavour : {&plain_udp, &udp_lite}) {
+    udp_table& table = net.slots().set(flavour->key, std::make_unique<udp_table>());
+    net.machine().secret({reinterpret_cast<u8*>(&table.key), sizeof(table.key)});
+  }
 }
 
 ref<sock> udp_create(net_namespace& net, cpu& home, const inet_af_ops& af) {
-  return make_ref<udp_sock>(net, home, af);
+  return make_ref<udp_sock>(net, home, plain_udp, af);
+}
+
+ref<sock> udplite_create(net_namespace& net, cpu& home, const inet_af_ops& af) {
+  return make_ref<udp_sock>(net, home, udp_lite, af);
 }
 
 }  // namespace ph

@@ -20,17 +20,22 @@ namespace {
 
 class udp_v4 final : public inet_protocol {
  public:
+  explicit udp_v4(const udp_flavour& flavour) : flavour_(flavour) {}
   void rcv(cpu& cx, net_namespace& net, skb_ptr skb) override;
   void err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_buff& icmp) override;
 
  private:
-  static drop_reason check(cpu& cx, sk_buff& skb);
-  static void deliver_to_all(cpu& cx, net_namespace& net, skb_ptr skb, const udp_flow& flow);
+  [[nodiscard]] drop_reason check(cpu& cx, sk_buff& skb) const;
+  [[nodiscard]] drop_reason check_lite(const sk_buff& skb) const;
+  void deliver_to_all(cpu& cx, net_namespace& net, skb_ptr skb, const udp_flow& flow) const;
+
+  const udp_flavour& flavour_;
 };
 
 /// RFC 768, RFC 1122 §4.1.3.4: the length fits, the checksum is right or absent.
-drop_reason udp_v4::check(cpu& cx, sk_buff& skb) {
-  if (!skb.may_pull(cx, sizeof(udphdr))) return drop_reason::udp_malformed;
+drop_reason udp_v4::check(cpu& cx, sk_buff& skb) const {
+  if (!skb.may_pull(cx, sizeof(udphdr))) return flavour_.malformed;
+  if (flavour_.lite()) return check_lite(skb);
   const udphdr& uh = *view_as<udphdr>(skb.data());
   const u32 len = uh.len.value();
   if (len < sizeof(udphdr) || len > skb.len()) return drop_reason::udp_malformed;
@@ -43,6 +48,19 @@ drop_reason udp_v4::check(cpu& cx, sk_buff& skb) {
   const csum_partial pseudo =
       csum_pseudo_ipv4(iph.saddr, iph.daddr, ipproto_udp, static_cast<u16>(len));
   return csum_ok(skb.checksum(0, len, pseudo)) ? drop_reason::none : drop_reason::udp_csum;
+}
+
+/// RFC 3828 §3.1: in the place of the length stands how much the checksum covers, which is never
+/// absent.
+drop_reason udp_v4::check_lite(const sk_buff& skb) const {
+  const udphdr& uh = *view_as<udphdr>(skb.data());
+  const u32 coverage = uh.len.value() == 0 ? skb.len() : uh.len.value();
+  if (coverage < sizeof(udphdr) || coverage > skb.len()) return flavour_.malformed;
+  if (uh.check == be16(0)) return flavour_.csum;
+  const iphdr& iph = skb.network_header<iphdr>();
+  const csum_partial pseudo = csum_pseudo_ipv4(iph.saddr, iph.daddr, flavour_.protocol,
+                                               static_cast<u16>(skb.len()));
+  return csum_ok(skb.checksum(0, coverage, pseudo)) ? drop_reason::none : flavour_.csum;
 }
 
 void udp_v4::rcv(cpu& cx, net_namespace& net, skb_ptr skb) {
@@ -58,22 +76,23 @@ void udp_v4::rcv(cpu& cx, net_namespace& net, skb_ptr skb) {
   if (to == route_type::broadcast || to == route_type::multicast) {
     return deliver_to_all(cx, net, std::move(skb), flow);
   }
-  udp_sock* sk = udp_lookup(net, flow);
+  udp_sock* sk = udp_lookup(net, flavour_, flow);
   if (sk == nullptr) {
     icmp_send(cx, *skb, icmp_dest_unreach, icmp_port_unreach, 0);
-    return drop(cx, std::move(skb), drop_reason::udp_no_port);
+    return drop(cx, std::move(skb), flavour_.no_port);
   }
   skb->pull(sizeof(udphdr));
   udp_queue_rcv(cx, *sk, std::move(skb));
 }
 
 /// RFC 1122 §4.1.3.3 and socket(7): every socket that matches gets a copy, and nobody complains.
-void udp_v4::deliver_to_all(cpu& cx, net_namespace& net, skb_ptr skb, const udp_flow& flow) {
+void udp_v4::deliver_to_all(cpu& cx, net_namespace& net, skb_ptr skb,
+                            const udp_flow& flow) const {
   const ipv4_addr group = flow.daddr.ipv4();
   skb->pull(sizeof(udphdr));
   udp_sock* last = nullptr;
   inet_port_owners nobody;
-  inet_port_owners* const owners = net.slots().get(udp_key).ports.owners(flow.dport);
+  inet_port_owners* const owners = net.slots().get(flavour_.key).ports.owners(flow.dport);
   for (inet_sock& owner : owners != nullptr ? *owners : nobody) {
     auto* sk = static_cast<udp_sock*>(&owner);
     if (!udp_matches(*sk, flow) || !ip_mc_socket_wants(*sk, group, flow.iif)) continue;
@@ -81,7 +100,7 @@ void udp_v4::deliver_to_all(cpu& cx, net_namespace& net, skb_ptr skb, const udp_
     last = sk;
   }
   if (last != nullptr) return udp_queue_rcv(cx, *last, std::move(skb));
-  net.mib().add(cx, mib::udp_ignored_multi);
+  net.mib().add(cx, flavour_.ignored_multi);
   drop(cx, std::move(skb), drop_reason::no_socket);
 }
 
@@ -92,7 +111,7 @@ void udp_v4::err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_
   const net_device* dev = icmp.dev;
   const udp_flow flow{error.raddr, error.laddr, port_no(uh->dest.value()),
                       port_no(uh->source.value()), dev != nullptr ? dev->index().value : 0};
-  udp_sock* sk = udp_lookup(net, flow);
+  udp_sock* sk = udp_lookup(net, flavour_, flow);
   if (sk == nullptr) return;
   bool hard = error.fatal;
   if (error.kind == icmp_kind::packet_too_big) {
@@ -141,6 +160,16 @@ class v4_ops final : public udp_af_ops {
   }
 };
 
+/// RFC 3828 §3.1: says how much of a UDP-Lite packet is covered, and sums that.
+void cover(const udp_sock& sk, udphdr& uh, byte_view bytes, const ip4_destination& dest) {
+  const auto total = static_cast<u16>(bytes.size());
+  const u16 wanted = sk.send_coverage.value_or(0);
+  const u16 coverage = wanted == 0 || wanted > total ? total : wanted;
+  uh.len.set(coverage);
+  const csum_partial pseudo = csum_pseudo_ipv4(dest.saddr, dest.daddr, sk.protocol(), total);
+  uh.check = udp_checksum_on_wire(csum_fold(csum_add_bytes(bytes.first(coverage), pseudo)));
+}
+
 /// Header in front of the payload; the checksum is left to the device.
 skb_ptr build_datagram(cpu& cx, udp_sock& sk, const ip4_destination& dest, const send_msg& msg) {
   constexpr auto header = static_cast<u32>(sizeof(udphdr));
@@ -154,6 +183,10 @@ skb_ptr build_datagram(cpu& cx, udp_sock& sk, const ip4_destination& dest, const
   uh.dest.set(dest.dport.value);
   uh.len.set(static_cast<u16>(total));
   uh.check.set(0);
+  if (sk.flavour().lite()) {
+    cover(sk, uh, bytes, dest);
+    return skb;
+  }
   if (sk.opt.no_check) return skb;
   // The complement of the folded pseudo header: what the device's sum must start from.
   const be16 folded = csum_fold(
@@ -174,11 +207,11 @@ result<std::size_t> v4_ops::send(cpu& cx, udp_sock& sk, const send_msg& msg) con
   const std::size_t header = sizeof(iphdr) + sk.inet.ip_options.size() + sizeof(udphdr);
   if (len + header > ipv4_max_packet) return fail(errc::msgsize);
   if (const result<void> may = ip4_datagram_may_send(sk); !may) {
-    if (may.error() == errc::again) sk.net().mib().add(cx, mib::udp_sndbuf_errors);
+    if (may.error() == errc::again) sk.net().mib().add(cx, sk.flavour().sndbuf_errors);
     return fail(may.error());
   }
   TRY_VOID(ip4_datagram_output(cx, sk, rt, dest, build_datagram(cx, sk, dest, msg)));
-  sk.net().mib().add(cx, mib::udp_out_datagrams);
+  sk.net().mib().add(cx, sk.flavour().out_datagrams);
   // The bytes were copied above: the program has its buffer back already.
   const bool zerocopy = sk.opt.zerocopy && (msg.flags & msg_zerocopy) != 0;
   if (zerocopy) inet_zerocopy_done(cx, sk, sk.zerocopy_id++);
@@ -192,6 +225,10 @@ const udp_af_ops& udp_v4_ops() {
   return ops;
 }
 
-std::unique_ptr<inet_protocol> udp_v4_protocol() { return std::make_unique<udp_v4>(); }
+std::unique_ptr<inet_protocol> udp_v4_protocol() { return std::make_unique<udp_v4>(plain_udp); }
+
+std::unique_ptr<inet_protocol> udplite_v4_protocol() {
+  return std::make_unique<udp_v4>(udp_lite);
+}
 
 }  // namespace ph

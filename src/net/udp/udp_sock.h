@@ -1,23 +1,26 @@
-// udp_sock: a UDP socket over either family, the table of a namespace's sockets, and what a
-// family must do for it (udp_af_ops; udp_ipv4.cpp).
+// udp_sock: a UDP or UDP-Lite (RFC 3828) socket over either family, the tables of a namespace's
+// sockets, and what a family must do for them (udp_af_ops; udp_ipv4.cpp).
 #pragma once
 
+#include <optional>
+
 #include "base/hash.h"
+#include "base/hash_table.h"
 #include "net/core/datagram.h"
 #include "net/inet/inet_ports.h"
 #include "net/inet/inet_protocol.h"
 #include "net/udp/udp.h"
+#include "uapi/inet.h"
 
 namespace ph {
 
 class udp_sock;
 
-/// One namespace's UDP sockets by local port.
-struct udp_table : slot_object {
-  inet_ports ports;
-  siphash_key key;
-};
-inline constexpr slot_key<udp_table> udp_key{"udp"};
+/// In the table of addresses.
+using udp_hook = hash_hook<struct udp_tag>;
+
+struct udp_table;
+struct udp_flavour;
 
 /// A received datagram as lookups see it.
 struct udp_flow {
@@ -25,8 +28,10 @@ struct udp_flow {
   port_no sport{}, dport{};
   u32 iif = 0;
 };
-/// The socket for a unicast datagram, or nullptr.
-udp_sock* udp_lookup(net_namespace& net, const udp_flow& flow);
+/// The socket for a unicast datagram, or nullptr: connected before bound to an address before bound
+/// to any, on the device before on all; of equals the youngest, or by the flow's hash in a group of
+/// SO_REUSEPORT.
+udp_sock* udp_lookup(net_namespace& net, const udp_flavour& flavour, const udp_flow& flow);
 /// Does the socket take this datagram (addresses, ports, device)?
 bool udp_matches(const udp_sock& sk, const udp_flow& flow);
 /// Queues a datagram (data behind the UDP header), counting what is lost.
@@ -51,9 +56,9 @@ class udp_af_ops {
 };
 const udp_af_ops& udp_v4_ops();
 
-class udp_sock final : public inet_sock {
+class udp_sock final : public inet_sock, public udp_hook {
  public:
-  udp_sock(net_namespace& net, cpu& home, const inet_af_ops& af);
+  udp_sock(net_namespace& net, cpu& home, const udp_flavour& flavour, const inet_af_ops& af);
   result<void> bind(cpu& cx, byte_view addr) override;
   result<void> connect(cpu& cx, byte_view addr) override;
   result<std::size_t> sendmsg(cpu& cx, const send_msg& msg) override;
@@ -66,19 +71,65 @@ class udp_sock final : public inet_sock {
   result<sockaddr_buf> getname(bool peer) override { return udp_->getname(*this, peer); }
   result<int> ioctl(cpu& cx, u32 command, byte_span arg) override;
 
+  [[nodiscard]] const udp_flavour& flavour() const { return flavour_; }
+  /// How many of a datagram's bytes, header included, its checksum is to cover (0: all), as
+  /// UDPLITE_SEND_CSCOV and UDPLITE_RECV_CSCOV set it; unset: all, and any.
+  std::optional<u16> send_coverage, recv_coverage;
+
   /// Takes an ephemeral port if there is none yet. Errors: again (none free).
   result<void> autobind(cpu& cx);
 
  private:
-  [[nodiscard]] udp_table& table() const { return net().slots().get(udp_key); }
+  /// To be called whenever addresses or ports changed.
+  void rehash();
+  [[nodiscard]] udp_table& table() const;
   result<std::size_t> cork(const send_msg& msg);
   result<std::size_t> push_pending(cpu& cx);
 
+  [[nodiscard]] bool is_own_level(int level) const;
+  result<void> set_coverage(int name, s32 value);
+
+  const udp_flavour& flavour_;
   const udp_af_ops* udp_;
   bool corked_ = false;            ///< UDP_CORK
   bool pending_ = false;           ///< bytes wait for the rest of their datagram
   std::vector<u8> pending_bytes_;
   sockaddr_buf pending_name_;
+};
+
+/// One namespace's UDP sockets.
+struct udp_table : slot_object {
+  inet_ports ports;
+  siphash_key key;
+  /// By the four-tuple of connected sockets, and by address and port of others: a datagram finds
+  /// its socket by three looks, however many there are.
+  hash_table<udp_sock, udp_tag> by_tuple;
+};
+inline constexpr slot_key<udp_table> udp_key{"udp"}, udplite_key{"udplite"};
+
+/// What UDP and UDP-Lite do not share.
+struct udp_flavour {
+  u8 protocol;
+  const slot_key<udp_table>& key;
+  mib in_datagrams, in_errors, out_datagrams, rcvbuf_errors, sndbuf_errors, ignored_multi;
+  drop_reason csum, malformed, no_port;
+  [[nodiscard]] bool lite() const { return protocol == uapi::ipproto_udplite; }
+};
+inline constexpr udp_flavour plain_udp{
+    uapi::ipproto_udp,         udp_key,
+    mib::udp_in_datagrams,     mib::udp_in_errors,
+    mib::udp_out_datagrams,    mib::udp_rcvbuf_errors,
+    mib::udp_sndbuf_errors,    mib::udp_ignored_multi,
+    drop_reason::udp_csum,     drop_reason::udp_malformed,
+    drop_reason::udp_no_port,
+};
+inline constexpr udp_flavour udp_lite{
+    uapi::ipproto_udplite,      udplite_key,
+    mib::udplite_in_datagrams,  mib::udplite_in_errors,
+    mib::udplite_out_datagrams, mib::udplite_rcvbuf_errors,
+    mib::udplite_sndbuf_errors, mib::udplite_ignored_multi,
+    drop_reason::udplite_csum,  drop_reason::udplite_malformed,
+    drop_reason::udplite_no_port,
 };
 
 }  // namespace ph
