@@ -378,17 +378,17 @@ void drop_in_state::serve_channel(u64 id) {
       ::recvmsg(at->second.fd.get(), &message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got < 0) message.msg_controllen = 0;
-  auto about = take_passed(at->second, message);
   request r;
   const bool good = got > 0 && static_cast<std::size_t>(got) <= buffer_.size() &&
                     (message.msg_flags & MSG_CTRUNC) == 0 && at->second.waiting_client == 0 &&
                     parse_request(buffer_.data(), static_cast<std::size_t>(got), r);
-  const bool greets = good && r.head.kind == static_cast<u16>(request_kind::hello);
-  if (!good || greets != (at->second.host == nullptr)) return drop_channel(id);
-  if (r.head.kind == static_cast<u16>(request_kind::bind)) {
+  if (good && r.head.kind == static_cast<u16>(request_kind::bind)) {
     serve_closes();  // a socket closed before this call no longer has its port
     bury();
   }
+  auto about = take_passed(at->second, message);
+  const bool greets = good && r.head.kind == static_cast<u16>(request_kind::hello);
+  if (!good || greets != (at->second.host == nullptr)) return drop_channel(id);
   serve(id, at->second, r, std::move(about));
 }
 
