@@ -17,6 +17,9 @@ set(test_options -Wno-conversion)
 if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
   list(APPEND test_options -O1)  # these run for less time than they compile
 endif()
+if(PH_SANITIZE)
+  list(APPEND test_options -O0)  # half the time to compile; what they test stays optimised
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 follows neither reference counts nor checked lengths through inlined tests.
   list(APPEND test_options -Wno-use-after-free -Wno-array-bounds -Wno-stringop-overflow

@@ -31,6 +31,8 @@ SWARM_SEEDS = 10_000
 FULL_FUZZ_SECONDS = 60
 FULL_SWARM_SEEDS = 40_000
 FILE_PATIENCE_S = 900  # for one file of program tests
+FULL_S = 9000  # all of --full
+FULL_REST_S = 1500  # what stands beside the soak in tests/full
 FULL_PATIENCE_S = 5400  # for one file of tests/full
 SWARM_PATIENCE_S = 1800
 NEED_RELEASE = ("swarm", "programs", "interop", "more seeds", "full")
@@ -314,7 +316,7 @@ def steps():
 
 
 def long_steps():
-    """What `./ph test --full` adds. All of it together ends within 150 minutes on two cores."""
+    """What `./ph test --full` adds. The soak is last, and as long as 150 minutes leave it."""
     yield "more seeds", lambda tally: swarm(tally, FULL_SWARM_SEEDS)
     yield "longer fuzzing", lambda tally: fuzz(tally, seconds=FULL_FUZZ_SECONDS, seed=0)
     yield "full", lambda tally: programs(tally, "full", needs_root=True,
@@ -379,7 +381,11 @@ def check_all(tally, fresh):
     if fresh:
         shutil.rmtree(os.path.join(BUILD, "full"), ignore_errors=True)
     key = content()
+    started = time.monotonic()
     for name, step in [*steps(), *long_steps()]:
+        if name == "full":
+            left = FULL_S - (time.monotonic() - started) - FULL_REST_S
+            os.environ.setdefault("PH_SOAK_S", str(int(max(300, min(3600, left)))))
         if name not in NEED_RELEASE or "build release" not in tally.failures:
             run_once(tally, key, name, step)
 

@@ -148,8 +148,10 @@ const told_reason reasons[] = {
     {"no_way_back_for_an_answer", drop_reason::ip_outnoroutes,
      [](segment_peer& p) {
        p.listening();
-       const rtnl_guard rtnl(p.a.machine.rtnl());
-       p.a.ipv4().fib.flush_kernel(rtnl.held(), p.a.dev());
+       {
+         const rtnl_guard rtnl(p.a.machine.rtnl());
+         p.a.ipv4().fib.flush_kernel(rtnl.held(), p.a.dev());
+       }
        p.a.add_route("local 10.0.0.1 dev lo table local");
        p.send_raw(S, p.peer_isn, seq32(0), {}, {65535, segment_peer::syn_options(p.plain())});
      }},
