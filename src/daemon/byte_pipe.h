@@ -67,6 +67,8 @@ class byte_pipe {
   /// accept(), and others, which have no business here.
   virtual std::vector<unique_fd> take_passed() = 0;
   [[nodiscard]] virtual acceptance accepted() const = 0;
+  /// The pipe's own descriptor, when its close may wait: descriptors may lie unread in its queue.
+  virtual unique_fd release() = 0;
 };
 
 }  // namespace ph::dropin

@@ -2,6 +2,7 @@
 // clients when their ends, their sockets or their anchors have something new.
 #include "daemon/drop_in.h"
 
+#include <malloc.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -23,6 +24,7 @@ constexpr int most_passed = 253;  ///< SCM_MAX_FD
 constexpr int accepts_a_turn = 64;
 constexpr int channel_backlog = 256;
 constexpr s64 alarm_ms = 50;
+constexpr std::size_t trim_after = 1000;  // clients that were removed
 
 answer_data refuse(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
 
@@ -257,10 +259,15 @@ void drop_in_state::remove(client& c) {
 void drop_in_state::bury() {
   for (const u64 id : std::exchange(dead_, {})) {
     clients_.erase(id);
+    ++buried_;
     const auto [from, to] = aliases_of_.equal_range(id);
     for (auto alias = from; alias != to; ++alias) aliases_.erase(alias->second);
     aliases_of_.erase(from, to);
   }
+  if (buried_ < trim_after || buried_ < clients_.size()) return;
+  // After a peak the allocator keeps what it had: it is given back.
+  buried_ = 0;
+  ::malloc_trim(0);
 }
 
 void drop_in_state::serve_closes() {

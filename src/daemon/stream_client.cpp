@@ -29,12 +29,16 @@ void set_int_option(int fd, int name, int value) {
 
 stream_client::~stream_client() {
   drop_parked();
-  if (listener_ != 0) owner_.child_settled(listener_, false);
+  if (listener_ == 0) return;
+  owner_.child_settled(listener_, false);
+  if (pipe_) owner_.close_elsewhere(pipe_->release());
 }
 
 /// The listener in whose queue it waits serves no more.
 void stream_client::abandon() {
+  if (listener_ != 0 && pipe_) owner_.close_elsewhere(pipe_->release());
   listener_ = 0;
+  pipe_.reset();
   reset_connection();
 }
 

@@ -34,6 +34,7 @@ class stream_pump final : public byte_pipe {
   [[nodiscard]] bool hung_up() const override { return hung_up_; }
   [[nodiscard]] std::size_t unsent() const override;
   std::vector<unique_fd> take_passed() override { return std::exchange(passed_, {}); }
+  unique_fd release() override { return std::move(end_); }
   [[nodiscard]] acceptance accepted() const override { return accepted_; }
 
  private:

@@ -111,7 +111,7 @@ class kernel_sockets final : public host_sockets {
     return r;
   }
   u32 poll(int s) override {
-    pollfd p{s, POLLIN | POLLOUT | POLLRDHUP, 0};
+    pollfd p{s, POLLIN | POLLOUT | POLLRDHUP | POLLPRI, 0};
     ::poll(&p, 1, 0);
     return static_cast<u32>(p.revents);
   }
@@ -162,7 +162,7 @@ class kernel_sockets final : public host_sockets {
     if (s < 0) return fail(static_cast<errc>(errno));
     watchers_[s] = nullptr;
     epoll_event e{};
-    e.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+    e.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
     e.data.fd = s;
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, s, &e);
     return s;

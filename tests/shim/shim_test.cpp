@@ -135,8 +135,8 @@ TEST_P(program, passes_under_the_shim) {
 
 INSTANTIATE_TEST_SUITE_P(tests, program,
                          ::testing::Values("tcp_echo", "tcp_states", "tcp_reset", "tcp_blocking",
-                                           "tcp_large", "tcp_connect", "tcp_table", "udp_talk",
-                                           "udp_waiting", "bad_pointers", "descriptors",
+                                           "tcp_large", "tcp_connect", "tcp_table", "tcp_special",
+                                           "udp_talk", "udp_waiting", "bad_pointers", "descriptors",
                                            "full_table", "processes", "names"),
                          [](const auto& one) { return std::string(one.param); });
 

@@ -1,0 +1,70 @@
+"""What the small programs of this folder check about TCP, on a host of a lab, where the stack is
+our own. And what a connection that does nothing costs the daemon."""
+
+import os
+import re
+import unittest
+
+import lib
+
+BIN = os.path.dirname(lib.PH)
+
+MANY = """
+import socket, sys
+count = int(sys.argv[1])
+listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+kept = []
+for _ in range(count):
+    client = socket.create_connection(listener.getsockname())
+    server, _ = listener.accept()
+    client.sendall(b"x" * 10000)
+    got = 0
+    while got < 10000:
+        got += len(server.recv(10000 - got))
+    kept += [client, server]
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+class StreamsTest(lib.LabTest):
+    def setUp(self):
+        self.lab = self.start_lab(lib.TWO_HOSTS)
+
+    def run_program(self, name, **environment):
+        words = [f"{key}={value}" for key, value in environment.items()]
+        done = self.lab.run("alice", "/usr/bin/env", *words, os.path.join(BIN, f"prog_{name}"),
+                            check=False, timeout=120)
+        self.assertEqual((done.returncode, done.stdout), (0, done.stdout), done.stdout)
+
+    def test_every_size_by_every_call(self):
+        self.run_program("tcp_large")
+
+    def test_connect(self):
+        self.run_program("tcp_connect")
+
+    def test_urgent_data_options_and_listeners(self):
+        self.run_program("tcp_special")
+
+    def test_states_and_ends(self):
+        self.run_program("tcp_table",
+                         TCP_TABLE=os.path.join(lib.ROOT, "tests", "programs", "tcp_table.txt"))
+
+    def resident_kib(self):
+        with open(f"/proc/{self.lab.pid}/status", encoding="ascii") as file:
+            return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
+
+    def test_idle_connections_cost_the_daemon_little(self):
+        count = 400  # of two sockets each
+        warm = self.lab.spawn("alice", lib.PYTHON, "-c", MANY, "20", stdin=lib.subprocess.PIPE)
+        warm.wait_for("ready")
+        before = self.resident_kib()
+        program = self.lab.spawn("alice", lib.PYTHON, "-c", MANY, str(count),
+                                 stdin=lib.subprocess.PIPE)
+        program.wait_for("ready")
+        each = (self.resident_kib() - before) / (2 * count)
+        self.assertLess(each, 12, "KiB for a connected socket that does nothing")
+
+
+if __name__ == "__main__":
+    lib.main()

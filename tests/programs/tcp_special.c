@@ -1,0 +1,206 @@
+/* Urgent data, MSG_MORE, low-water marks, MSG_TRUNC, control data, buffers; listeners that end. */
+#include "check.h"
+
+#include <linux/sockios.h>
+
+static int ioctl_int(int fd, unsigned long request) {
+  int value = -1;
+  CHECK(ioctl(fd, request, &value) == 0);
+  return value;
+}
+
+static void urgent(int in_line) {
+  int a, b;
+  char buf[10];
+  tcp_pair(&a, &b);
+  CHECK(setsockopt(b, SOL_SOCKET, SO_OOBINLINE, &in_line, sizeof in_line) == 0);
+  CHECK(send(a, "ab", 2, 0) == 2);
+  CHECK(send(a, "!", 1, MSG_OOB) == 1);
+  CHECK(send(a, "cd", 2, 0) == 2);
+  CHECK(events(b, POLLPRI, 5000) & POLLPRI);
+  CHECK(recv(b, buf, 10, MSG_WAITALL) == 2 && memcmp(buf, "ab", 2) == 0);
+  CHECK(ioctl_int(b, SIOCATMARK) == 1);
+  if (in_line) {
+    FAILS(recv(b, buf, 1, MSG_OOB), EINVAL);
+    CHECK(recv(b, buf, 3, MSG_WAITALL) == 3 && memcmp(buf, "!cd", 3) == 0);
+  } else {
+    CHECK(recv(b, buf, 1, MSG_OOB) == 1 && buf[0] == '!');
+    FAILS(recv(b, buf, 1, MSG_OOB), EINVAL);
+    CHECK(recv(b, buf, 2, MSG_WAITALL) == 2 && memcmp(buf, "cd", 2) == 0);
+  }
+  close(a);
+  close(b);
+}
+
+static void low_water(void) {
+  int a, b, mark = 10;
+  char buf[100];
+  socklen_t n = sizeof mark;
+  tcp_pair(&a, &b);
+  CHECK(setsockopt(b, SOL_SOCKET, SO_RCVLOWAT, &mark, sizeof mark) == 0);
+  mark = 0;
+  CHECK(getsockopt(b, SOL_SOCKET, SO_RCVLOWAT, &mark, &n) == 0 && mark == 10);
+  CHECK(send(a, "123456789", 9, 0) == 9);
+  CHECK(events(b, POLLIN, 200) == 0);
+  CHECK(send(a, "0", 1, 0) == 1);
+  CHECK(events(b, POLLIN, 5000) == POLLIN);
+  CHECK(recv(b, buf, 100, 0) == 10);
+  CHECK(send(a, "abc", 3, 0) == 3);
+  ssize_t got = -1;
+  for (int i = 0; got < 0 && i < 500; ++i, usleep(10000)) got = recv(b, buf, 100, MSG_DONTWAIT);
+  CHECK(got == 3 && memcmp(buf, "abc", 3) == 0);
+  CHECK(send(a, "x", 1, 0) == 1 && shutdown(a, SHUT_WR) == 0);
+  CHECK(events(b, POLLIN, 5000) & POLLIN);
+  CHECK(recv(b, buf, 100, 0) == 1 && recv(b, buf, 100, 0) == 0);
+  close(a);
+  close(b);
+}
+
+static void discarded(void) {
+  int a, b;
+  char buf[10];
+  static char many[40000];
+  tcp_pair(&a, &b);
+  many[39999] = 'z';
+  CHECK(send(a, many, sizeof many, 0) == (ssize_t)sizeof many);
+  CHECK(recv(b, NULL, 39999, MSG_TRUNC | MSG_WAITALL) == 39999);
+  CHECK(recv(b, buf, 10, 0) == 1 && buf[0] == 'z');
+  struct iovec v = {buf, 3};
+  struct msghdr m = {0};
+  m.msg_iov = &v;
+  m.msg_iovlen = 1;
+  CHECK(send(a, "abcd", 4, 0) == 4);
+  memset(buf, 'q', sizeof buf);
+  CHECK(recvmsg(b, &m, MSG_TRUNC | MSG_WAITALL) == 3 && buf[0] == 'q');
+  CHECK(recv(b, buf, 10, 0) == 1 && buf[0] == 'd');
+  close(a);
+  close(b);
+}
+
+static ssize_t send_with_control(int fd, int level, int type, const void* data, size_t len) {
+  char control[100] = {0};
+  struct iovec v = {"x", 1};
+  struct msghdr m = {0};
+  m.msg_iov = &v;
+  m.msg_iovlen = 1;
+  m.msg_control = control;
+  m.msg_controllen = CMSG_SPACE(len);
+  struct cmsghdr* c = CMSG_FIRSTHDR(&m);
+  c->cmsg_level = level;
+  c->cmsg_type = type;
+  c->cmsg_len = CMSG_LEN(len);
+  memcpy(CMSG_DATA(c), data, len);
+  return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
+static void control_data(void) {
+  int a, b, value = 2;
+  char buf[10];
+  tcp_pair(&a, &b);
+  FAILS(send_with_control(a, SOL_SOCKET, 77, "abcd", 4), EINVAL);
+  CHECK(send_with_control(a, IPPROTO_IP, IP_TTL, &value, sizeof value) == 1);
+  CHECK(send_with_control(a, SOL_SOCKET, SO_TIMESTAMPING, &value, sizeof value) == 1);
+  CHECK(send_with_control(a, SOL_SOCKET, SCM_RIGHTS, &a, sizeof a) == 1);
+  CHECK(recv(b, buf, 3, MSG_WAITALL) == 3);
+  close(a); /* was not passed on, so this was the last copy */
+  CHECK(recv(b, buf, 1, 0) == 0);
+  close(b);
+}
+
+static void full_buffers(void) {
+  int a, b, l = listener(1), size = 4096;
+  CHECK(setsockopt(l, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0);
+  a = socket(AF_INET, SOCK_STREAM, 0);
+  CHECK(setsockopt(a, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0);
+  CHECK(connect_to(a, port_of(l)) == 0);
+  b = accept(l, NULL, NULL);
+  fcntl(a, F_SETFL, O_NONBLOCK);
+  char block[1000] = {0};
+  long sent = 0;
+  for (int quiet = 0; quiet < 30;) {
+    ssize_t n = send(a, block, sizeof block, 0);
+    if (n > 0) sent += n;
+    quiet = n > 0 ? 0 : quiet + 1;
+    if (n < 0) usleep(10000);
+  }
+  CHECK(sent < 65536);
+  CHECK(ioctl_int(a, SIOCOUTQ) + ioctl_int(b, FIONREAD) >= sent);
+  while (sent > 0) {
+    ssize_t n = recv(b, block, sizeof block, 0);
+    if (n <= 0) break;
+    sent -= n;
+  }
+  CHECK(sent == 0);
+  CHECK(events(a, POLLOUT, 5000) & POLLOUT);
+  close(a);
+  close(b);
+  close(l);
+}
+
+static void ended_listener(int by_close) {
+  char c;
+  int l = listener(4), port = port_of(l), waiting = socket(AF_INET, SOCK_STREAM, 0);
+  CHECK(connect_to(waiting, port) == 0);
+  CHECK(events(l, POLLIN, 5000) == POLLIN);
+  if (by_close) {
+    close(l);
+  } else {
+    CHECK(shutdown(l, SHUT_RDWR) == 0);
+    CHECK(events(l, POLLIN | POLLOUT, 0) == (POLLOUT | POLLHUP));
+    FAILS(accept(l, NULL, NULL), EINVAL);
+  }
+  CHECK(events(waiting, POLLIN, 5000) & POLLERR);
+  FAILS(read(waiting, &c, 1), ECONNRESET);
+  close(waiting);
+  int late = socket(AF_INET, SOCK_STREAM, 0);
+  FAILS(connect_to(late, port), ECONNREFUSED);
+  if (by_close) return;
+  int value = 1;
+  socklen_t n = sizeof value;
+  CHECK(getsockopt(l, SOL_SOCKET, SO_ACCEPTCONN, &value, &n) == 0 && value == 0);
+  CHECK(listen(l, 4) == 0);
+  CHECK(connect_to(late, port_of(l)) == 0);
+  CHECK(events(l, POLLIN, 5000) == POLLIN);
+  int b = accept(l, NULL, NULL);
+  CHECK(write(late, "x", 1) == 1 && read(b, &c, 1) == 1);
+  close(b);
+  close(late);
+  close(l);
+}
+
+/* What was written before a close with unread bytes arrives before the reset. */
+static void last_words(void) {
+  char buf[20];
+  for (int i = 0; i < 40; ++i) {
+    int a, b;
+    tcp_pair(&a, &b);
+    int first = i & 1 ? a : b, other = i & 1 ? b : a;
+    CHECK(write(other, "nobody reads this", 17) == 17);
+    CHECK(events(first, POLLIN, 5000) == POLLIN);
+    CHECK(write(first, "413", 3) == 3);
+    if (i & 2) {
+      struct linger hard = {1, 0};
+      CHECK(recv(first, buf, 17, MSG_WAITALL) == 17);
+      CHECK(setsockopt(first, SOL_SOCKET, SO_LINGER, &hard, sizeof hard) == 0);
+    }
+    close(first);
+    CHECK(recv(other, buf, 3, MSG_WAITALL) == 3);
+    FAILS(recv(other, buf, 3, 0), ECONNRESET);
+    close(other);
+  }
+}
+
+int main(void) {
+  alarm(60);
+  signal(SIGPIPE, SIG_IGN);
+  urgent(0);
+  urgent(1);
+  low_water();
+  discarded();
+  control_data();
+  full_buffers();
+  ended_listener(0);
+  ended_listener(1);
+  last_words();
+  FINISH();
+}
