@@ -407,7 +407,7 @@ void datagram_client::error_told(const call& c, int told) {
     if (!has_error() || shown_for_nothing_ == often_enough) return;
     ++shown_for_nothing_;
     error_due_ = true;
-    return owner_.mark_later(*this);
+    return owner_.mark_later(*this, 1);
   }
   if (kind == request_kind::recvmsg &&
       (static_cast<u32>(c.head.arg[0]) & uapi::msg_errqueue) != 0) {

@@ -92,7 +92,7 @@ TEST_F(udplite, malformed_and_unsummed_packets_are_dropped) {
     uh.check.set(check);
     return craft_ip(craft_header(from, to, ipproto_udplite), bytes);
   };
-  for (const u16 coverage : {7, 13}) lab.inject(lab.b, packet(coverage, 1));
+  for (const u16 coverage : {u16{7}, u16{13}}) lab.inject(lab.b, packet(coverage, 1));
   lab.settle();
   EXPECT_EQ(lab.b.drops(drop_reason::udplite_malformed), 2u);
   lab.inject(lab.b, packet(8, 0));

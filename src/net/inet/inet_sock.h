@@ -25,6 +25,7 @@ struct inet_options {
   bool mc_all = true;
   bool hdrincl = false;
   bool recverr = false;
+  bool recverr_rfc4884 = false;  ///< reports say where ICMP extensions begin
   bool pktinfo = false, recvttl = false, recvtos = false, recvopts = false, retopts = false;
   bool recvorigdstaddr = false;
   bool freebind = false, transparent = false, bind_address_no_port = false;
