@@ -120,8 +120,9 @@ TEST_F(ip_input, a_record_route_option_is_filled_in_and_echoed) {
   lab.inject(a, craft_ip(h, echo));
   const ipv4_view answer = lab.frames.back().ip();
   ASSERT_EQ(answer.options.size(), 12u);
-  EXPECT_EQ(answer.options[2], 8);
+  EXPECT_EQ(answer.options[2], 12) << "on the way in, and as the origin of the answer";
   EXPECT_EQ(*view_as<ipv4_addr>(answer.options.subspan(3)), me);
+  EXPECT_EQ(*view_as<ipv4_addr>(answer.options.subspan(7)), me);
   EXPECT_TRUE(answer.checksum_ok());
 }
 

@@ -86,23 +86,15 @@ int main(void) {
   CHECK(fcntl(a, F_SETFL, O_NONBLOCK) == 0);
   static char block[65536];
   long sent = 0, got = 0;
-  for (int quiet = 0; quiet < 20;) {
-    ssize_t w = write(a, block, sizeof block);
-    if (w > 0) {
-      sent += w;
-      quiet = 0;
-    } else {
-      ++quiet;
-      usleep(5000);
-    }
+  int ep = epoll_create1(0);
+  struct epoll_event ev = {EPOLLOUT | EPOLLET, {0}};
+  CHECK(epoll_ctl(ep, EPOLL_CTL_ADD, a, &ev) == 0);
+  while (epoll_wait(ep, &ev, 1, 300) == 1 && sent < 1l << 30) {
+    for (ssize_t w; (w = write(a, block, sizeof block)) > 0;) sent += w;
   }
   CHECK(!(events(a, POLLOUT, 0) & POLLOUT));
   int queued = 0;
   CHECK(ioctl(a, TIOCOUTQ, &queued) == 0 && queued > 0);
-  int ep = epoll_create1(0);
-  struct epoll_event ev = {EPOLLOUT | EPOLLET, {0}};
-  CHECK(epoll_ctl(ep, EPOLL_CTL_ADD, a, &ev) == 0);
-  CHECK(epoll_wait(ep, &ev, 1, 0) == 0);
   while (got < sent) {
     ssize_t r = read(b, block, sizeof block);
     CHECK(r > 0);
