@@ -61,7 +61,7 @@ bool tcp_end_checker::believable(const tcp_segment& seg) const {
 
 void tcp_end_checker::received(instant when, const tcp_segment& seg, u32 payload) {
   if (seg.rst()) return;
-  last_arrival_ = when;
+  if (when != last_arrival_) earlier_arrival_ = std::exchange(last_arrival_, when);
   if (seg.syn()) {
     // RFC 9293 §3.10.7.3: what comes with a SYN, a FIN too, may be taken later.
     const u32 behind = payload + (seg.fin() ? 1 : 0);
@@ -177,6 +177,17 @@ std::optional<tcp_end_checker::fault> tcp_end_checker::check_offered_edge(const 
   return {};
 }
 
+/// So many whole seconds after the last sign of life, or after the last probe: the keepalive timer
+/// counts in those (TCP_KEEPIDLE, TCP_KEEPINTVL). Two ends that count alike probe each other at the
+/// same distance, and the peer's probe may arrive at the very instant of the own one.
+bool tcp_end_checker::keepalive_due(instant when) const {
+  const auto whole = [when](instant since) {
+    const duration passed = when - since;
+    return since.ns >= 0 && passed >= seconds(1) && passed.ns % seconds(1).ns == 0;
+  };
+  return whole(earlier_arrival_) || whole(last_probe_);
+}
+
 std::optional<tcp_end_checker::fault> tcp_end_checker::check_bare(instant when,
                                                                   const tcp_segment& seg) {
   if (seg.seq > send_edge_) {
@@ -185,8 +196,9 @@ std::optional<tcp_end_checker::fault> tcp_end_checker::check_bare(instant when,
   }
   // One number before what the peer acknowledged: a probe, of a closed window or of a silent peer.
   if (!peer_ack_ || seg.seq + 1 != *peer_ack_) return {};
+  const bool by_timer = when != last_arrival_ || keepalive_due(when);
   const instant before = std::exchange(last_probe_, when);
-  if (when == last_arrival_) return fault{"probe", "it probes because a segment arrived"};
+  if (!by_timer) return fault{"probe", "it probes because a segment arrived"};
   if (before.ns >= 0 && when - before < milliseconds(1)) {
     return fault{"probe", "it probes twice within a millisecond"};
   }

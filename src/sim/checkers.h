@@ -14,7 +14,7 @@
 //   bare       the number of a segment without data lies in the window that its sender knows, so
 //              that the peer takes it (§3.10.7.4)
 //   probe      a closed window is probed by the timer alone: neither as an answer to what arrives
-//              nor twice within a millisecond (§3.8.6.1)
+//              nor twice within a millisecond (§3.8.6.1); a silent peer after whole seconds
 //
 // What arrives with numbers that RFC 9293 §3.10.7.4 and RFC 5961 §5.2 tell a host to refuse (an
 // attacker's) counts for nothing.
@@ -75,9 +75,10 @@ class tcp_end_checker {
   /// The host sends a segment; the first rule that it breaks, if any. `whole`: it goes out as it
   /// is, so sizes mean something.
   std::optional<fault> sent(instant when, const tcp_segment& seg, u32 payload, bool whole);
-  /// Segments before this one may have died inside the host, before the wire.
+  /// Segments before this one may have died inside the host, before the wire. A reset tells
+  /// nothing: it has the number that the segment which it answers asks for (RFC 9293 §3.10.7.1).
   void forgive_gap_before(const tcp_segment& seg) {
-    if (known_) snd_max_ = seq_max(snd_max_, seg.seq);
+    if (known_ && !seg.rst()) snd_max_ = seq_max(snd_max_, seg.seq);
   }
 
  private:
@@ -97,6 +98,7 @@ class tcp_end_checker {
                                    const tcp_options_received& options) const;
   std::optional<fault> check_offered_edge(const tcp_segment& seg);
   [[nodiscard]] bool believable(const tcp_segment& seg) const;
+  [[nodiscard]] bool keepalive_due(instant when) const;
   std::optional<fault> check_bare(instant when, const tcp_segment& seg);
 
   bool known_ = false;                 ///< this end sent a SYN
@@ -112,6 +114,7 @@ class tcp_end_checker {
   arrived_bytes arrived_;
   std::optional<seq32> peer_ack_;      ///< the highest that arrived
   instant last_arrival_{-1}, last_probe_{-1};
+  instant earlier_arrival_{-1};        ///< the last one at another instant than last_arrival_
   struct syn {
     offer options;
     u32 payload = 0;

@@ -128,10 +128,12 @@ void swarm_attack::forge(const heard& from) {
       seg.th().flags = tcphdr_rst;
       add_to(seg.th().seq, far + some);
       break;
-    case 4:  // a reset with an old number
+    case 4:  // a reset with an old number; in SYN-SENT the acknowledgement alone must refuse it:
+             // with the right one it would pass for genuine (RFC 9293 §3.10.7.3)
       seg = without_data(seg);
       seg.th().flags = tcphdr_rst | tcphdr_ack;
       add_to(seg.th().seq, 0u - (far + some));
+      add_to(seg.th().ack_seq, far + some);
       break;
     default:  // an acknowledgement far too old
       seg = without_data(seg);

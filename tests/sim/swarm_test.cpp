@@ -142,6 +142,36 @@ TEST(wire_checker, bare_segments_lie_in_the_window_and_probes_come_by_the_timer)
   EXPECT_THAT(d.broken, ElementsAre("bare"));
 }
 
+// Two ends with the same TCP_KEEPIDLE, the same distance apart each way: the peer's probe comes in
+// at the instant of the own one.
+TEST(wire_checker, a_keepalive_may_coincide_with_the_peers) {
+  dialogue d;
+  d.open();
+  d.out(d.A, 101, 501, 10);
+  d.in(d.A, 501, 111, 0);
+  d.now += seconds(7) - milliseconds(2);
+  d.in(d.A, 500, 111, 0);  // the peer's, seven seconds after its last segment
+  d.out(d.A, 110, 501, 0);
+  d.out(d.A, 111, 501, 0);  // the answer
+  EXPECT_THAT(d.broken, IsEmpty());
+  d.now += seconds(7);
+  d.in(d.A, 500, 111, 0);  // two milliseconds after the timer
+  d.out(d.A, 110, 501, 0);
+  EXPECT_THAT(d.broken, ElementsAre("probe"));
+}
+
+// A host that answers a forged acknowledgement resets the number that it names.
+TEST(wire_checker, a_reset_tells_nothing_of_what_was_sent_before) {
+  dialogue d;
+  d.open();
+  d.end.forgive_gap_before(d.segment(tcphdr_rst, 101 + (1u << 30), 0, 0, {}));
+  d.in(d.A, 501, 101, 10);
+  d.out(d.A, 101, 511, 0);
+  EXPECT_THAT(d.broken, IsEmpty());
+  d.out(d.A, 102, 511, 10);
+  EXPECT_THAT(d.broken, ElementsAre("sequence"));
+}
+
 // Segments of an attacker change nothing of what an end knows.
 TEST(wire_checker, what_a_host_must_refuse_counts_for_nothing) {
   dialogue d;
