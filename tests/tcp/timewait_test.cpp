@@ -400,6 +400,37 @@ TEST(tcp_tw_reuse, has_three_values) {
   }
 }
 
+/// RFC 5961 §5.2, RFC 7323 §4.3: the peer acknowledged the FIN, so what acknowledges anything else
+/// is not its. A timestamp from there must not make the genuine segments look old: two ends that
+/// both believed one would refuse each other's answers for ever.
+TEST(tcp_timewait, believes_no_timestamp_of_a_forged_acknowledgement) {
+  segment_peer p;
+  tcp_out_options options = p.plain();
+  options.timestamps = true;
+  options.tsval = 1000;
+  const int fd = p.connected(options);
+  options.mss = 0;
+  p.close(fd);
+  p.expect(F | A, 0, 0);
+  p.send(F | A, 0, 1, {}, {65535, p.syn_options(options)});
+  p.expect(A, 1, 1);
+  const auto bare = [&](s64 ack, u32 tsval) {
+    options.tsval = tsval;
+    p.advance(seconds(1));
+    p.send(A, 1, ack, {}, {65535, p.syn_options(options)});
+    p.expect_nothing();
+  };
+  bare(1 + (1 << 30), 1u << 30);
+  bare(1 - (1 << 30), 1u << 30);
+  bare(1, 1001);  // the genuine one
+  EXPECT_EQ(p.a.mib(mib::tcpext_paws_estab), 0u);
+  bare(1, 2000);
+  options.tsval = 1500;
+  p.send(A, 1, 1, {}, {65535, p.syn_options(options)});
+  p.expect(A, 1, 1);  // older than a genuine one
+  EXPECT_EQ(p.a.mib(mib::tcpext_paws_estab), 1u);
+}
+
 /// An incoming SYN: a younger timestamp is enough, whatever its number (RFC 6191 §2).
 TEST(tcp_timewait, a_younger_timestamp_opens_a_new_connection) {
   segment_peer p;

@@ -83,6 +83,16 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   tw->self = tw;
 }
 
+/// The peer has acknowledged all, the FIN too, so all that it still sends says so.
+/// DIFFERS: Linux believes the timestamp of a segment that acknowledges anything. One from the
+/// future, forged, then makes both ends refuse and answer each other's answers without end where
+/// tcp_invalid_ratelimit is 0 (RFC 5961 §5.2: such a segment must not be processed further).
+void take_timestamp(cpu& cx, tcp_timewait& tw, const tcp_seg& seg, const tcp_options_received& rx) {
+  if (!tw.tstamp_ok || !rx.saw_tstamp || !seg.ack() || seg.ack_seq != tw.snd_nxt) return;
+  tw.ts_recent = rx.rcv_tsval;
+  tw.ts_recent_stamp = cx.now();
+}
+
 /// FIN-WAIT-2: what is still to come is a FIN, and nothing else counts.
 void fin_wait2_rcv(cpu& cx, tcp_timewait& tw, skb_ptr skb, const tcp_seg& seg,
                    const tcp_options_received& rx) {
@@ -109,10 +119,7 @@ void fin_wait2_rcv(cpu& cx, tcp_timewait& tw, skb_ptr skb, const tcp_seg& seg,
   } else {
     tw.fin_wait2 = false;
     tw.rcv_nxt = seg.end_seq;
-    if (tw.tstamp_ok && rx.saw_tstamp) {
-      tw.ts_recent = rx.rcv_tsval;
-      tw.ts_recent_stamp = cx.now();
-    }
+    take_timestamp(cx, tw, seg, rx);
     arm(cx, tw);
     tw.acked = false;  // this one is owed
     answer(cx, tw);
@@ -161,10 +168,7 @@ std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, c
       // RFC 1337: by default a reset ends it, as most expect.
       if (tcp_of(tw.net).sysctl.rfc1337 == 0) tcp_timewait_kill(tw);
     } else {
-      if (stamped) {
-        tw.ts_recent = rx.rcv_tsval;
-        tw.ts_recent_stamp = cx.now();
-      }
+      take_timestamp(cx, tw, seg, rx);
       arm(cx, tw);
     }
     drop(cx, std::move(skb), drop_reason::tcp_timewait);
