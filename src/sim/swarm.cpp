@@ -310,15 +310,18 @@ void run::judge_rest() {
     if (h->net().sockets != 0 || tn.ehash.size() != 0 || !tn.timewaits.empty() ||
         tn.orphans != 0) {
       std::string states;
+      u16 port = 0, peer = 0;  // of one that is left, whose dialogue tells why
       tn.ehash.for_each([&](ehash_entry& entry) {
+        port = entry.key.lport.value;
+        peer = entry.key.rport.value;
         if (entry.kind != ehash_kind::established) return;
         const tcp_sock& tp = static_cast<tcp_sock&>(entry);
-        states += fmt::format(" state {} port {}", static_cast<int>(tp.state), tp.key.lport.value);
+        states += fmt::format(" state {} port {}", static_cast<int>(tp.state), port);
       });
       note("memory", h->name(),
            fmt::format("{} sockets, {} connections, {} in TIME-WAIT, {} orphans are left{}",
-                       h->net().sockets, tn.ehash.size(), tn.timewaits.size(), tn.orphans,
-                       states));
+                       h->net().sockets, tn.ehash.size(), tn.timewaits.size(), tn.orphans, states),
+           port, peer);
     }
     if (h->drops(drop_reason::unreasoned) != 0) {
       note("drop", h->name(), "a packet died without a reason");

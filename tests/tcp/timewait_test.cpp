@@ -101,6 +101,20 @@ TEST(tcp_timewait, answers_are_limited) {
   t.expect(A, 1, 1);
 }
 
+TEST(tcp_timewait, stray_acknowledgements_do_not_prolong_it) {
+  timewait_case t;
+  t.advance(seconds(40));
+  t.send(A, -10, 1);
+  t.expect(A, 1, 1);
+  t.advance(seconds(1));
+  t.send(F | A, 0, 1 << 20);  // like a FIN sent again, but by somebody who guesses
+  t.expect(A, 1, 1);
+  t.send(A, 1, 1 << 20);
+  t.expect_nothing();
+  t.advance(seconds(20));
+  EXPECT_EQ(t.waiting(), 0u);
+}
+
 TEST(tcp_timewait, there_may_be_too_many) {
   segment_peer p;
   p.a.sysctl("net.ipv4.tcp_max_tw_buckets", "0");
@@ -168,6 +182,59 @@ TEST(tcp_timewait, never_more_than_tcp_max_tw_buckets) {
   p.advance(seconds(61));
   EXPECT_EQ(tcp_of(p.a.net()).ehash.size(), 0u);
   EXPECT_EQ(p.a.mib(mib::tcpext_tw), 100u);
+}
+
+/// Both ends are in TIME-WAIT, with timestamps, and nothing limits their answers.
+struct crossed_case : segment_peer {
+  crossed_case() {
+    a.sysctl("net.ipv4.tcp_invalid_ratelimit", "0");
+    tcp_out_options options = plain();
+    options.timestamps = true;
+    options.tsval = 1000;
+    listener = listening();
+    begin_passive(options);
+    send(A, 0, 0, {}, stamped(1000));
+    const int fd = *sys_accept4(a.app(), listener, nullptr, 0);
+    close(fd);
+    expect(F | A, 0, 0);
+    send(F | A, 0, 0, {}, stamped(1000));
+    expect(A, 1, 1);
+    send(A, 1, 1, {}, stamped(1000));
+    EXPECT_EQ(waiting(), 1u);
+  }
+  extra stamped(u32 tsval) {
+    tcp_out_options out;
+    out.timestamps = true;
+    out.tsval = tsval;
+    return {65535, syn_options(out)};
+  }
+  [[nodiscard]] std::size_t waiting() { return tcp_of(a.net()).timewaits.size(); }
+};
+
+TEST(tcp_timewait, an_impossible_acknowledgement_does_not_set_the_timestamp) {
+  crossed_case t;
+  t.send(A, 1, 1'000'000, {}, t.stamped(1u << 30));
+  t.send(A, 1, -1'000'000, {}, t.stamped(1u << 30));
+  t.expect_nothing();
+  EXPECT_EQ(t.a.drops(drop_reason::tcp_ack_unsent_data), 1u);
+  EXPECT_EQ(t.a.drops(drop_reason::tcp_too_old_ack), 1u);
+  t.send(A, 1, 1, {}, t.stamped(1001));
+  t.expect_nothing();
+  EXPECT_EQ(t.a.mib(mib::tcpext_paws_estab), 0u);
+}
+
+TEST(tcp_timewait, ends_though_the_peer_answers_each_answer) {
+  crossed_case t;
+  t.advance(seconds(10));
+  t.send(A, 1, 1, {}, t.stamped(1u << 30));  // by somebody who heard all
+  for (int second = 0; second < 59; ++second) {
+    t.send(A, 1, 1, {}, t.stamped(2000));
+    t.expect(A, 1, 1);
+    t.advance(seconds(1));
+  }
+  EXPECT_EQ(t.waiting(), 1u);
+  t.advance(seconds(2));
+  EXPECT_EQ(t.waiting(), 0u);
 }
 
 // --- FIN-WAIT-2 without a program ---------------------------------------------------------------
@@ -282,6 +349,18 @@ TEST(tcp_fin_wait2, what_is_outside_the_window_is_answered_with_where_we_are) {
   EXPECT_EQ(p.tn().ehash.size(), 1u);
   p.send(R, 0, 1);
   EXPECT_EQ(p.tn().ehash.size(), 0u);
+}
+
+TEST(tcp_fin_wait2, an_impossible_acknowledgement_ends_nothing) {
+  orphan_case p;
+  p.send(F | A, 0, 1'000'000);
+  p.expect(A, 1, 0);
+  p.advance(seconds(1));
+  p.send(A, 0, -1'000'000, "x");
+  p.expect(A, 1, 0);
+  p.advance(seconds(1));
+  p.send(F | A, 0, 1);
+  p.expect(A, 1, 1);
 }
 
 // --- reuse by connect(): RFC 6191, net.ipv4.tcp_tw_reuse ----------------------------------------

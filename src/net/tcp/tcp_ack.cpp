@@ -147,10 +147,7 @@ void ack_probe(cpu& cx, tcp_sock& tp) {
 }
 
 tcp_ack_verdict old_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_info& info) {
-  // RFC 5961 §5.2: acceptable only down to SND.UNA - MAX.SND.WND, and never before the first byte
-  // of the connection: nobody can have heard more than was sent.
-  const u64 reach = std::min<u64>(tp.max_window, tp.bytes_acked);
-  if (seg.ack_seq < tp.snd_una - static_cast<u32>(reach)) {
+  if (seg.ack_seq < tp.snd_una - tcp_ack_reach(tp)) {
     tcp_send_challenge_ack(cx, tp);
     return tcp_ack_verdict::too_old;
   }
@@ -176,6 +173,12 @@ ack_sample tcp_congestion_sample(const tcp_sock& tp) {
   sample.ca_state = tp.ca_state;
   sample.selective_acks = tp.sack_ok;
   return sample;
+}
+
+// RFC 5961 §5.2: down to SND.UNA - MAX.SND.WND, and never before the first byte of the connection:
+// nobody can have heard more than was sent.
+u32 tcp_ack_reach(const tcp_sock& tp) {
+  return static_cast<u32>(std::min<u64>(tp.max_window, tp.bytes_acked));
 }
 
 void tcp_update_window(cpu& cx, tcp_sock& tp, const tcp_seg& seg) { update_window(cx, tp, seg); }

@@ -44,6 +44,8 @@ enum class tcp_ack_verdict : u8 {
 /// RFC 9293 §3.10.7.4 fifth step, for states from SYN_RECV on. `update_window`: the segment may
 /// change SND.WND (it was acceptable).
 tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg);
+/// How far below SND.UNA an acknowledgement may lie (RFC 5961 §5.2).
+u32 tcp_ack_reach(const tcp_sock& tp);
 /// What congestion control may know now, without an acknowledgement.
 ack_sample tcp_congestion_sample(const tcp_sock& tp);
 /// HOT: the header-prediction case: in-order acknowledgement, window unchanged, no SACK.

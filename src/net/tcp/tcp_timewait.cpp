@@ -1,7 +1,8 @@
 // RFC 9293 §3.10.7.4 for TIME-WAIT and orphans in FIN-WAIT-2, RFC 6191 (reuse by timestamps),
-// RFC 1337 (assassination).
+// RFC 1337 (assassination), RFC 5961 §5 (blind injection).
 #include "net/tcp/tcp_timewait.h"
 
+#include "net/tcp/tcp_ack.h"
 #include "net/tcp/tcp_input.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_timer.h"
@@ -38,6 +39,16 @@ void answer(cpu& cx, tcp_timewait& tw) {
   tcp_send_reply(cx, tw.net, *tw.af_ops, std::move(reply));
 }
 
+/// RFC 5961 §5.2. All that was sent is acknowledged, so SND.UNA is snd_nxt.
+bool ack_acceptable(const tcp_timewait& tw, const tcp_seg& seg) {
+  return seg.ack() && seg.ack_seq <= tw.snd_nxt && seg.ack_seq >= tw.snd_nxt - tw.ack_reach;
+}
+
+drop_reason why_unacceptable(const tcp_timewait& tw, const tcp_seg& seg) {
+  if (!seg.ack()) return drop_reason::tcp_flags;
+  return seg.ack_seq > tw.snd_nxt ? drop_reason::tcp_ack_unsent_data : drop_reason::tcp_too_old_ack;
+}
+
 void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   tcp_net& tn = tp.tcp();
   const ref<tcp_sock> hold(&tp);
@@ -56,6 +67,7 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   tw->snd_nxt = tp.snd_nxt;
   tw->rcv_wnd = tcp_receive_window(tp);
   tw->rcv_wscale = tp.rcv_wscale;
+  tw->ack_reach = tcp_ack_reach(tp);
   tw->tstamp_ok = tp.tstamp_ok;
   tw->ts_recent = tp.ts_recent;
   tw->ts_recent_stamp = tp.ts_recent_stamp;
@@ -83,16 +95,6 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   tw->self = tw;
 }
 
-/// The peer has acknowledged all, the FIN too, so all that it still sends says so.
-/// DIFFERS: Linux believes the timestamp of a segment that acknowledges anything. One from the
-/// future, forged, then makes both ends refuse and answer each other's answers without end where
-/// tcp_invalid_ratelimit is 0 (RFC 5961 §5.2: such a segment must not be processed further).
-void take_timestamp(cpu& cx, tcp_timewait& tw, const tcp_seg& seg, const tcp_options_received& rx) {
-  if (!tw.tstamp_ok || !rx.saw_tstamp || !seg.ack() || seg.ack_seq != tw.snd_nxt) return;
-  tw.ts_recent = rx.rcv_tsval;
-  tw.ts_recent_stamp = cx.now();
-}
-
 /// FIN-WAIT-2: what is still to come is a FIN, and nothing else counts.
 void fin_wait2_rcv(cpu& cx, tcp_timewait& tw, skb_ptr skb, const tcp_seg& seg,
                    const tcp_options_received& rx) {
@@ -113,18 +115,47 @@ void fin_wait2_rcv(cpu& cx, tcp_timewait& tw, skb_ptr skb, const tcp_seg& seg,
     refuse(drop_reason::tcp_invalid_syn);
   } else if (!seg.ack() || seg.end_seq <= tw.rcv_nxt || seg.seq == seg.end_seq) {
     drop(cx, std::move(skb), drop_reason::tcp_timewait);
+  } else if (!ack_acceptable(tw, seg)) {
+    // DIFFERS: Linux looks at no acknowledgement here, so that a FIN or data whose sender guessed
+    // but one number end the connection.
+    answer(cx, tw);
+    drop(cx, std::move(skb), why_unacceptable(tw, seg));
   } else if (!seg.fin() || seg.end_seq != tw.rcv_nxt + 1) {
     // RFC 1122 §4.2.2.13: data that nobody will read.
     refuse(drop_reason::tcp_fin_wait_data);
   } else {
     tw.fin_wait2 = false;
     tw.rcv_nxt = seg.end_seq;
-    take_timestamp(cx, tw, seg, rx);
+    if (tw.tstamp_ok && rx.saw_tstamp) {
+      tw.ts_recent = rx.rcv_tsval;
+      tw.ts_recent_stamp = cx.now();
+    }
     arm(cx, tw);
     tw.acked = false;  // this one is owed
     answer(cx, tw);
     consume(cx, std::move(skb));
   }
+}
+
+/// TIME-WAIT: a reset, or a segment without anything in it, just where the next would be.
+void in_place_rcv(cpu& cx, tcp_timewait& tw, skb_ptr skb, const tcp_seg& seg,
+                  const tcp_options_received& rx) {
+  if (seg.rst()) {
+    // RFC 1337: by default a reset ends it, as most expect.
+    if (tcp_of(tw.net).sysctl.rfc1337 == 0) tcp_timewait_kill(tw);
+  } else if (!ack_acceptable(tw, seg)) {
+    // DIFFERS: on Linux such a timestamp counts (against RFC 7323 §4.3), and what the peer sends
+    // afterwards looks old.
+    drop(cx, std::move(skb), why_unacceptable(tw, seg));
+    return;
+  } else {
+    if (tw.tstamp_ok && rx.saw_tstamp) {
+      tw.ts_recent = rx.rcv_tsval;
+      tw.ts_recent_stamp = cx.now();
+    }
+    arm(cx, tw);
+  }
+  drop(cx, std::move(skb), drop_reason::tcp_timewait);
 }
 
 }  // namespace
@@ -164,14 +195,7 @@ std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, c
     return std::nullopt;
   }
   if (!old && seg.seq == tw.rcv_nxt && (seg.seq == seg.end_seq || seg.rst())) {
-    if (seg.rst()) {
-      // RFC 1337: by default a reset ends it, as most expect.
-      if (tcp_of(tw.net).sysctl.rfc1337 == 0) tcp_timewait_kill(tw);
-    } else {
-      take_timestamp(cx, tw, seg, rx);
-      arm(cx, tw);
-    }
-    drop(cx, std::move(skb), drop_reason::tcp_timewait);
+    in_place_rcv(cx, tw, std::move(skb), seg, rx);
     return std::nullopt;
   }
   // RFC 6191, RFC 9293 §3.10.7.4: a SYN beyond what was received, or with a younger timestamp.
@@ -184,7 +208,11 @@ std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, c
     return isn;
   }
   if (!seg.rst()) {
-    if ((old || seg.ack()) && !tw.fin_wait2) arm(cx, tw);
+    // DIFFERS: only what can be a FIN sent again restarts it (RFC 9293 §3.10.7.4, eighth step). On
+    // Linux any stray ACK does, also the peer's answers to our answers: when both ends take the
+    // other's timestamps for old, neither entry would ever end.
+    const bool again = seg.seq != seg.end_seq && ack_acceptable(tw, seg);
+    if (again && !tw.fin_wait2) arm(cx, tw);
     answer(cx, tw);
   }
   cx.sometimes("tcp_time_wait_answers");

@@ -17,18 +17,19 @@ struct tcp_timewait final : counted, ehash_entry {
   cpu* home = nullptr;
   timer expiry;
   std::multimap<port_no, tcp_timewait*>::iterator place;  ///< in tcp_net::timewaits
-  bool fin_wait2 = false;         ///< the peer's FIN is still to come
   seq32 rcv_nxt, snd_nxt;
   u32 rcv_wnd = 0;                ///< bytes
-  u8 rcv_wscale = 0;
-  bool tstamp_ok = false;
+  u32 ack_reach = 0;              ///< how far below snd_nxt an acknowledgement may lie
   u32 ts_recent = 0;
-  instant ts_recent_stamp{};
   u32 tsoffset = 0;
-  u8 tos = 0;
-  bool reuseaddr = false, reuseport = false;
+  instant ts_recent_stamp{};
   instant last_ack{};
-  bool acked = false;
+  bool fin_wait2 = false;  ///< the peer's FIN is still to come
+  bool acked = false;      ///< last_ack is one
+  bool tstamp_ok = false;
+  bool reuseaddr = false, reuseport = false;
+  u8 rcv_wscale = 0;
+  u8 tos = 0;
   std::unique_ptr<tcp_auth> auth;  ///< keys of the connection, and what they need of it
   tcp_auth_ends ends;
 };
