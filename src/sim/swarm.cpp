@@ -35,9 +35,9 @@ class run {
   run(const swarm_plan& plan, trace_sink* sink)
       : plan_(plan),
         checker_([this](violation v) { note(std::move(v)); }),
-        world_({.seed = plan.seed, .buggify = std::max(plan.buggify, count_only)}),
         attack_(plan.seed),
-        lo_chance_(rng(plan.seed).fork("lo")) {
+        lo_chance_(rng(plan.seed).fork("lo")),
+        world_({.seed = plan.seed, .buggify = std::max(plan.buggify, count_only)}) {
     if (sink != nullptr) world_.trace().add(*sink);
     result_.seed = plan.seed;
   }
@@ -67,14 +67,15 @@ class run {
   void finish();
 
   const swarm_plan& plan_;
-  wire_checker checker_;         // before the world: what dies there still sends
-  world world_;
-  std::vector<link*> wires_;
-  std::vector<std::shared_ptr<flow_outcome>> outcomes_;
+  // Before the world: what dies there still sends, and is still watched.
+  swarm_result result_;
+  wire_checker checker_;
   swarm_attack attack_;
   swarm_dialogue* dialogue_ = nullptr;
   rng lo_chance_;
-  swarm_result result_;
+  world world_;
+  std::vector<link*> wires_;
+  std::vector<std::shared_ptr<flow_outcome>> outcomes_;
 };
 
 std::string flow_name(const flow_plan& plan) {
