@@ -284,6 +284,22 @@ TEST(tcp_fin_wait2, what_is_outside_the_window_is_answered_with_where_we_are) {
   EXPECT_EQ(p.tn().ehash.size(), 0u);
 }
 
+/// RFC 5961 §5.2. The peer may have sent its FIN before it saw the host's.
+TEST(tcp_fin_wait2, a_fin_that_acknowledges_what_cannot_be_is_refused) {
+  orphan_case p;
+  for (const s64 ack : {s64{1} + (1 << 30), s64{2}, s64{1} - (1 << 30)}) {
+    p.advance(seconds(1));
+    p.send(F | A, 0, ack);
+    p.expect(A, 1, 0);
+    p.send(A, 0, ack, "x");
+    EXPECT_EQ(p.tn().ehash.size(), 1u);
+  }
+  p.advance(seconds(1));
+  p.send(F | A, 0, 0);
+  p.expect(A, 1, 1);
+  EXPECT_EQ(p.tn().ehash.size(), 1u);
+}
+
 // --- reuse by connect(): RFC 6191, net.ipv4.tcp_tw_reuse ----------------------------------------
 
 /// The host has but one port for its connections, and closed one with timestamps.

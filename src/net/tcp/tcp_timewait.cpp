@@ -83,12 +83,18 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   tw->self = tw;
 }
 
-/// The peer has acknowledged all, the FIN too, so all that it still sends says so.
-/// DIFFERS: Linux believes the timestamp of a segment that acknowledges anything. One from the
-/// future, forged, then makes both ends refuse and answer each other's answers without end where
-/// tcp_invalid_ratelimit is 0 (RFC 5961 §5.2: such a segment must not be processed further).
+/// It acknowledges what was sent, and nothing older than a window reaches (RFC 5961 §5.2).
+/// DIFFERS: Linux looks at no acknowledgement here. A forged one with a timestamp from the future
+/// then makes two ends in TIME-WAIT refuse and answer each other's answers without end where
+/// tcp_invalid_ratelimit is 0.
+bool acceptable_ack(const tcp_timewait& tw, const tcp_seg& seg) {
+  constexpr s32 farthest = 1 << 30;  // RFC 7323 §2.3
+  const s32 behind = tw.snd_nxt - seg.ack_seq;
+  return seg.ack() && behind >= 0 && behind < farthest;
+}
+
 void take_timestamp(cpu& cx, tcp_timewait& tw, const tcp_seg& seg, const tcp_options_received& rx) {
-  if (!tw.tstamp_ok || !rx.saw_tstamp || !seg.ack() || seg.ack_seq != tw.snd_nxt) return;
+  if (!tw.tstamp_ok || !rx.saw_tstamp || !acceptable_ack(tw, seg)) return;
   tw.ts_recent = rx.rcv_tsval;
   tw.ts_recent_stamp = cx.now();
 }
@@ -113,6 +119,9 @@ void fin_wait2_rcv(cpu& cx, tcp_timewait& tw, skb_ptr skb, const tcp_seg& seg,
     refuse(drop_reason::tcp_invalid_syn);
   } else if (!seg.ack() || seg.end_seq <= tw.rcv_nxt || seg.seq == seg.end_seq) {
     drop(cx, std::move(skb), drop_reason::tcp_timewait);
+  } else if (!acceptable_ack(tw, seg)) {
+    answer(cx, tw);
+    drop(cx, std::move(skb), drop_reason::tcp_invalid_ack);
   } else if (!seg.fin() || seg.end_seq != tw.rcv_nxt + 1) {
     // RFC 1122 §4.2.2.13: data that nobody will read.
     refuse(drop_reason::tcp_fin_wait_data);
