@@ -94,7 +94,7 @@ void tcp_end_checker::opened(const tcp_segment& seg, const tcp_options_received&
     *this = {};
     syns_ = std::move(syns);
     known_ = true;
-    iss_ = snd_max_ = send_edge_ = seg.seq;
+    iss_ = snd_max_ = send_edge_ = syn_end_ = seg.seq;
     ++send_edge_;
     ours_ = offer_of(options);
   }
@@ -155,7 +155,11 @@ std::optional<tcp_end_checker::fault> tcp_end_checker::check_sequence(const tcp_
     return fault{"sequence", fmt::format("it sends {} bytes after its FIN", end - *fin_end_)};
   }
   const seq32 data_end = seg.seq + (payload + (seg.syn() ? 1u : 0u));
-  if (payload != 0 && !seg.syn() && data_end > send_edge_) {
+  if (seg.syn()) syn_end_ = seq_max(syn_end_, data_end);
+  // Data that the SYN carried before any window was known (RFC 7413) are sent again, and the first
+  // of them may have to probe a window that has closed meanwhile (RFC 9293 §3.8.6.1).
+  const bool repeats_syn = data_end <= syn_end_ && peer_ack_ && seg.seq == *peer_ack_;
+  if (payload != 0 && !seg.syn() && data_end > send_edge_ && !repeats_syn) {
     return fault{"window", fmt::format("its data reach {} bytes beyond the window that it knows",
                                        data_end - send_edge_)};
   }
@@ -359,6 +363,9 @@ void wire_checker::on_sent(const link::frame_seen& seen, link_end from, const st
   if (!bad) {
     tcp_end_checker& end = ends_[end_key(iph.saddr, seg.source, iph.daddr, seg.dest)];
     if (!seg.syn() && lost_inside_ && lost_inside_(host)) end.forgive_gap_before(seg);
+    // What waited for the next hop's hardware address leaves all at once.
+    const auto resolved = resolved_.find(host);
+    if (resolved != resolved_.end() && resolved->second == seen.when) end.forgive_late_probes();
     bad = end.sent(seen.when, seg, parsed->payload, seen.skb.gso_size == 0);
   }
   if (!bad) return;
@@ -371,6 +378,8 @@ void wire_checker::on_sent(const link::frame_seen& seen, link_end from, const st
 
 void wire_checker::on_arrival(const link::frame_seen& seen, const std::string& host, mac_addr mac,
                               bool verify) {
+  const ethhdr* eth = view_as<ethhdr>(seen.bytes);
+  if (eth != nullptr && eth->h_proto.value() == uapi::eth_p_arp) resolved_[host] = seen.when;
   const auto parsed = parse(seen);
   if (!parsed) return;
   const iphdr& iph = *parsed->ip.iph;

@@ -80,6 +80,8 @@ class tcp_end_checker {
   void forgive_gap_before(const tcp_segment& seg) {
     if (known_ && !seg.rst()) snd_max_ = seq_max(snd_max_, seg.seq);
   }
+  /// What this end sends now may have been made earlier, and its probes further apart.
+  void forgive_late_probes() { last_probe_ = instant{-1}; }
 
  private:
   struct offer {
@@ -105,6 +107,7 @@ class tcp_end_checker {
   bool peer_known_ = false;
   seq32 iss_, irs_;
   seq32 snd_max_;                      ///< after the last number it sent
+  seq32 syn_end_;                      ///< after the data of its SYNs
   std::optional<seq32> fin_end_;
   seq32 send_edge_;                    ///< right edge that the peer offered
   std::optional<seq32> last_ack_, offered_edge_;
@@ -154,6 +157,7 @@ class wire_checker {
   std::function<bool(const std::string&)> lost_inside_;
   witness witness_;
   std::map<u32, std::string> owners_;
+  std::map<std::string, instant> resolved_;  ///< by host: when the last ARP packet arrived
   std::map<key, tcp_end_checker> ends_;
   u64 digest_ = 0;
   u64 frames_ = 0;

@@ -160,6 +160,20 @@ TEST(wire_checker, a_keepalive_may_coincide_with_the_peers) {
   EXPECT_THAT(d.broken, ElementsAre("probe"));
 }
 
+// RFC 7413: no window was known when the SYN took data along.
+TEST(wire_checker, data_of_a_syn_may_probe_a_closed_window) {
+  dialogue d;
+  d.out(d.S, 100, 0, 300, 1000, d.offer());
+  d.in(d.S | d.A, 500, 101, 0, 200, d.offer());
+  d.out(d.A, 101, 501, 200);
+  d.in(d.A, 501, 301, 0, 0);
+  d.out(d.A, 301, 501, 100);
+  EXPECT_THAT(d.broken, IsEmpty());
+  d.out(d.A, 301, 501, 101);  // a byte more than the SYN had
+  d.out(d.A, 302, 501, 99);   // not the first one
+  EXPECT_THAT(d.broken, ElementsAre("window", "window"));
+}
+
 // A host that answers a forged acknowledgement resets the number that it names.
 TEST(wire_checker, a_reset_tells_nothing_of_what_was_sent_before) {
   dialogue d;
