@@ -288,15 +288,19 @@ void run::judge_pair(const flow_plan& plan, const side_outcome& to, const side_o
 void run::judge_flow(const flow_plan& plan, const flow_outcome& outcome) {
   for (const auto& s : outcome.clients) judge_side(plan, *s, true);
   for (const auto& s : outcome.servers) judge_side(plan, *s, false);
+  // A client that keeps no TIME-WAIT may draw the same port again: the order then tells who is who.
   std::map<u16, std::vector<const side_outcome*>> by_port;
+  std::map<u16, std::size_t> calls, calls_before;
   for (const auto& s : outcome.servers) by_port[s->client_port].push_back(s.get());
+  for (const auto& c : outcome.clients) ++calls[c->client_port];
   for (const auto& c : outcome.clients) {
     ++result_.connections;
     if (c->error != errc::ok) ++result_.failed_connections;
     const auto found = by_port.find(c->client_port);
-    if (found != by_port.end() && found->second.size() == 1) {
-      judge_pair(plan, *c, *found->second[0], true);
-      judge_pair(plan, *found->second[0], *c, false);
+    const std::size_t turn = calls_before[c->client_port]++;
+    if (found != by_port.end() && found->second.size() == calls[c->client_port]) {
+      judge_pair(plan, *c, *found->second[turn], true);
+      judge_pair(plan, *found->second[turn], *c, false);
     } else if (!plan.may_fail) {
       note("outcome", flow_name(plan),
            fmt::format("no server got the connection from port {}", c->client_port),

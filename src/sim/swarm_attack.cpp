@@ -12,6 +12,7 @@ namespace ph::sim {
 namespace {
 
 constexpr std::size_t remembered = 200;
+constexpr u8 fresh_ttl = 64;  ///< what a router passed on may be a forgery, and one of that a hit
 constexpr u32 far = 1u << 30;  ///< no window reaches so far
 
 /// A TCP segment in a frame, with room to change it.
@@ -79,7 +80,9 @@ void add_to(be32& number, u32 by) { number.set(number.value() + by); }
 void swarm_attack::overhear(link& wire, const link::frame_seen& seen) {
   if (seen.skb.gso_size != 0) return;
   heard next{&wire, seen.from, std::vector<u8>(seen.len)};
-  if (!seen.skb.copy_bits(0, next.frame) || !open_frame(next.frame)) return;
+  if (!seen.skb.copy_bits(0, next.frame)) return;
+  const auto seg = open_frame(next.frame);
+  if (!seg || seg->iph().ttl != fresh_ttl) return;
   heard_.push_back(std::move(next));
   if (heard_.size() > remembered) heard_.pop_front();
 }
