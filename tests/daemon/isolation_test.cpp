@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 
 #include <chrono>
+#include <thread>
 
 #include "daemon/anchor.h"
 #include "daemon/channel_gate.h"
@@ -109,12 +110,15 @@ TEST(isolation, a_passed_descriptor_whose_close_waits_holds_nobody_up) {
   head.kind = static_cast<u16>(request_kind::getsockname);
   const auto begin = std::chrono::steady_clock::now();
   hostile.send(head, {}, lingering.get());
-  lingering.reset();
+  std::thread own_copy([&lingering] { lingering.reset(); });  // may be the last one, and wait
   for (int i = 0; i < 20; ++i) {
     const unique_fd anchor(other.socket(SOCK_DGRAM));
     EXPECT_TRUE(anchor);
   }
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(50));
+  accepted.reset();  // a reset ends all waits
+  listener.reset();
+  own_copy.join();
 }
 
 TEST(isolation, an_anchor_carries_no_descriptors_to_the_daemon) {
