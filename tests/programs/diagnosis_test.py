@@ -100,7 +100,7 @@ zone "example.test" {{ type primary; file "{zone}"; }};
 ''')
         server = lab.spawn("bob", shutil.which("named", path="/usr/sbin:/usr/bin"), "-g", "-n", "1",
                            "-c", config)
-        server.wait_for(r"\brunning\b")
+        server.wait_for("all zones loaded")
         dig = ("dig", "@10.0.0.2", "+tries=1", "+time=20", "+short")
         for _ in range(5):
             out = lab.run("alice", *dig, "www.example.test").stdout
