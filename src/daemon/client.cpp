@@ -81,14 +81,9 @@ result<unique_fd> client::new_anchor(bool nonblocking) {
   reach_ = std::move(made.reach);
   TRY_VOID(anchor_made(made.fd.get()));
   if (!owner_.closes().add(made.fd.get(), anchor_id_)) return fail(errc::nobufs);
-  owner_.alias(anchor_id_, *this);
+  owner_.know_anchor(anchor_id_, made.cookie, *this);
   ++anchors_;
-  cookies_.push_back(made.cookie);
   return std::move(made.fd);
-}
-
-bool client::has_anchor(u64 cookie) const {
-  return std::find(cookies_.begin(), cookies_.end(), cookie) != cookies_.end();
 }
 
 result<void> client::anchor_made(int) { return {}; }

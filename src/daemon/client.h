@@ -62,8 +62,8 @@ class client_owner {
   virtual void child_settled(u64 listener, bool known) = 0;
   /// Resets the connection of a client that no program will have.
   virtual void abandon(u64 id) = 0;
-  /// Another anchor name (id) by which the client is known.
-  virtual void alias(u64 id, client& c) = 0;
+  /// A new anchor of the client: the id in its name, and its SO_COOKIE.
+  virtual void know_anchor(u64 id, u64 cookie, const client& c) = 0;
   virtual datagram_shared& datagrams() = 0;
   [[nodiscard]] virtual const anchor_folder& anchors() const = 0;
   virtual last_close_watch& closes() = 0;
@@ -92,8 +92,6 @@ class client {
   [[nodiscard]] bool removed() const { return removed_; }
   void set_removed() { removed_ = true; }
   [[nodiscard]] const host_sockets& host() const { return host_; }
-  /// True when the anchor with this SO_COOKIE was made for this client.
-  [[nodiscard]] bool has_anchor(u64 cookie) const;
 
   /// A new anchor for the program. Errors: nfile, nobufs.
   result<unique_fd> new_anchor(bool nonblocking);
@@ -168,7 +166,6 @@ class client {
   answer_data tell_error(call& c);
 
   wait_entry wait_;
-  std::vector<u64> cookies_;  ///< of all anchors made for this client
   bool marked_ = false;
   bool removed_ = false;
 };

@@ -15,6 +15,9 @@ namespace {
 constexpr int datagrams_a_turn = 64;
 /// The kernel takes a datagram of any size that is 32 bytes smaller than the sender's buffer.
 constexpr u32 least_limit = 2 * (max_datagram_payload + 65);
+/// Plain sends that are taken out of the end before the stack has room for them. A program fills
+/// the end's queue again at once, and would have the daemon keep all that it sends.
+constexpr std::size_t most_departing = 256 * 1024;
 
 answer_data refuse(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
 
@@ -73,7 +76,7 @@ void datagram_client::read_buffer_size() {
 }
 
 std::optional<answer_data> datagram_client::connect(call& c) {
-  drain_out();
+  if (!drain_out()) return refuse(errc::nobufs);
   const auto before = host_.name(s_, true);
   const auto done = host_.connect(s_, c.data);
   if (!done) return refuse(done.error());
@@ -90,14 +93,14 @@ answer_data datagram_client::listen(call& c) {
 }
 
 answer_data datagram_client::shutdown(call& c) {
-  drain_out();
+  if (!drain_out()) return refuse(errc::nobufs);
   return answer_of(host_.shutdown(s_, c.head.arg[0]));
 }
 
 // --- options ----------------------------------------------------------------------------------
 
 answer_data datagram_client::set_option(call& c) {
-  drain_out();  // what was sent plainly before goes as the options were
+  (void)drain_out();  // what was sent plainly before goes as the options were
   const int level = c.head.arg[0], name = c.head.arg[1];
   const auto set = host_.setsockopt(s_, level, name, c.data);
   if (!set) return answer_of(set);
@@ -204,7 +207,7 @@ answer_data datagram_client::receive(const call& c) {
 // --- program to stack -------------------------------------------------------------------------
 
 std::optional<answer_data> datagram_client::send(call& c) {
-  drain_out();  // what was sent plainly before goes first
+  (void)drain_out();  // what was sent plainly before goes first
   // raw(7) sockets send whatever is pending.
   if (pending_error_ != 0 && kind_.type != uapi::sock_raw) {
     const auto error = static_cast<errc>(std::exchange(pending_error_, 0));
@@ -260,6 +263,7 @@ bool datagram_client::to_stack(byte_view payload, byte_view to) {
 bool datagram_client::pump_one_out() {
   if (!to_stack_.empty()) {
     if (!to_stack(to_stack_.front().payload, to_stack_.front().to.view())) return false;
+    departing_bytes_ -= sizeof(departing) + to_stack_.front().payload.size();
     to_stack_.pop_front();
     return true;
   }
@@ -272,27 +276,36 @@ bool datagram_client::pump_one_out() {
   }
   const byte_view payload = byte_view(buffer).first(*got);
   if (to_stack(payload, {})) return true;
-  to_stack_.push_back({{payload.begin(), payload.end()}, {}});
+  depart(payload);
   return false;
 }
 
-/// Empties the end's queue, whatever room the stack has.
-void datagram_client::receive_plain_sends() {
+/// Empties the end's queue, whatever room the stack has. False when the end holds more.
+bool datagram_client::receive_plain_sends() {
   std::vector<u8>& buffer = owner_.datagrams().buffer;
-  while (const auto got = end_.receive(buffer)) {
+  while (departing_bytes_ < most_departing) {
+    const auto got = end_.receive(buffer);
+    if (!got) return true;
     if (*got > buffer.size()) {
       note_error(errc::msgsize);
       continue;
     }
-    const byte_view payload = byte_view(buffer).first(*got);
-    to_stack_.push_back({{payload.begin(), payload.end()}, {}});
+    depart(byte_view(buffer).first(*got));
   }
+  return false;
 }
 
-void datagram_client::drain_out() {
+void datagram_client::depart(byte_view payload) {
+  to_stack_.push_back({{payload.begin(), payload.end()}, {}});
+  departing_bytes_ += sizeof(departing) + payload.size();
+}
+
+/// What was sent plainly is on its way before what follows. False when the end holds more than may
+/// be on its way.
+bool datagram_client::drain_out() {
   while (pump_one_out()) {
   }
-  receive_plain_sends();
+  return receive_plain_sends();
 }
 
 std::size_t datagram_client::unpumped() {
@@ -382,9 +395,12 @@ void datagram_client::note_error(errc error) {
 
 /// An error of the stack (an ICMP answer) makes the anchor show POLLERR and fail once.
 void datagram_client::show_error() {
-  if (!std::exchange(error_due_, false) || !has_error()) return;
-  receive_plain_sends();
-  end_.show_error();
+  if (!error_due_) return;
+  if (has_error()) {
+    if (!receive_plain_sends()) return;  // they would be lost; pump() shows it later
+    end_.show_error();
+  }
+  error_due_ = false;
 }
 
 void datagram_client::woken(u32 events) {
@@ -394,7 +410,7 @@ void datagram_client::woken(u32 events) {
 }
 
 /// What was sent plainly before may have failed.
-void datagram_client::before_error(const call&) { drain_out(); }
+void datagram_client::before_error(const call&) { (void)drain_out(); }
 
 /// The program heard of an error otherwise than by a failing call on the anchor, or reads the error
 /// queue: the anchor shows what is left.
@@ -428,7 +444,7 @@ void datagram_client::pump() {
     if (i + 1 == datagrams_a_turn) owner_.mark(*this);
   }
   if (closing_) {
-    drain_out();
+    (void)drain_out();
     if (to_stack_.empty() && waiting_.empty()) owner_.remove(*this);
     return;
   }

@@ -55,8 +55,9 @@ class datagram_client final : public client {
 
   bool pump_one_out();
   bool to_stack(byte_view payload, byte_view to);
-  void receive_plain_sends();
-  void drain_out();
+  bool receive_plain_sends();
+  void depart(byte_view payload);
+  bool drain_out();
   void retry_sends();
   void pump_in();
   bool take_from_stack();
@@ -79,6 +80,7 @@ class datagram_client final : public client {
   bool closing_ = false;       ///< no anchor is left; what was sent is still on its way
   std::deque<arrived> to_program_;
   std::deque<departing> to_stack_;
+  std::size_t departing_bytes_ = 0;  ///< memory of to_stack_
   std::deque<waiting_send> waiting_;
 };
 

@@ -107,7 +107,7 @@ drop_in_state::~drop_in_state() {
 u64 drop_in_state::new_id() {
   for (;;) {
     const u64 id = random_u64() >> (64 - tag_shift);
-    if (id != 0 && !clients_.contains(id) && !aliases_.contains(id) && !channels_.contains(id)) {
+    if (id != 0 && !clients_.contains(id) && !known_.contains(id) && !channels_.contains(id)) {
       return id;
     }
   }
@@ -260,9 +260,10 @@ void drop_in_state::bury() {
   for (const u64 id : std::exchange(dead_, {})) {
     clients_.erase(id);
     ++buried_;
-    const auto [from, to] = aliases_of_.equal_range(id);
-    for (auto alias = from; alias != to; ++alias) aliases_.erase(alias->second);
-    aliases_of_.erase(from, to);
+    known_.erase(id);
+    const auto from = renewed_.lower_bound({id, 0}), to = renewed_.lower_bound({id + 1, 0});
+    for (auto renewed = from; renewed != to; ++renewed) known_.erase(renewed->second);
+    renewed_.erase(from, to);
   }
   if (buried_ < trim_after || buried_ < clients_.size()) return;
   // After a peak the allocator keeps what it had: it is given back.
@@ -275,6 +276,7 @@ void drop_in_state::serve_closes() {
   const std::vector<u64> closed = closes_.closed(overflow);
   for (const u64 id : closed) {
     if (client* c = find(id)) c->anchor_closed();
+    forget_anchor(id);
   }
   if (!overflow) return;
   for (const auto& [id, c] : clients_) c->look_for_anchor();
@@ -289,16 +291,22 @@ void drop_in_state::child_settled(u64 listener, bool known) {
 }
 
 client* drop_in_state::find(u64 id) {
-  const auto alias = aliases_.find(id);
-  const auto at = clients_.find(alias == aliases_.end() ? id : alias->second);
+  const auto known = known_.find(id);
+  const auto at = clients_.find(known == known_.end() ? id : known->second.client);
   if (at == clients_.end() || at->second->removed()) return nullptr;
   return at->second.get();
 }
 
-void drop_in_state::alias(u64 id, client& c) {
-  if (id == c.id()) return;
-  aliases_[id] = c.id();
-  aliases_of_.emplace(c.id(), id);
+void drop_in_state::know_anchor(u64 id, u64 cookie, const client& c) {
+  known_[id] = {c.id(), cookie};
+  if (id != c.id()) renewed_.emplace(c.id(), id);
+}
+
+void drop_in_state::forget_anchor(u64 id) {
+  const auto known = known_.find(id);
+  if (known == known_.end()) return;
+  renewed_.erase({known->second.client, id});
+  known_.erase(known);
 }
 
 void drop_in_state::adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd,
@@ -496,7 +504,10 @@ result<client*> drop_in_state::find_by(int anchor, const channel& ch) {
   client* const c = find(what->name.id);
   // What is left of a connection that is over on both sides has no client any more.
   if (c == nullptr) return fail(errc::notconn);
-  const bool proved = what->accepted ? c->id() == what->name.id : c->has_anchor(what->cookie);
+  const auto known = known_.find(what->name.id);
+  const bool proved = what->accepted
+                          ? c->id() == what->name.id
+                          : known != known_.end() && known->second.cookie == what->cookie;
   if (!proved || &c->host() != ch.host) return fail(errc::badf);
   return c;
 }

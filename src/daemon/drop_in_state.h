@@ -6,7 +6,9 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "daemon/channel_gate.h"
 #include "daemon/client.h"
@@ -34,6 +36,12 @@ struct silent_channel {
 struct passed_socket {
   client* what;
   unique_fd anchor;
+};
+
+/// An anchor that a program has, or had a moment ago.
+struct known_anchor {
+  u64 client;
+  u64 cookie;  ///< SO_COOKIE: the kernel's word that a socket is this one
 };
 
 /// An answer that is ready but not given yet.
@@ -72,7 +80,7 @@ class drop_in_state final : public client_owner {
              u64 listener) override;
   void child_settled(u64 listener, bool known) override;
   void abandon(u64 id) override;
-  void alias(u64 id, client& c) override;
+  void know_anchor(u64 id, u64 cookie, const client& c) override;
   datagram_shared& datagrams() override { return datagrams_; }
   [[nodiscard]] const anchor_folder& anchors() const override { return anchors_; }
   last_close_watch& closes() override { return closes_; }
@@ -102,6 +110,7 @@ class drop_in_state final : public client_owner {
   answer_data resolve_address(channel& ch, const request& r);
   bool reply(channel& ch, const request_head& head, answer_data&& a);
   client* find(u64 id);
+  void forget_anchor(u64 id);
   result<client*> find_by(int anchor, const channel& ch);
   void run_marked();
   void serve_closes();
@@ -123,8 +132,9 @@ class drop_in_state final : public client_owner {
   datagram_shared datagrams_;
   std::map<u64, channel> channels_;
   std::map<u64, std::unique_ptr<client>> clients_;
-  std::map<u64, u64> aliases_;          ///< anchor id to client id, where they differ
-  std::multimap<u64, u64> aliases_of_;  ///< the other way round
+  std::map<u64, known_anchor> known_;  ///< open anchors that were made for clients, by id
+  /// Those whose id is not their client's: pairs of client and anchor.
+  std::set<std::pair<u64, u64>> renewed_;
   /// Answers to sends wait for a turn of the world: what was sent to the own machine has arrived
   /// when the program goes on.
   std::vector<held_answer> held_;

@@ -141,6 +141,22 @@ sys.stdin.readline()
 """
 
 
+# Sends to a neighbour that does not answer, and has each batch moved on by a request.
+PLAIN_SENDS = """
+import socket
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
+s.connect(("10.0.0.77", 9))
+s.setblocking(False)
+for round in range(400):
+    try:
+        while True: s.send(bytes(60000))
+    except BlockingIOError:
+        pass
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 1)
+"""
+
+
 @unittest.skipUnless(os.geteuid() == 0, "needs root: acts as another user")
 class OtherUserTest(lib.LabTest):
     def as_nobody(self, code, *words):
@@ -215,6 +231,16 @@ class SameUserTest(lib.LabTest):
         self.addCleanup(forger.end)
         self.assertEqual(forger.wait(), 0, forger.output)
         self.assertEqual(forger.output.splitlines(), ["named -9", "paired -9", "anchor 0"])
+
+    def test_sends_that_go_nowhere_are_not_kept(self):
+        lab = self.start_lab(lib.TWO_HOSTS)
+        with open(f"/proc/{lab.pid}/statm", encoding="ascii") as statm:
+            def resident():
+                statm.seek(0)
+                return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+            before = resident()
+            lab.python("alice", PLAIN_SENDS)
+            self.assertLess(resident() - before, 8 << 20)
 
     def test_what_needs_descriptors_goes_on_when_there_are_some_again(self):
         lab = self.start_lab(lib.TWO_HOSTS, prefix=("prlimit", "--nofile=400:400"))

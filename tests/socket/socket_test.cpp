@@ -52,9 +52,9 @@ TEST_F(syscalls, buffer_sizes_are_doubled_and_bounded) {
   EXPECT_EQ(set(so_sndbuf, 1), errc::ok);
   EXPECT_EQ(get(so_sndbuf), 4608);
   EXPECT_EQ(set(so_sndbuf, 1 << 30), errc::ok);
-  EXPECT_EQ(get(so_sndbuf), 2 * 212992);
+  EXPECT_EQ(get(so_sndbuf), 2 * (4 << 20));
   EXPECT_EQ(set(so_sndbuf, -1), errc::ok);
-  EXPECT_EQ(get(so_sndbuf), 2 * 212992);
+  EXPECT_EQ(get(so_sndbuf), 2 * (4 << 20));
   EXPECT_EQ(set(so_sndbufforce, 1 << 20), errc::ok);
   EXPECT_EQ(get(so_sndbuf), 2 << 20);
   t.cred.net_admin = false;

@@ -247,7 +247,7 @@ TEST(tcp_rcvlowat, makes_the_buffer_large_enough) {
   EXPECT_GE(p.opt(fd, sol_tcp, tcp_window_clamp), 200'000);
   // No more than the buffer may ever hold.
   p.set(fd, sol_socket, so_rcvlowat, 2'000'000'000);
-  EXPECT_EQ(p.opt(fd, sol_socket, so_rcvlowat), 6291456 / 2);
+  EXPECT_EQ(p.opt(fd, sol_socket, so_rcvlowat), 33554432 / 2);
 }
 
 TEST(tcp_rcvlowat, respects_a_buffer_that_the_program_chose) {

@@ -40,7 +40,7 @@ inline constexpr slot_key<net_families> net_families_key{"net families"};
 /// net.core.* limits of a namespace.
 struct socket_limits : slot_object {
   s32 rmem_default = 212992, wmem_default = 212992;
-  s32 rmem_max = 212992, wmem_max = 212992;
+  s32 rmem_max = 4 << 20, wmem_max = 4 << 20;
   s32 somaxconn = 4096;
 };
 inline constexpr slot_key<socket_limits> socket_limits_key{"socket limits"};

@@ -251,7 +251,7 @@ struct tcp_seg {
 
 /// net.ipv4.tcp_* with Linux's defaults.
 struct tcp_sysctls {
-  s32 rmem[3] = {4096, 131072, 6291456};
+  s32 rmem[3] = {4096, 131072, 33554432};
   s32 wmem[3] = {4096, 16384, 4194304};
   s32 mem[3] = {94500, 126000, 189000};  ///< pages: calm again, under pressure, no more
   s32 syn_retries = 6, synack_retries = 5;
