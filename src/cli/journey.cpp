@@ -20,7 +20,11 @@ int journey(const invocation& call, const journey_options& options) {
   if (!path) return fail(path.error());
   auto client = control_client::connect(*path);
   if (!client) return fail(client.error());
-  auto story = client->journey(options.wait_s);
+  const auto still_waiting = [&] {
+    fmt::print(stderr, "waiting up to {} s for a packet that goes from one host to another ...\n",
+               options.wait_s);
+  };
+  auto story = client->journey(options.wait_s, still_waiting);
   if (!story) return fail(story.error());
   if (options.as_json) {
     fmt::print("{}\n", story->dump(2, ' ', false, nlohmann::json::error_handler_t::replace));

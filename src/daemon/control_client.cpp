@@ -22,6 +22,7 @@ using told = tl::unexpected<std::string>;
 
 constexpr int no_fd = -1;
 constexpr duration answer_patience = seconds(10);
+constexpr duration journey_at_once = milliseconds(500);
 constexpr std::size_t longest_answer = 64 << 20;
 constexpr int captured_size = 1 << 20;  // of the pipe, when the system allows it
 
@@ -179,9 +180,13 @@ answer<json> control_client::status() {
   return without_ok(ask({{"verb", "status"}}, no_fd, answer_patience));
 }
 
-answer<json> control_client::journey(u64 wait_s) {
-  return without_ok(ask({{"verb", "journey"}, {"wait_s", wait_s}}, no_fd,
-                        answer_patience + seconds(static_cast<s64>(wait_s))));
+answer<json> control_client::journey(u64 wait_s, const std::function<void()>& still_waiting) {
+  const std::string line = json{{"verb", "journey"}, {"wait_s", wait_s}}.dump() + "\n";
+  if (const auto sent = send(line, no_fd); !sent) return told(sent.error());
+  const auto at_once = readable(journey_at_once);
+  if (!at_once) return told(at_once.error());
+  if (!*at_once && still_waiting) still_waiting();
+  return without_ok(receive(answer_patience + seconds(static_cast<s64>(wait_s))));
 }
 
 answer<std::vector<std::pair<std::string, std::string>>> control_client::run_env(

@@ -14,6 +14,7 @@
 // A refusal is {"ok":false,"error":"a sentence"}. Unknown keys are ignored by both sides.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <tl/expected.hpp>
@@ -60,8 +61,8 @@ class control_client {
   answer<std::vector<std::pair<std::string, std::string>>> run_env(const std::string& host);
 
   /// The steps of a packet that carries data from one host to another, of those that pass within
-  /// `wait_s` seconds.
-  answer<nlohmann::json> journey(u64 wait_s);
+  /// `wait_s` seconds. When none comes at once, `still_waiting` is called.
+  answer<nlohmann::json> journey(u64 wait_s, const std::function<void()>& still_waiting = {});
 
   /// Ends the lab, and its programs unless they are to be kept; returns when it has ended.
   answer<down_result> down(bool keep_programs = false);

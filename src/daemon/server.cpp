@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -16,6 +17,7 @@ constexpr int accepts_a_turn = 16;
 constexpr duration requests_turn = milliseconds(1);  // and at least one request
 constexpr duration accept_retry = milliseconds(50);
 constexpr duration slow_reader_retry = milliseconds(5);
+constexpr duration last_flush_patience = milliseconds(500);
 constexpr duration journey_check = milliseconds(20);
 
 }  // namespace
@@ -25,7 +27,25 @@ server::server(const serve_options& options, control_listener listener)
       epoch_(wall_clock_now()) {}
 
 server::~server() {
+  end_captures();
   for (auto& [id, c] : connections_) end_recording(*c);
+}
+
+/// The lab ends, and with it in good order the captures that run: whoever reads one is waited for
+/// a little.
+void server::end_captures() {
+  const instant patience = clock_.now() + last_flush_patience;
+  for (;;) {
+    bool unwritten = false;
+    for (auto& [id, c] : connections_) {
+      if (c->recording == nullptr || c->broken) continue;
+      c->line.set_at_end();
+      settle(*c);
+      unwritten |= c->recording != nullptr;
+    }
+    if (!unwritten || clock_.now() >= patience) return;
+    ::usleep(static_cast<useconds_t>(slow_reader_retry.ns / 1000));
+  }
 }
 
 void server::end_recording(connection& c) {
@@ -297,7 +317,8 @@ void server::serve_journeys() {
       answer["ok"] = true;
       c->line.answer(answer);
     } else {
-      c->line.refuse("no packet went from one host of the lab to another and was delivered there");
+      c->line.refuse("no packet with data went from one host of the lab to another and was "
+                     "delivered there; ask while programs of the lab talk to each other");
     }
     queue(id, *c);
   }

@@ -82,6 +82,7 @@ class server {
   void serve_request(connection& c, control_request request);
   void settle(connection& c);
   void end_recording(connection& c);
+  void end_captures();
   void update_poll(u64 id, connection& c);
   void remove_ended();
   void serve_captures();

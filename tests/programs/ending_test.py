@@ -157,6 +157,17 @@ class EndingTest(lib.LabTest):
         self.assertEqual(front.wait(), 0)
         self.assertEqual(program.wait(), -signal.SIGKILL)
 
+    def test_a_capture_ends_well_with_the_lab(self):
+        file = os.path.join(self.lab.folder, "all.pcapng")
+        capture = lib.Program([lib.PH, "capture", "--socket", self.lab.socket, "--on", "any",
+                               "-w", file])
+        self.addCleanup(capture.end)
+        capture.wait_for("capturing on ")
+        self.lab.run("alice", "ping", "-c", "1", "10.0.0.2")
+        self.lab.ph("down")
+        self.assertEqual(capture.wait(), 0, capture.output)
+        self.assertRegex(capture.output, r"[1-9]\d* packets in ")
+
     def test_another_lab_goes_on(self):
         other = self.start_lab(lib.TWO_HOSTS)
         program = other.spawn("alice", "sh", "-c", "echo go; exec sleep 1000")
