@@ -1,125 +1,80 @@
-// A child that receives descriptors and closes them one after the other. It closes each when the
-// next message comes, which is sent after the daemon's own copy was closed: the last close, the one
-// that may wait, is then always the child's.
+// The threads take what was given last first: nobody waits for an order among closes, and a vector
+// that only shrinks at its end needs no memory of theirs.
 #include "daemon/closer.h"
 
+#include <pthread.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 namespace ph {
 namespace {
 
-/// Children that hang in a close that not even their death ends.
-constexpr std::size_t most_killed = 8;
-
-/// The descriptor that came with a message, or -1.
-int passed_in(msghdr& message) {
-  const cmsghdr* const rights = CMSG_FIRSTHDR(&message);
-  int fd = -1;
-  if (rights != nullptr && rights->cmsg_type == SCM_RIGHTS) {
-    std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
-  }
-  return fd;
-}
-
-[[noreturn]] void close_for_ever(int from) {
-  ::setsid();
-  ::prctl(PR_SET_NAME, "ph-closer");
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::signal(signal, SIG_IGN);
-  if (from != 0) ::dup2(from, 0);
-  ::close_range(1, ~0u, 0);
-  static_cast<void>(!::send(0, "", 1, MSG_NOSIGNAL));  // holds nothing of the daemon's any more
-  for (int held = -1;;) {
-    char byte;
-    iovec piece{&byte, 1};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-    msghdr message{};
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    const ssize_t got = ::recvmsg(0, &message, 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) ::_exit(0);
-    if (held >= 0) ::close(held);
-    held = passed_in(message);
-  }
-}
+/// So many closes may hang before the next one waits for one of them.
+constexpr std::size_t most_threads = 16;
+constexpr std::chrono::milliseconds last_patience{200};
 
 }  // namespace
 
-void closer::start() {
-  if (to_) return;
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return;
-  unique_fd ours(ends[0]);
-  const unique_fd theirs(ends[1]);
-  process_ = ::fork();
-  if (process_ == 0) close_for_ever(theirs.get());
-  char ready;
-  if (process_ > 0 && ::recv(ours.get(), &ready, 1, 0) == 1) to_ = std::move(ours);
-}
+struct closer::work {
+  std::mutex mutex;
+  std::condition_variable more;   ///< waiting grew, or it ends
+  std::condition_variable ended;  ///< a thread has
+  std::vector<int> waiting;       ///< descriptors that nobody is closing yet
+  std::size_t threads = 0, idle = 0;
+  bool ending = false;
+};
+
+closer::closer() : work_(std::make_shared<work>()) {}
 
 closer::~closer() {
-  to_.reset();
-  if (process_ <= 0) return;
-  ::kill(process_, SIGKILL);
-  killed_.push_back(process_);
-  reap();
+  std::unique_lock lock(work_->mutex);
+  work_->ending = true;
+  work_->more.notify_all();
+  work_->ended.wait_for(lock, last_patience, [this] { return work_->threads == 0; });
 }
 
-/// Sends a message; a descriptor of -1: without one.
-bool closer::send(int fd) {
-  char byte = 0;
-  iovec piece{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  if (fd >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof fd);
-    std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+void closer::close_for_ever(const std::shared_ptr<work>& w) {
+  ::pthread_setname_np(::pthread_self(), "ph-closer");
+  std::unique_lock lock(w->mutex);
+  for (;; ++w->idle) {
+    w->more.wait(lock, [&] { return !w->waiting.empty() || w->ending; });
+    --w->idle;
+    if (w->waiting.empty()) break;
+    const int fd = w->waiting.back();
+    w->waiting.pop_back();
+    lock.unlock();
+    ::close(fd);
+    lock.lock();
   }
-  return ::sendmsg(to_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+  --w->threads;
+  w->ended.notify_all();
 }
 
 void closer::close(unique_fd fd) {
   if (!fd) return;
-  start();
-  if (!to_ || !send(fd.get())) {
-    replace();
-    if (!to_) return;  // no process to be had: what may wait is closed here
-    if (!send(fd.get())) return kept_.push_back(std::move(fd));
+  const std::lock_guard lock(work_->mutex);
+  if (work_->idle <= work_->waiting.size() && work_->threads < most_threads) {
+    sigset_t all, before;  // signals are for the daemon's own thread
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    try {
+      std::thread(close_for_ever, work_).detach();
+      ++work_->threads;
+      ++work_->idle;
+    } catch (const std::system_error&) {
+      // Those that there are will do it.
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
-  fd.reset();
-  send(-1);  // when there is no room for it, the next message does as well
-}
-
-void closer::replace() {
-  reap();
-  if (killed_.size() >= most_killed) return;
-  if (process_ > 0) {
-    ::kill(process_, SIGKILL);
-    killed_.push_back(std::exchange(process_, -1));
-  }
-  to_.reset();
-  start();
-}
-
-void closer::reap() {
-  std::erase_if(killed_, [](pid_t child) { return ::waitpid(child, nullptr, WNOHANG) != 0; });
+  if (work_->threads == 0) return;  // what may wait is closed here
+  work_->waiting.push_back(fd.release());
+  work_->more.notify_one();
 }
 
 }  // namespace ph

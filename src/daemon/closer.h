@@ -1,10 +1,12 @@
-// Closes descriptors that programs passed, in a process of its own, because a close may wait: for
-// SO_LINGER of a TCP socket, for the server of a FUSE file, for whatever else is behind one.
+// Closes descriptors that programs passed, on threads of its own, because a close may wait: for
+// SO_LINGER of a TCP socket, for the server of a FUSE or NFS file, for whatever else is behind one.
+//
+// A FUSE file waits at every close(2), not only at the last: so nothing but these threads, which
+// share the table of descriptors, may close what was passed. (Another process would need a copy,
+// and the daemon would have to close its own.) The kernel frees the number before it waits.
 #pragma once
 
-#include <sys/types.h>
-
-#include <vector>
+#include <memory>
 
 #include "platform/unique_fd.h"
 
@@ -12,28 +14,22 @@ namespace ph {
 
 class closer {
  public:
-  closer() = default;
+  closer();
   closer(const closer&) = delete;
   closer& operator=(const closer&) = delete;
+  /// Waits a little until everything is closed; threads that hang then are left behind.
   ~closer();
 
-  /// Starts the process now instead of at the first close(), and waits until it has closed its
-  /// copies of our descriptors.
-  void start();
-  /// Gives the descriptor away; never blocks. When the process hangs with more to close than it can
-  /// be told, it is killed (an exiting process does not linger) and a new one started; when that
-  /// does not help either, the descriptor stays open. Where no process can be had, closes here.
+  /// Gives the descriptor away; never blocks. One thread closes them all, and another one starts
+  /// when those that there are wait. When all that may be started wait, the descriptor stays open
+  /// until one goes on. Where no thread can be had, closes here.
   void close(unique_fd fd);
 
  private:
-  bool send(int fd);
-  void replace();
-  void reap();
+  struct work;
+  static void close_for_ever(const std::shared_ptr<work>& w);
 
-  unique_fd to_;  ///< socket to the process
-  pid_t process_ = -1;
-  std::vector<pid_t> killed_;    ///< not ended yet
-  std::vector<unique_fd> kept_;  ///< nobody could close them
+  std::shared_ptr<work> work_;  ///< shared with the threads, which may outlive this
 };
 
 }  // namespace ph

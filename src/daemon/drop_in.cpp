@@ -94,7 +94,6 @@ drop_in_state::drop_in_state(u64 instance, std::string token, anchor_folder anch
   poll(EPOLL_CTL_ADD, closes_.fd(), EPOLLIN, source::closes, 0);
   poll(EPOLL_CTL_ADD, timer_.get(), EPOLLIN | EPOLLET, source::timer, 0);
   poll(EPOLL_CTL_ADD, alarm_.get(), EPOLLIN | EPOLLET, source::alarm, 0);
-  closer_.start();
 }
 
 drop_in_state::~drop_in_state() {

@@ -59,7 +59,6 @@ tl::expected<std::unique_ptr<server>, std::string> server::start(const lab& what
   auto listener = control_listener::listen(options.socket_path);
   if (!listener) return tl::unexpected(listener.error());
   auto out = std::make_unique<server>(options, std::move(*listener));
-  out->closer_.start();
   out->watch_end(end);
   if (const auto built = out->build(what); !built) return tl::unexpected(built.error());
   return out;
