@@ -26,6 +26,7 @@ bool readable(const void* at, std::size_t len) {
     // The set is read first; then `how` is refused (EINVAL), so that nothing happens.
     constexpr long no_such_how = -1;
     const auto aligned = static_cast<long>(p & ~(word - 1));
+    if (aligned == 0) return false;  // which would mean that there is no set, and be no error
     if (raw::call(SYS_rt_sigprocmask, no_such_how, aligned, 0, word) == -EFAULT) return false;
     if (next_page(p) == 0) return true;
   }

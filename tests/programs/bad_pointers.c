@@ -7,6 +7,7 @@
 
 static void *nowhere; /* a page that cannot be touched */
 static char *edge;    /* the last byte before it */
+static void *volatile null; /* which the compiler does not know */
 
 static int udp(void) {
   int s = socket(AF_INET, SOCK_DGRAM, 0);
@@ -96,6 +97,27 @@ static void receives(int s, int from) {
   FAILS(recvmsg(s, &m, 0), EFAULT);
   while (recv(s, &byte, 1, MSG_DONTWAIT) >= 0) continue;
   FAILS(recvmmsg(s, nowhere, 1, MSG_DONTWAIT, NULL), EFAULT);
+}
+
+/* No pointer at all, where there must be one. */
+static void nulls(int s, int from, int type) {
+  struct sockaddr_in a = loopback(port_of(s));
+  int value = 0;
+  char byte;
+  FAILS(bind(s, null, sizeof a), EFAULT);
+  FAILS(connect(s, null, sizeof a), EFAULT);
+  FAILS(getsockname(s, (struct sockaddr *)&a, null), EFAULT);
+  FAILS(getsockopt(s, SOL_SOCKET, SO_RCVBUF, &value, null), EFAULT);
+  FAILS(getsockopt(s, SOL_SOCKET, SO_ERROR, &value, null), EFAULT);
+  FAILS(sendmsg(s, null, 0), EFAULT);
+  FAILS(recvmsg(s, null, 0), EFAULT);
+  FAILS(sendmmsg(s, null, 1, 0), EFAULT);
+  FAILS(recvmmsg(s, null, 1, MSG_DONTWAIT, NULL), EFAULT);
+  if (type == SOCK_STREAM) return;
+  a = loopback(port_of(s));
+  CHECK(sendto(from, "x", 1, 0, (struct sockaddr *)&a, sizeof a) == 1);
+  FAILS(recvfrom(s, &byte, 1, 0, (struct sockaddr *)&a, null), EFAULT);
+  while (recv(s, &byte, 1, MSG_DONTWAIT) >= 0) continue;
 }
 
 /* syscall(2) reaches the same sockets, with several messages too. */
@@ -199,6 +221,8 @@ int main(void) {
   options(t);
   sends(a, port_of(b));
   receives(a, b);
+  nulls(a, b, SOCK_DGRAM);
+  nulls(t, b, SOCK_STREAM);
   raw_calls(a, b);
   time_outs(a, b);
   foreign();
