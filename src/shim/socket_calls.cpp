@@ -146,12 +146,16 @@ int give_int(int fd, int value, void* to, socklen_t& len) {
   return copy_out(fd, to, &value, len) ? 0 : -EFAULT;
 }
 
-/// SO_ERROR: the anchor's own error says that there is one, the daemon knows which.
+/// SO_ERROR: the anchor's own error says that there is one, the daemon knows which, and whether
+/// another call (a second connect()) has told it before.
 int pending_error(int fd, const anchor& a) {
   int error = 0;
   socklen_t len = sizeof error;
   raw::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, len);
-  if (error != 0) return true_error(fd);
+  if (error != 0) {
+    const int told = ask_about(fd, request_kind::take_error);
+    return told >= 0 ? told : ECONNRESET;
+  }
   anchor seen = a;
   if (a.stream()) look_at_peer(fd, seen);
   if (seen.linked) return 0;
