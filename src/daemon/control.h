@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/closer.h"
+#include "platform/closer.h"
 #include "platform/unique_fd.h"
 
 namespace ph {

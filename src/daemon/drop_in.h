@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "daemon/closer.h"
 #include "daemon/host_sockets.h"
+#include "platform/closer.h"
 
 namespace ph::dropin {
 

@@ -12,9 +12,9 @@
 
 #include "daemon/channel_gate.h"
 #include "daemon/client.h"
-#include "daemon/closer.h"
 #include "daemon/datagram_shared.h"
 #include "daemon/drop_in.h"
+#include "platform/closer.h"
 
 namespace ph::dropin {
 
@@ -140,8 +140,8 @@ class drop_in_state final : public client_owner {
   std::vector<held_answer> held_;
   std::vector<held_answer> answers_;  ///< given when every client has had its turn
   std::vector<u64> marked_, next_turn_, starving_, dead_;
-  std::size_t buried_ = 0;         ///< clients removed since memory was given back
-  std::multimap<s64, u64> later_;  ///< when to pump which client; of CLOCK_MONOTONIC, in ms
+  std::size_t buried_ = 0;             ///< clients removed since memory was given back
+  std::multimap<s64, u64> later_;      ///< when to pump which client; of CLOCK_MONOTONIC, in ms
   std::deque<silent_channel> silent_;  ///< channels that had not said hello, the oldest first
   bool paused_ = false;                ///< new channels wait for descriptors
   bool silent_refuse_ = false;         ///< descriptors cannot be put into a channel before hello

@@ -9,8 +9,8 @@
 
 #include "daemon/anchor.h"
 #include "daemon/channel_gate.h"
-#include "daemon/closer.h"
 #include "daemon/drop_in.h"
+#include "platform/closer.h"
 #include "tests/daemon/served_lab.h"
 #include "tests/daemon/unflushed_file.h"
 
@@ -97,8 +97,7 @@ unique_fd lingering_socket(unique_fd& listener, unique_fd& accepted) {
   EXPECT_EQ(::connect(out.get(), addr, len), 0);
   accepted.reset(::accept(listener.get(), nullptr, nullptr));
   const std::vector<char> bytes(65536);
-  while (::send(out.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) {
-  }
+  while (::send(out.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) {}
   return out;
 }
 

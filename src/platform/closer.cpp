@@ -1,6 +1,6 @@
 // The threads take what was given last first: nobody waits for an order among closes, and a vector
 // that only shrinks at its end needs no memory of theirs.
-#include "daemon/closer.h"
+#include "platform/closer.h"
 
 #include <pthread.h>
 #include <signal.h>
