@@ -31,24 +31,17 @@ json device_status(net_device& dev) {
 /// Counters that are not zero, by nstat's names.
 json counters_of(net_namespace& net) {
   json out = json::object();
-  for (u16 i = 1; i < static_cast<u16>(mib::count); ++i) {
-    const auto counter = static_cast<mib>(i);
-    if (const u64 value = net.mib().get(counter); value != 0) {
-      out[std::string(mib_name(counter))] = value;
-    }
-  }
+  net.mib().for_each([&](mib_counter, std::string_view name, u64 value) {
+    if (value != 0) out[std::string(name)] = value;
+  });
   return out;
 }
 
 json drops_of(sim::host& h) {
   json out = json::object();
-  for (u8 i = 1; i < static_cast<u8>(drop_reason::count); ++i) {
-    const auto reason = static_cast<drop_reason>(i);
-    if (const u64 n = h.drops(reason); n != 0) {
-      out[std::string(drop_reason_name(reason))] = {{"packets", n},
-                                                    {"text", drop_reason_text(reason)}};
-    }
-  }
+  h.machine().drops().for_each([&](const drop_reason_info& why, u64 packets) {
+    out[std::string(why.name())] = {{"packets", packets}, {"text", why.text()}};
+  });
   return out;
 }
 

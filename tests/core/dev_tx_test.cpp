@@ -209,7 +209,7 @@ class slow_qdisc final : public qdisc {
     return queue_.pop_front();
   }
   const sk_buff* peek() override { return queue_.front(); }
-  void reset(cpu& cx, drop_reason why) override { queue_.purge(cx, why); }
+  void reset(cpu& cx, skb_drop_reason why) override { queue_.purge(cx, why); }
   std::size_t len() const override { return queue_.size(); }
   u64 backlog_bytes() const override { return queue_.bytes(); }
   instant next_wake() const override { return queue_.empty() ? never : next_; }

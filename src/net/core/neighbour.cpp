@@ -297,7 +297,7 @@ void neigh_table::collect_garbage(cpu& cx, bool forced) {
   }
 }
 
-void neigh_table::remove(cpu& cx, neighbour& neigh, drop_reason why) {
+void neigh_table::remove(cpu& cx, neighbour& neigh, skb_drop_reason why) {
   const ref<neighbour> last = std::move(neigh.in_table_);
   disarm(neigh);
   neigh.dead_ = true;

@@ -10,6 +10,16 @@
 
 namespace ph {
 
+namespace drop_reason {
+inline constexpr drop_reason_info neigh_failed{"neigh_failed",
+                                               "The next hop did not answer address resolution."};
+inline constexpr drop_reason_info neigh_queuefull{
+    "neigh_queuefull",
+    "Too many packets waited for the next hop's address; the oldest was dropped."};
+inline constexpr drop_reason_info neigh_dead{"neigh_dead",
+                                             "The neighbour entry was removed meanwhile."};
+}  // namespace drop_reason
+
 class neigh_table;
 
 enum nud_state : u8 {
@@ -148,7 +158,7 @@ class neigh_table {
   [[nodiscard]] duration retrans_time() const;
   duration reachable_time(cpu& cx);
   void collect_garbage(cpu& cx, bool forced);
-  void remove(cpu& cx, neighbour& neigh, drop_reason why);
+  void remove(cpu& cx, neighbour& neigh, skb_drop_reason why);
   void arm(neighbour& neigh, instant when);
   void disarm(neighbour& neigh);
   [[nodiscard]] u64 hash_of(const neigh_key& key, const net_device& dev) const;

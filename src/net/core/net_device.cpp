@@ -99,7 +99,7 @@ void net_device::close(const rtnl_held& rtnl, cpu& cx) {
   net_->netdev_events().tell({netdev_event_kind::down, &rtnl, &cx, this});
 }
 
-void net_device::reset_tx_queues(drop_reason why) {
+void net_device::reset_tx_queues(skb_drop_reason why) {
   for (auto& queue : tx_) {
     queue->home.timers().cancel(queue->watchdog);
     if (queue->scheduled()) queue->unlink();

@@ -130,7 +130,7 @@ class net_device {
   void set_headers(const header_ops* headers) { headers_ = headers; }
   [[nodiscard]] std::vector<std::unique_ptr<netdev_queue>>& tx_queues() { return tx_; }
   /// Drops what waits in the queues' disciplines.
-  void reset_tx_queues(drop_reason why);
+  void reset_tx_queues(skb_drop_reason why);
   [[nodiscard]] netdev_stats& stats(cpu& cx) { return stats_[cx.id()]; }
   [[nodiscard]] netdev_stats total_stats() const;
   /// Per-device state of protocols (in_device, inet6_dev).

@@ -175,7 +175,7 @@ void learn(cpu& cx, net_device& dev, const arp_message& m, bool to_us, bool unic
 }
 
 /// Returns none when the message was of use.
-drop_reason process(cpu& cx, net_device& dev, const arp_message& m, packet_type_for to) {
+skb_drop_reason process(cpu& cx, net_device& dev, const arp_message& m, packet_type_for to) {
   if (m.op != uapi::arpop_request && m.op != uapi::arpop_reply) return drop_reason::arp_malformed;
   if (m.tip.is_multicast() || m.tip.is_loopback()) return drop_reason::arp_not_for_us;
   const ipv4_net& v4 = ipv4_of(dev.net());
@@ -216,7 +216,7 @@ void arp_rcv(cpu& cx, skb_ptr skb, net_device& dev) {
   }
   const result<arp_view> view = arp_view::parse(skb->data());
   if (!view) return drop(cx, std::move(skb), drop_reason::arp_malformed);
-  const drop_reason why = process(cx, dev, view->message(), skb->pkt_type);
+  const skb_drop_reason why = process(cx, dev, view->message(), skb->pkt_type);
   if (why == drop_reason::none) return consume(cx, std::move(skb));
   drop(cx, std::move(skb), why);
 }

@@ -5,6 +5,13 @@
 
 namespace ph {
 
+namespace drop_reason {
+inline constexpr drop_reason_info arp_malformed{"arp_malformed",
+                                                "Not a well-formed ARP message for this link."};
+inline constexpr drop_reason_info arp_not_for_us{"arp_not_for_us",
+                                                 "An ARP message about somebody else."};
+}  // namespace drop_reason
+
 /// The families of questions ARP answers for IPv4's neighbour table.
 std::unique_ptr<neigh_ops> arp_neigh_ops(net_namespace& net);
 /// packet_type handler of ETH_P_ARP.

@@ -99,6 +99,7 @@ ipv4_net::ipv4_net(net_namespace& net)
 ipv4_net::~ipv4_net() { routes->clear(); }
 
 void ipv4_init(net_namespace& net) {
+  ip_mib_init(net.mib());
   ipv4_net& v4 = net.slots().set(ipv4_key, std::make_unique<ipv4_net>(net));
   register_sysctls(net, v4);
   icmp_init(net);

@@ -2,12 +2,14 @@
 // parts share.
 #pragma once
 
-#include "net/core/net_namespace.h"
 #include "base/hash.h"
 #include "net/core/neighbour.h"
+#include "net/core/net_namespace.h"
 #include "net/inet/inet_protocol.h"
 #include "net/inet/inet_sock.h"
 #include "net/ipv4/fib.h"
+#include "net/ipv4/ip_drop_reasons.h"
+#include "net/ipv4/ip_mib.h"
 
 namespace ph {
 

@@ -313,6 +313,7 @@ result<int> udp_sock::ioctl(cpu&, u32 command, byte_span arg) {
 // --- a namespace's UDP ------------------------------------------------------------------------
 
 void udp_init(net_namespace& net) {
+  udp_mib_init(net.mib());
   for (const udp_flavour* flavour : {&plain_udp, &udp_lite}) {
     udp_table& table = net.slots().set(flavour->key, std::make_unique<udp_table>());
     net.machine().secret({reinterpret_cast<u8*>(&table.key), sizeof(table.key)});

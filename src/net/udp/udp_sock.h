@@ -10,6 +10,7 @@
 #include "net/inet/inet_ports.h"
 #include "net/inet/inet_protocol.h"
 #include "net/udp/udp.h"
+#include "net/udp/udp_drop_reasons.h"
 #include "uapi/inet.h"
 
 namespace ph {
@@ -111,8 +112,8 @@ inline constexpr slot_key<udp_table> udp_key{"udp"}, udplite_key{"udplite"};
 struct udp_flavour {
   u8 protocol;
   const slot_key<udp_table>& key;
-  mib in_datagrams, in_errors, out_datagrams, rcvbuf_errors, sndbuf_errors, ignored_multi;
-  drop_reason csum, malformed, no_port;
+  mib_counter in_datagrams, in_errors, out_datagrams, rcvbuf_errors, sndbuf_errors, ignored_multi;
+  skb_drop_reason csum, malformed, no_port;
   [[nodiscard]] bool lite() const { return protocol == uapi::ipproto_udplite; }
 };
 inline constexpr udp_flavour plain_udp{
