@@ -7,6 +7,7 @@
 #include "kernel/timer_wheel.h"
 #include "net/core/nf_hook.h"
 #include "net/core/net_device.h"
+#include "net/core/notifier.h"
 
 namespace ph {
 
@@ -121,6 +122,12 @@ enum neigh_update_flags : u32 {
   neigh_update_admin = 4,
 };
 
+/// A neighbour changed its state or address, or is gone (dead()): Linux's NETEVENT_NEIGH_UPDATE.
+struct neigh_event {
+  cpu* cx;
+  const neighbour* neigh;
+};
+
 class neigh_table {
  public:
   neigh_table(net_namespace& net, u16 ethertype, std::unique_ptr<neigh_ops> ops);
@@ -144,6 +151,7 @@ class neigh_table {
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   [[nodiscard]] net_namespace& net() const { return net_; }
   neigh_parms parms;
+  notifier_chain<neigh_event> events;
 
  private:
   xmit_result transmit(cpu& cx, neighbour& neigh, skb_ptr skb);

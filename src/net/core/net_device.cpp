@@ -109,6 +109,11 @@ void net_device::reset_tx_queues(skb_drop_reason why) {
   }
 }
 
+void net_device::set_carrier(cpu& cx, bool on) {
+  if (std::exchange(carrier_, on) == on) return;
+  net_->netdev_events().tell({netdev_event_kind::change, nullptr, &cx, this});
+}
+
 result<void> net_device::set_mtu(const rtnl_held& rtnl, u32 mtu) {
   if (mtu < config_.min_mtu || mtu > config_.max_mtu) return fail(errc::inval);
   if (mtu == config_.mtu) return {};

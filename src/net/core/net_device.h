@@ -143,7 +143,8 @@ class net_device {
   void close(const rtnl_held&, cpu& cx);
   result<void> set_mtu(const rtnl_held&, u32 mtu);
   result<void> set_address(const rtnl_held&, const mac_addr& addr);
-  void set_carrier(bool on) { carrier_ = on; }
+  /// A driver found its cable, or lost it.
+  void set_carrier(cpu& cx, bool on);
   void set_promiscuity(const rtnl_held&, int delta) { promiscuity_ += delta; }
   [[nodiscard]] bool promiscuous() const { return promiscuity_ > 0; }
 

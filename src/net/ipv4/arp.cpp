@@ -237,4 +237,37 @@ void arp_probe(cpu& cx, net_device& dev, ipv4_addr addr) {
   arp_send(cx, dev, m, nullptr);
 }
 
+namespace {
+
+void announce_all(cpu& cx, net_device& dev, std::span<const in_ifaddr> addrs) {
+  if (!dev.is_up() || dev.no_arp()) return;
+  for (const in_ifaddr& ifa : addrs) arp_announce(cx, dev, ifa.local);
+}
+
+}  // namespace
+
+void arp_netdev_event(net_namespace& net, const netdev_event& event) {
+  neigh_table& neighbours = *ipv4_of(net).arp_table;
+  const in_device* const in_dev = in_dev_of(*event.dev);
+  switch (event.kind) {
+    case netdev_event_kind::registered:
+    case netdev_event_kind::going_down:
+    case netdev_event_kind::change_mtu: return;
+    case netdev_event_kind::change:
+      if (!event.dev->carrier()) neighbours.flush_dev(*event.cx, *event.dev);
+      return;
+    case netdev_event_kind::down:
+    case netdev_event_kind::unregister: return neighbours.flush_dev(*event.cx, *event.dev);
+    case netdev_event_kind::change_addr: neighbours.flush_dev(*event.cx, *event.dev); break;
+    case netdev_event_kind::up: break;
+  }
+  if (in_dev != nullptr) announce_all(*event.cx, *event.dev, in_dev->addrs);
+}
+
+void arp_inetaddr_event(const inetaddr_event& event) {
+  // DIFFERS: Linux announces only with arp_notify set; peers of a simulated wire should not
+  // wait out a stale entry.
+  if (event.kind == inetaddr_event_kind::added) announce_all(*event.cx, *event.dev, event.addrs);
+}
+
 }  // namespace ph
