@@ -3,6 +3,7 @@
 
 #include "net/core/gso.h"
 #include "tests/core/machine.h"
+#include "tests/core/plain_sock.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
 
@@ -12,21 +13,12 @@ namespace {
 using test::machine;
 using test::make_skb;
 
-class plain_sock final : public sock {
+/// Tells when it ends.
+class plain_sock final : public test::plain_sock {
  public:
   plain_sock(net_namespace& net, cpu& home, bool& gone)
-      : sock(net, home, uapi::af_inet, uapi::sock_dgram, 0), gone_(gone) {}
+      : test::plain_sock(net, home), gone_(gone) {}
   ~plain_sock() override { gone_ = true; }
-  result<void> bind(cpu&, byte_view) override { return {}; }
-  result<void> connect(cpu&, byte_view) override { return {}; }
-  result<std::size_t> sendmsg(cpu&, const send_msg&) override { return 0; }
-  result<std::size_t> recvmsg(cpu&, recv_msg&) override { return 0; }
-  u32 poll() override { return datagram_poll(*this); }
-  result<void> shutdown(cpu&, u8) override { return {}; }
-  void close(cpu&) override { dead = true; }
-  result<void> setsockopt(cpu&, int, int, byte_view) override { return {}; }
-  result<std::size_t> getsockopt(cpu&, int, int, byte_span) override { return 0; }
-  result<sockaddr_buf> getname(bool) override { return sockaddr_buf{}; }
 
  private:
   bool& gone_;

@@ -359,6 +359,7 @@ struct tcp_net final : slot_object {
   tcp_sysctls sysctl;
   siphash_key ehash_key, isn_key, ts_key, fastopen_secret, cookie_key, cookie_time_key;
   std::map<std::pair<inet_addr, inet_addr>, tcp_fastopen_peer> fastopen_peers;  ///< ours, theirs
+  sock_list sockets;
   inet_ehash ehash;
   tcp_listeners listeners;
   inet_ports ports;
