@@ -1,6 +1,7 @@
 // Reading counters; changes nothing.
 #include "daemon/status.h"
 
+#include "daemon/control_log.h"
 #include "net/ipv4/devinet.h"
 #include "net/ipv4/fib.h"
 #include "net/ipv4/ipv4_net.h"
@@ -45,6 +46,27 @@ json drops_of(sim::host& h) {
   return out;
 }
 
+/// Those that a program made, by protocol.
+json sockets_of(net_namespace& net) {
+  json out = json::object();
+  for (const sock_list& of : net.sock_lists()) {
+    if (of.size() != 0) out[std::string(of.name())] = of.size();
+  }
+  return out;
+}
+
+json events_of(net_namespace& net) {
+  json out = json::array();
+  const control_log* const log = net.slots().find(control_log_key);
+  if (log == nullptr) return out;
+  for (const control_log::entry& e : log->entries()) {
+    out.push_back({{"at_s", static_cast<double>(e.when.ns) / 1e9},
+                   {"what", e.what},
+                   {"times", e.times}});
+  }
+  return out;
+}
+
 /// Of a dead host only its death is told: nobody may look into its machine.
 json death_of(const sim::host& h) {
   return {{"name", h.name()},   {"dead", h.death()},
@@ -60,7 +82,9 @@ json host_status(sim::host& h) {
   return {{"name", h.name()},
           {"cpus", h.machine().cpu_count()},
           {"sockets", h.net().sockets},
+          {"sockets_by_protocol", sockets_of(h.net())},
           {"devices", std::move(devices)},
+          {"events", events_of(h.net())},
           {"counters", counters_of(h.net())},
           {"drops", drops_of(h)}};
 }
