@@ -96,9 +96,8 @@ class device_harness {
     return mac_addr{{2, 0, 0, 1, static_cast<u8>(addr.value() >> 8),
                      static_cast<u8>(addr.value())}};
   }
-  [[nodiscard]] u64 drops(drop_reason why) {
-    return machine_.boot_cpu().drops[static_cast<std::size_t>(why)];
-  }
+  [[nodiscard]] drop_counts drops() const { return machine_.drops(); }
+  [[nodiscard]] u64 drops(skb_drop_reason why) const { return machine_.drops().get(why.info()); }
   [[nodiscard]] u64 live_packets() const { return memory_.live_packets(); }
   [[nodiscard]] instant now() const { return now_; }
 

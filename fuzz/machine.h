@@ -11,6 +11,7 @@
 #include "kernel/task.h"
 #include "net/ipv4/devinet.h"
 #include "net/socket/syscall.h"
+#include "sim/link.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
 
@@ -55,13 +56,7 @@ inline mem_port& add_port(kernel& machine, mac_addr mac, ipv4_addr local,
 }
 
 /// Packets of this machine that ended without a reason.
-inline u64 unreasoned(kernel& machine) {
-  u64 out = 0;
-  for (u32 i = 0; i < machine.cpu_count(); ++i) {
-    out += machine.cpu_at(cpu_id(i)).drops[static_cast<std::size_t>(drop_reason::unreasoned)];
-  }
-  return out;
-}
+inline u64 unreasoned(kernel& machine) { return machine.drops().get(drop_reason::unreasoned); }
 
 /// No packet lives, none ended without a reason, and `sockets` are what is expected.
 inline void require_empty(kernel& machine, u64 sockets_before, const char* when) {

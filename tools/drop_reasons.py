@@ -18,11 +18,13 @@ WHY_NOT = {
 
 
 def reasons(root):
-    """All reasons but `none`, in their order."""
-    with open(os.path.join(root, "src/net/core/drop_reason.h"), encoding="utf-8") as file:
-        text = re.sub(r"//[^\n]*", "", file.read())
-    body = re.search(r"enum class drop_reason[^{]*{([^}]*)}", text).group(1)
-    return [name for name in re.findall(r"\w+", body) if name not in ("none", "count")]
+    """All reasons but `none` that a header of src declares, header by header in their order."""
+    out = []
+    for file in sorted(glob.glob(os.path.join(root, "src/**/*.h"), recursive=True)):
+        with open(file, encoding="utf-8") as opened:
+            text = re.sub(r"//[^\n]*", "", opened.read())
+        out += re.findall(r'^inline constexpr drop_reason_info \w+{\s*"(\w+)"', text, re.MULTILINE)
+    return [name for name in out if name != "none"]
 
 
 def tests_that_name(root):
@@ -39,6 +41,8 @@ def tests_that_name(root):
 
 def check(all_reasons, named):
     """What is wrong, a line each."""
+    for reason in sorted({name for name in all_reasons if all_reasons.count(name) > 1}):
+        yield f"two subsystems declare drop_reason::{reason}"
     for reason in all_reasons:
         if reason not in named and reason not in WHY_NOT:
             yield f"no test names drop_reason::{reason}"

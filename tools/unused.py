@@ -12,7 +12,9 @@ import re
 import sys
 
 FOLDERS = ("src", "tests", "fuzz", "bench", "examples")
-ENUMS = {"drop_reason": "src/net/core/drop_reason", "mib": "src/net/core/mib"}
+# Where a header of src declares a reason, and a group of counters.
+REASON = re.compile(r"^inline constexpr drop_reason_info (\w+){", re.MULTILINE)
+GROUP = re.compile(r"^enum \w+_counters : u16 {([^}]*)}", re.MULTILINE)
 # Fields that mirror what Linux or an RFC lays out: a reader of bytes needs them all.
 LAYOUTS = ("src/uapi/", "src/wire/", "src/judge/", "tests/", "bench/", "fuzz/", "examples/")
 # Fields that matter by their end or their size alone.
@@ -61,24 +63,37 @@ def words_of(files):
     return out
 
 
-def enumerators(text, name):
-    """[(enumerator, position)] of `enum class NAME`."""
-    start = re.search(rf"enum class {name}\b[^{{]*{{", text)
-    end = text.index("}", start.end())
-    return [(match.group(), match.start())
-            for match in re.compile(r"\b[a-z]\w*").finditer(text, start.end(), end)
-            if match.group() not in ("none", "count")]
+def counters(text):
+    """[(counter, position)] of the groups in a header."""
+    for group in GROUP.finditer(text):
+        for match in re.finditer(r"(?:^|,)\s*([a-z]\w*)", group.group(1)):
+            if not match.group(1).endswith("_counters_end") and match.group(1) != "none":
+                yield match.group(1), group.start(1) + match.start(1)
 
 
-def unused_enumerators(files):
-    for enum, place in ENUMS.items():
-        header = place + ".h"
-        for name, position in enumerators(files[header], enum):
-            given = re.compile(rf"(?<!drops\()\b(?:{enum}|dr)::{name}\b")
-            if not any(given.search(text) for path, text in files.items()
-                       if path.startswith("src/") and not path.startswith(place + ".")):
-                what = "nothing is dropped for" if enum == "drop_reason" else "nothing counts"
-                yield header, line_of(files[header], position), f"{what} {enum}::{name}"
+def words_given(files, space, rows):
+    """The names of a namespace that src writes out, but for what asks how often and for `rows`."""
+    given = re.compile(rf"(?<!drops\()\b{space}::(\w+)")
+    return {name for path, text in files.items() if path.startswith("src/")
+            for name in given.findall(rows.sub("", text))}
+
+
+def unused_reasons(files):
+    given = words_given(files, "drop_reason", re.compile(r"^$"))
+    for path, text in files.items():
+        for match in REASON.finditer(text) if path.startswith("src/") else ():
+            if match.group(1) not in given and match.group(1) != "none":
+                yield (path, line_of(text, match.start()),
+                       f"nothing is dropped for drop_reason::{match.group(1)}")
+
+
+def unused_counters(files):
+    # `{mib::tcp_in_segs, "TcpInSegs"}` names a counter; nothing counts there.
+    given = words_given(files, "mib", re.compile(r'{mib::\w+,\s*"\w+"}'))
+    for path, text in files.items():
+        for name, position in counters(text) if path.startswith("src/") else ():
+            if name not in given:
+                yield path, line_of(text, position), f"nothing counts mib::{name}"
 
 
 def fields(path, text):
@@ -144,7 +159,7 @@ def unused_fields(files, words):
 def main(root):
     files = sources(root)
     words = words_of(files)
-    found = sorted({*unused_enumerators(files), *unused_fields(files, words)})
+    found = sorted({*unused_reasons(files), *unused_counters(files), *unused_fields(files, words)})
     for path, line, what in found:
         print(f"{path}:{line}: {what}")
     if found:

@@ -43,6 +43,18 @@ std::string bytes_text(u64 bytes) {
   return fmt::format("{:.{}f} {}", amount, unit > 0 && amount < 9.95 ? 1 : 0, units[unit]);
 }
 
+/// " (tcp 3, udp 1)".
+std::string sockets_text(const json& host) {
+  std::string out;
+  const auto found = host.find("sockets_by_protocol");
+  if (found == host.end() || !found->is_object()) return out;
+  for (const auto& [protocol, n] : found->items()) {
+    if (!n.is_number()) continue;
+    out += fmt::format("{}{} {}", out.empty() ? " (" : ", ", protocol, n.get<u64>());
+  }
+  return out.empty() ? out : out + ")";
+}
+
 void print_device(const json& device, const json& empty) {
   std::string addresses;
   for (const json& address : list_of(device, "addresses", empty)) {
@@ -69,8 +81,8 @@ void print_status(const json& status) {
                  host.value("died_at_s", 0.0), death);
       continue;
     }
-    fmt::print("{}: {}, {}\n", text_of(host, "name"), counted(number_of(host, "cpus"), "cpu"),
-               counted(number_of(host, "sockets"), "socket"));
+    fmt::print("{}: {}, {}{}\n", text_of(host, "name"), counted(number_of(host, "cpus"), "cpu"),
+               counted(number_of(host, "sockets"), "socket"), sockets_text(host));
     for (const json& device : list_of(host, "devices", empty)) print_device(device, empty);
   }
 }

@@ -7,6 +7,7 @@
 #include <new>
 #include <numeric>
 
+#include "daemon/control_log.h"
 #include "net/ipv4/devinet.h"
 
 namespace ph {
@@ -134,7 +135,8 @@ running_lab::running_lab(const lab& what, entropy& secrets)
     sim::host_config config;
     config.cpus = h.cpus;
     config.mortal = true;
-    world_.add_host(h.name, config);
+    net_namespace& net = world_.add_host(h.name, config).net();
+    net.slots().set(control_log_key, std::make_unique<control_log>(net));
   }
   for (const lab_link& l : what.links) {
     world_.connect(attachment_of(l.ends[0], l.mtu), attachment_of(l.ends[1], l.mtu),

@@ -1,6 +1,7 @@
 // Reading counters; changes nothing.
 #include "daemon/status.h"
 
+#include "daemon/control_log.h"
 #include "net/ipv4/devinet.h"
 #include "net/ipv4/fib.h"
 #include "net/ipv4/ipv4_net.h"
@@ -31,23 +32,37 @@ json device_status(net_device& dev) {
 /// Counters that are not zero, by nstat's names.
 json counters_of(net_namespace& net) {
   json out = json::object();
-  for (u16 i = 1; i < static_cast<u16>(mib::count); ++i) {
-    const auto counter = static_cast<mib>(i);
-    if (const u64 value = net.mib().get(counter); value != 0) {
-      out[std::string(mib_name(counter))] = value;
-    }
-  }
+  net.mib().for_each([&](mib_counter, std::string_view name, u64 value) {
+    if (value != 0) out[std::string(name)] = value;
+  });
   return out;
 }
 
 json drops_of(sim::host& h) {
   json out = json::object();
-  for (u8 i = 1; i < static_cast<u8>(drop_reason::count); ++i) {
-    const auto reason = static_cast<drop_reason>(i);
-    if (const u64 n = h.drops(reason); n != 0) {
-      out[std::string(drop_reason_name(reason))] = {{"packets", n},
-                                                    {"text", drop_reason_text(reason)}};
-    }
+  h.machine().drops().for_each([&](const drop_reason_info& why, u64 packets) {
+    out[std::string(why.name())] = {{"packets", packets}, {"text", why.text()}};
+  });
+  return out;
+}
+
+/// Those that a program made, by protocol.
+json sockets_of(net_namespace& net) {
+  json out = json::object();
+  for (const sock_list& of : net.sock_lists()) {
+    if (of.size() != 0) out[std::string(of.name())] = of.size();
+  }
+  return out;
+}
+
+json events_of(net_namespace& net) {
+  json out = json::array();
+  const control_log* const log = net.slots().find(control_log_key);
+  if (log == nullptr) return out;
+  for (const control_log::entry& e : log->entries()) {
+    out.push_back({{"at_s", static_cast<double>(e.when.ns) / 1e9},
+                   {"what", e.what},
+                   {"times", e.times}});
   }
   return out;
 }
@@ -67,7 +82,9 @@ json host_status(sim::host& h) {
   return {{"name", h.name()},
           {"cpus", h.machine().cpu_count()},
           {"sockets", h.net().sockets},
+          {"sockets_by_protocol", sockets_of(h.net())},
           {"devices", std::move(devices)},
+          {"events", events_of(h.net())},
           {"counters", counters_of(h.net())},
           {"drops", drops_of(h)}};
 }

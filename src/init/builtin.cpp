@@ -21,9 +21,9 @@ void register_families(kernel& machine) {
   auto& families = machine.slots().set(net_families_key, std::make_unique<net_families>());
   inet_family& inet =
       machine.slots().set(inet_family_key, std::make_unique<inet_family>());
-  inet.stream = tcp_create;
-  inet.dgram = udp_create;
-  inet.dgram_lite = udplite_create;
+  inet.transports = {{uapi::sock_stream, uapi::ipproto_tcp, tcp_create},
+                     {uapi::sock_dgram, uapi::ipproto_udp, udp_create},
+                     {uapi::sock_dgram, uapi::ipproto_udplite, udplite_create}};
   families.create[uapi::af_inet] = inet_create;
   families.ioctls.push_back(inet_ioctl);
 }

@@ -67,13 +67,9 @@ void settings_folder::show_counters(packetdrill::machine& host) const {
   if (!counts_) return;
   std::ofstream file(fs::path(path_) / "counters");
   file << "#kernel\n";
-  const mib_table& counters = host.net().mib();
-  for (std::size_t i = 1; i < static_cast<std::size_t>(mib::count); ++i) {
-    const auto counter = static_cast<mib>(i);
-    if (const u64 value = counters.get(counter); value != 0) {
-      file << mib_name(counter) << ' ' << value << " 0.0\n";
-    }
-  }
+  host.net().mib().for_each([&](mib_counter, std::string_view name, u64 value) {
+    if (value != 0) file << name << ' ' << value << " 0.0\n";
+  });
 }
 
 }  // namespace ph::judge

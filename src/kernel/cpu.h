@@ -2,11 +2,11 @@
 // what to poll, and the mailbox. cpu::run is the whole scheduler.
 #pragma once
 
-#include <array>
 #include <string_view>
 
 #include "base/rng.h"
 #include "base/strong.h"
+#include "kernel/drop_counts.h"
 #include "kernel/mailbox.h"
 #include "kernel/packet_memory.h"
 #include "kernel/poll_source.h"
@@ -16,9 +16,6 @@
 namespace ph {
 
 class kernel;
-
-/// Room for every drop reason (net/core/drop_reason.h knows their names).
-inline constexpr std::size_t drop_counters = 192;
 
 class cpu {
  public:
@@ -52,7 +49,7 @@ class cpu {
   /// True now and then in simulations that ask for rare branches; false in production.
   bool sometimes(std::string_view name);
 
-  std::array<u64, drop_counters> drops{};  ///< packets dropped on this cpu, by reason
+  drop_counts drops;  ///< packets dropped on this cpu, by reason
 
  private:
   kernel& machine_;

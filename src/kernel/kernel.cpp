@@ -23,6 +23,14 @@ kernel::kernel(kernel_config config)
   }
 }
 
+drop_counts kernel::drops() const {
+  drop_counts out;
+  for (const auto& each : cpus_) {
+    each->drops.for_each([&](const drop_reason_info& why, u64 n) { out.add(why, n); });
+  }
+  return out;
+}
+
 kernel::~kernel() {
   on_wake_ = {};
   on_post_ = {};

@@ -37,6 +37,8 @@ class kernel {
   [[nodiscard]] const std::string& name() const { return config_.name; }
   [[nodiscard]] u32 cpu_count() const { return static_cast<u32>(cpus_.size()); }
   [[nodiscard]] cpu& cpu_at(cpu_id id) { return *cpus_[id.value]; }
+  /// The packets that ended early on all cpus.
+  [[nodiscard]] drop_counts drops() const;
   /// The cpu for work that no flow has placed: configuration, new sockets.
   [[nodiscard]] cpu& boot_cpu() { return *cpus_.front(); }
   [[nodiscard]] ph::slots& slots() { return slots_; }

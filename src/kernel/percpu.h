@@ -15,6 +15,10 @@ class percpu {
   [[nodiscard]] const T& operator[](cpu_id id) const { return values_[id.value].value; }
   /// f(value) for each cpu.
   template <class F>
+  void for_each(F&& f) {
+    for (auto& each : values_) f(each.value);
+  }
+  template <class F>
   void for_each(F&& f) const {
     for (const auto& each : values_) f(each.value);
   }

@@ -240,7 +240,6 @@ received receive_reply(int fd, exchange& x, u32 sequence, reply_head& head) {
     x.reply_fd = -1;
     return {};
   }
-  x.full_len = head.data_len;
   x.out_len = head.data_len < x.out_room ? head.data_len : x.out_room;
   x.reply_flags = head.flags;
   return {false, 0};

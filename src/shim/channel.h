@@ -25,7 +25,6 @@ struct exchange {
   std::size_t out_room = 0;
 
   std::size_t out_len = 0;  ///< reply data present, at most out_room
-  std::size_t full_len = 0; ///< reply data that the daemon sent
   u32 reply_flags = 0;
   int reply_fd = -1;  ///< descriptor that came back, or -1; the caller's to close
 };

@@ -126,21 +126,15 @@ net_device& host::device(const std::string& device_name) {
   return *dev;
 }
 
-u64 host::drops(drop_reason why) {
-  u64 out = 0;
-  for (u32 i = 0; i < machine_->cpu_count(); ++i) {
-    out += machine_->cpu_at(cpu_id(i)).drops[static_cast<std::size_t>(why)];
-  }
-  return out;
-}
+u64 host::drops(skb_drop_reason why) const { return machine_->drops().get(why.info()); }
 
 u64 host::counter(std::string_view counter_name) {
-  for (u16 i = 1; i < static_cast<u16>(mib::count); ++i) {
-    if (mib_name(static_cast<mib>(i)) == counter_name) {
-      return net().mib().get(static_cast<mib>(i));
-    }
-  }
-  throw setup_error(fmt::format("no counter {}", counter_name));
+  std::optional<u64> out;
+  net().mib().for_each([&](mib_counter, std::string_view known, u64 value) {
+    if (known == counter_name) out = value;
+  });
+  if (!out) throw setup_error(fmt::format("no counter {}", counter_name));
+  return *out;
 }
 
 }  // namespace ph::sim

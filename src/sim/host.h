@@ -78,7 +78,7 @@ class host {
   [[nodiscard]] net_device& device(const std::string& name);
 
   /// How many packets died for this reason, over all cpus.
-  [[nodiscard]] u64 drops(drop_reason why);
+  [[nodiscard]] u64 drops(skb_drop_reason why) const;
   /// A counter by nstat's name, e.g. "TcpRetransSegs". Throws setup_error for an unknown name.
   [[nodiscard]] u64 counter(std::string_view name);
 

@@ -24,6 +24,14 @@
 #include "drivers/net/mem.h"
 #include "sim/event_queue.h"
 
+namespace ph::drop_reason {
+inline constexpr drop_reason_info fault_loss{"fault_loss", "Lost on the wire (simulated loss)."};
+inline constexpr drop_reason_info fault_corrupt{"fault_corrupt",
+                                                "Damaged on the wire (simulated corruption)."};
+inline constexpr drop_reason_info link_queue_full{"link_queue_full",
+                                                  "The queue in front of the wire was full."};
+}  // namespace ph::drop_reason
+
 namespace ph::sim {
 
 /// What a wire does in one direction; probabilities are per frame, 0.0 to 1.0.

@@ -10,6 +10,7 @@
 #include "kernel/trace_sinks.h"
 #include "net/core/net_device.h"
 #include "net/core/net_namespace.h"
+#include "net/ipv4/ipv4_net.h"
 #include "net/tcp/tcp_sock.h"
 #include "sim/swarm_attack.h"
 #include "sim/swarm_dialogue.h"
@@ -108,7 +109,7 @@ void run::build() {
     host& h = world_.host_at(name);
     return h.drops(drop_reason::neigh_failed) + h.drops(drop_reason::neigh_queuefull) +
                h.drops(drop_reason::neigh_dead) + h.drops(drop_reason::ip_outnoroutes) +
-               h.drops(drop_reason::pkt_too_big) !=
+               h.drops(drop_reason::tcp_no_route) + h.drops(drop_reason::pkt_too_big) !=
            0;
   });
   checker_.set_witness([this](link& wire, const link::frame_seen& seen) {

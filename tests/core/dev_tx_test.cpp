@@ -119,9 +119,9 @@ TEST_F(dev_tx, without_a_discipline_a_busy_driver_loses_packets_but_keeps_order)
 
 TEST_F(dev_tx, a_device_that_is_down_or_without_carrier_sends_nothing) {
   net_device& dev = open(netif_f_none, true);
-  dev.set_carrier(false);
+  dev.set_carrier(m.cx(), false);
   EXPECT_EQ(send(dev, 1), xmit_result::dropped);
-  dev.set_carrier(true);
+  dev.set_carrier(m.cx(), true);
   EXPECT_EQ(send(dev, 2), xmit_result::sent);
   {
     const rtnl_guard rtnl(m.host->rtnl());
@@ -209,7 +209,7 @@ class slow_qdisc final : public qdisc {
     return queue_.pop_front();
   }
   const sk_buff* peek() override { return queue_.front(); }
-  void reset(cpu& cx, drop_reason why) override { queue_.purge(cx, why); }
+  void reset(cpu& cx, skb_drop_reason why) override { queue_.purge(cx, why); }
   std::size_t len() const override { return queue_.size(); }
   u64 backlog_bytes() const override { return queue_.bytes(); }
   instant next_wake() const override { return queue_.empty() ? never : next_; }

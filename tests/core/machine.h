@@ -26,13 +26,7 @@ struct machine {
 
   [[nodiscard]] cpu& cx() { return host->boot_cpu(); }
   [[nodiscard]] net_namespace& net() { return *net_; }
-  [[nodiscard]] u64 drops(drop_reason why) {
-    u64 out = 0;
-    for (u32 i = 0; i < host->cpu_count(); ++i) {
-      out += host->cpu_at(cpu_id(i)).drops[static_cast<std::size_t>(why)];
-    }
-    return out;
-  }
+  [[nodiscard]] u64 drops(skb_drop_reason why) { return host->drops().get(why.info()); }
   /// Runs until `until`, stopping at every deadline on the way.
   void run_until(instant until) {
     for (;;) {

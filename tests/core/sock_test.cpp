@@ -3,6 +3,7 @@
 
 #include "net/core/gso.h"
 #include "tests/core/machine.h"
+#include "tests/core/plain_sock.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
 
@@ -12,21 +13,12 @@ namespace {
 using test::machine;
 using test::make_skb;
 
-class plain_sock final : public sock {
+/// Tells when it ends.
+class plain_sock final : public test::plain_sock {
  public:
   plain_sock(net_namespace& net, cpu& home, bool& gone)
-      : sock(net, home, uapi::af_inet, uapi::sock_dgram, 0), gone_(gone) {}
+      : test::plain_sock(net, home), gone_(gone) {}
   ~plain_sock() override { gone_ = true; }
-  result<void> bind(cpu&, byte_view) override { return {}; }
-  result<void> connect(cpu&, byte_view) override { return {}; }
-  result<std::size_t> sendmsg(cpu&, const send_msg&) override { return 0; }
-  result<std::size_t> recvmsg(cpu&, recv_msg&) override { return 0; }
-  u32 poll() override { return datagram_poll(*this); }
-  result<void> shutdown(cpu&, u8) override { return {}; }
-  void close(cpu&) override { dead = true; }
-  result<void> setsockopt(cpu&, int, int, byte_view) override { return {}; }
-  result<std::size_t> getsockopt(cpu&, int, int, byte_span) override { return 0; }
-  result<sockaddr_buf> getname(bool) override { return sockaddr_buf{}; }
 
  private:
   bool& gone_;
@@ -202,26 +194,61 @@ TEST_F(sock_test, timestamps_and_drops_come_as_control_messages) {
   consume(m.cx(), std::move(skb));
 }
 
+}  // namespace
+
+// A protocol that nobody else knows: its counters and its reason.
+namespace mib {
+enum own_counters : u16 { own_in_msgs = first_of_mib_group(63), own_in_errors, own_counters_end };
+}  // namespace mib
+namespace drop_reason {
+inline constexpr drop_reason_info own_malformed{"own_malformed", "Not a message of ours.",
+                                                mib::own_in_msgs, mib::own_in_errors};
+}  // namespace drop_reason
+
+namespace {
+
+constexpr mib_row own_rows[] = {{mib::own_in_msgs, "OwnInMsgs"},
+                                {mib::own_in_errors, "OwnInErrors"}};
+static_assert(mib_in_order(own_rows, mib::own_counters_end));
+static_assert(!mib_in_order(std::span(own_rows).first(1), mib::own_counters_end));
+
 TEST(drop_reasons, are_counted_with_the_namespaces_counters) {
   test::fake_driver::log log;
   machine m;
+  m.net().mib().add_group(own_rows);
   net_device_config config;
   config.name = "eth0";
   net_device& dev = test::add_fake(m, log, std::move(config));
   skb_ptr skb = make_skb(m.cx(), std::vector<u8>(3));
   skb->dev = &dev;
-  drop(m.cx(), std::move(skb), drop_reason::udp_csum);
-  EXPECT_EQ(m.net().mib().get(mib::udp_in_csum_errors), 1u);
-  EXPECT_EQ(m.net().mib().get(mib::udp_in_errors), 1u);
-  EXPECT_EQ(m.drops(drop_reason::udp_csum), 1u);
-  EXPECT_EQ(drop_reason_name(drop_reason::udp_csum), "udp_csum");
-  EXPECT_FALSE(drop_reason_text(drop_reason::netfilter_drop).empty());
+  drop(m.cx(), std::move(skb), drop_reason::own_malformed);
+  EXPECT_EQ(m.net().mib().get(mib::own_in_msgs), 1u);
+  EXPECT_EQ(m.net().mib().get(mib::own_in_errors), 1u);
+  EXPECT_EQ(m.drops(drop_reason::own_malformed), 1u);
+  EXPECT_EQ(m.drops(drop_reason::netfilter_drop), 0u);
+  EXPECT_EQ(skb_drop_reason(drop_reason::own_malformed).name(), "own_malformed");
+  EXPECT_EQ(skb_drop_reason(), drop_reason::none);
 }
 
-TEST(mib_names, are_those_of_the_system) {
-  EXPECT_EQ(mib_name(mib::ip_in_receives), "IpInReceives");
-  EXPECT_EQ(mib_name(mib::tcpext_tcp_timeouts), "TcpExtTCPTimeouts");
-  EXPECT_EQ(mib_name(mib::tcpext_syncookies_sent), "TcpExtSyncookiesSent");
+TEST(mib_table, tells_groups_in_the_order_of_their_ranks) {
+  static constexpr mib_row early[] = {{static_cast<mib::own_counters>(2 << 8), "EarlyOne"}};
+  machine m;
+  mib_table& counters = m.net().mib();
+  counters.add_group(own_rows);
+  counters.add_group(early);
+  counters.add(m.cx(), mib::own_in_errors, 5);
+  std::vector<std::pair<std::string_view, u64>> told;
+  counters.for_each([&](mib_counter, std::string_view name, u64 n) { told.emplace_back(name, n); });
+  EXPECT_EQ(told, (std::vector<std::pair<std::string_view, u64>>{
+                      {"EarlyOne", 0}, {"OwnInMsgs", 0}, {"OwnInErrors", 5}}));
+  EXPECT_EQ(counters.name(mib::own_in_errors), "OwnInErrors");
+}
+
+TEST(mib_table, does_not_count_what_nobody_registered) {
+  machine m;
+  m.net().mib().add(m.cx(), mib::own_in_errors);
+  EXPECT_EQ(m.net().mib().get(mib::own_in_errors), 0u);
+  EXPECT_EQ(m.net().mib().name(mib::own_in_errors), "none");
 }
 
 }  // namespace

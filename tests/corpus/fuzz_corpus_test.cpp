@@ -12,6 +12,9 @@
 #include "fuzz/device_ops.h"
 #include "fuzz/syscall_ops.h"
 #include "fuzz/tcp_peer_ops.h"
+#include "net/ipv4/ip_mib.h"
+#include "net/tcp/tcp_mib.h"
+#include "net/udp/udp_mib.h"
 #include "sim/packetdrill/script.h"
 
 namespace ph {
@@ -50,23 +53,41 @@ void replay(const std::string& target, int rounds, F&& run) {
 
 TEST(fuzz_corpus, device) { replay("device_fuzz", 20, fuzz::device_input); }
 
+void count(const mib_table& counters, mib_counter which, std::map<std::string_view, u64>& seen) {
+  seen[counters.name(which)] += counters.get(which);
+}
+
 /// A language whose seeds reach nothing would find nothing.
 TEST(fuzz_corpus, seeds_of_device_reach_far) {
-  static constexpr mib wanted[] = {
-      mib::ip_forw_datagrams, mib::ip_reasm_oks, mib::ip_reasm_timeout, mib::ip_in_hdr_errors,
-      mib::icmp_out_dest_unreachs, mib::icmp_out_time_excds, mib::icmp_out_echo_reps,
-      mib::udp_in_datagrams, mib::udp_no_ports, mib::udp_in_errors, mib::tcp_active_opens,
-      mib::tcp_estab_resets, mib::tcp_retrans_segs, mib::tcp_out_rsts, mib::tcpext_tw,
-      mib::tcpext_listen_overflows, mib::tcpext_tcp_ofo_queue, mib::tcpext_tcp_timeouts,
-      mib::tcpext_tcp_sack_recovery, mib::tcpext_tcp_challenge_ack, mib::tcpext_tcp_keep_alive};
-  std::map<mib, u64> seen;
+  static constexpr mib_counter wanted[] = {mib::ip_forw_datagrams,
+                                           mib::ip_reasm_oks,
+                                           mib::ip_reasm_timeout,
+                                           mib::ip_in_hdr_errors,
+                                           mib::icmp_out_dest_unreachs,
+                                           mib::icmp_out_time_excds,
+                                           mib::icmp_out_echo_reps,
+                                           mib::udp_in_datagrams,
+                                           mib::udp_no_ports,
+                                           mib::udp_in_errors,
+                                           mib::tcp_active_opens,
+                                           mib::tcp_estab_resets,
+                                           mib::tcp_retrans_segs,
+                                           mib::tcp_out_rsts,
+                                           mib::tcpext_tw,
+                                           mib::tcpext_listen_overflows,
+                                           mib::tcpext_tcp_ofo_queue,
+                                           mib::tcpext_tcp_timeouts,
+                                           mib::tcpext_tcp_sack_recovery,
+                                           mib::tcpext_tcp_challenge_ack,
+                                           mib::tcpext_tcp_keep_alive};
+  std::map<std::string_view, u64> seen;
   for (const auto& input : corpus("device_fuzz")) {
     fuzz::device_harness host;
     fuzz::device_ops(host, input).run();
     host.finish();
-    for (const mib counter : wanted) seen[counter] += host.net().mib().get(counter);
+    for (const mib_counter counter : wanted) count(host.net().mib(), counter, seen);
   }
-  for (const mib counter : wanted) EXPECT_GT(seen[counter], 0u) << mib_name(counter);
+  for (const auto& [name, sum] : seen) EXPECT_GT(sum, 0u) << name;
 }
 
 TEST(fuzz_corpus, syscalls) { replay("syscall_fuzz", 20, fuzz::syscall_input); }
@@ -74,18 +95,18 @@ TEST(fuzz_corpus, syscalls) { replay("syscall_fuzz", 20, fuzz::syscall_input); }
 TEST(fuzz_corpus, tcp_peers) { replay("tcp_peer_fuzz", 60, fuzz::tcp_peer_input); }
 
 TEST(fuzz_corpus, seeds_of_tcp_peers_reach_far) {
-  static constexpr mib wanted[] = {
-      mib::tcp_active_opens, mib::tcp_passive_opens, mib::tcp_estab_resets, mib::tcp_retrans_segs,
-      mib::tcpext_tcp_timeouts, mib::tcpext_tcp_sack_recovery, mib::tcpext_tcp_reno_recovery,
-      mib::tcpext_tcp_challenge_ack, mib::tcpext_tcp_win_probe, mib::tcpext_tcp_ofo_queue,
-      mib::tcpext_tcp_loss_probes, mib::tcpext_tw};
-  std::map<mib, u64> seen;
+  static constexpr mib_counter wanted[] = {
+      mib::tcp_active_opens,         mib::tcp_passive_opens,        mib::tcp_estab_resets,
+      mib::tcp_retrans_segs,         mib::tcpext_tcp_timeouts,      mib::tcpext_tcp_sack_recovery,
+      mib::tcpext_tcp_reno_recovery, mib::tcpext_tcp_challenge_ack, mib::tcpext_tcp_win_probe,
+      mib::tcpext_tcp_ofo_queue,     mib::tcpext_tcp_loss_probes,   mib::tcpext_tw};
+  std::map<std::string_view, u64> seen;
   for (const auto& input : corpus("tcp_peer_fuzz")) {
     fuzz::tcp_peer_ops peer(input);
     peer.run();
-    for (const mib counter : wanted) seen[counter] += peer.net().mib().get(counter);
+    for (const mib_counter counter : wanted) count(peer.net().mib(), counter, seen);
   }
-  for (const mib counter : wanted) EXPECT_GT(seen[counter], 0u) << mib_name(counter);
+  for (const auto& [name, sum] : seen) EXPECT_GT(sum, 0u) << name;
 }
 
 TEST(fuzz_corpus, random_bytes) {

@@ -66,9 +66,37 @@ TEST(serve, status_tells_hosts_devices_links_and_counters) {
   EXPECT_EQ(alice["devices"][1]["addresses"][0], "10.0.1.1/24");
   EXPECT_GE(alice["devices"][1]["tx_packets"], 2);
   EXPECT_EQ(alice["counters"]["UdpOutDatagrams"], 1);
+  EXPECT_EQ(alice["events"][0]["what"], "eth0 is up");
+  EXPECT_EQ(alice["events"][1]["what"], "10.0.1.1/24 on eth0 is there");
   const json& link = status["links"][0];
   EXPECT_EQ(link["ends"], json({"alice:eth0", "bob:eth0"}));
   EXPECT_GE(link["forth"]["delivered"], 2);
+}
+
+TEST(serve, sockets_are_told_by_protocol) {
+  served_lab lab;
+  raw_program alice(lab, "alice");
+  const unique_fd udp(alice.socket(uapi::sock_dgram)), tcp(alice.socket(uapi::sock_stream)),
+      more(alice.socket(uapi::sock_stream));
+  const json status = *lab.client().status();
+  EXPECT_EQ(status["hosts"][0]["sockets_by_protocol"], json({{"tcp", 2}, {"udp", 1}}));
+  EXPECT_EQ(status["hosts"][1]["sockets_by_protocol"], json::object());
+}
+
+TEST(serve, a_neighbour_that_does_not_answer_is_told_once) {
+  served_lab lab;
+  raw_program alice(lab, "alice");
+  const unique_fd sender(alice.socket(uapi::sock_dgram));
+  json events;
+  const auto told = [&] {
+    events = (*lab.client().status())["hosts"][0]["events"];
+    return events.back()["what"] == "10.0.1.77 on eth0 does not answer";
+  };
+  for (int i = 0; i < 100 && !told(); ++i) {
+    alice.send_to(sender.get(), "10.0.1.77", 9, "x");
+    ::usleep(100'000);
+  }
+  EXPECT_EQ(events.back()["what"], "10.0.1.77 on eth0 does not answer") << events;
 }
 
 TEST(serve, drops_are_told_with_their_reason) {

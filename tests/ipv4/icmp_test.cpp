@@ -1,4 +1,5 @@
 // ICMP: echo of all sizes, errors and when they are not sent, limits, ping and raw sockets.
+#include "net/ipv4/icmp.h"
 #include "tests/support/craft.h"
 #include "tests/support/two_hosts.h"
 

@@ -14,10 +14,10 @@ struct ip_input : ::testing::Test {
   test_host& a = lab.a;
   std::vector<u8> data = std::vector<u8>(16, 0x55);
   /// Injects and expects exactly one more drop of this reason.
-  void expect_drop(drop_reason why, byte_view packet) {
+  void expect_drop(skb_drop_reason why, byte_view packet) {
     const u64 before = a.drops(why);
     lab.inject(a, packet);
-    EXPECT_EQ(a.drops(why), before + 1) << drop_reason_name(why);
+    EXPECT_EQ(a.drops(why), before + 1) << why.name();
   }
   std::vector<u8> udp_from(ipv4_addr from, ipv4_addr to = me) {
     return craft_udp(from, 9, to, 9, data);

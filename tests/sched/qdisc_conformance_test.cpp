@@ -44,7 +44,7 @@ struct conformance : testing::TestWithParam<candidate> {
   }
   u64 dropped() {
     u64 out = 0;
-    for (const u64 n : m.cx().drops) out += n;
+    m.cx().drops.for_each([&](const drop_reason_info&, u64 n) { out += n; });
     return out;
   }
   test::fake_driver::log log;

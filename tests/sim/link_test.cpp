@@ -64,9 +64,7 @@ struct bare_host {
     port->device().headers()->create(cx, *skb, port->device(), 0x88b5, &everyone, nullptr);
     static_cast<void>(dev_queue_xmit(cx, std::move(skb)));
   }
-  [[nodiscard]] u64 drops(drop_reason why) {
-    return machine.boot_cpu().drops[static_cast<std::size_t>(why)];
-  }
+  [[nodiscard]] u64 drops(skb_drop_reason why) { return machine.drops().get(why.info()); }
   [[nodiscard]] std::vector<s64> arrival_us() const {
     std::vector<s64> out;
     for (const arrival& a : got) out.push_back(a.when.us());

@@ -11,6 +11,8 @@
 
 #include "base/hash.h"
 #include "kernel/trace_sinks.h"
+#include "net/ipv4/ip_drop_reasons.h"
+#include "net/udp/udp_drop_reasons.h"
 #include "sim/topology.h"
 #include "uapi/inet.h"
 

@@ -27,6 +27,9 @@
 #include "net/ipv4/fib.h"
 #include "net/ipv4/ipv4_net.h"
 #include "net/socket/syscall.h"
+#include "net/tcp/tcp_drop_reasons.h"
+#include "net/udp/udp_drop_reasons.h"
+#include "sim/link.h"
 #include "uapi/inet.h"
 #include "uapi/packet.h"
 #include "uapi/socket.h"
@@ -68,14 +71,8 @@ struct test_host {
   [[nodiscard]] task& app() { return *app_task; }
   [[nodiscard]] ipv4_net& ipv4() { return ipv4_of(net()); }
   [[nodiscard]] net_device& dev(std::size_t i = 0) { return ports[i]->device(); }
-  [[nodiscard]] u64 mib(ph::mib counter) { return net().mib().get(counter); }
-  [[nodiscard]] u64 drops(drop_reason why) {
-    u64 out = 0;
-    for (u32 i = 0; i < machine.cpu_count(); ++i) {
-      out += machine.cpu_at(cpu_id(i)).drops[static_cast<std::size_t>(why)];
-    }
-    return out;
-  }
+  [[nodiscard]] u64 mib(mib_counter counter) { return net().mib().get(counter); }
+  [[nodiscard]] u64 drops(skb_drop_reason why) { return machine.drops().get(why.info()); }
   /// Sets a sysctl, which must accept it.
   void sysctl(std::string_view name, std::string_view value) {
     ph_check(net().sysctls().set(name, value).has_value());

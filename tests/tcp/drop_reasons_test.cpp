@@ -12,7 +12,7 @@ using namespace uapi;
 
 struct told_reason {
   const char* name;
-  drop_reason why;
+  skb_drop_reason why;
   std::function<void(segment_peer&)> dialogue;
 };
 
@@ -145,7 +145,7 @@ const told_reason reasons[] = {
        into_time_wait(p);
        p.send(A, 1, 1);
      }},
-    {"no_way_back_for_an_answer", drop_reason::ip_outnoroutes,
+    {"no_way_back_for_an_answer", drop_reason::tcp_no_route,
      [](segment_peer& p) {
        p.listening();
        {
@@ -167,20 +167,33 @@ class drop_reasons : public testing::TestWithParam<told_reason> {};
 
 TEST_P(drop_reasons, is_told_once_and_nothing_else) {
   segment_peer p;
-  std::array<u64, static_cast<std::size_t>(drop_reason::count)> before{};
-  for (std::size_t i = 0; i < before.size(); ++i) {
-    before[i] = p.a.drops(static_cast<drop_reason>(i));
-  }
+  const drop_counts before = p.a.machine.drops();
   GetParam().dialogue(p);
-  for (std::size_t i = 1; i < before.size(); ++i) {
-    const auto why = static_cast<drop_reason>(i);
-    if (why == drop_reason::fault_loss) continue;  // the peer catches what the host says
-    EXPECT_EQ(p.a.drops(why) - before[i], why == GetParam().why ? 1u : 0u) << drop_reason_name(why);
-  }
+  const drop_counts after = p.a.machine.drops();
+  EXPECT_EQ(p.a.drops(GetParam().why) - before.get(GetParam().why.info()), 1u);
+  after.for_each([&](const drop_reason_info& why, u64 n) {
+    if (&why == &drop_reason::fault_loss) return;  // the peer catches what the host says
+    if (&why == &GetParam().why.info()) return;
+    EXPECT_EQ(n, before.get(why)) << why.name();
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(tcp, drop_reasons, testing::ValuesIn(reasons),
                          [](const auto& one) { return std::string(one.param.name); });
+
+TEST(tcp_drop_reasons, no_way_back_for_a_reset) {
+  segment_peer p;
+  {
+    const rtnl_guard rtnl(p.a.machine.rtnl());
+    p.a.ipv4().fib.flush_kernel(rtnl.held(), p.a.dev());
+  }
+  p.a.add_route("local 10.0.0.1 dev lo table local");
+  const u64 before = p.a.mib(mib::ip_out_no_routes);
+  p.send_raw(S, p.peer_isn, seq32(0), {}, {65535, segment_peer::syn_options(p.plain())});
+  EXPECT_EQ(p.a.drops(drop_reason::tcp_no_socket), 1u);
+  EXPECT_EQ(p.a.drops(drop_reason::ip_outnoroutes), 1u);
+  EXPECT_EQ(p.a.mib(mib::ip_out_no_routes) - before, 1u);
+}
 
 }  // namespace
 }  // namespace ph

@@ -8,9 +8,11 @@ import unittest
 
 TOOLS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
                      "tools")
-ENUMS = {
-    "src/net/core/drop_reason.h": "enum class drop_reason : u8 {\n  none,\n  lost,\n  count,\n};\n",
-    "src/net/core/mib.h": "enum class mib : u16 { none, seen, count };\n",
+DECLARED = {
+    "src/net/own.h": 'inline constexpr drop_reason_info lost{\n    "lost", "It is lost."};\n',
+    "src/net/own_mib.h": "enum own_counters : u16 {\n  seen = first_of_mib_group(4), "
+                         "own_counters_end,\n};\n",
+    "src/net/own_mib.cpp": 'constexpr mib_row rows[] = {{mib::seen, "OwnSeen"}};\n',
     "src/net/use.cpp": "void f() { drop(drop_reason::lost); add(mib::seen); }\n",
 }
 
@@ -19,7 +21,7 @@ class ToolTest(unittest.TestCase):
     def run_tool(self, name, files, *words):
         """(exit code, output) of a tool on a tree of these files."""
         with tempfile.TemporaryDirectory() as root:
-            for path, text in {**ENUMS, **files}.items():
+            for path, text in {**DECLARED, **files}.items():
                 os.makedirs(os.path.dirname(os.path.join(root, path)), exist_ok=True)
                 with open(os.path.join(root, path), "w", encoding="utf-8") as file:
                     file.write(text)
@@ -62,6 +64,9 @@ class ToolTest(unittest.TestCase):
         code, said = self.run_tool("drop_reasons.py", {}, "--check")
         self.assertEqual(code, 1)
         self.assertIn("no test names drop_reason::lost", said)
+        _, said = self.run_tool("drop_reasons.py", {
+            "src/net/other.h": DECLARED["src/net/own.h"]}, "--check")
+        self.assertIn("two subsystems declare drop_reason::lost", said)
         _, said = self.run_tool("drop_reasons.py", {"tests/a_test.cpp": "drop_reason::lost"},
                                 "--check")
         self.assertNotIn("no test names", said)

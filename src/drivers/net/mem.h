@@ -7,6 +7,11 @@
 
 namespace ph {
 
+namespace drop_reason {
+inline constexpr drop_reason_info frame_too_long{"frame_too_long",
+                                                 "Longer than the device's MTU allows."};
+}  // namespace drop_reason
+
 /// The side of a mem device that faces its creator. Valid while the device exists.
 class mem_port {
  public:

@@ -206,7 +206,7 @@ skb_ptr tap_queue::read(cpu& cx) {
     spare_->trim(0);
     if (n < 0 && errno != EAGAIN) {  // EBADFD and the like: somebody deleted the TAP
       gone = true;
-      dev().set_carrier(false);
+      dev().set_carrier(cx, false);
     }
     return {};
   }

@@ -14,6 +14,13 @@
 
 namespace ph {
 
+namespace drop_reason {
+inline constexpr drop_reason_info bad_vnet_header{"bad_vnet_header",
+                                                  "The virtio-net header contradicts the frame."};
+inline constexpr drop_reason_info host_write_failed{"host_write_failed",
+                                                    "The real machine refused the frame."};
+}  // namespace drop_reason
+
 struct tap_config {
   std::string name = "eth%d";  ///< of our interface
   std::string host_name{};     ///< of the TAP on the real machine; "%d" lets the machine choose

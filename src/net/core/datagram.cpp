@@ -61,6 +61,20 @@ u32 datagram_poll(sock& sk) {
   return out;
 }
 
+result<int> datagram_ioctl(sock& sk, u32 command, byte_span arg) {
+  u32 value = 0;
+  if (command == uapi::siocoutq) {
+    value = sk.wmem_alloc;
+  } else if (command == uapi::siocinq) {
+    const sk_buff* const first = sk.receive_queue.front();
+    if (first != nullptr) value = first->len();
+  } else {
+    return fail(errc::notty);
+  }
+  copy_bytes(arg, bytes_of(value));
+  return 0;
+}
+
 void sock_recv_cmsgs(sock& sk, const sk_buff& skb, recv_msg& msg) {
   sk.stamp = skb.tstamp;
   sock_recv_timestamps(sk, skb.tstamp, msg);

@@ -19,6 +19,8 @@ std::size_t datagram_copy_out(const sk_buff& skb, u32 offset, recv_msg& msg);
 void datagram_done(cpu& cx, sock& sk, sk_buff& skb, u32 flags);
 /// poll(2) bits of a datagram socket.
 u32 datagram_poll(sock& sk);
+/// SIOCINQ (bytes of the next datagram) and SIOCOUTQ. Errors: notty.
+result<int> datagram_ioctl(sock& sk, u32 command, byte_span arg);
 /// Adds SCM_TIMESTAMP and SO_RXQ_OVFL control messages as the options ask.
 void sock_recv_cmsgs(sock& sk, const sk_buff& skb, recv_msg& msg);
 

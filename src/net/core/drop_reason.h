@@ -1,5 +1,9 @@
-// Every way in which a packet can end before its time. Each has a name, one line of explanation
-// and, where Linux counts it, the MIB counter that rises.
+// Why a packet ends before its time. A subsystem declares its own reasons where it is, each with a
+// name, a sentence and, where Linux counts it, the counters that rise:
+//   namespace drop_reason {
+//   inline constexpr drop_reason_info tcp_csum{"tcp_csum", "The TCP checksum is wrong.", …};
+//   }
+// There is no list of all. Those that every subsystem may give are net/core/core_drop_reasons.h.
 #pragma once
 
 #include <string_view>
@@ -8,129 +12,46 @@
 
 namespace ph {
 
-enum class drop_reason : u8 {
-  none,
-  // buffers and teardown
-  unreasoned,
-  queue_purge,
-  dev_down,
-  dev_gone,
-  bad_offload,
-  // driver and link
-  fault_loss,
-  fault_corrupt,
-  link_queue_full,
-  ring_full,
-  cpu_backlog,
-  host_write_failed,
-  frame_too_short,
-  frame_too_long,
-  bad_vnet_header,
-  // link layer
-  other_host,
-  unhandled_proto,
-  // arp and neighbour
-  arp_malformed,
-  arp_not_for_us,
-  neigh_failed,
-  neigh_queuefull,
-  neigh_dead,
-  neigh_create_fail,
-  // ip input
-  ip_pkt_too_small,
-  ip_inhdr,
-  ip_csum,
-  ip_truncated,
-  ip_inaddrerrors,
-  ip_innoroutes,
-  ip_rpfilter,
-  ip_martian_source,
-  ip_noproto,
-  ip_options_bad,
-  ip_source_route,
-  // ip forward and output
-  ip_forwarding_off,
-  ttl_expired,
-  pkt_too_big,
-  ip_too_long,
-  ip_outnoroutes,
-  blackhole_route,
-  prohibit_route,
-  unreachable_route,
-  dst_discard,
-  frag_failed,
-  // reassembly
-  frag_reasm_timeout,
-  frag_overlap,
-  frag_too_big,
-  frag_memory,
-  frag_bad,
-  frag_evicted,
-  // icmp
-  icmp_csum,
-  icmp_malformed,
-  icmp_unknown_type,
-  icmp_echo_ignored,
-  icmp_no_socket,
-  // sockets
-  no_socket,
-  socket_rcvbuff,
-  socket_closed,
-  // udp and raw
-  udp_csum,
-  udp_malformed,
-  udp_no_port,
-  udplite_csum,
-  udplite_malformed,
-  udplite_coverage,
-  udplite_no_port,
-  // tcp
-  tcp_csum,
-  tcp_malformed,
-  tcp_flags,
-  tcp_no_socket,
-  tcp_old_data,
-  tcp_overwindow,
-  tcp_invalid_sequence,
-  tcp_old_sequence,
-  tcp_paws,
-  tcp_invalid_ack,
-  tcp_too_old_ack,
-  tcp_ack_unsent_data,
-  tcp_reset,
-  tcp_invalid_syn,
-  tcp_close,
-  tcp_listen_overflow,
-  tcp_syn_queue_full,
-  tcp_ofo_merge,
-  tcp_ofo_drop,
-  tcp_rcv_pruned,
-  tcp_zero_window,
-  tcp_min_ttl,
-  tcp_timewait,
-  tcp_request,
-  tcp_fin_wait_data,
-  tcp_md5_failure,
-  tcp_md5_not_found,
-  tcp_md5_unexpected,
-  tcp_ao_not_found,
-  tcp_ao_unexpected,
-  tcp_ao_key_not_found,
-  tcp_ao_failure,
-  // plug-ins
-  qdisc_overlimit,
-  netfilter_drop,
-  count,
+/// What is known of a reason. It is never copied: the reason is the place where this is.
+class drop_reason_info {
+ public:
+  consteval drop_reason_info(std::string_view name, std::string_view text, mib_counter counter = {},
+                             mib_counter second = {})
+      : name_(name), text_(text), counter_(counter), second_(second) {}
+  drop_reason_info(const drop_reason_info&) = delete;
+  drop_reason_info& operator=(const drop_reason_info&) = delete;
+
+  /// "tcp_csum".
+  [[nodiscard]] constexpr std::string_view name() const { return name_; }
+  /// One sentence for a person.
+  [[nodiscard]] constexpr std::string_view text() const { return text_; }
+  /// The counter that drop() raises with it, or none.
+  [[nodiscard]] constexpr mib_counter counter() const { return counter_; }
+  /// The second counter that drop() raises, where Linux counts twice (a wrong UDP checksum is
+  /// UdpInCsumErrors and UdpInErrors), or none.
+  [[nodiscard]] constexpr mib_counter second() const { return second_; }
+
+ private:
+  std::string_view name_, text_;
+  mib_counter counter_, second_;
 };
 
-/// "tcp_csum".
-std::string_view drop_reason_name(drop_reason reason);
-/// One sentence for a person.
-std::string_view drop_reason_text(drop_reason reason);
-/// The counter that drop() raises with it, or mib::none.
-mib drop_reason_mib(drop_reason reason);
-/// The second counter that drop() raises, where Linux counts twice (a wrong UDP checksum is
-/// UdpInCsumErrors and UdpInErrors), or mib::none.
-mib drop_reason_second_mib(drop_reason reason);
+namespace drop_reason {
+inline constexpr drop_reason_info none{"none", "Not dropped."};
+}  // namespace drop_reason
+
+/// One of the reasons, or drop_reason::none.
+class skb_drop_reason {
+ public:
+  constexpr skb_drop_reason() = default;
+  constexpr skb_drop_reason(const drop_reason_info& info)  // NOLINT: a declared reason is one
+      : info_(&info) {}
+  [[nodiscard]] constexpr const drop_reason_info& info() const { return *info_; }
+  [[nodiscard]] constexpr std::string_view name() const { return info_->name(); }
+  friend constexpr bool operator==(skb_drop_reason, skb_drop_reason) = default;
+
+ private:
+  const drop_reason_info* info_ = &drop_reason::none;
+};
 
 }  // namespace ph

@@ -1,193 +1,32 @@
-// The names of the counters, as nstat(8), /proc/net/snmp and /proc/net/netstat spell them.
+// Room for groups of counters, and what reads them.
 #include "net/core/mib.h"
 
 namespace ph {
-namespace {
 
-struct row {
-  mib counter;
-  std::string_view name;
-};
-
-constexpr std::array rows = {
-    row{mib::none, "none"},
-    row{mib::ip_in_receives, "IpInReceives"},
-    row{mib::ip_in_hdr_errors, "IpInHdrErrors"},
-    row{mib::ip_in_addr_errors, "IpInAddrErrors"},
-    row{mib::ip_forw_datagrams, "IpForwDatagrams"},
-    row{mib::ip_in_unknown_protos, "IpInUnknownProtos"},
-    row{mib::ip_in_delivers, "IpInDelivers"},
-    row{mib::ip_out_requests, "IpOutRequests"},
-    row{mib::ip_out_discards, "IpOutDiscards"},
-    row{mib::ip_out_no_routes, "IpOutNoRoutes"},
-    row{mib::ip_reasm_timeout, "IpReasmTimeout"},
-    row{mib::ip_reasm_reqds, "IpReasmReqds"},
-    row{mib::ip_reasm_oks, "IpReasmOKs"},
-    row{mib::ip_reasm_fails, "IpReasmFails"},
-    row{mib::ip_frag_oks, "IpFragOKs"},
-    row{mib::ip_frag_fails, "IpFragFails"},
-    row{mib::ip_frag_creates, "IpFragCreates"},
-    row{mib::ip_out_transmits, "IpOutTransmits"},
-    row{mib::icmp_in_msgs, "IcmpInMsgs"},
-    row{mib::icmp_in_errors, "IcmpInErrors"},
-    row{mib::icmp_in_csum_errors, "IcmpInCsumErrors"},
-    row{mib::icmp_in_dest_unreachs, "IcmpInDestUnreachs"},
-    row{mib::icmp_in_time_excds, "IcmpInTimeExcds"},
-    row{mib::icmp_in_parm_probs, "IcmpInParmProbs"},
-    row{mib::icmp_in_redirects, "IcmpInRedirects"},
-    row{mib::icmp_in_echos, "IcmpInEchos"},
-    row{mib::icmp_in_echo_reps, "IcmpInEchoReps"},
-    row{mib::icmp_in_timestamps, "IcmpInTimestamps"},
-    row{mib::icmp_out_msgs, "IcmpOutMsgs"},
-    row{mib::icmp_out_rate_limit_host, "IcmpOutRateLimitHost"},
-    row{mib::icmp_out_dest_unreachs, "IcmpOutDestUnreachs"},
-    row{mib::icmp_out_time_excds, "IcmpOutTimeExcds"},
-    row{mib::icmp_out_parm_probs, "IcmpOutParmProbs"},
-    row{mib::icmp_out_redirects, "IcmpOutRedirects"},
-    row{mib::icmp_out_echos, "IcmpOutEchos"},
-    row{mib::icmp_out_echo_reps, "IcmpOutEchoReps"},
-    row{mib::icmp_out_timestamp_reps, "IcmpOutTimestampReps"},
-    row{mib::tcp_active_opens, "TcpActiveOpens"},
-    row{mib::tcp_passive_opens, "TcpPassiveOpens"},
-    row{mib::tcp_attempt_fails, "TcpAttemptFails"},
-    row{mib::tcp_estab_resets, "TcpEstabResets"},
-    row{mib::tcp_curr_estab, "TcpCurrEstab"},
-    row{mib::tcp_in_segs, "TcpInSegs"},
-    row{mib::tcp_out_segs, "TcpOutSegs"},
-    row{mib::tcp_retrans_segs, "TcpRetransSegs"},
-    row{mib::tcp_in_errs, "TcpInErrs"},
-    row{mib::tcp_out_rsts, "TcpOutRsts"},
-    row{mib::tcp_in_csum_errors, "TcpInCsumErrors"},
-    row{mib::udp_in_datagrams, "UdpInDatagrams"},
-    row{mib::udp_no_ports, "UdpNoPorts"},
-    row{mib::udp_in_errors, "UdpInErrors"},
-    row{mib::udp_out_datagrams, "UdpOutDatagrams"},
-    row{mib::udp_rcvbuf_errors, "UdpRcvbufErrors"},
-    row{mib::udp_sndbuf_errors, "UdpSndbufErrors"},
-    row{mib::udp_in_csum_errors, "UdpInCsumErrors"},
-    row{mib::udp_ignored_multi, "UdpIgnoredMulti"},
-    row{mib::udplite_in_datagrams, "UdpLiteInDatagrams"},
-    row{mib::udplite_no_ports, "UdpLiteNoPorts"},
-    row{mib::udplite_in_errors, "UdpLiteInErrors"},
-    row{mib::udplite_out_datagrams, "UdpLiteOutDatagrams"},
-    row{mib::udplite_rcvbuf_errors, "UdpLiteRcvbufErrors"},
-    row{mib::udplite_sndbuf_errors, "UdpLiteSndbufErrors"},
-    row{mib::udplite_in_csum_errors, "UdpLiteInCsumErrors"},
-    row{mib::udplite_ignored_multi, "UdpLiteIgnoredMulti"},
-    row{mib::ipext_in_no_routes, "IpExtInNoRoutes"},
-    row{mib::ipext_in_truncated_pkts, "IpExtInTruncatedPkts"},
-    row{mib::ipext_in_mcast_pkts, "IpExtInMcastPkts"},
-    row{mib::ipext_out_mcast_pkts, "IpExtOutMcastPkts"},
-    row{mib::ipext_in_bcast_pkts, "IpExtInBcastPkts"},
-    row{mib::ipext_out_bcast_pkts, "IpExtOutBcastPkts"},
-    row{mib::ipext_in_octets, "IpExtInOctets"},
-    row{mib::ipext_out_octets, "IpExtOutOctets"},
-    row{mib::ipext_in_csum_errors, "IpExtInCsumErrors"},
-    row{mib::ipext_reasm_overlaps, "IpExtReasmOverlaps"},
-    row{mib::ipext_in_no_ect_pkts, "IpExtInNoECTPkts"},
-    row{mib::ipext_in_ect1_pkts, "IpExtInECT1Pkts"},
-    row{mib::ipext_in_ect0_pkts, "IpExtInECT0Pkts"},
-    row{mib::ipext_in_ce_pkts, "IpExtInCEPkts"},
-    row{mib::tcpext_syncookies_sent, "TcpExtSyncookiesSent"},
-    row{mib::tcpext_syncookies_recv, "TcpExtSyncookiesRecv"},
-    row{mib::tcpext_syncookies_failed, "TcpExtSyncookiesFailed"},
-    row{mib::tcpext_embryonic_rsts, "TcpExtEmbryonicRsts"},
-    row{mib::tcpext_prune_called, "TcpExtPruneCalled"},
-    row{mib::tcpext_rcv_pruned, "TcpExtRcvPruned"},
-    row{mib::tcpext_ofo_pruned, "TcpExtOfoPruned"},
-    row{mib::tcpext_tw, "TcpExtTW"},
-    row{mib::tcpext_tw_recycled, "TcpExtTWRecycled"},
-    row{mib::tcpext_paws_active, "TcpExtPAWSActive"},
-    row{mib::tcpext_paws_estab, "TcpExtPAWSEstab"},
-    row{mib::tcpext_delayed_acks, "TcpExtDelayedACKs"},
-    row{mib::tcpext_delayed_ack_lost, "TcpExtDelayedACKLost"},
-    row{mib::tcpext_listen_overflows, "TcpExtListenOverflows"},
-    row{mib::tcpext_listen_drops, "TcpExtListenDrops"},
-    row{mib::tcpext_tcp_hp_hits, "TcpExtTCPHPHits"},
-    row{mib::tcpext_tcp_hp_acks, "TcpExtTCPHPAcks"},
-    row{mib::tcpext_tcp_sack_recovery, "TcpExtTCPSackRecovery"},
-    row{mib::tcpext_tcp_sack_reneging, "TcpExtTCPSACKReneging"},
-    row{mib::tcpext_tcp_reno_recovery, "TcpExtTCPRenoRecovery"},
-    row{mib::tcpext_tcp_sack_reorder, "TcpExtTCPSACKReorder"},
-    row{mib::tcpext_tcp_dsack_recv_segs, "TcpExtTCPDSACKRecvSegs"},
-    row{mib::tcpext_tcp_full_undo, "TcpExtTCPFullUndo"},
-    row{mib::tcpext_tcp_partial_undo, "TcpExtTCPPartialUndo"},
-    row{mib::tcpext_tcp_dsack_undo, "TcpExtTCPDSACKUndo"},
-    row{mib::tcpext_tcp_loss_undo, "TcpExtTCPLossUndo"},
-    row{mib::tcpext_tcp_lost_retransmit, "TcpExtTCPLostRetransmit"},
-    row{mib::tcpext_tcp_fast_retrans, "TcpExtTCPFastRetrans"},
-    row{mib::tcpext_tcp_slow_start_retrans, "TcpExtTCPSlowStartRetrans"},
-    row{mib::tcpext_tcp_timeouts, "TcpExtTCPTimeouts"},
-    row{mib::tcpext_tcp_loss_probes, "TcpExtTCPLossProbes"},
-    row{mib::tcpext_tcp_loss_probe_recovery, "TcpExtTCPLossProbeRecovery"},
-    row{mib::tcpext_tcp_dsack_old_sent, "TcpExtTCPDSACKOldSent"},
-    row{mib::tcpext_tcp_dsack_ofo_sent, "TcpExtTCPDSACKOfoSent"},
-    row{mib::tcpext_tcp_dsack_recv, "TcpExtTCPDSACKRecv"},
-    row{mib::tcpext_tcp_dsack_ofo_recv, "TcpExtTCPDSACKOfoRecv"},
-    row{mib::tcpext_tcp_abort_on_data, "TcpExtTCPAbortOnData"},
-    row{mib::tcpext_tcp_abort_on_close, "TcpExtTCPAbortOnClose"},
-    row{mib::tcpext_tcp_abort_on_memory, "TcpExtTCPAbortOnMemory"},
-    row{mib::tcpext_tcp_abort_on_timeout, "TcpExtTCPAbortOnTimeout"},
-    row{mib::tcpext_tcp_abort_on_linger, "TcpExtTCPAbortOnLinger"},
-    row{mib::tcpext_tcp_memory_pressures, "TcpExtTCPMemoryPressures"},
-    row{mib::tcpext_tcp_sack_discard, "TcpExtTCPSACKDiscard"},
-    row{mib::tcpext_tcp_spurious_rtos, "TcpExtTCPSpuriousRTOs"},
-    row{mib::tcpext_tcp_min_ttl_drop, "TcpExtTCPMinTTLDrop"},
-    row{mib::tcpext_tcp_defer_accept_drop, "TcpExtTCPDeferAcceptDrop"},
-    row{mib::tcpext_tcp_rcv_collapsed, "TcpExtTCPRcvCollapsed"},
-    row{mib::tcpext_tcp_rcv_q_drop, "TcpExtTCPRcvQDrop"},
-    row{mib::tcpext_tcp_ofo_queue, "TcpExtTCPOFOQueue"},
-    row{mib::tcpext_tcp_ofo_drop, "TcpExtTCPOFODrop"},
-    row{mib::tcpext_tcp_ofo_merge, "TcpExtTCPOFOMerge"},
-    row{mib::tcpext_tcp_challenge_ack, "TcpExtTCPChallengeACK"},
-    row{mib::tcpext_tcp_syn_challenge, "TcpExtTCPSYNChallenge"},
-    row{mib::tcpext_tcp_from_zero_window_adv, "TcpExtTCPFromZeroWindowAdv"},
-    row{mib::tcpext_tcp_to_zero_window_adv, "TcpExtTCPToZeroWindowAdv"},
-    row{mib::tcpext_tcp_want_zero_window_adv, "TcpExtTCPWantZeroWindowAdv"},
-    row{mib::tcpext_tcp_syn_retrans, "TcpExtTCPSynRetrans"},
-    row{mib::tcpext_tcp_orig_data_sent, "TcpExtTCPOrigDataSent"},
-    // DIFFERS: Linux splits the skipped acknowledgements six ways; ours all count as this one.
-    row{mib::tcpext_tcp_ack_skipped, "TcpExtTCPACKSkippedSeq"},
-    row{mib::tcpext_tcp_win_probe, "TcpExtTCPWinProbe"},
-    row{mib::tcpext_tcp_keep_alive, "TcpExtTCPKeepAlive"},
-    row{mib::tcpext_tcp_delivered, "TcpExtTCPDelivered"},
-    row{mib::tcpext_tcp_zero_window_drop, "TcpExtTCPZeroWindowDrop"},
-    row{mib::tcpext_tcp_rcv_coalesce, "TcpExtTCPRcvCoalesce"},
-    row{mib::tcpext_tcp_req_q_full_do_cookies, "TcpExtTCPReqQFullDoCookies"},
-    row{mib::tcpext_tcp_req_q_full_drop, "TcpExtTCPReqQFullDrop"},
-    row{mib::tcpext_tcp_fast_open_active, "TcpExtTCPFastOpenActive"},
-    row{mib::tcpext_tcp_fast_open_active_fail, "TcpExtTCPFastOpenActiveFail"},
-    row{mib::tcpext_tcp_fast_open_passive, "TcpExtTCPFastOpenPassive"},
-    row{mib::tcpext_tcp_fast_open_passive_fail, "TcpExtTCPFastOpenPassiveFail"},
-    row{mib::tcpext_tcp_fast_open_listen_overflow, "TcpExtTCPFastOpenListenOverflow"},
-    row{mib::tcpext_tcp_fast_open_cookie_reqd, "TcpExtTCPFastOpenCookieReqd"},
-    row{mib::tcpext_tcp_md5_not_found, "TcpExtTCPMD5NotFound"},
-    row{mib::tcpext_tcp_md5_unexpected, "TcpExtTCPMD5Unexpected"},
-    row{mib::tcpext_tcp_md5_failure, "TcpExtTCPMD5Failure"},
-    row{mib::tcpext_tcp_mtup_fail, "TcpExtTCPMTUPFail"},
-    row{mib::tcpext_tcp_mtup_success, "TcpExtTCPMTUPSuccess"},
-    row{mib::tcpext_tcp_delivered_ce, "TcpExtTCPDeliveredCE"},
-    row{mib::tcpext_out_of_window_icmps, "TcpExtOutOfWindowIcmps"},
-    row{mib::tcpext_tcp_time_wait_overflow, "TcpExtTCPTimeWaitOverflow"},
-    row{mib::tcpext_tcp_ao_required, "TcpExtTCPAORequired"},
-    row{mib::tcpext_tcp_ao_bad, "TcpExtTCPAOBad"},
-    row{mib::tcpext_tcp_ao_key_not_found, "TcpExtTCPAOKeyNotFound"},
-    row{mib::tcpext_tcp_ao_dropped_icmps, "TcpExtTCPAODroppedIcmps"},
-};
-
-constexpr bool complete() {
-  if (rows.size() != static_cast<std::size_t>(mib::count)) return false;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (static_cast<std::size_t>(rows[i].counter) != i || rows[i].name.empty()) return false;
-  }
-  return true;
+void mib_table::add_group(std::span<const mib_row> rows) {
+  const u8 rank = rows.front().counter.rank();
+  // Two groups of one rank: the later one takes another.
+  ph_check(rank > 0 && rank < mib_ranks && groups_[rank].empty());
+  groups_[rank] = rows;
+  counters_.for_each([&](auto& of_cpu) { of_cpu[rank] = std::make_unique<u64[]>(rows.size()); });
 }
-static_assert(complete(), "every counter has a name, in the order of the enumeration");
 
-}  // namespace
+const mib_row* mib_table::find(mib_counter counter) const {
+  if (counter.rank() >= mib_ranks) return nullptr;
+  const std::span<const mib_row> rows = groups_[counter.rank()];
+  return counter.place() < rows.size() ? &rows[counter.place()] : nullptr;
+}
 
-std::string_view mib_name(mib counter) {
-  return counter < mib::count ? rows[static_cast<std::size_t>(counter)].name : "none";
+u64 mib_table::get(mib_counter counter) const {
+  if (find(counter) == nullptr) return 0;
+  u64 out = 0;
+  counters_.for_each([&](const auto& c) { out += c[counter.rank()][counter.place()]; });
+  return out;
+}
+
+std::string_view mib_table::name(mib_counter counter) const {
+  const mib_row* const row = find(counter);
+  return row == nullptr ? "none" : row->name;
 }
 
 }  // namespace ph

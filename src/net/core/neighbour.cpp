@@ -123,6 +123,7 @@ void neigh_table::fail_queued(cpu& cx, neighbour& neigh) {
 void neigh_table::set_state(cpu& cx, neighbour& neigh, u8 state) {
   neigh.state_ = state;
   neigh.updated_ = cx.now();
+  events.tell({&cx, &neigh});
 }
 
 s32 neigh_table::max_probes(const neighbour& neigh) const {
@@ -222,13 +223,17 @@ result<void> neigh_table::update(cpu& cx, neighbour& neigh, const mac_addr* llad
     // Not confirmed by a reply: far enough in the past to be verified when used.
     if ((new_state & nud_connected) == 0) neigh.confirmed_ = now - parms.base_reachable_time * 2;
   }
-  if (new_state == old) return {};
+  if (new_state == old) {
+    if (moved && ha == *lladdr) events.tell({&cx, &neigh});
+    return {};
+  }
   disarm(neigh);
   neigh.state_ = new_state;
   if (new_state == nud_probe) neigh.probes_ = 0;
   if ((new_state & nud_in_timer) != 0) {
     arm(neigh, new_state == nud_reachable ? now + reachable_time(cx) : now);
   }
+  events.tell({&cx, &neigh});
   if (!was_valid) send_queued(cx, neigh);
   return {};
 }
@@ -297,13 +302,14 @@ void neigh_table::collect_garbage(cpu& cx, bool forced) {
   }
 }
 
-void neigh_table::remove(cpu& cx, neighbour& neigh, drop_reason why) {
+void neigh_table::remove(cpu& cx, neighbour& neigh, skb_drop_reason why) {
   const ref<neighbour> last = std::move(neigh.in_table_);
   disarm(neigh);
   neigh.dead_ = true;
   entries_.erase(neigh);
   neigh.queue_bytes_ = 0;
   neigh.queue_.purge(cx, why);
+  events.tell({&cx, &neigh});
 }
 
 void neigh_table::flush_dev(cpu& cx, net_device& dev) {

@@ -7,8 +7,19 @@
 #include "kernel/timer_wheel.h"
 #include "net/core/nf_hook.h"
 #include "net/core/net_device.h"
+#include "net/core/notifier.h"
 
 namespace ph {
+
+namespace drop_reason {
+inline constexpr drop_reason_info neigh_failed{"neigh_failed",
+                                               "The next hop did not answer address resolution."};
+inline constexpr drop_reason_info neigh_queuefull{
+    "neigh_queuefull",
+    "Too many packets waited for the next hop's address; the oldest was dropped."};
+inline constexpr drop_reason_info neigh_dead{"neigh_dead",
+                                             "The neighbour entry was removed meanwhile."};
+}  // namespace drop_reason
 
 class neigh_table;
 
@@ -111,6 +122,12 @@ enum neigh_update_flags : u32 {
   neigh_update_admin = 4,
 };
 
+/// A neighbour changed its state or address, or is gone (dead()): Linux's NETEVENT_NEIGH_UPDATE.
+struct neigh_event {
+  cpu* cx;
+  const neighbour* neigh;
+};
+
 class neigh_table {
  public:
   neigh_table(net_namespace& net, u16 ethertype, std::unique_ptr<neigh_ops> ops);
@@ -134,6 +151,7 @@ class neigh_table {
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   [[nodiscard]] net_namespace& net() const { return net_; }
   neigh_parms parms;
+  notifier_chain<neigh_event> events;
 
  private:
   xmit_result transmit(cpu& cx, neighbour& neigh, skb_ptr skb);
@@ -148,7 +166,7 @@ class neigh_table {
   [[nodiscard]] duration retrans_time() const;
   duration reachable_time(cpu& cx);
   void collect_garbage(cpu& cx, bool forced);
-  void remove(cpu& cx, neighbour& neigh, drop_reason why);
+  void remove(cpu& cx, neighbour& neigh, skb_drop_reason why);
   void arm(neighbour& neigh, instant when);
   void disarm(neighbour& neigh);
   [[nodiscard]] u64 hash_of(const neigh_key& key, const net_device& dev) const;

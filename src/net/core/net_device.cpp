@@ -99,7 +99,7 @@ void net_device::close(const rtnl_held& rtnl, cpu& cx) {
   net_->netdev_events().tell({netdev_event_kind::down, &rtnl, &cx, this});
 }
 
-void net_device::reset_tx_queues(drop_reason why) {
+void net_device::reset_tx_queues(skb_drop_reason why) {
   for (auto& queue : tx_) {
     queue->home.timers().cancel(queue->watchdog);
     if (queue->scheduled()) queue->unlink();
@@ -107,6 +107,11 @@ void net_device::reset_tx_queues(drop_reason why) {
     queue->head_tapped = false;
     if (queue->discipline) queue->discipline->reset(queue->home, why);
   }
+}
+
+void net_device::set_carrier(cpu& cx, bool on) {
+  if (std::exchange(carrier_, on) == on) return;
+  net_->netdev_events().tell({netdev_event_kind::change, nullptr, &cx, this});
 }
 
 result<void> net_device::set_mtu(const rtnl_held& rtnl, u32 mtu) {

@@ -130,7 +130,7 @@ class net_device {
   void set_headers(const header_ops* headers) { headers_ = headers; }
   [[nodiscard]] std::vector<std::unique_ptr<netdev_queue>>& tx_queues() { return tx_; }
   /// Drops what waits in the queues' disciplines.
-  void reset_tx_queues(drop_reason why);
+  void reset_tx_queues(skb_drop_reason why);
   [[nodiscard]] netdev_stats& stats(cpu& cx) { return stats_[cx.id()]; }
   [[nodiscard]] netdev_stats total_stats() const;
   /// Per-device state of protocols (in_device, inet6_dev).
@@ -143,7 +143,8 @@ class net_device {
   void close(const rtnl_held&, cpu& cx);
   result<void> set_mtu(const rtnl_held&, u32 mtu);
   result<void> set_address(const rtnl_held&, const mac_addr& addr);
-  void set_carrier(bool on) { carrier_ = on; }
+  /// A driver found its cable, or lost it.
+  void set_carrier(cpu& cx, bool on);
   void set_promiscuity(const rtnl_held&, int delta) { promiscuity_ += delta; }
   [[nodiscard]] bool promiscuous() const { return promiscuity_ > 0; }
 

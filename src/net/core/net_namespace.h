@@ -14,6 +14,7 @@
 #include "net/core/nf_hook.h"
 #include "net/core/notifier.h"
 #include "net/core/qdisc.h"
+#include "net/core/sock_list.h"
 
 namespace ph {
 
@@ -59,8 +60,10 @@ class net_namespace {
 
   /// net.core.optmem_max: bytes of options that one socket may hold (sock::charge_omem).
   s32 optmem_max = 131072;
-  /// Sockets that exist, by kind, for the leak checks of tests and `ss -s`.
+  /// Sockets that exist, for the leak checks of tests.
   u64 sockets = 0;
+  /// The same by protocol, in the order in which the protocols came.
+  [[nodiscard]] intrusive_list<sock_list, sock_lists_tag>& sock_lists() { return sock_lists_; }
 
  private:
   kernel& machine_;
@@ -72,6 +75,7 @@ class net_namespace {
   intrusive_list<packet_tap, ptap_tag> taps_;
   std::array<intrusive_list<packet_type, ptype_tag>, 16> ptypes_;
   notifier_chain<netdev_event> netdev_events_;
+  intrusive_list<sock_list, sock_lists_tag> sock_lists_;
   ph::slots slots_;
   std::vector<std::unique_ptr<net_device>> devices_;
 };

@@ -1,4 +1,6 @@
-// Typed events of the control plane: a device or address came, changed or went.
+// Events of the control plane: whoever changes something tells a chain, and does not know who
+// listens. Each event is a type of its own, where what it tells of is: a device's here, an
+// address's in net/ipv4/devinet.h, a route's in net/ipv4/fib.h, a neighbour's in neighbour.h.
 #pragma once
 
 #include "base/inline_fn.h"
@@ -15,7 +17,9 @@ class notifier : public list_hook<struct notifier_tag> {
   notifier(const notifier&) = delete;
   notifier& operator=(const notifier&) = delete;
   void set_callback(inline_fn<void(const Event&), 16> fn) { fn_ = fn; }
-  void tell(const Event& event) { fn_(event); }
+  void tell(const Event& event) {
+    if (fn_) fn_(event);
+  }
 
  private:
   inline_fn<void(const Event&), 16> fn_;
@@ -24,9 +28,19 @@ class notifier : public list_hook<struct notifier_tag> {
 template <class Event>
 class notifier_chain {
  public:
+  /// Listeners hear in the order in which they came.
   void add(notifier<Event>& listener) { listeners_.push_back(listener); }
+  /// A listener may tell of something else, add listeners (they hear this one too) and end any.
   void tell(const Event& event) {
-    for (auto it = listeners_.begin(); it != listeners_.end();) (it++)->tell(event);
+    notifier<Event> here;  // goes behind each listener before it is told
+    listeners_.push_front(here);
+    for (;;) {
+      auto after = std::next(listeners_.iterator_to(here));
+      if (after == listeners_.end()) return;
+      notifier<Event>& listener = *after;
+      listeners_.splice(++after, listeners_, listeners_.iterator_to(here));
+      listener.tell(event);
+    }
   }
 
  private:
@@ -37,11 +51,12 @@ class net_device;
 class cpu;
 class rtnl_held;
 
-enum class netdev_event_kind : u8 { registered, up, going_down, down, change_mtu, change_addr,
-                                    unregister };
+/// `change`: its carrier came or went.
+enum class netdev_event_kind : u8 { registered, up, going_down, down, change, change_mtu,
+                                    change_addr, unregister };
 struct netdev_event {
   netdev_event_kind kind;
-  const rtnl_held* rtnl;
+  const rtnl_held* rtnl;  ///< nullptr for `change`: a driver tells of it
   cpu* cx;
   net_device* dev;
 };

@@ -23,7 +23,7 @@ class qdisc {
   virtual xmit_result enqueue(cpu& cx, skb_ptr skb) = 0;
   virtual skb_ptr dequeue(cpu& cx) = 0;
   [[nodiscard]] virtual const sk_buff* peek() = 0;
-  virtual void reset(cpu& cx, drop_reason why) = 0;
+  virtual void reset(cpu& cx, skb_drop_reason why) = 0;
   [[nodiscard]] virtual std::size_t len() const = 0;
   [[nodiscard]] virtual u64 backlog_bytes() const = 0;
   /// When dequeue may next give a packet although it gave none now; `never`: on enqueue only.

@@ -60,7 +60,7 @@ class skb_queue {
   }
   /// Call around a change of a queued packet's length.
   void adjust_bytes(s64 delta) { bytes_ = static_cast<u64>(static_cast<s64>(bytes_) + delta); }
-  void purge(cpu& cx, drop_reason why) {
+  void purge(cpu& cx, skb_drop_reason why) {
     while (!empty()) drop(cx, pop_front(), why);
   }
   void splice_back(skb_queue& from) {

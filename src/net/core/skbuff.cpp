@@ -31,7 +31,7 @@ void skb_ptr::free_unreasoned() {
   sk_buff* skb = release();
   skb->head_->home->count_unreasoned();
   if (skb->dev != nullptr) {
-    ++skb->dev->net().machine().boot_cpu().drops[static_cast<std::size_t>(drop_reason::unreasoned)];
+    skb->dev->net().machine().boot_cpu().drops.add(drop_reason::unreasoned);
   }
   kfree_skb(skb);
 }
@@ -336,7 +336,7 @@ result<void> skb_checksum_help(cpu& cx, sk_buff& skb) {
 // --- the end ----------------------------------------------------------------------------------
 
 void trace_packet(cpu& cx, const sk_buff& skb, trace_kind kind, std::string_view where,
-                  drop_reason why) {
+                  skb_drop_reason why) {
   trace_event event;
   event.when = cx.now();
   event.journey = skb.journey;
@@ -345,7 +345,7 @@ void trace_packet(cpu& cx, const sk_buff& skb, trace_kind kind, std::string_view
   event.kind = kind;
   event.where = where;
   if (skb.dev != nullptr) event.device = skb.dev->name();
-  if (why != drop_reason::none) event.reason = drop_reason_name(why);
+  if (why != drop_reason::none) event.reason = why.name();
   event.len = skb.len();
   cx.trace().record(event, skb.data());
 }
@@ -356,13 +356,13 @@ void consume(cpu& cx, skb_ptr skb) {
   kfree_skb(skb.release());
 }
 
-void drop(cpu& cx, skb_ptr skb, drop_reason why) {
+void drop(cpu& cx, skb_ptr skb, skb_drop_reason why) {
   if (!skb) return;
-  ++cx.drops[static_cast<std::size_t>(why)];
+  cx.drops.add(why.info());
   if (skb->dev != nullptr) {
-    for (const mib counter : {drop_reason_mib(why), drop_reason_second_mib(why)}) {
-      if (counter != mib::none) skb->dev->net().mib().add(cx, counter);
-    }
+    mib_table& counters = skb->dev->net().mib();
+    counters.add(cx, why.info().counter());
+    counters.add(cx, why.info().second());
   }
   if (skb->journey != 0) trace_packet(cx, *skb, trace_kind::dropped, "drop", why);
   kfree_skb(skb.release());

@@ -18,7 +18,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "kernel/cpu.h"
-#include "net/core/drop_reason.h"
+#include "net/core/core_drop_reasons.h"
 #include "net/core/dst.h"
 #include "wire/checksum.h"
 
@@ -316,7 +316,7 @@ void kfree_skb(sk_buff* skb);
 void consume(cpu& cx, skb_ptr skb);
 /// The only way to throw a packet away: counted on the cpu, in the namespace's MIB and in its
 /// journey.
-void drop(cpu& cx, skb_ptr skb, drop_reason why);
+void drop(cpu& cx, skb_ptr skb, skb_drop_reason why);
 
 /// Ends the owner's charge: the sock gets its buffer space back now.
 inline void skb_orphan(sk_buff& skb) {
@@ -336,7 +336,7 @@ void skb_scrub_packet(sk_buff& skb);
 result<void> skb_checksum_help(cpu& cx, sk_buff& skb);
 
 void trace_packet(cpu& cx, const sk_buff& skb, trace_kind kind, std::string_view where,
-                  drop_reason why = drop_reason::none);
+                  skb_drop_reason why = {});
 /// Gives a packet a journey if somebody listens and it has none.
 inline void trace_born(cpu& cx, sk_buff& skb, std::string_view where) {
   if (skb.journey == 0 && cx.trace().active()) {

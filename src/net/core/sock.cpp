@@ -59,6 +59,7 @@ sock::~sock() {
   receive_queue.purge(*home_, drop_reason::socket_closed);
   error_queue.purge(*home_, drop_reason::socket_closed);
   ph_check(rmem_alloc == 0 && wmem_alloc == 0);
+  sock_list::remove(*this);
   --net_.sockets;
 }
 

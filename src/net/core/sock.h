@@ -36,7 +36,7 @@ struct sock_options {
   bool net_admin = true;                  ///< the caller may do what CAP_NET_ADMIN allows
 };
 
-class sock : public counted {
+class sock : public counted, public sock_place {
  public:
   sock(net_namespace& net, cpu& home, u16 family, u16 type, u8 protocol);
   virtual ~sock();

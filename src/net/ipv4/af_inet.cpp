@@ -30,25 +30,17 @@ result<ref<sock>> create_raw(task& who, cpu& home, int protocol) {
 }  // namespace
 
 result<ref<sock>> inet_create(task& who, cpu& home, u16 type, int protocol) {
-  const inet_family& family = who.machine().slots().get(inet_family_key);
-  switch (type) {
-    case sock_stream:
-      if ((protocol != 0 && protocol != ipproto_tcp) || family.stream == nullptr) {
-        return fail(errc::protonosupport);
-      }
-      return family.stream(who.net(), home, ipv4_af_ops());
-    case sock_dgram:
-      if (protocol == ipproto_icmp) return create_ping(who, home);
-      if (protocol == ipproto_udplite && family.dgram_lite != nullptr) {
-        return family.dgram_lite(who.net(), home, ipv4_af_ops());
-      }
-      if ((protocol != 0 && protocol != ipproto_udp) || family.dgram == nullptr) {
-        return fail(errc::protonosupport);
-      }
-      return family.dgram(who.net(), home, ipv4_af_ops());
-    case sock_raw: return create_raw(who, home, protocol);
-    default: return fail(errc::socktnosupport);
+  if (type == sock_raw) return create_raw(who, home, protocol);
+  if (type == sock_dgram && protocol == ipproto_icmp) return create_ping(who, home);
+  bool known_type = false;
+  for (const inet_protosw& p : who.machine().slots().get(inet_family_key).transports) {
+    if (p.type != type) continue;
+    known_type = true;
+    if (protocol == 0 || protocol == p.protocol) {
+      return p.create(who.net(), home, ipv4_af_ops());
+    }
   }
+  return fail(known_type ? errc::protonosupport : errc::socktnosupport);
 }
 
 }  // namespace ph

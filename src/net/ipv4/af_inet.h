@@ -1,17 +1,23 @@
 // The AF_INET family: which sock a socket(2) call gets.
 #pragma once
 
+#include <vector>
+
 #include "kernel/task.h"
 #include "net/inet/inet_sock.h"
 
 namespace ph {
 
-/// How the transports that IPv4 may not name make their socks; filled by init/builtin.
+/// How a transport that IPv4 may not name makes its socks (Linux's struct inet_protosw).
+struct inet_protosw {
+  u16 type;
+  u8 protocol;
+  ref<sock> (*create)(net_namespace& net, cpu& home, const inet_af_ops& af);
+};
+
+/// Filled by init/builtin. The first of a type is the one that socket(2) means by protocol 0.
 struct inet_family : slot_object {
-  using create_fn = ref<sock> (*)(net_namespace& net, cpu& home, const inet_af_ops& af);
-  create_fn stream = nullptr;  ///< TCP
-  create_fn dgram = nullptr;   ///< UDP
-  create_fn dgram_lite = nullptr;  ///< UDP-Lite
+  std::vector<inet_protosw> transports;
 };
 /// In the kernel's slots (a namespace has ipv4_net under the same number).
 inline constexpr slot_key<inet_family> inet_family_key{"ipv4"};

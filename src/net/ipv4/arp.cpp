@@ -175,7 +175,7 @@ void learn(cpu& cx, net_device& dev, const arp_message& m, bool to_us, bool unic
 }
 
 /// Returns none when the message was of use.
-drop_reason process(cpu& cx, net_device& dev, const arp_message& m, packet_type_for to) {
+skb_drop_reason process(cpu& cx, net_device& dev, const arp_message& m, packet_type_for to) {
   if (m.op != uapi::arpop_request && m.op != uapi::arpop_reply) return drop_reason::arp_malformed;
   if (m.tip.is_multicast() || m.tip.is_loopback()) return drop_reason::arp_not_for_us;
   const ipv4_net& v4 = ipv4_of(dev.net());
@@ -216,7 +216,7 @@ void arp_rcv(cpu& cx, skb_ptr skb, net_device& dev) {
   }
   const result<arp_view> view = arp_view::parse(skb->data());
   if (!view) return drop(cx, std::move(skb), drop_reason::arp_malformed);
-  const drop_reason why = process(cx, dev, view->message(), skb->pkt_type);
+  const skb_drop_reason why = process(cx, dev, view->message(), skb->pkt_type);
   if (why == drop_reason::none) return consume(cx, std::move(skb));
   drop(cx, std::move(skb), why);
 }
@@ -235,6 +235,39 @@ void arp_probe(cpu& cx, net_device& dev, ipv4_addr addr) {
   m.sha = dev.dev_addr();
   m.tip = addr;
   arp_send(cx, dev, m, nullptr);
+}
+
+namespace {
+
+void announce_all(cpu& cx, net_device& dev, std::span<const in_ifaddr> addrs) {
+  if (!dev.is_up() || dev.no_arp()) return;
+  for (const in_ifaddr& ifa : addrs) arp_announce(cx, dev, ifa.local);
+}
+
+}  // namespace
+
+void arp_netdev_event(net_namespace& net, const netdev_event& event) {
+  neigh_table& neighbours = *ipv4_of(net).arp_table;
+  const in_device* const in_dev = in_dev_of(*event.dev);
+  switch (event.kind) {
+    case netdev_event_kind::registered:
+    case netdev_event_kind::going_down:
+    case netdev_event_kind::change_mtu: return;
+    case netdev_event_kind::change:
+      if (!event.dev->carrier()) neighbours.flush_dev(*event.cx, *event.dev);
+      return;
+    case netdev_event_kind::down:
+    case netdev_event_kind::unregister: return neighbours.flush_dev(*event.cx, *event.dev);
+    case netdev_event_kind::change_addr: neighbours.flush_dev(*event.cx, *event.dev); break;
+    case netdev_event_kind::up: break;
+  }
+  if (in_dev != nullptr) announce_all(*event.cx, *event.dev, in_dev->addrs);
+}
+
+void arp_inetaddr_event(const inetaddr_event& event) {
+  // DIFFERS: Linux announces only with arp_notify set; peers of a simulated wire should not
+  // wait out a stale entry.
+  if (event.kind == inetaddr_event_kind::added) announce_all(*event.cx, *event.dev, event.addrs);
 }
 
 }  // namespace ph

@@ -1,10 +1,9 @@
-// Addresses of devices and the routes that come with them, in step with the devices' state.
+// Addresses of devices. Who needs to know of a change is told by inetaddr_events.
 #include "net/ipv4/devinet.h"
 
 #include <algorithm>
 
 #include "net/core/net_device.h"
-#include "net/ipv4/arp.h"
 #include "net/ipv4/ipv4_net.h"
 #include "uapi/inet.h"
 #include "uapi/packet.h"
@@ -19,53 +18,6 @@ in_device& in_device_for(net_device& dev) {
   in_device& made = dev.slots().set(in_device_key, std::make_unique<in_device>());
   made.groups.emplace_back(all_hosts, 1);  // RFC 1112 §4: every host, for ever
   return made;
-}
-
-fib_route kernel_route(const net_device& dev, route_type type, ipv4_prefix dst, ipv4_addr src) {
-  fib_route route;
-  route.dst = dst;
-  route.type = type;
-  route.table = type == route_type::unicast ? route_table::main : route_table::local;
-  route.scope = type == route_type::local ? route_scope::host : route_scope::link;
-  route.protocol = 2;
-  route.prefsrc = src;
-  route.nexthops.push_back({dev.index(), {}, 1, false});
-  return route;
-}
-
-/// Routes of one address: itself always, the subnet and its broadcasts while the device is up.
-void add_routes(const rtnl_held& rtnl, net_device& dev, const in_ifaddr& ifa) {
-  fib_tables& fib = ipv4_of(dev.net()).fib;
-  // Two addresses of one device may bring the same route; one is enough.
-  const auto add = [&](route_type type, ipv4_prefix dst) {
-    static_cast<void>(fib.add(rtnl, kernel_route(dev, type, dst, ifa.local)));
-  };
-  add(route_type::local, {ifa.local, 32});
-  if (!dev.is_up()) return;
-  if (!ifa.broadcast.is_any() && !ifa.broadcast.is_limited_broadcast()) {
-    add(route_type::broadcast, {ifa.broadcast, 32});
-  }
-  const ipv4_prefix subnet = ifa.subnet();
-  if (subnet.addr.is_zeronet() || ifa.secondary) return;
-  if (subnet.len == 32 && subnet.addr == ifa.local) return;
-  add(dev.is_loopback() ? route_type::local : route_type::unicast, subnet);
-  if (subnet.len < 31) {
-    add(route_type::broadcast,
-        {ipv4_addr(subnet.addr.value() | ~ipv4_mask(subnet.len).value()), 32});
-  }
-}
-
-void sync_routes(const rtnl_held& rtnl, net_device& dev) {
-  ipv4_of(dev.net()).fib.flush_kernel(rtnl, dev);
-  if (const in_device* in_dev = in_dev_of(dev)) {
-    for (const in_ifaddr& ifa : in_dev->addrs) add_routes(rtnl, dev, ifa);
-  }
-}
-
-void announce_all(cpu& cx, net_device& dev) {
-  const in_device* in_dev = in_dev_of(dev);
-  if (in_dev == nullptr || !dev.is_up() || dev.no_arp()) return;
-  for (const in_ifaddr& ifa : in_dev->addrs) arp_announce(cx, dev, ifa.local);
 }
 
 bool same_subnet(const in_ifaddr& a, const in_ifaddr& b) {
@@ -83,45 +35,29 @@ void insert_address(in_device& in_dev, in_ifaddr ifa) {
   in_dev.addrs.insert(at, std::move(ifa));
 }
 
-void device_up(net_namespace& net, const netdev_event& event) {
-  net_device& dev = *event.dev;
-  in_device& in_dev = in_device_for(dev);
-  if (dev.is_loopback() && in_dev.addrs.empty()) {
-    in_ifaddr ifa;
-    ifa.local = ifa.address = ipv4_addr(uapi::inaddr_loopback);
-    ifa.prefix_len = 8;
-    ifa.scope = static_cast<u8>(route_scope::host);
-    static_cast<void>(inet_addr_add(*event.rtnl, *event.cx, dev, ifa));
-    return;
-  }
-  sync_routes(*event.rtnl, dev);
-  ipv4_of(net).fib.bump_generation();
-  announce_all(*event.cx, dev);
+void tell(inetaddr_event_kind kind, const rtnl_held& rtnl, cpu& cx, net_device& dev,
+          std::span<const in_ifaddr> addrs) {
+  ipv4_of(dev.net()).inetaddr_events.tell({kind, &rtnl, &cx, &dev, addrs});
 }
 
-void device_gone(net_namespace& net, const netdev_event& event) {
-  if (in_device* in_dev = in_dev_of(*event.dev)) in_dev->addrs.clear();
-  ipv4_of(net).fib.flush_dev(*event.rtnl, *event.dev, true);
-  ipv4_of(net).arp_table->flush_dev(*event.cx, *event.dev);
+void give_lo_its_address(const netdev_event& event) {
+  in_ifaddr ifa;
+  ifa.local = ifa.address = ipv4_addr(uapi::inaddr_loopback);
+  ifa.prefix_len = 8;
+  ifa.scope = static_cast<u8>(route_scope::host);
+  static_cast<void>(inet_addr_add(*event.rtnl, *event.cx, *event.dev, ifa));
 }
 
 }  // namespace
 
-void devinet_event(net_namespace& net, const netdev_event& event) {
-  switch (event.kind) {
-    case netdev_event_kind::registered: in_device_for(*event.dev); break;
-    case netdev_event_kind::up: device_up(net, event); break;
-    case netdev_event_kind::going_down: break;
-    case netdev_event_kind::down:
-      ipv4_of(net).fib.flush_dev(*event.rtnl, *event.dev);
-      ipv4_of(net).arp_table->flush_dev(*event.cx, *event.dev);
-      break;
-    case netdev_event_kind::change_mtu: ipv4_of(net).fib.bump_generation(); break;
-    case netdev_event_kind::change_addr:
-      ipv4_of(net).arp_table->flush_dev(*event.cx, *event.dev);
-      announce_all(*event.cx, *event.dev);
-      break;
-    case netdev_event_kind::unregister: device_gone(net, event); break;
+void devinet_event(net_namespace&, const netdev_event& event) {
+  in_device& in_dev = in_device_for(*event.dev);
+  if (event.kind == netdev_event_kind::up && event.dev->is_loopback() && in_dev.addrs.empty()) {
+    give_lo_its_address(event);
+  }
+  if (event.kind == netdev_event_kind::unregister && !in_dev.addrs.empty()) {
+    const std::vector<in_ifaddr> gone = std::exchange(in_dev.addrs, {});
+    tell(inetaddr_event_kind::removed, *event.rtnl, *event.cx, *event.dev, gone);
   }
 }
 
@@ -139,14 +75,11 @@ result<void> inet_addr_add(const rtnl_held& rtnl, cpu& cx, net_device& dev, in_i
     ifa.secondary = true;
   }
   insert_address(in_dev, ifa);
-  add_routes(rtnl, dev, ifa);
-  // DIFFERS: Linux announces only with arp_notify set; peers of a simulated wire should not
-  // wait out a stale entry.
-  if (dev.is_up() && !dev.no_arp()) arp_announce(cx, dev, ifa.local);
+  tell(inetaddr_event_kind::added, rtnl, cx, dev, {&ifa, 1});
   return {};
 }
 
-result<void> inet_addr_del(const rtnl_held& rtnl, cpu&, net_device& dev, ipv4_addr local,
+result<void> inet_addr_del(const rtnl_held& rtnl, cpu& cx, net_device& dev, ipv4_addr local,
                            u8 prefix_len) {
   in_device* in_dev = in_dev_of(dev);
   if (in_dev == nullptr) return fail(errc::addrnotavail);
@@ -156,20 +89,15 @@ result<void> inet_addr_del(const rtnl_held& rtnl, cpu&, net_device& dev, ipv4_ad
       });
   if (found == in_dev->addrs.end()) return fail(errc::addrnotavail);
   const in_ifaddr gone = *found;
-  std::vector<ipv4_addr> lost;
+  std::vector<in_ifaddr> lost;
   // promote_secondaries is off, as Linux's default: secondaries go with their primary.
   std::erase_if(in_dev->addrs, [&](const in_ifaddr& ifa) {
     const bool goes = (ifa.local == gone.local && same_subnet(ifa, gone)) ||
                       (!gone.secondary && ifa.secondary && same_subnet(ifa, gone));
-    if (goes) lost.push_back(ifa.local);
+    if (goes) lost.push_back(ifa);
     return goes;
   });
-  sync_routes(rtnl, dev);
-  fib_tables& fib = ipv4_of(dev.net()).fib;
-  for (const ipv4_addr addr : lost) {
-    if (fib.addr_type(addr) != route_type::local) fib.flush_prefsrc(rtnl, addr);
-  }
-  fib.bump_generation();
+  tell(inetaddr_event_kind::removed, rtnl, cx, dev, lost);
   return {};
 }
 

@@ -2,6 +2,7 @@
 // bring with them.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "net/core/net_namespace.h"
@@ -33,15 +34,25 @@ inline in_device* in_dev_of(const net_device& dev) {
   return const_cast<net_device&>(dev).slots().find(in_device_key);
 }
 
-/// Adds an address with its local, broadcast and connected routes; announces it (gratuitous
-/// ARP) when the device is up. Errors: exist, inval.
+enum class inetaddr_event_kind : u8 { added, removed };
+/// Addresses of a device came or are gone (Linux's inetaddr_chain); removed ones come together.
+struct inetaddr_event {
+  inetaddr_event_kind kind;
+  const rtnl_held* rtnl;
+  cpu* cx;
+  net_device* dev;
+  std::span<const in_ifaddr> addrs;
+};
+
+/// Adds an address; its routes and its announcement are others' (ipv4_net::inetaddr_events).
+/// Errors: exist, inval.
 result<void> inet_addr_add(const rtnl_held&, cpu& cx, net_device& dev, in_ifaddr addr);
 /// Errors: addrnotavail.
 result<void> inet_addr_del(const rtnl_held&, cpu& cx, net_device& dev, ipv4_addr local,
                            u8 prefix_len);
 /// The address to use as source on a device toward `dst` (scope-limited), any if none.
 ipv4_addr inet_select_addr(const net_device& dev, ipv4_addr dst, u8 scope);
-/// Keeps addresses and routes in step with the devices of the namespace.
+/// Gives devices their IPv4 state and lo its address, and takes addresses of devices that go.
 void devinet_event(net_namespace& net, const netdev_event& event);
 /// SIOCGIFCONF, SIOCGIFADDR and the other questions about addresses (netdevice(7)).
 result<int> inet_ioctl(task& who, u32 command, byte_span arg);

@@ -197,8 +197,9 @@ result<void> fib_tables::add(const rtnl_held&, fib_route route, bool replace) {
                                    [&](const auto& r) { return same_rank(*r, *made); });
   if (ranked != routes.end()) {
     if (replace) {
-      *ranked = std::move(made);
+      std::swap(*ranked, made);
       bump_generation();
+      events.tell({fib_event_kind::replaced, ranked->get()});
       return {};
     }
     // Routes of addresses may stand beside each other: two devices on one subnet.
@@ -209,8 +210,9 @@ result<void> fib_tables::add(const rtnl_held&, fib_route route, bool replace) {
   }
   const auto place = std::upper_bound(routes.begin(), routes.end(), made,
                                       [](const auto& a, const auto& b) { return before(*a, *b); });
-  routes.insert(place, std::move(made));
+  const fib_route& added = **routes.insert(place, std::move(made));
   bump_generation();
+  events.tell({fib_event_kind::added, &added});
   return {};
 }
 
@@ -229,18 +231,21 @@ result<void> fib_tables::erase(const rtnl_held&, const fib_route& route) {
     });
   });
   if (found == routes->end()) return fail(errc::noent);
-  const ipv4_prefix prefix = (*found)->dst;
+  const std::unique_ptr<fib_route> gone = std::move(*found);
   routes->erase(found);
-  if (routes->empty()) in->prune(prefix);
+  if (routes->empty()) in->prune(gone->dst);
   bump_generation();
+  events.tell({fib_event_kind::removed, gone.get()});
   return {};
 }
 
 template <class Pred>
 void fib_tables::erase_if(Pred&& pred) {
-  std::size_t erased = 0;
-  for (fib_trie* in : {local_.get(), main_.get(), default_.get()}) erased += in->erase_if(pred);
-  if (erased != 0) bump_generation();
+  for (fib_trie* in : {local_.get(), main_.get(), default_.get()}) {
+    const fib_trie::route_list gone = in->take_if(pred);
+    if (!gone.empty()) bump_generation();
+    for (const auto& route : gone) events.tell({fib_event_kind::removed, route.get()});
+  }
 }
 
 void fib_tables::flush_dev(const rtnl_held&, const net_device& dev, bool unregister) {

@@ -9,6 +9,7 @@
 
 #include "net/core/flow.h"
 #include "net/core/net_device.h"
+#include "net/core/notifier.h"
 
 namespace ph {
 
@@ -58,6 +59,13 @@ struct fib_result {
   const fib_nh* nh = nullptr;   ///< chosen next hop; nullptr for types without
 };
 
+enum class fib_event_kind : u8 { added, replaced, removed };
+/// A route came, took another's place, or is about to be freed (Linux's fib notifier).
+struct fib_event {
+  fib_event_kind kind;
+  const fib_route* route;
+};
+
 class fib_trie;
 
 class fib_tables {
@@ -87,6 +95,7 @@ class fib_tables {
   /// Rises with every change: cached routes with another number are stale.
   [[nodiscard]] u64 generation() const { return generation_; }
   void bump_generation() { ++generation_; }
+  notifier_chain<fib_event> events;
 
  private:
   net_namespace& net_;

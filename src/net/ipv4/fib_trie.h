@@ -2,7 +2,9 @@
 // of one prefix in order of preference.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <memory>
 #include <vector>
 
@@ -40,18 +42,21 @@ class fib_trie {
   /// f(route_list&) for every prefix with routes, in order of prefix.
   template <class F>
   void for_each(F&& f) { walk(root_.get(), f); }
-  /// Erases the routes for which pred(route); returns how many.
+  /// Takes out the routes for which pred(route).
   template <class Pred>
-  std::size_t erase_if(Pred&& pred) {
+  route_list take_if(Pred&& pred) {
+    route_list out;
     std::vector<ipv4_prefix> emptied;
-    std::size_t erased = 0;
     for_each([&](route_list& routes) {
       const ipv4_prefix prefix = routes.front()->dst;
-      erased += std::erase_if(routes, [&](const route_ptr& route) { return pred(*route); });
+      const auto stay = std::stable_partition(
+          routes.begin(), routes.end(), [&](const route_ptr& route) { return !pred(*route); });
+      std::move(stay, routes.end(), std::back_inserter(out));
+      routes.erase(stay, routes.end());
       if (routes.empty()) emptied.push_back(prefix);
     });
     for (const ipv4_prefix& prefix : emptied) prune(prefix);
-    return erased;
+    return out;
   }
 
  private:

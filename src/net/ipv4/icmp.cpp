@@ -24,7 +24,7 @@ namespace {
 
 // --- sending ----------------------------------------------------------------------------------
 
-mib out_counter(u8 type) {
+mib_counter out_counter(u8 type) {
   switch (type) {
     case icmp_dest_unreach: return mib::icmp_out_dest_unreachs;
     case icmp_time_exceeded: return mib::icmp_out_time_excds;
@@ -71,9 +71,7 @@ void push_answer(cpu& cx, net_namespace& net, const ref<rtable>& rt, icmp_answer
   icmph.set_rest(answer.rest);
   icmph.checksum = csum_fold(csum_add_bytes(bytes));
   net.mib().add(cx, mib::icmp_out_msgs);
-  if (const mib counter = out_counter(answer.type); counter != mib::none) {
-    net.mib().add(cx, counter);
-  }
+  net.mib().add(cx, out_counter(answer.type));
   ip_cookie head;
   head.saddr = answer.saddr.is_any() ? rt->saddr : answer.saddr;
   head.daddr = answer.daddr;
@@ -214,7 +212,7 @@ class icmp_protocol final : public inet_protocol {
 };
 
 void icmp_protocol::count_in(cpu& cx, net_namespace& net, u8 type) {
-  mib counter = mib::none;
+  mib_counter counter;
   switch (type) {
     case icmp_dest_unreach: counter = mib::icmp_in_dest_unreachs; break;
     case icmp_time_exceeded: counter = mib::icmp_in_time_excds; break;

@@ -3,8 +3,22 @@
 
 #include "net/core/skbuff.h"
 #include "net/inet/inet_protocol.h"
+#include "net/ipv4/ip_mib.h"
 
 namespace ph {
+
+namespace drop_reason {
+inline constexpr drop_reason_info icmp_csum{"icmp_csum", "The ICMP checksum is wrong.",
+                                            mib::icmp_in_csum_errors, mib::icmp_in_errors};
+inline constexpr drop_reason_info icmp_malformed{"icmp_malformed", "The ICMP message is malformed.",
+                                                 mib::icmp_in_errors};
+inline constexpr drop_reason_info icmp_unknown_type{
+    "icmp_unknown_type", "An ICMP type without a handler.", mib::icmp_in_errors};
+inline constexpr drop_reason_info icmp_echo_ignored{"icmp_echo_ignored",
+                                                    "Echo requests are ignored here."};
+inline constexpr drop_reason_info icmp_no_socket{"icmp_no_socket",
+                                                 "An ICMP answer nobody waits for."};
+}  // namespace drop_reason
 
 class net_namespace;
 

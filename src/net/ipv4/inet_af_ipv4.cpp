@@ -154,8 +154,12 @@ result<ref<rtable>> ipv4_ops::reply_route(cpu& cx, net_namespace& net, const rep
 
 result<ref<dst_entry>> ipv4_ops::route_to(cpu& cx, net_namespace& net,
                                           const reply_info& info) const {
-  TRY(const ref<rtable> rt, reply_route(cx, net, info));
-  return ref<dst_entry>(rt);
+  const result<ref<rtable>> rt = reply_route(cx, net, info);
+  if (!rt) {
+    net.mib().add(cx, mib::ip_out_no_routes);
+    return fail(rt.error());
+  }
+  return ref<dst_entry>(*rt);
 }
 
 xmit_result ipv4_ops::send_reply(cpu& cx, net_namespace& net, skb_ptr skb,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "net/core/datagram.h"
 #include "net/core/net_device.h"
 #include "net/core/net_namespace.h"
 #include "net/ipv4/devinet.h"
@@ -144,6 +145,21 @@ result<void> ip4_datagram_output(cpu& cx, inet_sock& sk, const ref<rtable>& rt,
   // Only those who ask for errors hear of local drops, ip(7).
   if (sent == xmit_result::dropped && sk.inet.recverr) return fail(errc::nobufs);
   return {};
+}
+
+result<std::size_t> ip4_datagram_recvmsg(cpu& cx, inet_sock& sk, recv_msg& msg) {
+  if ((msg.flags & msg_oob) != 0) return fail(errc::opnotsupp);
+  if ((msg.flags & msg_errqueue) != 0) return inet_recv_error(cx, sk, msg);
+  TRY(sk_buff* const skb, datagram_peek(cx, sk, msg.flags));
+  if (skb == nullptr) return std::size_t{0};
+  const std::size_t out = datagram_copy_out(*skb, 0, msg);
+  if (msg.name != nullptr) {
+    *msg.name = sk.af_ops->make_sockaddr(inet_addr::of(skb->network_header<iphdr>().saddr), {});
+  }
+  sock_recv_cmsgs(sk, *skb, msg);
+  ip_cmsg_recv(sk, *skb, msg);
+  datagram_done(cx, sk, *skb, msg.flags);
+  return out;
 }
 
 result<void> ip4_datagram_connect(cpu& cx, inet_sock& sk, byte_view addr) {

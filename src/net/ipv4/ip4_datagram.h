@@ -34,6 +34,8 @@ result<void> ip4_datagram_room(inet_sock& sk);
 /// data), charged to the socket. Errors: msgsize, nobufs (dropped on the way, with IP_RECVERR).
 result<void> ip4_datagram_output(cpu& cx, inet_sock& sk, const ref<rtable>& rt,
                                  const ip4_destination& dest, skb_ptr skb);
+/// recvmsg(2) of sockets that are given whole datagrams, whose sender has no port.
+result<std::size_t> ip4_datagram_recvmsg(cpu& cx, inet_sock& sk, recv_msg& msg);
 /// connect(2) for a socket whose local port is chosen; AF_UNSPEC is disconnect's.
 result<void> ip4_datagram_connect(cpu& cx, inet_sock& sk, byte_view addr);
 /// Forgets the peer, and the local address unless bind gave it.

@@ -72,7 +72,7 @@ void inet_frags::erase(queue& q) {
   queues_.erase(id);
 }
 
-void inet_frags::drop_fragments(cpu& cx, queue& q, drop_reason why) {
+void inet_frags::drop_fragments(cpu& cx, queue& q, skb_drop_reason why) {
   for (auto& [offset, skb] : q.fragments) {
     memory_ -= skb->truesize;
     drop(cx, std::move(skb), why);
@@ -81,7 +81,7 @@ void inet_frags::drop_fragments(cpu& cx, queue& q, drop_reason why) {
   q.runs.clear();
 }
 
-void inet_frags::fail(cpu& cx, queue& q, drop_reason why) {
+void inet_frags::fail(cpu& cx, queue& q, skb_drop_reason why) {
   net_.mib().add(cx, mib::ip_reasm_fails);
   drop_fragments(cx, q, why);
   erase(q);
@@ -125,7 +125,7 @@ void inet_frags::restart_if_too_far(cpu& cx, queue& q) {
 
 /// Whether bytes [offset, end) may join the runs that are there; they then do. frag_bad: all of
 /// them are there already (a duplicate). frag_overlap: some are.
-drop_reason inet_frags::place(queue& q, u32 offset, u32 end) {
+skb_drop_reason inet_frags::place(queue& q, u32 offset, u32 end) {
   auto after = q.runs.lower_bound(end);  // the first run that begins behind
   if (after != q.runs.begin()) {
     const auto before = std::prev(after);
@@ -147,7 +147,7 @@ drop_reason inet_frags::place(queue& q, u32 offset, u32 end) {
 }
 
 /// none: taken, or gone as a duplicate. Else the whole datagram must end for that reason.
-drop_reason inet_frags::insert(cpu& cx, queue& q, skb_ptr& skb) {
+skb_drop_reason inet_frags::insert(cpu& cx, queue& q, skb_ptr& skb) {
   const iphdr& iph = skb->network_header<iphdr>();
   const auto header = static_cast<u32>(iph.header_bytes());
   const u32 offset = iph.fragment_offset();
@@ -167,7 +167,7 @@ drop_reason inet_frags::insert(cpu& cx, queue& q, skb_ptr& skb) {
   skb->pull(header);
   skb->ip_summed = checksum_state::none;
   q.iif = skb->dev->index().value;
-  const drop_reason why = place(q, offset, end);
+  const skb_drop_reason why = place(q, offset, end);
   if (why == drop_reason::frag_bad) {
     drop(cx, std::move(skb), drop_reason::frag_overlap);
     return drop_reason::none;
@@ -198,7 +198,7 @@ skb_ptr inet_frags::defrag(cpu& cx, skb_ptr skb) {
   }
   queue& q = find_or_create(cx, {iph.saddr, iph.daddr, iph.id.value(), iph.protocol});
   restart_if_too_far(cx, q);
-  const drop_reason why = insert(cx, q, skb);
+  const skb_drop_reason why = insert(cx, q, skb);
   if (why != drop_reason::none) {
     drop(cx, std::move(skb), why);
     fail(cx, q, why);

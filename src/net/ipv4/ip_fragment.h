@@ -34,12 +34,12 @@ class inet_frags {
   };
   struct queue;
   queue& find_or_create(cpu& cx, const key& k);
-  drop_reason insert(cpu& cx, queue& q, skb_ptr& skb);
-  static drop_reason place(queue& q, u32 offset, u32 end);
+  skb_drop_reason insert(cpu& cx, queue& q, skb_ptr& skb);
+  static skb_drop_reason place(queue& q, u32 offset, u32 end);
   void join(cpu& cx, queue& q, sk_buff& whole);
   [[nodiscard]] skb_ptr reassemble(cpu& cx, queue& q);
-  void drop_fragments(cpu& cx, queue& q, drop_reason why);
-  void fail(cpu& cx, queue& q, drop_reason why);
+  void drop_fragments(cpu& cx, queue& q, skb_drop_reason why);
+  void fail(cpu& cx, queue& q, skb_drop_reason why);
   void expire(cpu& cx, queue& q);
   void erase(queue& q);
   void evict(cpu& cx);

@@ -17,7 +17,7 @@ namespace ph {
 namespace {
 
 /// none: the header is good and the packet is cut to its length.
-drop_reason validate(cpu& cx, sk_buff& skb) {
+skb_drop_reason validate(cpu& cx, sk_buff& skb) {
   if (!skb.may_pull(cx, sizeof(iphdr))) return drop_reason::ip_pkt_too_small;
   const iphdr* iph = view_as<iphdr>(skb.data());
   if (iph->version() != 4 || iph->header_bytes() < sizeof(iphdr)) return drop_reason::ip_inhdr;
@@ -46,11 +46,11 @@ void count_groups(cpu& cx, const sk_buff& skb) {
 
 void ip_rcv_finish(cpu& cx, skb_ptr skb, net_device& dev) {
   if (!skb->dst) {
-    const drop_reason why = ip_route_input(cx, *skb, dev);
+    const skb_drop_reason why = ip_route_input(cx, *skb, dev);
     if (why != drop_reason::none) return drop(cx, std::move(skb), why);
   }
   if (skb->network_header<iphdr>().ihl() > 5) {
-    const drop_reason why = ip_rcv_options(cx, *skb);
+    const skb_drop_reason why = ip_rcv_options(cx, *skb);
     if (why != drop_reason::none) return drop(cx, std::move(skb), why);
   }
   count_groups(cx, *skb);
@@ -96,7 +96,7 @@ void ip_rcv(cpu& cx, skb_ptr skb, net_device& dev) {
   net_namespace& net = dev.net();
   net.mib().add(cx, mib::ip_in_receives);
   net.mib().add(cx, mib::ipext_in_octets, skb->len());
-  const drop_reason why = validate(cx, *skb);
+  const skb_drop_reason why = validate(cx, *skb);
   if (why != drop_reason::none) return drop(cx, std::move(skb), why);
   count_ecn(cx, net, *skb);
   const nf_state state{nf_family::ipv4, nf_hooknum::prerouting, &dev, nullptr, nullptr};

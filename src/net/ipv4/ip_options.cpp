@@ -40,7 +40,7 @@ void record_timestamp(byte_span option, ipv4_addr addr, be32 when) {
 
 }  // namespace
 
-drop_reason ip_rcv_options(cpu& cx, sk_buff& skb) {
+skb_drop_reason ip_rcv_options(cpu& cx, sk_buff& skb) {
   const auto parsed = parse_ipv4_options(options_of(skb));
   if (!parsed) {
     icmp_send(cx, skb, uapi::icmp_parameterprob, 0, u32{parsed.error()} << 24);

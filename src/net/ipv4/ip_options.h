@@ -8,7 +8,7 @@ namespace ph {
 
 /// Checks the options of a received packet (network header at data). On an error the sender is
 /// told (parameter problem) and the reason to drop is returned; none: go on.
-drop_reason ip_rcv_options(cpu& cx, sk_buff& skb);
+skb_drop_reason ip_rcv_options(cpu& cx, sk_buff& skb);
 /// Enters our address and the time where a record route or timestamp option has room, and
 /// repairs the header checksum. Makes the header private.
 void ip_options_record(cpu& cx, sk_buff& skb, ipv4_addr addr);

@@ -5,6 +5,7 @@
 
 #include "net/ipv4/arp.h"
 #include "net/ipv4/devinet.h"
+#include "net/ipv4/fib_frontend.h"
 #include "net/ipv4/icmp.h"
 #include "net/ipv4/icmp_limiter.h"
 #include "net/ipv4/ip_fragment.h"
@@ -71,6 +72,21 @@ void register_sysctls(net_namespace& net, ipv4_net& v4) {
   table.add(prefix + "neigh.default.gc_thresh3", parms.gc_thresh3, 0, most);
 }
 
+/// Addresses first, then the routes that they bring, then the neighbours on the link.
+void listen(net_namespace& net, ipv4_net& v4) {
+  v4.devinet_listener.set_callback([&net](const netdev_event& e) { devinet_event(net, e); });
+  v4.fib_netdev_listener.set_callback([&net](const netdev_event& e) { fib_netdev_event(net, e); });
+  v4.arp_netdev_listener.set_callback([&net](const netdev_event& e) { arp_netdev_event(net, e); });
+  v4.fib_inetaddr_listener.set_callback(
+      [&net](const inetaddr_event& e) { fib_inetaddr_event(net, e); });
+  v4.arp_inetaddr_listener.set_callback(arp_inetaddr_event);
+  net.netdev_events().add(v4.devinet_listener);
+  net.netdev_events().add(v4.fib_netdev_listener);
+  net.netdev_events().add(v4.arp_netdev_listener);
+  v4.inetaddr_events.add(v4.fib_inetaddr_listener);
+  v4.inetaddr_events.add(v4.arp_inetaddr_listener);
+}
+
 siphash_key secret_key(kernel& machine) {
   siphash_key key;
   machine.secret({reinterpret_cast<u8*>(&key), sizeof(key)});
@@ -92,13 +108,12 @@ ipv4_net::ipv4_net(net_namespace& net)
   arp_packet_type.func = [](cpu& cx, skb_ptr skb, net_device& dev) {
     arp_rcv(cx, std::move(skb), dev);
   };
-  netdev_listener.set_callback(
-      [&net](const netdev_event& event) { devinet_event(net, event); });
 }
 
 ipv4_net::~ipv4_net() { routes->clear(); }
 
 void ipv4_init(net_namespace& net) {
+  ip_mib_init(net.mib());
   ipv4_net& v4 = net.slots().set(ipv4_key, std::make_unique<ipv4_net>(net));
   register_sysctls(net, v4);
   icmp_init(net);
@@ -106,7 +121,7 @@ void ipv4_init(net_namespace& net) {
   ping_init(net);
   net.add_packet_type(v4.ip_packet_type);
   net.add_packet_type(v4.arp_packet_type);
-  net.netdev_events().add(v4.netdev_listener);
+  listen(net, v4);
 }
 
 }  // namespace ph

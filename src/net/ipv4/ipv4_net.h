@@ -2,18 +2,21 @@
 // parts share.
 #pragma once
 
-#include "net/core/net_namespace.h"
 #include "base/hash.h"
 #include "net/core/neighbour.h"
+#include "net/core/net_namespace.h"
 #include "net/inet/inet_protocol.h"
 #include "net/inet/inet_sock.h"
 #include "net/ipv4/fib.h"
+#include "net/ipv4/ip_drop_reasons.h"
+#include "net/ipv4/ip_mib.h"
 
 namespace ph {
 
 class inet_frags;
 class route_cache;
 class icmp_limiter;
+struct inetaddr_event;
 
 /// net.ipv4.* with Linux's defaults.
 struct ipv4_sysctls {
@@ -54,7 +57,10 @@ struct ipv4_net : slot_object {
   packet_type arp_packet_type;
   siphash_key ip_id_key;
   std::array<u16, 256> ip_idents{};       ///< counters that ip_select_ident adds to a hash
-  notifier<netdev_event> netdev_listener;
+  notifier_chain<inetaddr_event> inetaddr_events;
+  // Who listens, in the order in which they hear.
+  notifier<netdev_event> devinet_listener, fib_netdev_listener, arp_netdev_listener;
+  notifier<inetaddr_event> fib_inetaddr_listener, arp_inetaddr_listener;
 };
 inline constexpr slot_key<ipv4_net> ipv4_key{"ipv4"};
 inline ipv4_net& ipv4_of(net_namespace& net) { return net.slots().get(ipv4_key); }

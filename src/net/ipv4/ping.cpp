@@ -22,6 +22,8 @@ namespace {
 class ping_sock;
 
 struct ping_table : slot_object {
+  explicit ping_table(net_namespace& net) : sockets(net, "icmp") {}
+  sock_list sockets;
   std::map<u16, ping_sock*> by_ident;
   u16 last = 0;
 };
@@ -30,11 +32,15 @@ constexpr slot_key<ping_table> ping_key{"ping"};
 class ping_sock final : public inet_sock {
  public:
   ping_sock(net_namespace& net, cpu& home)
-      : inet_sock(net, home, af_inet, sock_dgram, ipproto_icmp, ipv4_af_ops()) {}
+      : inet_sock(net, home, af_inet, sock_dgram, ipproto_icmp, ipv4_af_ops()) {
+    net.slots().get(ping_key).sockets.add(*this);
+  }
   result<void> bind(cpu& cx, byte_view addr) override;
   result<void> connect(cpu& cx, byte_view addr) override;
   result<std::size_t> sendmsg(cpu& cx, const send_msg& msg) override;
-  result<std::size_t> recvmsg(cpu& cx, recv_msg& msg) override;
+  result<std::size_t> recvmsg(cpu& cx, recv_msg& msg) override {
+    return ip4_datagram_recvmsg(cx, *this, msg);
+  }
   [[nodiscard]] u32 poll() override { return datagram_poll(*this); }
   result<void> shutdown(cpu&, u8 how) override { return inet_dgram_shutdown(*this, how); }
   void close(cpu& cx) override;
@@ -113,21 +119,6 @@ result<std::size_t> ping_sock::sendmsg(cpu& cx, const send_msg& msg) {
   return len;
 }
 
-result<std::size_t> ping_sock::recvmsg(cpu& cx, recv_msg& msg) {
-  if ((msg.flags & msg_oob) != 0) return fail(errc::opnotsupp);
-  if ((msg.flags & msg_errqueue) != 0) return inet_recv_error(cx, *this, msg);
-  TRY(sk_buff* const skb, datagram_peek(cx, *this, msg.flags));
-  if (skb == nullptr) return std::size_t{0};
-  const std::size_t out = datagram_copy_out(*skb, 0, msg);
-  if (msg.name != nullptr) {
-    *msg.name = af_ops->make_sockaddr(inet_addr::of(skb->network_header<iphdr>().saddr), {});
-  }
-  sock_recv_cmsgs(*this, *skb, msg);
-  ip_cmsg_recv(*this, *skb, msg);
-  datagram_done(cx, *this, *skb, msg.flags);
-  return out;
-}
-
 void ping_sock::close(cpu& cx) {
   ip_mc_drop_socket(cx, *this);
   if (sport) net().slots().get(ping_key).by_ident.erase(sport.value);
@@ -142,7 +133,7 @@ ping_sock* find(net_namespace& net, u16 ident) {
 
 }  // namespace
 
-void ping_init(net_namespace& net) { net.slots().set(ping_key, std::make_unique<ping_table>()); }
+void ping_init(net_namespace& net) { net.slots().set(ping_key, std::make_unique<ping_table>(net)); }
 
 ref<sock> ping_create(net_namespace& net, cpu& home) { return make_ref<ping_sock>(net, home); }
 

@@ -22,6 +22,8 @@ namespace {
 class raw_sock;
 
 struct raw_table : slot_object {
+  explicit raw_table(net_namespace& net) : sockets(net, "raw") {}
+  sock_list sockets;
   std::vector<raw_sock*> socks;
 };
 constexpr slot_key<raw_table> raw_key{"raw"};
@@ -32,19 +34,25 @@ class raw_sock final : public inet_sock {
       : inet_sock(net, home, af_inet, sock_raw, protocol, ipv4_af_ops()) {
     inet.hdrincl = protocol == ipproto_raw;
     sport = port_no(protocol);  // what getsockname shows
-    net.slots().get(raw_key).socks.push_back(this);
+    raw_table& table = net.slots().get(raw_key);
+    table.sockets.add(*this);
+    table.socks.push_back(this);
   }
   result<void> bind(cpu& cx, byte_view addr) override;
   result<void> connect(cpu& cx, byte_view addr) override;
   result<std::size_t> sendmsg(cpu& cx, const send_msg& msg) override;
-  result<std::size_t> recvmsg(cpu& cx, recv_msg& msg) override;
+  result<std::size_t> recvmsg(cpu& cx, recv_msg& msg) override {
+    return ip4_datagram_recvmsg(cx, *this, msg);
+  }
   [[nodiscard]] u32 poll() override { return datagram_poll(*this); }
   result<void> shutdown(cpu&, u8 how) override { return inet_dgram_shutdown(*this, how); }
   void close(cpu& cx) override;
   result<void> setsockopt(cpu& cx, int level, int name, byte_view value) override;
   result<std::size_t> getsockopt(cpu& cx, int level, int name, byte_span out) override;
   result<sockaddr_buf> getname(bool peer) override { return inet_getname(*this, peer); }
-  result<int> ioctl(cpu& cx, u32 command, byte_span arg) override;
+  result<int> ioctl(cpu&, u32 command, byte_span arg) override {
+    return datagram_ioctl(*this, command, arg);
+  }
 
   [[nodiscard]] bool wants(const sk_buff& skb, u8 of_protocol) const;
   void report(cpu& cx, const icmp_error& error, const sk_buff& icmp);
@@ -130,21 +138,6 @@ result<std::size_t> raw_sock::sendmsg(cpu& cx, const send_msg& msg) {
   return len;
 }
 
-result<std::size_t> raw_sock::recvmsg(cpu& cx, recv_msg& msg) {
-  if ((msg.flags & msg_oob) != 0) return fail(errc::opnotsupp);
-  if ((msg.flags & msg_errqueue) != 0) return inet_recv_error(cx, *this, msg);
-  TRY(sk_buff* const skb, datagram_peek(cx, *this, msg.flags));
-  if (skb == nullptr) return std::size_t{0};
-  const std::size_t out = datagram_copy_out(*skb, 0, msg);
-  if (msg.name != nullptr) {
-    *msg.name = af_ops->make_sockaddr(inet_addr::of(skb->network_header<iphdr>().saddr), {});
-  }
-  sock_recv_cmsgs(*this, *skb, msg);
-  ip_cmsg_recv(*this, *skb, msg);
-  datagram_done(cx, *this, *skb, msg.flags);
-  return out;
-}
-
 void raw_sock::close(cpu& cx) {
   ip_mc_drop_socket(cx, *this);
   std::erase(net().slots().get(raw_key).socks, this);
@@ -164,19 +157,6 @@ result<std::size_t> raw_sock::getsockopt(cpu& cx, int level, int name, byte_span
   if (level != sol_raw || name != icmp_filter_opt) return fail(errc::noprotoopt);
   if (protocol() != ipproto_icmp) return fail(errc::opnotsupp);
   return copy_bytes(out, bytes_of(filter_));
-}
-
-result<int> raw_sock::ioctl(cpu&, u32 command, byte_span arg) {
-  u32 value = 0;
-  if (command == siocoutq) {
-    value = wmem_alloc;
-  } else if (command == siocinq) {
-    if (const sk_buff* first = receive_queue.front(); first != nullptr) value = first->len();
-  } else {
-    return fail(errc::notty);
-  }
-  copy_bytes(arg, bytes_of(value));
-  return 0;
 }
 
 bool raw_sock::filtered(const sk_buff& skb) const {
@@ -207,7 +187,7 @@ void raw_sock::report(cpu& cx, const icmp_error& error, const sk_buff& icmp) {
 
 }  // namespace
 
-void raw_init(net_namespace& net) { net.slots().set(raw_key, std::make_unique<raw_table>()); }
+void raw_init(net_namespace& net) { net.slots().set(raw_key, std::make_unique<raw_table>(net)); }
 
 ref<sock> raw_create(net_namespace& net, cpu& home, u8 protocol) {
   return make_ref<raw_sock>(net, home, protocol);

@@ -223,16 +223,16 @@ class input_lookup {
     flow_.iif = dev.index();
     flow_.mark = skb.mark;
   }
-  drop_reason run();
+  skb_drop_reason run();
 
  private:
-  drop_reason group();
-  drop_reason martian() const;
-  drop_reason validate_source() const;
-  drop_reason broadcast();
-  drop_reason refuse(errc error);
-  drop_reason forward(const fib_result& found);
-  drop_reason accept(route_type type);
+  skb_drop_reason group();
+  skb_drop_reason martian() const;
+  skb_drop_reason validate_source() const;
+  skb_drop_reason broadcast();
+  skb_drop_reason refuse(errc error);
+  skb_drop_reason forward(const fib_result& found);
+  skb_drop_reason accept(route_type type);
 
   cpu& cx_;
   sk_buff& skb_;
@@ -242,7 +242,7 @@ class input_lookup {
   flowi4 flow_;
 };
 
-drop_reason input_lookup::accept(route_type type) {
+skb_drop_reason input_lookup::accept(route_type type) {
   ref<rtable> rt = new_rtable(net_, type, dev_);
   rt->is_input = true;
   skb_.dst = rt;
@@ -251,7 +251,7 @@ drop_reason input_lookup::accept(route_type type) {
 
 /// The source must not be one of ours, and with rp_filter the way back to it must be by this
 /// interface (1, strict) or by any (2, loose): RFC 3704.
-drop_reason input_lookup::validate_source() const {
+skb_drop_reason input_lookup::validate_source() const {
   if (dev_.is_loopback()) return drop_reason::none;
   if (v4_.fib.addr_type(flow_.saddr) == route_type::local) return drop_reason::ip_martian_source;
   const s32 filter = v4_.sysctl.rp_filter;
@@ -268,7 +268,7 @@ drop_reason input_lookup::validate_source() const {
   return same || filter == 2 ? drop_reason::none : drop_reason::ip_rpfilter;
 }
 
-drop_reason input_lookup::group() {
+skb_drop_reason input_lookup::group() {
   if (!ip_mc_member(dev_, flow_.daddr)) return drop_reason::other_host;
   if (flow_.saddr.is_multicast() || flow_.saddr.is_limited_broadcast()) {
     return drop_reason::ip_martian_source;
@@ -277,13 +277,13 @@ drop_reason input_lookup::group() {
   if (flow_.saddr.is_zeronet()) {
     const bool local_group = (flow_.daddr.value() >> 8) == 0xe00000;
     if (!local_group && flow_.proto != uapi::ipproto_igmp) return drop_reason::ip_martian_source;
-  } else if (const drop_reason why = validate_source(); why != drop_reason::none) {
+  } else if (const skb_drop_reason why = validate_source(); why != drop_reason::none) {
     return why;
   }
   return accept(route_type::multicast);
 }
 
-drop_reason input_lookup::martian() const {
+skb_drop_reason input_lookup::martian() const {
   const bool on_lo = dev_.is_loopback();
   if (flow_.saddr.is_zeronet()) return drop_reason::ip_martian_source;
   if (flow_.daddr.is_zeronet()) return drop_reason::ip_inaddrerrors;
@@ -292,15 +292,15 @@ drop_reason input_lookup::martian() const {
   return drop_reason::none;
 }
 
-drop_reason input_lookup::broadcast() {
+skb_drop_reason input_lookup::broadcast() {
   if (!flow_.saddr.is_any()) {
-    if (const drop_reason why = validate_source(); why != drop_reason::none) return why;
+    if (const skb_drop_reason why = validate_source(); why != drop_reason::none) return why;
   }
   return accept(route_type::broadcast);
 }
 
 /// A router tells the sender; a host stays silent (RFC 1122 §3.2.1.3).
-drop_reason input_lookup::refuse(errc error) {
+skb_drop_reason input_lookup::refuse(errc error) {
   if (v4_.sysctl.ip_forward == 0) return drop_reason::ip_forwarding_off;
   switch (error) {
     case errc::hostunreach:
@@ -316,12 +316,12 @@ drop_reason input_lookup::refuse(errc error) {
   }
 }
 
-drop_reason input_lookup::forward(const fib_result& found) {
+skb_drop_reason input_lookup::forward(const fib_result& found) {
   if (v4_.sysctl.ip_forward == 0) return drop_reason::ip_forwarding_off;
   if (found.route->type != route_type::unicast || found.nh == nullptr) {
     return drop_reason::ip_inaddrerrors;
   }
-  if (const drop_reason why = validate_source(); why != drop_reason::none) return why;
+  if (const skb_drop_reason why = validate_source(); why != drop_reason::none) return why;
   net_device* out = net_.device(found.nh->oif);
   if (out == nullptr || !out->is_up()) return refuse(errc::netunreach);
   ref<rtable> rt = new_rtable(net_, route_type::unicast, *out);
@@ -334,7 +334,7 @@ drop_reason input_lookup::forward(const fib_result& found) {
   return drop_reason::none;
 }
 
-drop_reason input_lookup::run() {
+skb_drop_reason input_lookup::run() {
   if (flow_.daddr.is_multicast()) return group();
   if (flow_.saddr.is_multicast() || flow_.saddr.is_limited_broadcast()) {
     return drop_reason::ip_martian_source;
@@ -342,13 +342,13 @@ drop_reason input_lookup::run() {
   if (flow_.daddr.is_limited_broadcast() || (flow_.saddr.is_any() && flow_.daddr.is_any())) {
     return broadcast();
   }
-  if (const drop_reason why = martian(); why != drop_reason::none) return why;
+  if (const skb_drop_reason why = martian(); why != drop_reason::none) return why;
   const result<fib_result> found = v4_.fib.lookup(flow_);
   if (!found) return refuse(found.error());
   switch (found->route->type) {
     case route_type::broadcast: return broadcast();
     case route_type::local: {
-      const drop_reason why = validate_source();
+      const skb_drop_reason why = validate_source();
       return why != drop_reason::none ? why : accept(route_type::local);
     }
     default: return forward(*found);
@@ -375,7 +375,7 @@ result<ref<rtable>> ip_route_output(cpu& cx, net_namespace& net, const flowi4& f
   return rt;
 }
 
-drop_reason ip_route_input(cpu& cx, sk_buff& skb, net_device& dev) {
+skb_drop_reason ip_route_input(cpu& cx, sk_buff& skb, net_device& dev) {
   const iphdr& iph = skb.network_header<iphdr>();
   route_cache& cache = *ipv4_of(dev.net()).routes;
   const ipv4_sysctls& sysctl = ipv4_of(dev.net()).sysctl;
@@ -386,7 +386,7 @@ drop_reason ip_route_input(cpu& cx, sk_buff& skb, net_device& dev) {
     skb.dst = std::move(known);
     return drop_reason::none;
   }
-  const drop_reason why = input_lookup(cx, skb, dev).run();
+  const skb_drop_reason why = input_lookup(cx, skb, dev).run();
   if (why == drop_reason::none) {
     cache.store(key, ref<rtable>(static_cast<rtable*>(skb.dst.get())));
   }

@@ -40,7 +40,7 @@ class rtable final : public dst_entry {
 /// hostunreach, acces, inval, nodev.
 result<ref<rtable>> ip_route_output(cpu& cx, net_namespace& net, const flowi4& flow);
 /// Route for a packet that arrived (network header set): sets skb.dst or says why not.
-drop_reason ip_route_input(cpu& cx, sk_buff& skb, net_device& dev);
+skb_drop_reason ip_route_input(cpu& cx, sk_buff& skb, net_device& dev);
 /// Still true? (table generation, device up, expiry)
 bool rt_valid(const rtable& rt);
 /// A router said the path to daddr takes at most `mtu` (RFC 1191); clamped to min_pmtu.

@@ -27,7 +27,7 @@ class pfifo final : public qdisc {
   }
   skb_ptr dequeue(cpu&) override { return queue_.pop_front(); }
   const sk_buff* peek() override { return queue_.front(); }
-  void reset(cpu& cx, drop_reason why) override { queue_.purge(cx, why); }
+  void reset(cpu& cx, skb_drop_reason why) override { queue_.purge(cx, why); }
   std::size_t len() const override { return queue_.size(); }
   u64 backlog_bytes() const override { return queue_.bytes(); }
   bool can_bypass() const override { return limit_ != 0; }
@@ -57,7 +57,7 @@ class pfifo_fast final : public qdisc {
     }
     return nullptr;
   }
-  void reset(cpu& cx, drop_reason why) override {
+  void reset(cpu& cx, skb_drop_reason why) override {
     for (skb_queue& band : bands_) band.purge(cx, why);
   }
   std::size_t len() const override {

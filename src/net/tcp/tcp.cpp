@@ -144,6 +144,7 @@ skb_ptr tcp_skb_tree::remove(sk_buff& skb) {
 tcp_sock::tcp_sock(net_namespace& net, cpu& home, const inet_af_ops& af)
     : inet_sock(net, home, af.family(), uapi::sock_stream, uapi::ipproto_tcp, af),
       ehash_entry(ehash_kind::established) {
+  tcp().sockets.add(*this);
   const tcp_sysctls& sysctl = tcp().sysctl;
   opt.rcvbuf = static_cast<u32>(sysctl.rmem[1]);
   opt.sndbuf = static_cast<u32>(sysctl.wmem[1]);
@@ -477,7 +478,7 @@ result<sockaddr_buf> tcp_sock::getname(bool peer) {
 
 // --- namespace ----------------------------------------------------------------------------------
 
-tcp_net::tcp_net(net_namespace& n) : net(n), ehash([&] {
+tcp_net::tcp_net(net_namespace& n) : net(n), sockets(n, "tcp"), ehash([&] {
       siphash_key key;
       n.machine().secret({reinterpret_cast<u8*>(&key), sizeof key});
       return key;

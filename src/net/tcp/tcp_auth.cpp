@@ -77,8 +77,8 @@ struct found_options {
   [[nodiscard]] bool ao() const { return rx.ao_offset != 0; }
 };
 
-drop_reason check_ao(tcp_ao_state& ao, const tcp_auth_ends& ends, const sk_buff& skb,
-                     const tcp_seg& seg, const tcp_options_received& rx, byte_view header) {
+skb_drop_reason check_ao(tcp_ao_state& ao, const tcp_auth_ends& ends, const sk_buff& skb,
+                         const tcp_seg& seg, const tcp_options_received& rx, byte_view header) {
   const inet_tuple& t = ends.tuple;
   const byte_view option = header.subspan(rx.ao_offset, rx.ao_bytes);
   tcp_ao_key* key = tcp_ao_by_rcvid(ao, t.raddr, ends.dev, option[0]);
@@ -118,8 +118,8 @@ drop_reason check_ao(tcp_ao_state& ao, const tcp_auth_ends& ends, const sk_buff&
   return drop_reason::none;
 }
 
-drop_reason check_md5(const tcp_md5_key& key, const tcp_auth_ends& ends, const sk_buff& skb,
-                      const tcp_seg& seg, const tcp_options_received& rx, byte_view header) {
+skb_drop_reason check_md5(const tcp_md5_key& key, const tcp_auth_ends& ends, const sk_buff& skb,
+                          const tcp_seg& seg, const tcp_options_received& rx, byte_view header) {
   const pseudo_header pseudo(ends.tuple.raddr, ends.tuple.laddr, seg.hdr_bytes + seg.len);
   const auto digest = tcp_md5_digest(key, pseudo.view(), header, skb, 0);
   return same(digest, header.subspan(rx.md5_offset, digest.size())) ? drop_reason::none
@@ -127,7 +127,7 @@ drop_reason check_md5(const tcp_md5_key& key, const tcp_auth_ends& ends, const s
 }
 
 /// An unsigned segment where there are keys.
-drop_reason unsigned_segment(tcp_auth& auth, const tcp_auth_ends& ends) {
+skb_drop_reason unsigned_segment(tcp_auth& auth, const tcp_auth_ends& ends) {
   if (tcp_md5_find(&auth, ends.tuple.raddr, ends.dev) != nullptr) {
     return drop_reason::tcp_md5_not_found;
   }
@@ -248,8 +248,8 @@ u32 tcp_auth_option_bytes(const tcp_sock& tp) {
   return tcp_auth_option_bytes(tp.auth.get(), tp.daddr, tp.opt.bound_dev_if);
 }
 
-drop_reason tcp_auth_inbound(tcp_auth* auth, const tcp_auth_ends& ends, const sk_buff& skb,
-                             const tcp_seg& seg) {
+skb_drop_reason tcp_auth_inbound(tcp_auth* auth, const tcp_auth_ends& ends, const sk_buff& skb,
+                                 const tcp_seg& seg) {
   constexpr std::size_t shortest = 16;  // of options that hold a signature
   if (auth == nullptr && seg.options.size() < shortest) return drop_reason::none;
   const found_options found{tcp_parse_options(seg.options, false)};

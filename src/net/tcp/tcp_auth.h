@@ -131,8 +131,8 @@ u32 tcp_auth_option_bytes(const tcp_sock& tp);
 u32 tcp_auth_option_bytes(const tcp_auth* auth, const inet_addr& peer, ifindex dev);
 
 /// Judges a segment (payload at data, header before it). none: go on.
-drop_reason tcp_auth_inbound(tcp_auth* auth, const tcp_auth_ends& ends, const sk_buff& skb,
-                             const tcp_seg& seg);
+skb_drop_reason tcp_auth_inbound(tcp_auth* auth, const tcp_auth_ends& ends, const sk_buff& skb,
+                                 const tcp_seg& seg);
 
 /// A SYN was accepted: which keys its sender named.
 void tcp_auth_note_syn(tcp_request& req, const tcp_seg& seg);

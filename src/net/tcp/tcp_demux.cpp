@@ -34,8 +34,8 @@ cpu& home_of(ehash_entry& entry) {
 }
 
 /// Is the segment signed as the keys of its receiver want it?
-drop_reason judge_signature(ehash_entry* entry, tcp_sock* listener, const inet_tuple& tuple,
-                            ifindex dev, const sk_buff& skb, const tcp_seg& seg) {
+skb_drop_reason judge_signature(ehash_entry* entry, tcp_sock* listener, const inet_tuple& tuple,
+                                ifindex dev, const sk_buff& skb, const tcp_seg& seg) {
   tcp_auth_ends ends;
   ends.tuple = tuple;
   ends.dev = dev;
@@ -190,7 +190,7 @@ void tcp_demux(cpu& cx, net_namespace& net, skb_ptr skb, tcp_seg seg, const tcp_
   cb.flags = seg.flags;
   skb->pull(seg.hdr_bytes);
   if (entry != nullptr || listener != nullptr) {
-    const drop_reason why = judge_signature(entry, listener, tuple, dev, *skb, seg);
+    const skb_drop_reason why = judge_signature(entry, listener, tuple, dev, *skb, seg);
     if (why != drop_reason::none) return drop(cx, std::move(skb), why);
   }
   std::optional<seq32> isn;
@@ -210,35 +210,34 @@ void tcp_demux(cpu& cx, net_namespace& net, skb_ptr skb, tcp_seg seg, const tcp_
   }
 }
 
-void tcp_demux_error(cpu& cx, net_namespace& net, const icmp_error& error) {
+bool tcp_demux_error(cpu& cx, net_namespace& net, const icmp_error& error) {
   byte_reader quoted(error.quoted);
   const auto source = quoted.take<be16>();
   const auto dest = quoted.take<be16>();
   const seq32 seq(quoted.take<be32>().value());
-  if (!quoted.ok()) return;
+  if (!quoted.ok()) return true;
   const inet_tuple tuple{error.laddr, error.raddr, port_no(source.value()), port_no(dest.value())};
   // A socket bound to a device hears errors that come by it, as it hears segments.
   ehash_entry* const entry = tcp_of(net).ehash.find(tuple, error.dev);
-  if (entry == nullptr) {
-    net.mib().add(cx, mib::icmp_in_errors);
-    return;
-  }
-  if (entry->kind == ehash_kind::timewait) return;
+  if (entry == nullptr) return false;
+  if (entry->kind == ehash_kind::timewait) return true;
   if (entry->kind == ehash_kind::request) {
-    return request_error(cx, net, static_cast<tcp_request&>(*entry), error, seq);
+    request_error(cx, net, static_cast<tcp_request&>(*entry), error, seq);
+    return true;
   }
   const ref<tcp_sock> hold(&static_cast<tcp_sock&>(*entry));
   // RFC 5927 §4.1: the quoted segment must be one that is outstanding.
   const bool answered = error.kind == icmp_kind::packet_too_big && seq == hold->snd_nxt;
   if (!between(seq, hold->snd_una, hold->snd_nxt) || answered) {
     net.mib().add(cx, mib::tcpext_out_of_window_icmps);
-    return;
+    return true;
   }
   if (tcp_auth_ignores_icmp(*hold, error)) {
     net.mib().add(cx, mib::tcpext_tcp_ao_dropped_icmps);
-    return;
+    return true;
   }
   sock_error(cx, *hold, error);
+  return true;
 }
 
 }  // namespace ph

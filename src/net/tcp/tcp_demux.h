@@ -22,7 +22,7 @@ std::optional<tcp_seg> tcp_read_segment(cpu& cx, sk_buff& skb);
 /// that; nobody's is answered by RST (RFC 9293 §3.10.7.1). Consumes it.
 void tcp_demux(cpu& cx, net_namespace& net, skb_ptr skb, tcp_seg seg, const tcp_packet& packet);
 /// Gives an ICMP error to the connection that sent the quoted segment (RFC 9293 §3.9.2.2), if it is
-/// one that is outstanding (RFC 5927 §4.1).
-void tcp_demux_error(cpu& cx, net_namespace& net, const icmp_error& error);
+/// one that is outstanding (RFC 5927 §4.1). False: no connection of ours sent it.
+bool tcp_demux_error(cpu& cx, net_namespace& net, const icmp_error& error);
 
 }  // namespace ph

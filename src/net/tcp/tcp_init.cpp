@@ -124,6 +124,7 @@ void tcp_kernel_init(kernel& machine) {
 }
 
 void tcp_init(net_namespace& net) {
+  tcp_mib_init(net.mib());
   tcp_net& tn = net.slots().set(tcp_key, std::make_unique<tcp_net>(net));
   add_timer_sysctls(tn);
   add_fastopen_sysctls(tn);

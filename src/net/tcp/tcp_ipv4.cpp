@@ -22,7 +22,7 @@ class tcp_v4 final : public inet_protocol {
  public:
   void rcv(cpu& cx, net_namespace& net, skb_ptr skb) override;
   void err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_buff&) override {
-    tcp_demux_error(cx, net, error);
+    if (!tcp_demux_error(cx, net, error)) net.mib().add(cx, mib::icmp_in_errors);
   }
 };
 

@@ -153,7 +153,7 @@ void data_queue_ofo(cpu& cx, tcp_sock& tp, skb_ptr skb) {
 }
 
 /// Data that cannot be taken are answered at once, so that the peer learns where we are.
-void refuse(cpu& cx, tcp_sock& tp, skb_ptr skb, drop_reason why) {
+void refuse(cpu& cx, tcp_sock& tp, skb_ptr skb, skb_drop_reason why) {
   tcp_enter_quickack(tp, tcp_max_quickacks);
   tp.ack_scheduled = true;
   drop(cx, std::move(skb), why);

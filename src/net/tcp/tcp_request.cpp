@@ -401,7 +401,7 @@ void tcp_conn_request(cpu& cx, tcp_sock& listener, skb_ptr skb, const tcp_seg& s
   req->bound_dev = listener.opt.bound_dev_if;
   const auto dst = tcp_request_route(cx, *req);
   if (!dst) {
-    drop(cx, std::move(skb), drop_reason::ip_outnoroutes);
+    drop(cx, std::move(skb), drop_reason::tcp_no_route);
     return;
   }
   if (!cookie && !isn && syn_backlog_reserved(listener, tuple.raddr)) {
@@ -489,7 +489,7 @@ void tcp_request_complete(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg&
   }
   const ref<tcp_sock> child = tcp_request_to_sock(cx, req, seg);
   if (!child) {
-    drop(cx, std::move(skb), drop_reason::ip_outnoroutes);
+    drop(cx, std::move(skb), drop_reason::tcp_no_route);
     return;
   }
   const ref<tcp_sock> parent(&listener);

@@ -27,6 +27,8 @@
 #include "net/inet/inet_ports.h"
 #include "net/inet/inet_sock.h"
 #include "net/tcp/tcp_cong.h"
+#include "net/tcp/tcp_drop_reasons.h"
+#include "net/tcp/tcp_mib.h"
 #include "uapi/socket.h"
 #include "wire/tcp.h"
 
@@ -217,7 +219,7 @@ class tcp_skb_tree {
   /// As insert, for a packet behind all others.
   sk_buff& push_back(skb_ptr skb);
   skb_ptr remove(sk_buff& skb);
-  void purge(cpu& cx, drop_reason why) {
+  void purge(cpu& cx, skb_drop_reason why) {
     while (!empty()) drop(cx, remove(*first()), why);
   }
 
@@ -357,6 +359,7 @@ struct tcp_net final : slot_object {
   tcp_sysctls sysctl;
   siphash_key ehash_key, isn_key, ts_key, fastopen_secret, cookie_key, cookie_time_key;
   std::map<std::pair<inet_addr, inet_addr>, tcp_fastopen_peer> fastopen_peers;  ///< ours, theirs
+  sock_list sockets;
   inet_ehash ehash;
   tcp_listeners listeners;
   inet_ports ports;

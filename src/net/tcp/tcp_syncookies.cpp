@@ -142,7 +142,7 @@ bool tcp_cookie_ack(cpu& cx, tcp_sock& listener, skb_ptr& skb, const tcp_seg& se
   if (!recall(cx, *req, seg)) return false;
   const auto dst = tcp_request_route(cx, *req);
   if (!dst) {
-    drop(cx, std::move(skb), drop_reason::ip_outnoroutes);
+    drop(cx, std::move(skb), drop_reason::tcp_no_route);
     return true;
   }
   tcp_request_set_window(*req, **dst, cx.now());

@@ -44,7 +44,7 @@ bool ack_acceptable(const tcp_timewait& tw, const tcp_seg& seg) {
   return seg.ack() && seg.ack_seq <= tw.snd_nxt && seg.ack_seq >= tw.snd_nxt - tw.ack_reach;
 }
 
-drop_reason why_unacceptable(const tcp_timewait& tw, const tcp_seg& seg) {
+skb_drop_reason why_unacceptable(const tcp_timewait& tw, const tcp_seg& seg) {
   if (!seg.ack()) return drop_reason::tcp_flags;
   return seg.ack_seq > tw.snd_nxt ? drop_reason::tcp_ack_unsent_data : drop_reason::tcp_too_old_ack;
 }
@@ -98,7 +98,7 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
 /// FIN-WAIT-2: what is still to come is a FIN, and nothing else counts.
 void fin_wait2_rcv(cpu& cx, tcp_timewait& tw, skb_ptr skb, const tcp_seg& seg,
                    const tcp_options_received& rx) {
-  const auto refuse = [&](drop_reason why) {
+  const auto refuse = [&](skb_drop_reason why) {
     tcp_reply_reset(cx, tw.net, *tw.af_ops, tw.key, seg, tw.auth.get(), &tw.ends);
     tcp_timewait_kill(tw);
     drop(cx, std::move(skb), why);

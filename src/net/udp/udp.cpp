@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "net/core/net_device.h"
+#include "net/inet/inet_hashtables.h"
 #include "net/udp/udp_sock.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
@@ -23,16 +24,6 @@ bool udp_matches(const udp_sock& sk, const udp_flow& flow) {
 }
 
 namespace {
-
-u64 tuple_hash(const siphash_key& key, const inet_tuple& t) {
-  std::array<u8, 36> bytes{};
-  byte_writer out(bytes);
-  out.put(t.laddr.bytes);
-  out.put(t.raddr.bytes);
-  out.put(be16(t.lport.value));
-  out.put(be16(t.rport.value));
-  return siphash(key, bytes);
-}
 
 /// What a socket is found by; all zero bytes stand for any address, whichever family's.
 inet_tuple key_of(const udp_sock& sk) {
@@ -54,7 +45,7 @@ bool in_group(const udp_sock& sk, const udp_sock& first) {
 /// Of the sockets under `key` the one for a datagram that came by device `iif`; `flow_hash` chooses
 /// in a group.
 udp_sock* choose(const udp_table& table, const inet_tuple& key, u32 iif, u64 flow_hash) {
-  const u64 hash = tuple_hash(table.key, key);
+  const u64 hash = inet_tuple_hash(table.key, key);
   udp_sock* best = nullptr;
   u64 equals = 0;
   const auto each = [&](auto&& f) {
@@ -87,7 +78,7 @@ udp_sock* choose(const udp_table& table, const inet_tuple& key, u32 iif, u64 flo
 udp_sock* udp_lookup(net_namespace& net, const udp_flavour& flavour, const udp_flow& flow) {
   const udp_table& table = net.slots().get(flavour.key);
   const inet_tuple connected{flow.daddr, flow.saddr, flow.dport, flow.sport};
-  const u64 hash = tuple_hash(table.key, connected);
+  const u64 hash = inet_tuple_hash(table.key, connected);
   if (udp_sock* sk = choose(table, connected, flow.iif, hash); sk != nullptr) return sk;
   const inet_tuple bound{flow.daddr, {}, flow.dport, {}};
   if (udp_sock* sk = choose(table, bound, flow.iif, hash); sk != nullptr) return sk;
@@ -131,7 +122,9 @@ udp_sock::udp_sock(net_namespace& net, cpu& home, const udp_flavour& flavour,
                    const inet_af_ops& af)
     : inet_sock(net, home, af.family(), sock_dgram, flavour.protocol, af),
       flavour_(flavour),
-      udp_(&udp_v4_ops()) {}
+      udp_(&udp_v4_ops()) {
+  table().sockets.add(*this);
+}
 
 result<void> udp_sock::bind(cpu& cx, byte_view addr) {
   TRY(const auto where, af_ops->parse_sockaddr(addr));
@@ -175,7 +168,7 @@ udp_table& udp_sock::table() const { return net().slots().get(flavour_.key); }
 
 void udp_sock::rehash() {
   if (udp_hook::hashed()) table().by_tuple.erase(*this);
-  if (sport) table().by_tuple.insert(*this, tuple_hash(table().key, key_of(*this)));
+  if (sport) table().by_tuple.insert(*this, inet_tuple_hash(table().key, key_of(*this)));
 }
 
 result<void> udp_sock::connect(cpu& cx, byte_view addr) {
@@ -298,23 +291,16 @@ result<void> udp_sock::set_coverage(int name, s32 value) {
 }
 
 result<int> udp_sock::ioctl(cpu&, u32 command, byte_span arg) {
-  u32 value = 0;
-  if (command == siocoutq) {
-    value = wmem_alloc;
-  } else if (command == siocinq) {
-    if (const sk_buff* first = receive_queue.front(); first != nullptr) value = first->len();
-  } else {
-    return fail(errc::notty);
-  }
-  copy_bytes(arg, bytes_of(value));
-  return 0;
+  return datagram_ioctl(*this, command, arg);
 }
 
 // --- a namespace's UDP ------------------------------------------------------------------------
 
 void udp_init(net_namespace& net) {
+  udp_mib_init(net.mib());
   for (const udp_flavour* flavour : {&plain_udp, &udp_lite}) {
-    udp_table& table = net.slots().set(flavour->key, std::make_unique<udp_table>());
+    udp_table& table =
+        net.slots().set(flavour->key, std::make_unique<udp_table>(net, flavour->name));
     net.machine().secret({reinterpret_cast<u8*>(&table.key), sizeof(table.key)});
   }
 }

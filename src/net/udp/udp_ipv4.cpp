@@ -25,15 +25,15 @@ class udp_v4 final : public inet_protocol {
   void err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_buff& icmp) override;
 
  private:
-  [[nodiscard]] drop_reason check(cpu& cx, sk_buff& skb) const;
-  [[nodiscard]] drop_reason check_lite(const sk_buff& skb) const;
+  [[nodiscard]] skb_drop_reason check(cpu& cx, sk_buff& skb) const;
+  [[nodiscard]] skb_drop_reason check_lite(const sk_buff& skb) const;
   void deliver_to_all(cpu& cx, net_namespace& net, skb_ptr skb, const udp_flow& flow) const;
 
   const udp_flavour& flavour_;
 };
 
 /// RFC 768, RFC 1122 §4.1.3.4: the length fits, the checksum is right or absent.
-drop_reason udp_v4::check(cpu& cx, sk_buff& skb) const {
+skb_drop_reason udp_v4::check(cpu& cx, sk_buff& skb) const {
   if (!skb.may_pull(cx, sizeof(udphdr))) return flavour_.malformed;
   if (flavour_.lite()) return check_lite(skb);
   const udphdr& uh = *view_as<udphdr>(skb.data());
@@ -52,7 +52,7 @@ drop_reason udp_v4::check(cpu& cx, sk_buff& skb) const {
 
 /// RFC 3828 §3.1: in the place of the length stands how much the checksum covers, which is never
 /// absent.
-drop_reason udp_v4::check_lite(const sk_buff& skb) const {
+skb_drop_reason udp_v4::check_lite(const sk_buff& skb) const {
   const udphdr& uh = *view_as<udphdr>(skb.data());
   const u32 coverage = uh.len.value() == 0 ? skb.len() : uh.len.value();
   if (coverage < sizeof(udphdr) || coverage > skb.len()) return flavour_.malformed;
@@ -65,7 +65,7 @@ drop_reason udp_v4::check_lite(const sk_buff& skb) const {
 
 void udp_v4::rcv(cpu& cx, net_namespace& net, skb_ptr skb) {
   PH_TRACE(cx, *skb);
-  const drop_reason why = check(cx, *skb);
+  const skb_drop_reason why = check(cx, *skb);
   if (why != drop_reason::none) return drop(cx, std::move(skb), why);
   skb->set_transport_header();
   const udphdr& uh = skb->transport_header<udphdr>();

@@ -10,6 +10,7 @@
 #include "net/inet/inet_ports.h"
 #include "net/inet/inet_protocol.h"
 #include "net/udp/udp.h"
+#include "net/udp/udp_drop_reasons.h"
 #include "uapi/inet.h"
 
 namespace ph {
@@ -99,6 +100,8 @@ class udp_sock final : public inet_sock, public udp_hook {
 
 /// One namespace's UDP sockets.
 struct udp_table : slot_object {
+  udp_table(net_namespace& net, std::string_view name) : sockets(net, name) {}
+  sock_list sockets;
   inet_ports ports;
   siphash_key key;
   /// By the four-tuple of connected sockets, and by address and port of others: a datagram finds
@@ -110,13 +113,15 @@ inline constexpr slot_key<udp_table> udp_key{"udp"}, udplite_key{"udplite"};
 /// What UDP and UDP-Lite do not share.
 struct udp_flavour {
   u8 protocol;
+  std::string_view name;
   const slot_key<udp_table>& key;
-  mib in_datagrams, in_errors, out_datagrams, rcvbuf_errors, sndbuf_errors, ignored_multi;
-  drop_reason csum, malformed, no_port;
+  mib_counter in_datagrams, in_errors, out_datagrams, rcvbuf_errors, sndbuf_errors, ignored_multi;
+  skb_drop_reason csum, malformed, no_port;
   [[nodiscard]] bool lite() const { return protocol == uapi::ipproto_udplite; }
 };
 inline constexpr udp_flavour plain_udp{
-    uapi::ipproto_udp,         udp_key,
+    uapi::ipproto_udp,         "udp",
+    udp_key,
     mib::udp_in_datagrams,     mib::udp_in_errors,
     mib::udp_out_datagrams,    mib::udp_rcvbuf_errors,
     mib::udp_sndbuf_errors,    mib::udp_ignored_multi,
@@ -124,7 +129,8 @@ inline constexpr udp_flavour plain_udp{
     drop_reason::udp_no_port,
 };
 inline constexpr udp_flavour udp_lite{
-    uapi::ipproto_udplite,      udplite_key,
+    uapi::ipproto_udplite,      "udplite",
+    udplite_key,
     mib::udplite_in_datagrams,  mib::udplite_in_errors,
     mib::udplite_out_datagrams, mib::udplite_rcvbuf_errors,
     mib::udplite_sndbuf_errors, mib::udplite_ignored_multi,

@@ -76,14 +76,13 @@ std::string nstat::line(const std::string& text, const mib_table& counters) {
     keep = keep || word == "-s";
   }
   std::vector<std::string> lines;
-  for (std::size_t i = 1; i < history_.size(); ++i) {
-    const auto counter = static_cast<mib>(i);
-    const u64 value = counters.get(counter);
-    if (value != history_[i] && !quiet) {
-      lines.push_back(fmt::format("{:<32}{:<16}0.0", mib_name(counter), value - history_[i]));
+  counters.for_each([&](mib_counter counter, std::string_view name, u64 value) {
+    u64& before = history_[counter];
+    if (value != before && !quiet) {
+      lines.push_back(fmt::format("{:<32}{:<16}0.0", name, value - before));
     }
-    if (!keep) history_[i] = value;
-  }
+    if (!keep) before = value;
+  });
   for (std::size_t i = 1; i < stages.size(); ++i) {
     const std::vector<std::string> words = words_of(stages[i]);
     if (words.empty() || words.front() != "grep") {

@@ -2,7 +2,7 @@
 // `nstat -s | grep TcpExtBeyondWindow | grep -q " 2 "`, which must find something.
 #pragma once
 
-#include <array>
+#include <map>
 #include <string>
 
 #include "net/core/mib.h"
@@ -17,7 +17,7 @@ class nstat {
 
  private:
   std::string line(const std::string& text, const mib_table& counters);
-  std::array<u64, static_cast<std::size_t>(mib::count)> history_{};
+  std::map<mib_counter, u64> history_;
 };
 
 }  // namespace ph::packetdrill

@@ -1,0 +1,13 @@
+// Keeps the routing tables in step with devices and their addresses.
+#pragma once
+
+#include "net/ipv4/devinet.h"
+
+namespace ph {
+
+/// Listener of net_namespace::netdev_events.
+void fib_netdev_event(net_namespace& net, const netdev_event& event);
+/// Listener of ipv4_net::inetaddr_events.
+void fib_inetaddr_event(net_namespace& net, const inetaddr_event& event);
+
+}  // namespace ph
