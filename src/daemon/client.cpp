@@ -61,7 +61,15 @@ client::client(client_owner& owner, host_sockets& host, int s, u64 id, client_ki
   host_.watch(s_, wait_);
 }
 
-client::~client() { host_.close(s_); }
+client::~client() {
+  if (s_ >= 0) host_.close(s_);
+}
+
+std::unique_ptr<closed_socket> client::close_socket() {
+  return host_.close_watched(std::exchange(s_, -1), wait_);
+}
+
+std::optional<answer_data> client::await_end(u64, const request_head&) { return answer_data{}; }
 
 anchor_name client::name_of(name_kind kind, u64 id) const {
   anchor_name name;

@@ -116,6 +116,9 @@ class client {
   virtual void abandon() {}
   /// A connection that this listener offered is accepted, or gone.
   virtual void child_settled(bool) {}
+  /// A program that has closed its anchor waits until the socket's peer has everything (SO_LINGER).
+  /// Nothing when the answer comes later.
+  virtual std::optional<answer_data> await_end(u64 channel, const request_head& head);
 
  protected:
   /// A request about this socket is to be served.
@@ -150,6 +153,8 @@ class client {
   [[nodiscard]] anchor_name name_of(name_kind kind, u64 id) const;
   result<std::size_t> send_message(const call& c);
   errc stack_error();
+  /// Closes the host's socket, while the client lives on to see the end of it.
+  std::unique_ptr<closed_socket> close_socket();
 
   client_owner& owner_;
   host_sockets& host_;

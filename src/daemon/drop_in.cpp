@@ -475,6 +475,7 @@ std::optional<answer_data> drop_in_state::dispatch(u64 id, channel& ch, const re
     case request_kind::interfaces: return interfaces(ch);
     case request_kind::resolve: return resolve(ch, r);
     case request_kind::resolve_addr: return resolve_address(ch, r);
+    case request_kind::await_end: return await_end(id, ch, r);
     case request_kind::ioctl:
       if (about_none) return host_ioctl(ch, r);
       break;
@@ -580,6 +581,18 @@ answer_data drop_in_state::resolve_address(channel& ch, const request& r) {
   answer_data a;
   a.data.assign(name.begin(), name.end());
   return a;
+}
+
+std::optional<answer_data> drop_in_state::await_end(u64 id, channel& ch, const request& r) {
+  u64 which = 0;
+  if (r.head.data_len != sizeof which) return refuse(errc::inval);
+  std::memcpy(&which, r.data, sizeof which);
+  serve_closes();
+  client* const c = find(which);
+  if (c == nullptr || &c->host() != ch.host) return answer_data{};
+  auto answer = c->await_end(id, r.head);
+  if (!answer) ch.waiting_client = c->id();
+  return answer;
 }
 
 std::vector<pid_t> drop_in_state::peers() const {

@@ -100,6 +100,7 @@ class drop_in_state final : public client_owner {
   answer_data interfaces(channel& ch);
   answer_data resolve(channel& ch, const request& r);
   answer_data resolve_address(channel& ch, const request& r);
+  std::optional<answer_data> await_end(u64 id, channel& ch, const request& r);
   bool reply(channel& ch, const request_head& head, answer_data&& a);
   client* find(u64 id);
   result<client*> find_by(int anchor, const channel& ch);

@@ -46,6 +46,29 @@ T in(sim::host& h, T if_dead, F&& f) {
   return if_dead;
 }
 
+/// A TCP socket after its close, which only this holds and the stack itself.
+class closed_tcp final : public closed_socket {
+ public:
+  closed_tcp(sim::host& where, ref<sock> sk, wait_entry& entry) : host_(where), sk_(std::move(sk)) {
+    sk_->waiters.add(entry);
+  }
+  ~closed_tcp() override {
+    if (!host_.call([this] { sk_ = {}; })) {
+      sim::keep_forever(std::make_shared<ref<sock>>(std::move(sk_)));
+    }
+  }
+  [[nodiscard]] bool over() const override {
+    if (host_.dead()) return true;
+    const tcp_state state = static_cast<const tcp_sock&>(*sk_).state;
+    return state != tcp_state::fin_wait1 && state != tcp_state::closing &&
+           state != tcp_state::last_ack;
+  }
+
+ private:
+  sim::host& host_;
+  ref<sock> sk_;
+};
+
 }  // namespace
 
 stack_sockets::stack_sockets(running_lab& lab, sim::host& where)
@@ -70,6 +93,20 @@ result<int> stack_sockets::open(int domain, int type, int protocol) {
 void stack_sockets::close(int s) {
   watched_.erase(s);
   host_.call([&] { (void)sys_close(*task_, s); });
+}
+
+std::unique_ptr<closed_socket> stack_sockets::close_watched(int s, wait_entry& entry) {
+  ref<sock> sk;
+  host_.call([&] {
+    const auto f = task_->get(s);
+    socket* const so = f ? (*f)->as_socket() : nullptr;
+    if (so == nullptr || so->sk().protocol() != uapi::ipproto_tcp) return;
+    (*f)->waiters().remove(entry);
+    sk = ref<sock>(&so->sk());
+  });
+  close(s);
+  if (!sk) return nullptr;
+  return std::make_unique<closed_tcp>(host_, std::move(sk), entry);
 }
 
 result<void> stack_sockets::bind(int s, byte_view addr) {

@@ -18,6 +18,7 @@ class stack_sockets final : public host_sockets {
 
   result<int> open(int domain, int type, int protocol) override;
   void close(int s) override;
+  std::unique_ptr<closed_socket> close_watched(int s, wait_entry& entry) override;
   result<void> bind(int s, byte_view addr) override;
   result<void> listen(int s, int backlog) override;
   result<int> accept(int s) override;

@@ -77,6 +77,10 @@ void stream_client::apply_settings(int anchor) {
     settings.send_buffer = int_option(anchor, SO_SNDBUF);
     set_int_option(anchor, SO_RCVLOWAT, settings.lowat);
     set_int_option(anchor, SO_OOBINLINE, option(uapi::sol_socket, uapi::so_oobinline));
+    // Says nothing to AF_UNIX, but tells the shim that close() has to wait.
+    const auto wait = linger_time();
+    const struct linger value {wait ? 1 : 0, wait.value_or(0)};
+    ::setsockopt(anchor, SOL_SOCKET, SO_LINGER, &value, sizeof value);
   }
   if (!pipe_) return;
   pipe_->apply(settings);
@@ -101,6 +105,7 @@ answer_data stream_client::set_option(call& c) {
     case uapi::so_buf_lock:
     case uapi::so_rcvlowat:
     case uapi::so_oobinline:
+    case uapi::so_linger:
       apply_settings(c.anchor.get());
       owner_.mark(*this);
       break;
@@ -109,12 +114,16 @@ answer_data stream_client::set_option(call& c) {
   return a;
 }
 
-bool stream_client::lingers_for_nothing() {
+/// SO_LINGER's time in seconds, while it is on.
+std::optional<int> stream_client::linger_time() {
   le32 linger[2] = {};
   const auto got = host_.getsockopt(s_, uapi::sol_socket, uapi::so_linger,
                                     {reinterpret_cast<u8*>(linger), sizeof linger});
-  return got && linger[0].value() != 0 && linger[1].value() == 0;
+  if (!got || linger[0].value() == 0) return std::nullopt;
+  return static_cast<int>(linger[1].value());
 }
+
+bool stream_client::lingers_for_nothing() { return linger_time() == 0; }
 
 // --- pumping ----------------------------------------------------------------------------------
 
@@ -139,13 +148,14 @@ void stream_client::on_end(u32 events) {
 void stream_client::pump() {
   if (phase_ == phase::listening) return accept_ready();
   if (phase_ == phase::connecting) check_connecting();
-  if (phase_ == phase::connected && pipe_) pump_bytes();
+  if (phase_ == phase::connected && pipe_) return pump_bytes();
+  if (phase_ == phase::lingering && closed_socket_->over()) leave();
 }
 
 void stream_client::pump_bytes() {
   if (over() && lingers_for_nothing()) {
     pipe_->push();
-    return owner_.remove(*this);
+    return leave();
   }
   const pipe_turn turn = pipe_->pump();
   take_passed();
@@ -180,11 +190,35 @@ bool stream_client::over() const { return pipe_->hung_up() && (closed_ || anchor
 void stream_client::program_ended() {
   if (over()) {
     pipe_->finish();
-    return owner_.remove(*this);
+    return linger();
   }
   if (fin_sent_ || closed_) return;
   fin_sent_ = true;
   (void)host_.shutdown(s_, pipe_->hung_up() ? SHUT_RDWR : SHUT_WR);
+}
+
+/// The program closed in order. With SO_LINGER and a time, who closed may ask when the peer has all.
+void stream_client::linger() {
+  if (linger_time().value_or(0) <= 0) return leave();
+  pipe_.reset();
+  closed_socket_ = close_socket();
+  if (!closed_socket_ || closed_socket_->over()) return leave();
+  phase_ = phase::lingering;
+}
+
+std::optional<answer_data> stream_client::await_end(u64 channel, const request_head& head) {
+  if (!closed_) return answer_data{};
+  closes_.push_back({channel, head});
+  owner_.mark(*this);
+  return std::nullopt;
+}
+
+/// The end of the client: nobody has anything to ask it any more.
+void stream_client::leave() {
+  for (const waiting_close& w : std::exchange(closes_, {})) {
+    owner_.answer_later(w.channel, w.head, {});
+  }
+  owner_.remove(*this);
 }
 
 /// The connection failed: the program sees a reset, and take_error tells why.
@@ -195,20 +229,20 @@ void stream_client::show_failure(errc why) {
   for (waiting_send& waiting : std::exchange(sends_, {})) {
     owner_.answer_later(waiting.channel, waiting.head, refusal(why));
   }
-  if (anchors_ == 0) owner_.remove(*this);
+  if (anchors_ == 0) leave();
 }
 
 /// The program closed with unread data: so does the stack, which then resets (RFC 2525 §2.17).
 void stream_client::reset_connection() {
   const le32 linger[2] = {le32(1), le32(0)};
   (void)host_.setsockopt(s_, uapi::sol_socket, uapi::so_linger, bytes_of(linger));
-  owner_.remove(*this);
+  leave();
 }
 
 void stream_client::all_closed() {
   closed_ = true;
   // The end of a linked one says by its hang-up, which comes after this, how it was closed.
-  if (phase_ != phase::connected || !pipe_) return owner_.remove(*this);
+  if (phase_ != phase::connected || !pipe_) return leave();
   owner_.mark(*this);
 }
 

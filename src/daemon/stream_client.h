@@ -24,6 +24,7 @@ class stream_client final : public client {
   void pump() override;
   void abandon() override;
   void child_settled(bool known) override;
+  std::optional<answer_data> await_end(u64 channel, const request_head& head) override;
 
  protected:
   void before_request(const call& c) override;
@@ -44,6 +45,7 @@ class stream_client final : public client {
     listening,
     connecting,
     connected,
+    lingering,  ///< closed by the program, and the peer does not have everything yet (SO_LINGER)
   };
   /// A blocking connect, answered when the handshake ends. It holds the anchor, still fresh.
   struct waiting_connect {
@@ -53,6 +55,11 @@ class stream_client final : public client {
     /// Of sendmsg(MSG_FASTOPEN): what the program wants to send, and how much the SYN took.
     std::vector<u8> first{};
     std::size_t in_syn = 0;
+  };
+  /// A close() that waits for the peer.
+  struct waiting_close {
+    u64 channel;
+    request_head head;
   };
   /// A blocking send through the daemon: of MSG_MORE, MSG_OOB and the like.
   struct waiting_send {
@@ -81,6 +88,7 @@ class stream_client final : public client {
   // stream_client.cpp
   void apply_settings(int anchor);
   int option(int level, int name);
+  std::optional<int> linger_time();
   bool lingers_for_nothing();
   void pump_bytes();
   void take_passed();
@@ -88,6 +96,8 @@ class stream_client final : public client {
   std::optional<int> try_send(const request_head& head, byte_view data);
   [[nodiscard]] bool over() const;
   void program_ended();
+  void linger();
+  void leave();
   void show_failure(errc why);
   void reset_connection();
 
@@ -102,6 +112,8 @@ class stream_client final : public client {
   sockaddr_buf target_;              ///< of the connect under way
   std::vector<waiting_connect> connects_;
   std::vector<waiting_send> sends_;
+  std::vector<waiting_close> closes_;
+  std::unique_ptr<closed_socket> closed_socket_;  ///< while lingering
 
   u64 listener_ = 0;          ///< who offered it, until it is known to be accepted
   int parked_ = -1;           ///< accepted from the stack, not yet offered
