@@ -5,6 +5,7 @@
 // how each kind pumps; drop_in gives them requests and events.
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "daemon/anchor.h"
@@ -130,6 +131,10 @@ class client {
   virtual answer_data get_option(const call& c);
   /// Receives from the host's socket itself (MSG_ERRQUEUE, MSG_OOB).
   virtual answer_data receive(const call& c);
+  /// What came with the bytes that the program has read from a stream.
+  virtual answer_data received(const call& c);
+  /// A descriptor that tells of a stream's error queue.
+  virtual answer_data give_error_flag();
   /// A new anchor, not given away yet.
   virtual result<void> anchor_made(int anchor);
   /// Before the program is told the pending error.
@@ -177,6 +182,9 @@ class client {
   bool marked_ = false;
   bool removed_ = false;
 };
+
+/// The ancillary values of a cmsghdr sequence as control items: those that are `wanted`.
+std::vector<u8> to_items(byte_view control, const std::function<bool(int level, int type)>& wanted);
 
 /// Results as answers.
 template <class T>

@@ -11,7 +11,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+
+#include "platform/passed_fd.h"
 
 namespace ph {
 namespace {
@@ -21,12 +22,9 @@ constexpr std::size_t most_killed = 8;
 
 /// The descriptor that came with a message, or -1.
 int passed_in(msghdr& message) {
-  const cmsghdr* const rights = CMSG_FIRSTHDR(&message);
-  int fd = -1;
-  if (rights != nullptr && rights->cmsg_type == SCM_RIGHTS) {
-    std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
-  }
-  return fd;
+  int found = -1;
+  for_each_passed_fd(message, [&](int fd) { found = fd; });
+  return found;
 }
 
 [[noreturn]] void close_for_ever(int from) {
@@ -79,19 +77,11 @@ closer::~closer() {
 bool closer::send(int fd) {
   char byte = 0;
   iovec piece{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  passed_fd_room room;
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  if (fd >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof fd);
-    std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
-  }
+  if (fd >= 0) room.put(message, fd);
   return ::sendmsg(to_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
 }
 

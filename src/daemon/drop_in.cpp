@@ -14,6 +14,7 @@
 #include "daemon/datagram_client.h"
 #include "daemon/drop_in_state.h"
 #include "daemon/stream_client.h"
+#include "platform/passed_fd.h"
 #include "uapi/socket.h"
 
 namespace ph::dropin {
@@ -60,20 +61,6 @@ channel_peer peer_of(int fd) {
   socklen_t len = sizeof who;
   ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len);
   return {who.pid, who.uid};
-}
-
-/// Calls take(fd) for each descriptor that came with a message.
-template <class F>
-void for_each_passed(msghdr& message, F&& take) {
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-      take(unique_fd(fd));
-    }
-  }
 }
 
 }  // namespace
@@ -403,7 +390,8 @@ void drop_in_state::serve_channel(u64 id) {
 /// is closed, so it is closed elsewhere.
 result<passed_socket> drop_in_state::take_passed(const channel& ch, msghdr& message) {
   result<passed_socket> about = fail(errc::ok);  // nothing was passed
-  for_each_passed(message, [&](unique_fd fd) {
+  for_each_passed_fd(message, [&](int passed) {
+    unique_fd fd(passed);
     const auto c = find_by(fd.get(), ch);
     if (!c) {
       about = fail(c.error());
@@ -447,20 +435,11 @@ bool drop_in_state::reply(channel& ch, const request_head& head, answer_data&& a
   out.result = a.result;
   out.data_len = static_cast<u32>(a.data.size());
   iovec pieces[2] = {{&out, sizeof out}, {a.data.data(), a.data.size()}};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  passed_fd_room room;
   msghdr message{};
   message.msg_iov = pieces;
   message.msg_iovlen = 2;
-  if (a.fd) {
-    const int fd = a.fd.get();
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof fd);
-    std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
-  }
+  if (a.fd) room.put(message, a.fd.get());
   return ::sendmsg(ch.fd.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 

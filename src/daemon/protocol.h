@@ -56,6 +56,10 @@ enum class request_kind : u16 {
   resolve_addr,  ///< data sockaddr; reply data = host name
   interfaces,    ///< reply data = interface_record[]
   renew,         ///< fd; reply passes a new anchor for the same socket (EALREADY: none is needed)
+  received,      ///< fd; what recvmsg tells of the bytes that a program read last: arg0 = 0, or how
+                 ///< many it only looked at (MSG_PEEK); reply data = control_item[]
+  error_flag,    ///< fd; reply passes a descriptor that polls POLLERR while the error queue of a
+                 ///< stream is not empty
   await_end,     ///< data = the id (u64) of a socket that the caller has closed (SO_LINGER); reply
                  ///< when its peer has acknowledged all of it, or at once when copies are open
 };

@@ -4,6 +4,7 @@
 
 #include "daemon/byte_pipe.h"
 #include "daemon/client.h"
+#include "daemon/error_flag.h"
 
 namespace ph::dropin {
 
@@ -34,6 +35,10 @@ class stream_client final : public client {
   answer_data set_option(call& c) override;
   std::optional<answer_data> send(call& c) override;
   answer_data renew(call& c) override;
+  answer_data received(const call& c) override;
+  answer_data give_error_flag() override;
+  void error_told(const call& c, int told) override;
+  void woken(u32 events) override;
   result<void> anchor_made(int anchor) override;
   void all_closed() override;
   [[nodiscard]] bool looks_closed() const override { return !pipe_ || pipe_->hung_up(); }
@@ -90,6 +95,8 @@ class stream_client final : public client {
   int option(int level, int name);
   std::optional<int> linger_time();
   bool lingers_for_nothing();
+  bool wants_stamps();
+  void show_errors();
   void pump_bytes();
   void take_passed();
   void retry_sends();
@@ -107,12 +114,14 @@ class stream_client final : public client {
   bool untold_ = false;              ///< no connect() has said yet how the last one ended
   bool closed_ = false;              ///< the program has no anchor any more
   bool fin_sent_ = false;            ///< told the stack that the program sends no more
+  bool errors_new_ = false;          ///< the error queue may have something new
   bool joined_ = false;              ///< a second blocking connect waits, too
   errc ended_ = errc::ok;            ///< how the last connect ended
   sockaddr_buf target_;              ///< of the connect under way
   std::vector<waiting_connect> connects_;
   std::vector<waiting_send> sends_;
   std::vector<waiting_close> closes_;
+  std::unique_ptr<error_flag> error_flag_;  ///< once a program has asked for it
   std::unique_ptr<closed_socket> closed_socket_;  ///< while lingering
 
   u64 listener_ = 0;          ///< who offered it, until it is known to be accepted

@@ -20,6 +20,7 @@
 #include <limits>
 
 #include "daemon/anchor.h"
+#include "platform/passed_fd.h"
 #include "uapi/socket.h"
 
 namespace ph::dropin {
@@ -27,6 +28,8 @@ namespace {
 
 constexpr std::size_t chunk = 65536;
 constexpr int chunks_a_turn = 16;
+/// Time stamps that are kept for bytes which the program has not read; the oldest go first.
+constexpr std::size_t most_stamps = 256;
 
 /// What a buffer of `len` written bytes can weigh at most is below 2 * len + this.
 constexpr std::size_t buffer_head = 1024;
@@ -91,6 +94,8 @@ void stream_pump::apply(const pipe_settings& settings) {
     ::setsockopt(end_.get(), SOL_SOCKET, SO_SNDBUF, &settings.receive_buffer, sizeof(int));
   }
   lowat_ = settings.lowat;
+  stamped_ = settings.stamped;
+  if (!stamped_) stamps_ = {};
 }
 
 void stream_pump::open() { consume(end_.get(), std::exchange(filler_, 0)); }
@@ -177,14 +182,7 @@ void stream_pump::consume_passing(std::size_t len) {
     const ssize_t got = ::recvmsg(end_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (got <= 0) return;
     len -= static_cast<std::size_t>(got);
-    for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-      if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-      for (std::size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
-        int fd = -1;
-        std::memcpy(&fd, reinterpret_cast<u8*>(c) + at, sizeof fd);
-        passed_.emplace_back(fd);
-      }
-    }
+    for_each_passed_fd(message, [this](int fd) { passed_.emplace_back(fd); });
   }
 }
 
@@ -310,6 +308,25 @@ void stream_pump::discard_in(byte_span seen) {
   (void)host_.recvmsg(s_, msg);
 }
 
+void stream_pump::note_given(std::size_t len, byte_view control) {
+  given_ += len;
+  if (!stamped_) return;
+  const bool same = !stamps_.empty() && byte_view(stamps_.back().control).size() == control.size() &&
+                    std::equal(control.begin(), control.end(), stamps_.back().control.begin());
+  if (same) {
+    stamps_.back().end = given_;
+  } else {
+    stamps_.push_back({given_, {control.begin(), control.end()}});
+  }
+  if (stamps_.size() > most_stamps) stamps_.pop_front();
+}
+
+std::vector<u8> stream_pump::came_with(std::size_t unread) {
+  const u64 read = given_ - std::min<u64>(unread, given_);
+  while (stamps_.size() > 1 && stamps_.front().end < read) stamps_.pop_front();
+  return stamps_.empty() ? std::vector<u8>{} : stamps_.front().control;
+}
+
 /// At the mark: the urgent byte goes to the anchor as one. False when it cannot now.
 bool stream_pump::carry_urgent() {
   le32 at_mark;
@@ -327,6 +344,7 @@ bool stream_pump::carry_urgent() {
   }
   msg.flags = uapi::msg_dontwait | uapi::msg_oob;
   (void)host_.recvmsg(s_, msg);
+  note_given(1, {});
   return true;
 }
 
@@ -337,6 +355,8 @@ bool stream_pump::pass_in() {
   recv_msg msg;
   msg.iov = {&room, 1};
   msg.flags = uapi::msg_dontwait | uapi::msg_peek;
+  u8 control[256];
+  if (stamped_) msg.control = control;
   const auto got = host_.recvmsg(s_, msg);
   if (!got) {
     if (got.error() == errc::again) return false;
@@ -355,6 +375,7 @@ bool stream_pump::pass_in() {
     return false;
   }
   discard_in(room.first(static_cast<std::size_t>(sent)));
+  note_given(static_cast<std::size_t>(sent), byte_view(control).first(msg.control_len));
   reader_full_ = static_cast<std::size_t>(sent) < *got;
   return !reader_full_;
 }

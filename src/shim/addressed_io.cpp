@@ -169,8 +169,12 @@ ssize_t receive_stream(int fd, msghdr& message, int flags) {
   });
   if (got < 0) return got;
   message.msg_flags = nameless.msg_flags;
-  message.msg_controllen = discards ? 0 : nameless.msg_controllen;
   if (message.msg_name != nullptr) message.msg_namelen = 0;
+  if (message.msg_control != nullptr && stream_control_expected()) {
+    const int added = add_stream_control(fd, message, got, flags);
+    return added == 0 ? got : finish_io(added);
+  }
+  message.msg_controllen = 0;
   return got;
 }
 

@@ -10,6 +10,7 @@
 #include "shim/anchor.h"
 #include "shim/channel.h"
 #include "shim/config.h"
+#include "shim/error_flags.h"
 #include "shim/hook.h"
 #include "shim/next.h"
 #include "shim/raw.h"
@@ -53,9 +54,13 @@ void await_end(const lingering& closed) {
 }  // namespace
 
 PH_HOOK(int, close, int fd) {
+  if (!config().active) return next::close(fd);
   lingering before;
-  if (!config().active || !lingers(fd, before)) return next::close(fd);
+  const bool waits = lingers(fd, before);
+  closing_flag flag(fd);
   const int result = next::close(fd);
-  if (result == 0) await_end(before);
+  if (result != 0) return result;
+  flag.closed();
+  if (waits) await_end(before);
   return result;
 }

@@ -12,6 +12,7 @@
 #include "shim/anchor.h"
 #include "shim/channel.h"
 #include "shim/config.h"
+#include "shim/error_flags.h"
 #include "shim/next.h"
 #include "shim/program_memory.h"
 #include "shim/raw.h"
@@ -24,6 +25,8 @@ using namespace ph;
 using namespace ph::shim;
 using dropin::name_kind;
 using dropin::request_kind;
+
+constexpr int tcp_inq = 36;  // TCP_INQ of <linux/tcp.h>, which glibc's headers do not suffer beside
 
 /// Families that never reach the host's kernel.
 bool ours_to_make(int domain, int protocol) {
@@ -92,6 +95,7 @@ int check_accepted(int listener, int fd, const sockaddr_storage& from, socklen_t
   if (decode_address(&from, from_len, name) && is_anchor(listener, a)) {
     if (name.kind == name_kind::stream) {
       tell_accepted(fd, name);
+      if (error_flags_in_use() && error_flag_of(listener) >= 0) want_error_flag(fd);
       return hand_over(fd, name.remote.bytes, name.remote.len, address, len);
     }
     raw::close(fd);
@@ -180,6 +184,29 @@ int get_option(int fd, const anchor& a, int level, int name, void* value, sockle
                              before, before != nullptr ? room : 0, value, &room);
   if (result >= 0) len = static_cast<socklen_t>(room);
   return result;
+}
+
+/// What the process must look at from now on, when it sets this option of a stream.
+void prepare_for_option(int level, int name) {
+  if (level == IPPROTO_TCP && name == tcp_inq) return expect_stream_control();
+  if (level != SOL_SOCKET) return;
+  switch (name) {
+    case SO_RCVLOWAT: return expect_lowat();
+    case SO_TIMESTAMP_OLD:
+    case SO_TIMESTAMPNS_OLD:
+    case SO_TIMESTAMPING_OLD:
+    case SO_TIMESTAMP_NEW:
+    case SO_TIMESTAMPNS_NEW:
+    case SO_TIMESTAMPING_NEW: return expect_stream_control();
+    default: return;
+  }
+}
+
+/// Options that let something wait in a stream's error queue.
+bool fills_error_queue(int level, int name) {
+  if (level == IPPROTO_IP) return name == IP_RECVERR;
+  if (level != SOL_SOCKET) return false;
+  return name == SO_ZEROCOPY || name == SO_TIMESTAMPING_OLD || name == SO_TIMESTAMPING_NEW;
 }
 
 int shutdown_anchor(int fd, const anchor& a, int how) {
@@ -292,8 +319,10 @@ PH_HOOK(int, setsockopt, int fd, int level, int name, const void* value, socklen
   }
   if (value == nullptr && len != 0) return finish(-EFAULT);
   if (len > dropin::max_data) return finish(-EINVAL);
-  if (level == SOL_SOCKET && name == SO_RCVLOWAT && a.stream()) expect_lowat();
-  return finish(ask_about(fd, request_kind::setsockopt, level, name, 0, value, len));
+  if (a.stream()) prepare_for_option(level, name);
+  const int result = ask_about(fd, request_kind::setsockopt, level, name, 0, value, len);
+  if (result >= 0 && a.stream() && fills_error_queue(level, name)) want_error_flag(fd);
+  return finish(result);
 }
 
 PH_HOOK(int, getsockopt, int fd, int level, int name, void* value, socklen_t* len) {

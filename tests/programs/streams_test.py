@@ -53,6 +53,9 @@ class StreamsTest(lib.LabTest):
     def test_close_waits_for_the_peer(self):
         self.run_program("tcp_linger")
 
+    def test_what_comes_beside_the_bytes(self):
+        self.run_program("tcp_aside")
+
     def resident_kib(self):
         with open(f"/proc/{self.lab.pid}/status", encoding="ascii") as file:
             return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
