@@ -26,6 +26,9 @@ constexpr int accepts_a_turn = 64;
 constexpr int channel_backlog = 256;
 constexpr s64 alarm_ms = 50;
 constexpr std::size_t trim_after = 1000;  // clients that were removed
+/// TIME-WAIT lasts a minute, and what it needs lies between what the connections needed.
+constexpr s64 trim_again_ms = 65'000;
+constexpr u64 nobody = 0;  // no client's id
 
 answer_data refuse(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
 
@@ -48,6 +51,16 @@ std::string hex(u64 value) {
 template <std::size_t N>
 std::string_view text_in(const char (&field)[N]) {
   return {field, static_cast<std::size_t>(std::find(field, field + N, '\0') - field)};
+}
+
+/// Whoever sends or begins to connect goes on when the stack has had its turn: on the own machine
+/// the other side knows of it then.
+bool waits_a_turn(const request_head& head, int result) {
+  switch (static_cast<request_kind>(head.kind)) {
+    case request_kind::sendmsg: return result >= 0;
+    case request_kind::connect: return result == -static_cast<int>(errc::inprogress);
+    default: return false;
+  }
 }
 
 s64 clock_ms() {
@@ -187,9 +200,12 @@ void drop_in_state::mark(client& c) {
 }
 
 void drop_in_state::mark_later(client& c, unsigned milliseconds) {
-  const s64 due = clock_ms() + milliseconds;
+  add_later(clock_ms() + milliseconds, c.id());
+}
+
+void drop_in_state::add_later(s64 due, u64 id) {
   const bool first = later_.empty() || due < later_.begin()->first;
-  later_.emplace(due, c.id());
+  later_.emplace(due, id);
   if (first) set_timer(timer_.get(), due);
 }
 
@@ -198,6 +214,7 @@ void drop_in_state::run_later() {
   static_cast<void>(!::read(timer_.get(), &count, sizeof count));
   const auto due = later_.upper_bound(clock_ms());
   for (auto i = later_.begin(); i != due; ++i) {
+    if (i->second == nobody) ::malloc_trim(0);
     if (client* c = find(i->second)) mark(*c);
   }
   later_.erase(later_.begin(), due);
@@ -255,6 +272,7 @@ void drop_in_state::bury() {
   // After a peak the allocator keeps what it had: it is given back.
   buried_ = 0;
   ::malloc_trim(0);
+  add_later(clock_ms() + trim_again_ms, nobody);
 }
 
 void drop_in_state::serve_closes() {
@@ -404,8 +422,7 @@ result<passed_socket> drop_in_state::take_passed(const channel& ch, msghdr& mess
 
 void drop_in_state::serve(u64 id, channel& ch, const request& r, result<passed_socket> about) {
   auto answer = dispatch(id, ch, r, std::move(about));
-  const bool sent = r.head.kind == static_cast<u16>(request_kind::sendmsg);
-  if (answer && sent && answer->result >= 0) {
+  if (answer && waits_a_turn(r.head, answer->result)) {
     held_.push_back({id, r.head, std::move(*answer)});
     return;
   }

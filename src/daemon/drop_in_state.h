@@ -107,6 +107,7 @@ class drop_in_state final : public client_owner {
   void run_marked();
   void serve_closes();
   void run_later();
+  void add_later(s64 due, u64 id);
   void send_answers();
   void bury();
 
@@ -132,7 +133,8 @@ class drop_in_state final : public client_owner {
   std::vector<held_answer> answers_;  ///< given when every client has had its turn
   std::vector<u64> marked_, next_turn_, starving_, dead_;
   std::size_t buried_ = 0;         ///< clients removed since memory was given back
-  std::multimap<s64, u64> later_;  ///< when to pump which client; of CLOCK_MONOTONIC, in ms
+  std::multimap<s64, u64> later_;  ///< when to pump which client (nobody: to trim);
+                                   ///< of CLOCK_MONOTONIC, in ms
   std::deque<silent_channel> silent_;  ///< channels that had not said hello, the oldest first
   bool paused_ = false;                ///< new channels wait for descriptors
   bool silent_refuse_ = false;         ///< descriptors cannot be put into a channel before hello
