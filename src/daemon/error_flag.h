@@ -1,8 +1,8 @@
 // A descriptor of a program's that shows POLLERR when the daemon says so, and nothing else.
 //
-// An AF_UNIX stream polls POLLERR only when its connection is broken, so a stream anchor cannot tell
-// of its error queue. A datagram socket can be given an error from outside, again and again: its
-// peer leaves it while a message waits for the peer. The program gets such a socket beside its
+// An AF_UNIX stream polls POLLERR only when its connection is broken, so a stream anchor cannot
+// tell of its error queue. A datagram socket can be given an error from outside, again and again:
+// its peer leaves it while a message waits for the peer. The program gets such a socket beside its
 // anchor; what is to be done with it, the shim knows (shim/error_flags.h). When the daemon lets go
 // of a flag, it says nothing: a program may still have it in an epoll set.
 #pragma once

@@ -213,7 +213,7 @@ void stream_client::program_ended() {
   (void)host_.shutdown(s_, pipe_->hung_up() ? SHUT_RDWR : SHUT_WR);
 }
 
-/// The program closed in order. With SO_LINGER and a time, who closed may ask when the peer has all.
+/// The program closed in order. With SO_LINGER and a time, it may ask when the peer has everything.
 void stream_client::linger() {
   if (linger_time().value_or(0) <= 0) return leave();
   pipe_.reset();

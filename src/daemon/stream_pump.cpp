@@ -311,9 +311,10 @@ void stream_pump::discard_in(byte_span seen) {
 void stream_pump::note_given(std::size_t len, byte_view control) {
   given_ += len;
   if (!stamped_) return;
-  const bool same = !stamps_.empty() && byte_view(stamps_.back().control).size() == control.size() &&
-                    std::equal(control.begin(), control.end(), stamps_.back().control.begin());
-  if (same) {
+  const auto is_last = [control](const std::vector<u8>& last) {
+    return std::equal(control.begin(), control.end(), last.begin(), last.end());
+  };
+  if (!stamps_.empty() && is_last(stamps_.back().control)) {
     stamps_.back().end = given_;
   } else {
     stamps_.push_back({given_, {control.begin(), control.end()}});
@@ -327,25 +328,43 @@ std::vector<u8> stream_pump::came_with(std::size_t unread) {
   return stamps_.empty() ? std::vector<u8>{} : stamps_.front().control;
 }
 
-/// At the mark: the urgent byte goes to the anchor as one. False when it cannot now.
-bool stream_pump::carry_urgent() {
-  le32 at_mark;
-  const byte_span answer{reinterpret_cast<u8*>(&at_mark), sizeof at_mark};
-  if (!host_.ioctl(s_, uapi::siocatmark, answer) || at_mark.value() == 0) return true;
+bool stream_pump::at_mark() const {
+  le32 answer;
+  const byte_span out{reinterpret_cast<u8*>(&answer), sizeof answer};
+  return host_.ioctl(s_, uapi::siocatmark, out) && answer.value() != 0;
+}
+
+/// The urgent byte at the mark, which `flags` may leave there; nothing when it was taken before.
+std::optional<u8> stream_pump::urgent_byte(u32 flags) const {
   u8 byte = 0;
   const byte_span room{&byte, 1};
   recv_msg msg;
   msg.iov = {&room, 1};
-  msg.flags = uapi::msg_dontwait | uapi::msg_oob | uapi::msg_peek;
-  if (const auto got = host_.recvmsg(s_, msg); !got || *got == 0) return true;
-  if (::send(end_.get(), &byte, 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+  msg.flags = uapi::msg_dontwait | uapi::msg_oob | flags;
+  const auto got = host_.recvmsg(s_, msg);
+  if (!got || *got == 0) return std::nullopt;
+  return byte;
+}
+
+/// At the mark: the urgent byte goes to the anchor as one. False when it cannot now.
+bool stream_pump::carry_urgent() {
+  const auto byte = at_mark() ? urgent_byte(uapi::msg_peek) : std::nullopt;
+  if (!byte) return true;
+  if (::send(end_.get(), &*byte, 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
     reader_full_ = errno == EAGAIN;
     return !reader_full_;
   }
-  msg.flags = uapi::msg_dontwait | uapi::msg_oob;
-  (void)host_.recvmsg(s_, msg);
+  (void)urgent_byte(0);
   note_given(1, {});
   return true;
+}
+
+/// Nothing but an urgent byte is left. Once that was carried, the stack reads on behind it: at the
+/// next urgent byte it would else be taken for a plain one.
+void stream_pump::pass_mark() {
+  if (!at_mark() || urgent_byte(uapi::msg_peek)) return;
+  u8 none = 0;
+  discard_in(byte_span{&none, 1});
 }
 
 /// One chunk from the stack to the anchor. True when there may be more.
@@ -359,7 +378,10 @@ bool stream_pump::pass_in() {
   if (stamped_) msg.control = control;
   const auto got = host_.recvmsg(s_, msg);
   if (!got) {
-    if (got.error() == errc::again) return false;
+    if (got.error() == errc::again) {
+      if (urgent_) pass_mark();
+      return false;
+    }
     in_over_ = true;
     fail_with(got.error());
     return false;
@@ -399,8 +421,9 @@ bool stream_pump::pull_some() {
   }
   constexpr u32 news = uapi::pollin | uapi::pollerr | uapi::pollhup | uapi::pollrdhup;
   if (lowat_ > 1 && (ready & news) == 0) return false;
+  urgent_ = urgent_ || (ready & uapi::pollpri) != 0;
   for (int i = 0; i < chunks_a_turn; ++i) {
-    if ((ready & uapi::pollpri) != 0 && !carry_urgent()) return false;
+    if (urgent_ && !carry_urgent()) return false;
     if (!pass_in()) return false;
   }
   return true;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 
 #include "daemon/byte_pipe.h"
 #include "daemon/host_sockets.h"
@@ -60,7 +61,10 @@ class stream_pump final : public byte_pipe {
   void drop_sent();
   void keep_light();
   bool pull_some();
+  [[nodiscard]] bool at_mark() const;
+  [[nodiscard]] std::optional<u8> urgent_byte(u32 flags) const;
   bool carry_urgent();
+  void pass_mark();
   bool pass_in();
   void look_for_error();
   void discard_in(byte_span seen);
@@ -89,6 +93,7 @@ class stream_pump final : public byte_pipe {
   bool hung_up_ = false;
   bool unread_ = false;       ///< the program closed with bytes unread
   bool in_over_ = false;      ///< the stack will give no more
+  bool urgent_ = false;       ///< the peer has sent urgent data
   bool reader_full_ = false;  ///< the program's end takes no more now
 };
 

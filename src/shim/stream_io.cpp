@@ -31,11 +31,19 @@ constexpr std::size_t most_bytes = 60 * 1024;
 
 constinit std::atomic<bool> some_lowat{false};
 constinit std::atomic<bool> some_control{false};
+constinit std::atomic<bool> some_shut{false};
 
 short poll_now(int fd, short wanted) {
   pollfd p{fd, wanted, 0};
   timespec at_once{};
   return raw::call(SYS_ppoll, raw::arg(&p), 1, raw::arg(&at_once)) == 1 ? p.revents : short{0};
+}
+
+/// True for a stream anchor that is, or was, connected.
+bool has_peer(int fd) {
+  anchor a;
+  if (is_anchor(fd, a)) look_at_peer(fd, a);
+  return a.linked;
 }
 
 bool blocks(int fd, int flags) {
@@ -215,6 +223,22 @@ ssize_t send_stream(int fd, const msghdr& message, int flags) {
   return total;
 }
 
+int unused_name_error(const msghdr& message) {
+  if (message.msg_name == nullptr) return 0;
+  if (message.msg_namelen > sizeof(sockaddr_storage)) return EINVAL;
+  return readable(message.msg_name, message.msg_namelen) ? 0 : EFAULT;
+}
+
+void forget_urgent(int fd) {
+  // A receive drops them from the head of the queue; it has no room for the bytes behind them, so
+  // that these stay (EFAULT).
+  iovec nowhere{nullptr, 1};
+  msghdr message{};
+  message.msg_iov = &nowhere;
+  message.msg_iovlen = 1;
+  raw::recvmsg(fd, message, MSG_DONTWAIT);
+}
+
 msghdr plain_stream_message(const msghdr& message) {
   msghdr plain = message;
   plain.msg_name = nullptr;
@@ -225,7 +249,10 @@ msghdr plain_stream_message(const msghdr& message) {
 }
 
 ssize_t stream_send_error(int fd, int error) {
-  return error == ECONNRESET ? -true_error(fd) : -EPIPE;
+  if (error == ECONNRESET) return -true_error(fd);
+  if (error == EINVAL && has_peer(fd)) return -EINVAL;  // of the call itself
+  const int why = error == ENOTCONN ? ask_about(fd, request_kind::take_error) : 0;
+  return why > 0 ? -why : -EPIPE;
 }
 
 int stream_broken_error(int fd) {
@@ -240,7 +267,7 @@ ssize_t stream_receive_end(int fd, int error, int flags) {
     const int why = true_error(fd);
     return why == EPIPE ? 0 : -why;  // its peer had ended before: TCP says so first
   }
-  if (error == EINVAL && (flags & MSG_OOB) == 0) {  // a fresh or listening one
+  if (error == EINVAL && (flags & MSG_OOB) == 0 && !has_peer(fd)) {  // a fresh or listening one
     const int why = ask_about(fd, request_kind::take_error);
     if (why > 0) return -why;
     return (poll_now(fd, POLLRDHUP) & POLLRDHUP) != 0 ? 0 : -ENOTCONN;  // shut for reading
@@ -292,6 +319,9 @@ int add_stream_control(int fd, msghdr& message, ssize_t got, int flags) {
   }
   return out.finish() ? 0 : -EFAULT;
 }
+
+void expect_shut_reads() { some_shut.store(true, std::memory_order_relaxed); }
+bool shut_reads_expected() { return some_shut.load(std::memory_order_relaxed); }
 
 void expect_lowat() { some_lowat.store(true, std::memory_order_relaxed); }
 bool lowat_expected() { return some_lowat.load(std::memory_order_relaxed); }

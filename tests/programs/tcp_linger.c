@@ -1,4 +1,5 @@
-/* SO_LINGER with a time: who closes last waits for the peer, but no longer than that. */
+/* SO_LINGER with a time: who closes last waits for the peer, but no longer than that. And who waits
+   in a listener's queue. */
 #include "check.h"
 
 #include <pthread.h>
@@ -148,6 +149,19 @@ static void inherited(void) {
   CHECK(close(a) == 0);
 }
 
+/* A listener takes backlog + 1; who comes then waits for an answer. */
+static void full_queue(void) {
+  int l = listener(0), c[4];
+  for (int i = 0; i < 4; ++i) {
+    c[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    FAILS(connect_to(c[i], port_of(l)), EINPROGRESS);
+  }
+  CHECK(events(c[0], POLLOUT, 5000) == POLLOUT);
+  for (int i = 1; i < 4; ++i) CHECK(events(c[i], POLLOUT, 100) == 0);
+  for (int i = 0; i < 4; ++i) close(c[i]);
+  close(l);
+}
+
 int main(void) {
   time_over(0, 0);
   time_over(1, 0);
@@ -157,5 +171,6 @@ int main(void) {
   interrupted();
   left_to_exit();
   inherited();
+  full_queue();
   FINISH();
 }
