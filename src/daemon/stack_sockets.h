@@ -38,12 +38,14 @@ class stack_sockets final : public host_sockets {
   std::vector<interface_record> interfaces() override;
 
  private:
+  class closed_tcp;
   void host_died();
 
   running_lab& lab_;
   sim::host& host_;
   std::shared_ptr<task> task_;
   std::map<int, wait_entry*> watched_;
+  std::map<const closed_tcp*, wait_entry*> closed_;
   int control_ = -1;  ///< the socket on which interface ioctls are made
 };
 

@@ -81,7 +81,9 @@ void stream_client::apply_settings(int anchor) {
     set_int_option(anchor, SO_OOBINLINE, option(uapi::sol_socket, uapi::so_oobinline));
     // Says nothing to AF_UNIX, but tells the shim that close() has to wait.
     const auto wait = linger_time();
-    const struct linger value {wait ? 1 : 0, wait.value_or(0)};
+    const struct linger value {
+      wait ? 1 : 0, wait.value_or(0)
+    };
     ::setsockopt(anchor, SOL_SOCKET, SO_LINGER, &value, sizeof value);
   }
   if (!pipe_) return;

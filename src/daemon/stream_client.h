@@ -121,7 +121,7 @@ class stream_client final : public client {
   std::vector<waiting_connect> connects_;
   std::vector<waiting_send> sends_;
   std::vector<waiting_close> closes_;
-  std::unique_ptr<error_flag> error_flag_;  ///< once a program has asked for it
+  std::unique_ptr<error_flag> error_flag_;        ///< once a program has asked for it
   std::unique_ptr<closed_socket> closed_socket_;  ///< while lingering
 
   u64 listener_ = 0;          ///< who offered it, until it is known to be accepted

@@ -123,6 +123,8 @@ void wait_for_return(u32 seen) {
 
 }  // namespace
 
+bool owns_memory() { return owner.load(std::memory_order_relaxed) == raw::getpid(); }
+
 int move_high(int fd) {
   rlimit limit{};
   if (raw::call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, raw::arg(&limit)) != 0) return fd;

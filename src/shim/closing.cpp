@@ -1,10 +1,10 @@
-// Hook of close(): with SO_LINGER and a time, the last close of a TCP socket returns when the peer
-// has acknowledged everything or the time is over, as socket(7) says. The kernel closes the anchor;
+// Hooks of what closes a descriptor: with SO_LINGER and a time, the last close of a TCP socket
+// returns when the peer has acknowledged everything or the time is over, as socket(7) says. The kernel closes the anchor;
 // waiting is asked of the daemon, afterwards. The daemon keeps SO_LINGER on the anchor as well,
 // where it means nothing to AF_UNIX, so this costs every other close() one look at the descriptor.
 //
-// What closes without this function lingers in the background: exit(2), as on Linux, dup2(),
-// close_range(), fclose(), and exec of what is marked close-on-exec.
+// What closes in another way lingers in the background: exit(2), as on Linux, close_range(),
+// fclose(), and exec of what is marked close-on-exec.
 #include <sys/socket.h>
 
 #include "shim/anchor.h"
@@ -51,16 +51,31 @@ void await_end(const lingering& closed) {
   ask(x);
 }
 
-}  // namespace
-
-PH_HOOK(int, close, int fd) {
-  if (!config().active) return next::close(fd);
+/// Does call(), which closes `fd` unless it gives -1.
+template <class Call>
+int closing(int fd, Call call) {
+  if (!config().active) return call();
   lingering before;
   const bool waits = lingers(fd, before);
   closing_flag flag(fd);
-  const int result = next::close(fd);
-  if (result != 0) return result;
+  const int result = call();
+  if (result < 0) return result;
   flag.closed();
   if (waits) await_end(before);
   return result;
+}
+
+}  // namespace
+
+PH_HOOK(int, close, int fd) {
+  return closing(fd, [fd] { return next::close(fd); });
+}
+
+PH_HOOK(int, dup2, int from, int to) {
+  if (from == to) return next::dup2(from, to);
+  return closing(to, [=] { return next::dup2(from, to); });
+}
+
+PH_HOOK(int, dup3, int from, int to, int flags) {
+  return closing(to, [=] { return next::dup3(from, to, flags); });
 }

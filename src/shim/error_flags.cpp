@@ -33,14 +33,6 @@ entry* find(unsigned long inode) {
   return nullptr;
 }
 
-entry* take(unsigned long inode) {
-  for (entry& e : table) {
-    unsigned long none = 0;
-    if (e.inode.compare_exchange_strong(none, inode, std::memory_order_acq_rel)) return &e;
-  }
-  return nullptr;
-}
-
 void release(entry& e) {
   const int flag = e.flag.exchange(-1, std::memory_order_acq_rel);
   if (flag >= 0) {
@@ -48,6 +40,24 @@ void release(entry& e) {
     raw::close(flag);
   }
   e.inode.store(0, std::memory_order_release);
+}
+
+entry* take_free(unsigned long inode) {
+  for (entry& e : table) {
+    unsigned long none = 0;
+    if (e.inode.compare_exchange_strong(none, inode, std::memory_order_acq_rel)) return &e;
+  }
+  return nullptr;
+}
+
+/// An entry for a socket. What was closed in ways that no hook sees gives way when there is none.
+entry* take(unsigned long inode) {
+  if (entry* const e = take_free(inode); e != nullptr) return e;
+  for (entry& e : table) {
+    const unsigned long old = e.inode.load(std::memory_order_acquire);
+    if (e.flag.load(std::memory_order_acquire) >= 0 && !process_holds(old)) release(e);
+  }
+  return take_free(inode);
 }
 
 }  // namespace
@@ -62,7 +72,7 @@ int error_flag_of(int fd) {
 
 void want_error_flag(int fd) {
   const unsigned long inode = inode_of(fd);
-  if (inode == 0 || find(inode) != nullptr) return;
+  if (inode == 0 || find(inode) != nullptr || !owns_memory()) return;
   entry* const e = take(inode);
   if (e == nullptr) return;
   exchange x;
@@ -76,7 +86,8 @@ void want_error_flag(int fd) {
 }
 
 closing_flag::closing_flag(int fd) {
-  if (error_flags_in_use() && error_flag_of(fd) >= 0) inode_ = inode_of(fd);
+  if (!error_flags_in_use() || !owns_memory()) return;
+  if (error_flag_of(fd) >= 0) inode_ = inode_of(fd);
 }
 
 void closing_flag::closed() {

@@ -23,6 +23,8 @@ PH_NEXT(listen, int(int, int));
 PH_NEXT(accept4, int(int, sockaddr*, socklen_t*, int));
 PH_NEXT(shutdown, int(int, int));
 PH_NEXT(close, int(int));
+PH_NEXT(dup2, int(int, int));
+PH_NEXT(dup3, int(int, int, int));
 PH_NEXT(getsockname, int(int, sockaddr*, socklen_t*));
 PH_NEXT(getpeername, int(int, sockaddr*, socklen_t*));
 PH_NEXT(getsockopt, int(int, int, int, void*, socklen_t*));

@@ -202,8 +202,8 @@ PH_HOOK(int, select, int count, fd_set* read, fd_set* write, fd_set* except, tim
   return select_by_poll(sets, limit != nullptr ? &patience : nullptr, nullptr);
 }
 
-PH_HOOK(int, pselect, int count, fd_set* read, fd_set* write, fd_set* except,
-        const timespec* limit, const sigset_t* mask) {
+PH_HOOK(int, pselect, int count, fd_set* read, fd_set* write, fd_set* except, const timespec* limit,
+        const sigset_t* mask) {
   const select_sets sets(count, read, write, except);
   if (!sets.concerned()) return next::pselect(count, read, write, except, limit, mask);
   return select_by_poll(sets, limit, mask);

@@ -146,8 +146,8 @@ void for_each_place(int epoll, u64 inode, F& f) {
   char buffer[2048];
   std::size_t used = 0;
   for (;;) {
-    const long got = raw::call(SYS_read, info, raw::arg(buffer + used),
-                               static_cast<long>(sizeof buffer - used));
+    const long got =
+        raw::call(SYS_read, info, raw::arg(buffer + used), static_cast<long>(sizeof buffer - used));
     if (got <= 0) break;
     used += static_cast<std::size_t>(got);
     std::size_t begin = 0;

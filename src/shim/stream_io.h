@@ -16,8 +16,7 @@ void tell_accepted(int fd, const dropin::anchor_name& end);
 bool hung_up(int fd);
 
 /// Flags that make a send on a stream worth a look.
-inline constexpr int stream_special_flags =
-    MSG_OOB | MSG_FASTOPEN | MSG_MORE | MSG_ZEROCOPY;
+inline constexpr int stream_special_flags = MSG_OOB | MSG_FASTOPEN | MSG_MORE | MSG_ZEROCOPY;
 
 /// True when only the stack can send the message: Fast Open, urgent data, MSG_MORE, MSG_ZEROCOPY,
 /// and control data of SOL_SOCKET that TCP looks at.

@@ -33,15 +33,15 @@ static void names(int s) {
 
 /* Null pointers, where they mean nothing. */
 static void null(int s, int stream) {
-  void *volatile none = NULL;
+  void* volatile none = NULL;
   struct sockaddr_in a;
   socklen_t n = sizeof a;
   int value = 0;
   char byte;
   FAILS(getsockname(s, none, &n), EFAULT);
-  FAILS(getsockname(s, (struct sockaddr *)&a, none), EFAULT);
+  FAILS(getsockname(s, (struct sockaddr*)&a, none), EFAULT);
   FAILS(getpeername(stream, none, none), EFAULT);
-  FAILS(getpeername(stream, (struct sockaddr *)&a, none), EFAULT);
+  FAILS(getpeername(stream, (struct sockaddr*)&a, none), EFAULT);
   FAILS(getsockopt(s, SOL_SOCKET, SO_RCVBUF, &value, none), EFAULT);
   n = sizeof value;
   FAILS(getsockopt(s, SOL_SOCKET, SO_RCVBUF, none, &n), EFAULT);
@@ -54,8 +54,8 @@ static void null(int s, int stream) {
   FAILS(bind(s, none, sizeof a), EFAULT);
   FAILS(connect(s, none, sizeof a), EFAULT);
   struct sockaddr_in to = loopback(port_of(s));
-  CHECK(sendto(s, "x", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
-  FAILS(recvfrom(s, &byte, 1, 0, (struct sockaddr *)&a, none), EFAULT);
+  CHECK(sendto(s, "x", 1, 0, (struct sockaddr*)&to, sizeof to) == 1);
+  FAILS(recvfrom(s, &byte, 1, 0, (struct sockaddr*)&a, none), EFAULT);
 }
 
 static void options(int s) {

@@ -53,6 +53,10 @@ class StreamsTest(lib.LabTest):
     def test_close_waits_for_the_peer(self):
         self.run_program("tcp_linger")
 
+    def test_accept_that_no_shim_sees(self):
+        self.run_program("tcp_unseen")
+        lib.wait_until(lambda: self.lab.status()["program_sockets"] == 0, "all sockets are gone")
+
     def test_what_comes_beside_the_bytes(self):
         self.run_program("tcp_aside")
 

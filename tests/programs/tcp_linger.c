@@ -32,6 +32,18 @@ static void full_pair(int* a, int* b) {
   }
 }
 
+static void time_over_by_dup2(void) {
+  int a, b, other = socket(AF_INET, SOCK_STREAM, 0);
+  full_pair(&a, &b);
+  linger_for(a, 1);
+  long start = now_ms();
+  CHECK(dup2(other, a) == a);
+  CHECK(now_ms() - start >= 900);
+  close(other);
+  close(a);
+  close(b);
+}
+
 static void time_over(int nonblocking, int with_copy) {
   int a, b, copy = -1;
   full_pair(&a, &b);
@@ -166,6 +178,7 @@ int main(void) {
   time_over(0, 0);
   time_over(1, 0);
   time_over(0, 1);
+  time_over_by_dup2();
   acknowledged();
   ended();
   interrupted();

@@ -102,7 +102,7 @@ static void odd_arguments(void) {
   char buf[10];
   struct iovec v = {buf, 1};
   struct sockaddr_in to = loopback(9);
-  void *volatile none = NULL;
+  void* volatile none = NULL;
   volatile int negative = -1, many = 1025;
   tcp_pair(&a, &b);
   const int flags[] = {MSG_DONTROUTE, MSG_CONFIRM, MSG_EOR, MSG_PROXY, MSG_RST, MSG_SYN};
@@ -113,9 +113,9 @@ static void odd_arguments(void) {
   FAILS(readv(b, &v, negative), EINVAL);
   FAILS(writev(a, &v, negative), EINVAL);
   FAILS(writev(a, &v, many), EINVAL);
-  FAILS(sendto(a, "x", 1, 0, (struct sockaddr *)8, sizeof to), EFAULT);
-  FAILS(sendto(a, "x", 1, 0, (struct sockaddr *)&to, 1000), EINVAL);
-  CHECK(sendto(a, "x", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
+  FAILS(sendto(a, "x", 1, 0, (struct sockaddr*)8, sizeof to), EFAULT);
+  FAILS(sendto(a, "x", 1, 0, (struct sockaddr*)&to, 1000), EINVAL);
+  CHECK(sendto(a, "x", 1, 0, (struct sockaddr*)&to, sizeof to) == 1);
   CHECK(sendto(a, "y", 1, 0, none, 1000) == 1);
   CHECK(recv(b, buf, 2, MSG_WAITALL) == 2);
   FAILS(recv(b, buf, 2, MSG_DONTWAIT), EAGAIN);
