@@ -33,6 +33,7 @@ struct pipe_settings {
   int send_buffer = 0;     ///< SO_SNDBUF of the program's end; 0: not known to have changed
   int receive_buffer = 0;  ///< SO_RCVBUF, as setsockopt(2) takes it; 0: the kernel's default
   int lowat = 1;           ///< SO_RCVLOWAT
+  bool stamped = false;    ///< bytes come with their time stamps
 };
 
 class byte_pipe {
@@ -67,6 +68,9 @@ class byte_pipe {
   /// accept(), and others, which have no business here.
   virtual std::vector<unique_fd> take_passed() = 0;
   [[nodiscard]] virtual acceptance accepted() const = 0;
+  /// What the stack said of the last byte that the program has read (a cmsghdr sequence), when
+  /// `unread` bytes still wait at its end.
+  virtual std::vector<u8> came_with(std::size_t unread) = 0;
   /// The pipe's own descriptor, when its close may wait: descriptors may lie unread in its queue.
   virtual unique_fd release() = 0;
 };

@@ -31,8 +31,10 @@ void append(std::vector<u8>& to, byte_view bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
 }
 
-template <class Wanted>
-std::vector<u8> to_items(byte_view control, Wanted wanted) {
+}  // namespace
+
+std::vector<u8> to_items(byte_view control,
+                         const std::function<bool(int level, int type)>& wanted) {
   std::vector<u8> out;
   (void)for_each_cmsg(control, [&](int level, int type, byte_view value) -> result<void> {
     if (!wanted(level, type)) return {};
@@ -44,8 +46,6 @@ std::vector<u8> to_items(byte_view control, Wanted wanted) {
   });
   return out;
 }
-
-}  // namespace
 
 client::client(client_owner& owner, host_sockets& host, int s, u64 id, client_kind kind)
     : owner_(owner),
@@ -61,7 +61,15 @@ client::client(client_owner& owner, host_sockets& host, int s, u64 id, client_ki
   host_.watch(s_, wait_);
 }
 
-client::~client() { host_.close(s_); }
+client::~client() {
+  if (s_ >= 0) host_.close(s_);
+}
+
+std::unique_ptr<closed_socket> client::close_socket() {
+  return host_.close_watched(std::exchange(s_, -1), wait_);
+}
+
+std::optional<answer_data> client::await_end(u64, const request_head&) { return answer_data{}; }
 
 anchor_name client::name_of(name_kind kind, u64 id) const {
   anchor_name name;
@@ -111,6 +119,10 @@ void client::say_goodbye() {
   if (reach_) leave_tombstones(reach_.get(), name_of(name_kind::anchor, anchor_id_));
 }
 
+answer_data client::received(const call&) { return answer_of(result<void>(fail(errc::opnotsupp))); }
+
+answer_data client::give_error_flag() { return answer_of(result<void>(fail(errc::opnotsupp))); }
+
 answer_data client::renew(call&) { return answer_of(result<void>(fail(errc::already))); }
 
 std::optional<answer_data> client::serve(call& c) {
@@ -132,6 +144,8 @@ std::optional<answer_data> client::serve(call& c) {
       error_told(c, 0);
       return a;
     }
+    case request_kind::received: return received(c);
+    case request_kind::error_flag: return give_error_flag();
     case request_kind::renew: return renew(c);
     default: return answer_of(result<void>(fail(errc::inval)));
   }

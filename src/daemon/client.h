@@ -5,6 +5,7 @@
 // how each kind pumps; drop_in gives them requests and events.
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "daemon/anchor.h"
@@ -114,6 +115,9 @@ class client {
   virtual void abandon() {}
   /// A connection that this listener offered is accepted, or gone.
   virtual void child_settled(bool) {}
+  /// A program that has closed its anchor waits until the socket's peer has everything (SO_LINGER).
+  /// Nothing when the answer comes later.
+  virtual std::optional<answer_data> await_end(u64 channel, const request_head& head);
 
  protected:
   /// A request about this socket is to be served.
@@ -125,6 +129,10 @@ class client {
   virtual answer_data get_option(const call& c);
   /// Receives from the host's socket itself (MSG_ERRQUEUE, MSG_OOB).
   virtual answer_data receive(const call& c);
+  /// What came with the bytes that the program has read from a stream.
+  virtual answer_data received(const call& c);
+  /// A descriptor that tells of a stream's error queue.
+  virtual answer_data give_error_flag();
   /// A new anchor, not given away yet.
   virtual result<void> anchor_made(int anchor);
   /// Before the program is told the pending error.
@@ -148,6 +156,8 @@ class client {
   [[nodiscard]] anchor_name name_of(name_kind kind, u64 id) const;
   result<std::size_t> send_message(const call& c);
   errc stack_error();
+  /// Closes the host's socket, while the client lives on to see the end of it.
+  std::unique_ptr<closed_socket> close_socket();
 
   client_owner& owner_;
   host_sockets& host_;
@@ -169,6 +179,9 @@ class client {
   bool marked_ = false;
   bool removed_ = false;
 };
+
+/// The ancillary values of a cmsghdr sequence as control items: those that are `wanted`.
+std::vector<u8> to_items(byte_view control, const std::function<bool(int level, int type)>& wanted);
 
 /// Results as answers.
 template <class T>

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "platform/passed_fd.h"
+
 namespace ph {
 namespace {
 
@@ -29,15 +31,7 @@ bool too_deep(std::string_view line) {
 }
 
 void take_fds(msghdr& message, std::vector<unique_fd>& to) {
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-      to.emplace_back(fd);
-    }
-  }
+  for_each_passed_fd(message, [&](int fd) { to.emplace_back(fd); });
 }
 
 }  // namespace

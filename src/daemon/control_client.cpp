@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "daemon/obituary.h"
+#include "platform/passed_fd.h"
 
 namespace ph {
 namespace {
@@ -107,16 +108,8 @@ answer<void> control_client::send(const std::string& line, int passed_fd) {
     msghdr message{};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    if (passed_fd >= 0 && sent == 0) {
-      message.msg_control = control.data();
-      message.msg_controllen = control.size();
-      cmsghdr* header = CMSG_FIRSTHDR(&message);
-      header->cmsg_level = SOL_SOCKET;
-      header->cmsg_type = SCM_RIGHTS;
-      header->cmsg_len = CMSG_LEN(sizeof(int));
-      std::memcpy(CMSG_DATA(header), &passed_fd, sizeof passed_fd);
-    }
+    passed_fd_room room;
+    if (passed_fd >= 0 && sent == 0) room.put(message, passed_fd);
     const ssize_t n = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return told(fmt::format("the lab at {} has gone away{}", path_, obituary(path_)));

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "daemon/anchor.h"
+#include "platform/passed_fd.h"
 
 namespace ph::dropin {
 namespace {
@@ -74,12 +75,7 @@ void prepare_cut(int end, const unix_name& anchor) {
 
 unique_fd passed_descriptor(msghdr& message) {
   unique_fd out;
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(c), sizeof fd);
-    out.reset(fd);
-  }
+  for_each_passed_fd(message, [&](int fd) { out.reset(fd); });
   return out;
 }
 
@@ -124,21 +120,13 @@ void datagram_end::set_limit(u32 bytes) {
 
 result<void> datagram_end::give(byte_view payload, int tag) {
   iovec piece{const_cast<u8*>(payload.data()), payload.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  passed_fd_room room;
   msghdr message{};
   message.msg_name = &anchor_.sun;
   message.msg_namelen = anchor_.len;
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  if (tag >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* const rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof tag);
-    std::memcpy(CMSG_DATA(rights), &tag, sizeof tag);
-  }
+  if (tag >= 0) room.put(message, tag);
   if (::sendmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) return fail(last_error());
   return {};
 }

@@ -14,6 +14,7 @@
 #include "daemon/datagram_client.h"
 #include "daemon/drop_in_state.h"
 #include "daemon/stream_client.h"
+#include "platform/passed_fd.h"
 #include "uapi/socket.h"
 
 namespace ph::dropin {
@@ -25,6 +26,9 @@ constexpr int accepts_a_turn = 64;
 constexpr int channel_backlog = 256;
 constexpr s64 alarm_ms = 50;
 constexpr std::size_t trim_after = 1000;  // clients that were removed
+/// TIME-WAIT lasts a minute, and what it needs lies between what the connections needed.
+constexpr s64 trim_again_ms = 65'000;
+constexpr u64 nobody = 0;  // no client's id
 
 answer_data refuse(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
 
@@ -49,6 +53,16 @@ std::string_view text_in(const char (&field)[N]) {
   return {field, static_cast<std::size_t>(std::find(field, field + N, '\0') - field)};
 }
 
+/// Whoever sends or begins to connect goes on when the stack has had its turn: on the own machine
+/// the other side knows of it then.
+bool waits_a_turn(const request_head& head, int result) {
+  switch (static_cast<request_kind>(head.kind)) {
+    case request_kind::sendmsg: return result >= 0;
+    case request_kind::connect: return result == -static_cast<int>(errc::inprogress);
+    default: return false;
+  }
+}
+
 s64 clock_ms() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
@@ -60,20 +74,6 @@ channel_peer peer_of(int fd) {
   socklen_t len = sizeof who;
   ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len);
   return {who.pid, who.uid};
-}
-
-/// Calls take(fd) for each descriptor that came with a message.
-template <class F>
-void for_each_passed(msghdr& message, F&& take) {
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-      take(unique_fd(fd));
-    }
-  }
 }
 
 }  // namespace
@@ -199,9 +199,12 @@ void drop_in_state::mark(client& c) {
 }
 
 void drop_in_state::mark_later(client& c, unsigned milliseconds) {
-  const s64 due = clock_ms() + milliseconds;
+  add_later(clock_ms() + milliseconds, c.id());
+}
+
+void drop_in_state::add_later(s64 due, u64 id) {
   const bool first = later_.empty() || due < later_.begin()->first;
-  later_.emplace(due, c.id());
+  later_.emplace(due, id);
   if (first) set_timer(timer_.get(), due);
 }
 
@@ -210,6 +213,7 @@ void drop_in_state::run_later() {
   static_cast<void>(!::read(timer_.get(), &count, sizeof count));
   const auto due = later_.upper_bound(clock_ms());
   for (auto i = later_.begin(); i != due; ++i) {
+    if (i->second == nobody) ::malloc_trim(0);
     if (client* c = find(i->second)) mark(*c);
   }
   later_.erase(later_.begin(), due);
@@ -268,6 +272,7 @@ void drop_in_state::bury() {
   // After a peak the allocator keeps what it had: it is given back.
   buried_ = 0;
   ::malloc_trim(0);
+  add_later(clock_ms() + trim_again_ms, nobody);
 }
 
 void drop_in_state::serve_closes() {
@@ -410,7 +415,8 @@ void drop_in_state::serve_channel(u64 id) {
 /// is closed, so it is closed elsewhere.
 result<passed_socket> drop_in_state::take_passed(const channel& ch, msghdr& message) {
   result<passed_socket> about = fail(errc::ok);  // nothing was passed
-  for_each_passed(message, [&](unique_fd fd) {
+  for_each_passed_fd(message, [&](int passed) {
+    unique_fd fd(passed);
     const auto c = find_by(fd.get(), ch);
     if (!c) {
       about = fail(c.error());
@@ -423,8 +429,7 @@ result<passed_socket> drop_in_state::take_passed(const channel& ch, msghdr& mess
 
 void drop_in_state::serve(u64 id, channel& ch, const request& r, result<passed_socket> about) {
   auto answer = dispatch(id, ch, r, std::move(about));
-  const bool sent = r.head.kind == static_cast<u16>(request_kind::sendmsg);
-  if (answer && sent && answer->result >= 0) {
+  if (answer && waits_a_turn(r.head, answer->result)) {
     held_.push_back({id, r.head, std::move(*answer)});
     return;
   }
@@ -454,20 +459,11 @@ bool drop_in_state::reply(channel& ch, const request_head& head, answer_data&& a
   out.result = a.result;
   out.data_len = static_cast<u32>(a.data.size());
   iovec pieces[2] = {{&out, sizeof out}, {a.data.data(), a.data.size()}};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  passed_fd_room room;
   msghdr message{};
   message.msg_iov = pieces;
   message.msg_iovlen = 2;
-  if (a.fd) {
-    const int fd = a.fd.get();
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof fd);
-    std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
-  }
+  if (a.fd) room.put(message, a.fd.get());
   return ::sendmsg(ch.fd.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
@@ -482,6 +478,7 @@ std::optional<answer_data> drop_in_state::dispatch(u64 id, channel& ch, const re
     case request_kind::interfaces: return interfaces(ch);
     case request_kind::resolve: return resolve(ch, r);
     case request_kind::resolve_addr: return resolve_address(ch, r);
+    case request_kind::await_end: return await_end(id, ch, r);
     case request_kind::ioctl:
       if (about_none) return host_ioctl(ch, r);
       break;
@@ -590,6 +587,18 @@ answer_data drop_in_state::resolve_address(channel& ch, const request& r) {
   answer_data a;
   a.data.assign(name.begin(), name.end());
   return a;
+}
+
+std::optional<answer_data> drop_in_state::await_end(u64 id, channel& ch, const request& r) {
+  u64 which = 0;
+  if (r.head.data_len != sizeof which) return refuse(errc::inval);
+  std::memcpy(&which, r.data, sizeof which);
+  serve_closes();
+  client* const c = find(which);
+  if (c == nullptr || &c->host() != ch.host) return answer_data{};
+  auto answer = c->await_end(id, r.head);
+  if (!answer) ch.waiting_client = c->id();
+  return answer;
 }
 
 std::vector<pid_t> drop_in_state::peers() const {

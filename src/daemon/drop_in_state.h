@@ -108,6 +108,7 @@ class drop_in_state final : public client_owner {
   answer_data interfaces(channel& ch);
   answer_data resolve(channel& ch, const request& r);
   answer_data resolve_address(channel& ch, const request& r);
+  std::optional<answer_data> await_end(u64 id, channel& ch, const request& r);
   bool reply(channel& ch, const request_head& head, answer_data&& a);
   client* find(u64 id);
   void forget_anchor(u64 id);
@@ -115,6 +116,7 @@ class drop_in_state final : public client_owner {
   void run_marked();
   void serve_closes();
   void run_later();
+  void add_later(s64 due, u64 id);
   void send_answers();
   void bury();
 
@@ -141,7 +143,8 @@ class drop_in_state final : public client_owner {
   std::vector<held_answer> answers_;  ///< given when every client has had its turn
   std::vector<u64> marked_, next_turn_, starving_, dead_;
   std::size_t buried_ = 0;             ///< clients removed since memory was given back
-  std::multimap<s64, u64> later_;      ///< when to pump which client; of CLOCK_MONOTONIC, in ms
+  std::multimap<s64, u64> later_;      ///< when to pump which client (nobody: to trim);
+                                       ///< of CLOCK_MONOTONIC, in ms
   std::deque<silent_channel> silent_;  ///< channels that had not said hello, the oldest first
   bool paused_ = false;                ///< new channels wait for descriptors
   bool silent_refuse_ = false;         ///< descriptors cannot be put into a channel before hello

@@ -3,6 +3,7 @@
 // woken when to look again. A wake-up only marks; it must not call back.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,12 +14,23 @@
 
 namespace ph::dropin {
 
+/// A socket that was closed and still has something to tell its peer.
+class closed_socket {
+ public:
+  virtual ~closed_socket() = default;
+  /// The peer has acknowledged everything, or will never do so.
+  [[nodiscard]] virtual bool over() const = 0;
+};
+
 class host_sockets {
  public:
   virtual ~host_sockets() = default;
 
   virtual result<int> open(int domain, int type, int protocol) = 0;
   virtual void close(int s) = 0;
+  /// Closes `s` like close(); wakes `entry` when what comes back, which ends before the entry, may
+  /// be over. nullptr: nobody can tell.
+  virtual std::unique_ptr<closed_socket> close_watched(int s, wait_entry& entry) = 0;
   virtual result<void> bind(int s, byte_view addr) = 0;
   virtual result<void> listen(int s, int backlog) = 0;
   virtual result<int> accept(int s) = 0;

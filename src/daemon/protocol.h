@@ -56,9 +56,15 @@ enum class request_kind : u16 {
   resolve_addr,  ///< data sockaddr; reply data = host name
   interfaces,    ///< reply data = interface_record[]
   renew,         ///< fd; reply passes a new anchor for the same socket (EALREADY: none is needed)
+  received,      ///< fd; what recvmsg tells of the bytes that a program read last: arg0 = 0, or how
+                 ///< many it only looked at (MSG_PEEK); reply data = control_item[]
+  error_flag,    ///< fd; reply passes a descriptor that polls POLLERR while the error queue of a
+                 ///< stream is not empty
+  await_end,     ///< data = the id (u64) of a socket that the caller has closed (SO_LINGER); reply
+                 ///< when its peer has acknowledged all of it, or at once when copies are open
 };
 inline constexpr u16 first_kind = static_cast<u16>(request_kind::hello);
-inline constexpr u16 last_kind = static_cast<u16>(request_kind::renew);
+inline constexpr u16 last_kind = static_cast<u16>(request_kind::await_end);
 
 /// Request flag: the caller blocks. The reply comes when the operation ends (connect: handshake
 /// done or failed; sendmsg: there was room). If the channel closes first, the caller was

@@ -48,6 +48,32 @@ T in(sim::host& h, T if_dead, F&& f) {
 
 }  // namespace
 
+/// A TCP socket after its close, which only this holds and the stack itself.
+class stack_sockets::closed_tcp final : public closed_socket {
+ public:
+  closed_tcp(stack_sockets& owner, ref<sock> sk, wait_entry& entry)
+      : owner_(owner), sk_(std::move(sk)) {
+    sk_->waiters.add(entry);
+    owner_.closed_[this] = &entry;
+  }
+  ~closed_tcp() override {
+    owner_.closed_.erase(this);
+    if (!owner_.host_.call([this] { sk_ = {}; })) {
+      sim::keep_forever(std::make_shared<ref<sock>>(std::move(sk_)));
+    }
+  }
+  [[nodiscard]] bool over() const override {
+    if (owner_.host_.dead()) return true;
+    const tcp_state state = static_cast<const tcp_sock&>(*sk_).state;
+    return state != tcp_state::fin_wait1 && state != tcp_state::closing &&
+           state != tcp_state::last_ack;
+  }
+
+ private:
+  stack_sockets& owner_;
+  ref<sock> sk_;
+};
+
 stack_sockets::stack_sockets(running_lab& lab, sim::host& where)
     : lab_(lab), host_(where),
       task_(std::make_shared<task>(where.machine(), where.net(), "programs")) {
@@ -60,6 +86,7 @@ stack_sockets::stack_sockets(running_lab& lab, sim::host& where)
 void stack_sockets::host_died() {
   sim::keep_forever(task_);
   for (const auto& [s, entry] : watched_) entry->wake(uapi::pollerr | uapi::pollhup);
+  for (const auto& [socket, entry] : closed_) entry->wake(uapi::pollerr | uapi::pollhup);
 }
 
 result<int> stack_sockets::open(int domain, int type, int protocol) {
@@ -70,6 +97,20 @@ result<int> stack_sockets::open(int domain, int type, int protocol) {
 void stack_sockets::close(int s) {
   watched_.erase(s);
   host_.call([&] { (void)sys_close(*task_, s); });
+}
+
+std::unique_ptr<closed_socket> stack_sockets::close_watched(int s, wait_entry& entry) {
+  ref<sock> sk;
+  host_.call([&] {
+    const auto f = task_->get(s);
+    socket* const so = f ? (*f)->as_socket() : nullptr;
+    if (so == nullptr || so->sk().protocol() != uapi::ipproto_tcp) return;
+    (*f)->waiters().remove(entry);
+    sk = ref<sock>(&so->sk());
+  });
+  close(s);
+  if (!sk) return nullptr;
+  return std::make_unique<closed_tcp>(*this, std::move(sk), entry);
 }
 
 result<void> stack_sockets::bind(int s, byte_view addr) {

@@ -18,6 +18,7 @@ class stack_sockets final : public host_sockets {
 
   result<int> open(int domain, int type, int protocol) override;
   void close(int s) override;
+  std::unique_ptr<closed_socket> close_watched(int s, wait_entry& entry) override;
   result<void> bind(int s, byte_view addr) override;
   result<void> listen(int s, int backlog) override;
   result<int> accept(int s) override;
@@ -37,12 +38,14 @@ class stack_sockets final : public host_sockets {
   std::vector<interface_record> interfaces() override;
 
  private:
+  class closed_tcp;
   void host_died();
 
   running_lab& lab_;
   sim::host& host_;
   std::shared_ptr<task> task_;
   std::map<int, wait_entry*> watched_;
+  std::map<const closed_tcp*, wait_entry*> closed_;
   int control_ = -1;  ///< the socket on which interface ioctls are made
 };
 

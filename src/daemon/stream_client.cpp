@@ -2,6 +2,7 @@
 #include "daemon/stream_client.h"
 
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -67,6 +68,7 @@ void stream_client::apply_settings(int anchor) {
   const int locked = option(uapi::sol_socket, uapi::so_buf_lock);
   pipe_settings settings;
   settings.lowat = option(uapi::sol_socket, uapi::so_rcvlowat);
+  settings.stamped = wants_stamps();
   // The stack's numbers are twice what was asked for; setsockopt will double them again.
   if ((locked & 2) != 0) settings.receive_buffer = option(uapi::sol_socket, uapi::so_rcvbuf) / 2;
   if (anchor >= 0) {
@@ -77,6 +79,12 @@ void stream_client::apply_settings(int anchor) {
     settings.send_buffer = int_option(anchor, SO_SNDBUF);
     set_int_option(anchor, SO_RCVLOWAT, settings.lowat);
     set_int_option(anchor, SO_OOBINLINE, option(uapi::sol_socket, uapi::so_oobinline));
+    // Says nothing to AF_UNIX, but tells the shim that close() has to wait.
+    const auto wait = linger_time();
+    const struct linger value {
+      wait ? 1 : 0, wait.value_or(0)
+    };
+    ::setsockopt(anchor, SOL_SOCKET, SO_LINGER, &value, sizeof value);
   }
   if (!pipe_) return;
   pipe_->apply(settings);
@@ -101,6 +109,13 @@ answer_data stream_client::set_option(call& c) {
     case uapi::so_buf_lock:
     case uapi::so_rcvlowat:
     case uapi::so_oobinline:
+    case uapi::so_linger:
+    case uapi::so_timestamp:
+    case uapi::so_timestampns:
+    case uapi::so_timestamping:
+    case uapi::so_timestamp_new:
+    case uapi::so_timestampns_new:
+    case uapi::so_timestamping_new:
       apply_settings(c.anchor.get());
       owner_.mark(*this);
       break;
@@ -109,12 +124,23 @@ answer_data stream_client::set_option(call& c) {
   return a;
 }
 
-bool stream_client::lingers_for_nothing() {
+/// SO_LINGER's time in seconds, while it is on.
+std::optional<int> stream_client::linger_time() {
   le32 linger[2] = {};
   const auto got = host_.getsockopt(s_, uapi::sol_socket, uapi::so_linger,
                                     {reinterpret_cast<u8*>(linger), sizeof linger});
-  return got && linger[0].value() != 0 && linger[1].value() == 0;
+  if (!got || linger[0].value() == 0) return std::nullopt;
+  return static_cast<int>(linger[1].value());
 }
+
+bool stream_client::wants_stamps() {
+  for (const int name : {uapi::so_timestamp, uapi::so_timestampns, uapi::so_timestamping}) {
+    if (option(uapi::sol_socket, name) != 0) return true;
+  }
+  return false;
+}
+
+bool stream_client::lingers_for_nothing() { return linger_time() == 0; }
 
 // --- pumping ----------------------------------------------------------------------------------
 
@@ -137,15 +163,17 @@ void stream_client::on_end(u32 events) {
 }
 
 void stream_client::pump() {
+  if (std::exchange(errors_new_, false)) show_errors();
   if (phase_ == phase::listening) return accept_ready();
   if (phase_ == phase::connecting) check_connecting();
-  if (phase_ == phase::connected && pipe_) pump_bytes();
+  if (phase_ == phase::connected && pipe_) return pump_bytes();
+  if (phase_ == phase::lingering && closed_socket_->over()) leave();
 }
 
 void stream_client::pump_bytes() {
   if (over() && lingers_for_nothing()) {
     pipe_->push();
-    return owner_.remove(*this);
+    return leave();
   }
   const pipe_turn turn = pipe_->pump();
   take_passed();
@@ -180,11 +208,35 @@ bool stream_client::over() const { return pipe_->hung_up() && (closed_ || anchor
 void stream_client::program_ended() {
   if (over()) {
     pipe_->finish();
-    return owner_.remove(*this);
+    return linger();
   }
   if (fin_sent_ || closed_) return;
   fin_sent_ = true;
   (void)host_.shutdown(s_, pipe_->hung_up() ? SHUT_RDWR : SHUT_WR);
+}
+
+/// The program closed in order. With SO_LINGER and a time, it may ask when the peer has everything.
+void stream_client::linger() {
+  if (linger_time().value_or(0) <= 0) return leave();
+  pipe_.reset();
+  closed_socket_ = close_socket();
+  if (!closed_socket_ || closed_socket_->over()) return leave();
+  phase_ = phase::lingering;
+}
+
+std::optional<answer_data> stream_client::await_end(u64 channel, const request_head& head) {
+  if (!closed_) return answer_data{};
+  closes_.push_back({channel, head});
+  owner_.mark(*this);
+  return std::nullopt;
+}
+
+/// The end of the client: nobody has anything to ask it any more.
+void stream_client::leave() {
+  for (const waiting_close& w : std::exchange(closes_, {})) {
+    owner_.answer_later(w.channel, w.head, {});
+  }
+  owner_.remove(*this);
 }
 
 /// The connection failed: the program sees a reset, and take_error tells why.
@@ -195,20 +247,20 @@ void stream_client::show_failure(errc why) {
   for (waiting_send& waiting : std::exchange(sends_, {})) {
     owner_.answer_later(waiting.channel, waiting.head, refusal(why));
   }
-  if (anchors_ == 0) owner_.remove(*this);
+  if (anchors_ == 0) leave();
 }
 
 /// The program closed with unread data: so does the stack, which then resets (RFC 2525 §2.17).
 void stream_client::reset_connection() {
   const le32 linger[2] = {le32(1), le32(0)};
   (void)host_.setsockopt(s_, uapi::sol_socket, uapi::so_linger, bytes_of(linger));
-  owner_.remove(*this);
+  leave();
 }
 
 void stream_client::all_closed() {
   closed_ = true;
   // The end of a linked one says by its hang-up, which comes after this, how it was closed.
-  if (phase_ != phase::connected || !pipe_) return owner_.remove(*this);
+  if (phase_ != phase::connected || !pipe_) return leave();
   owner_.mark(*this);
 }
 
@@ -275,6 +327,61 @@ answer_data stream_client::renew(call& c) {
   answer_data a = answer_of(fresh);
   if (fresh) a.fd = std::move(*fresh);
   return a;
+}
+
+// --- what comes beside the bytes ---------------------------------------------------------------
+
+/// Time stamps, and how many bytes can be read now, wherever they wait (TCP_INQ).
+answer_data stream_client::received(const call& c) {
+  int unread = 0;
+  if (::ioctl(c.anchor.get(), FIONREAD, &unread) != 0) unread = 0;
+  answer_data a;
+  if (pipe_ && wants_stamps()) {
+    const auto only_seen = static_cast<std::size_t>(std::max(c.head.arg[0], 0));
+    const auto left = static_cast<std::size_t>(unread);
+    const std::vector<u8> came = pipe_->came_with(left - std::min(left, only_seen));
+    a.data = to_items(came, [](int level, int) { return level == uapi::sol_socket; });
+  }
+  if (option(uapi::ipproto_tcp, uapi::tcp_inq) == 0) return a;
+  le32 in_stack;
+  const byte_span answer{reinterpret_cast<u8*>(&in_stack), sizeof in_stack};
+  if (!host_.ioctl(s_, uapi::siocinq, answer)) in_stack.set(0);
+  const bool ended = !pipe_ || (host_.poll(s_) & (uapi::pollrdhup | uapi::pollhup)) != 0;
+  const u32 all = static_cast<u32>(unread) + in_stack.value();
+  // After the last byte a program that trusts the count must still come back for the end.
+  const le32 told(all == 0 && ended ? 1 : all);
+  const control_item item{uapi::ipproto_tcp, uapi::tcp_cm_inq, sizeof told};
+  a.data.insert(a.data.end(), bytes_of(item).begin(), bytes_of(item).end());
+  a.data.insert(a.data.end(), bytes_of(told).begin(), bytes_of(told).end());
+  return a;
+}
+
+answer_data stream_client::give_error_flag() {
+  if (!error_flag_) {
+    if (owner_.anchors().crowded()) return refusal(errc::nfile);
+    auto made = error_flag::create();
+    if (!made) return refusal(made.error());
+    error_flag_ = std::make_unique<error_flag>(std::move(*made));
+  }
+  auto copy = error_flag_->copy();
+  if (!copy) return refusal(copy.error());
+  show_errors();
+  answer_data a;
+  a.fd = std::move(*copy);
+  return a;
+}
+
+/// The stack's POLLERR is shown while the error queue has something.
+void stream_client::show_errors() {
+  if (!error_flag_) return;
+  error_flag_->lower();
+  if (s_ >= 0 && (host_.poll(s_) & uapi::pollerr) != 0) error_flag_->raise();
+}
+
+void stream_client::error_told(const call&, int) { show_errors(); }
+
+void stream_client::woken(u32 events) {
+  if ((events & uapi::pollerr) != 0) errors_new_ = true;
 }
 
 std::size_t stream_client::unpumped() {

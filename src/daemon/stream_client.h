@@ -4,6 +4,7 @@
 
 #include "daemon/byte_pipe.h"
 #include "daemon/client.h"
+#include "daemon/error_flag.h"
 
 namespace ph::dropin {
 
@@ -24,6 +25,7 @@ class stream_client final : public client {
   void pump() override;
   void abandon() override;
   void child_settled(bool known) override;
+  std::optional<answer_data> await_end(u64 channel, const request_head& head) override;
 
  protected:
   void before_request(const call& c) override;
@@ -33,6 +35,10 @@ class stream_client final : public client {
   answer_data set_option(call& c) override;
   std::optional<answer_data> send(call& c) override;
   answer_data renew(call& c) override;
+  answer_data received(const call& c) override;
+  answer_data give_error_flag() override;
+  void error_told(const call& c, int told) override;
+  void woken(u32 events) override;
   result<void> anchor_made(int anchor) override;
   void all_closed() override;
   [[nodiscard]] bool looks_closed() const override { return !pipe_ || pipe_->hung_up(); }
@@ -44,6 +50,7 @@ class stream_client final : public client {
     listening,
     connecting,
     connected,
+    lingering,  ///< closed by the program, and the peer does not have everything yet (SO_LINGER)
   };
   /// A blocking connect, answered when the handshake ends. It holds the anchor, still fresh.
   struct waiting_connect {
@@ -53,6 +60,11 @@ class stream_client final : public client {
     /// Of sendmsg(MSG_FASTOPEN): what the program wants to send, and how much the SYN took.
     std::vector<u8> first{};
     std::size_t in_syn = 0;
+  };
+  /// A close() that waits for the peer.
+  struct waiting_close {
+    u64 channel;
+    request_head head;
   };
   /// A blocking send through the daemon: of MSG_MORE, MSG_OOB and the like.
   struct waiting_send {
@@ -81,13 +93,18 @@ class stream_client final : public client {
   // stream_client.cpp
   void apply_settings(int anchor);
   int option(int level, int name);
+  std::optional<int> linger_time();
   bool lingers_for_nothing();
+  bool wants_stamps();
+  void show_errors();
   void pump_bytes();
   void take_passed();
   void retry_sends();
   std::optional<int> try_send(const request_head& head, byte_view data);
   [[nodiscard]] bool over() const;
   void program_ended();
+  void linger();
+  void leave();
   void show_failure(errc why);
   void reset_connection();
 
@@ -97,11 +114,15 @@ class stream_client final : public client {
   bool untold_ = false;              ///< no connect() has said yet how the last one ended
   bool closed_ = false;              ///< the program has no anchor any more
   bool fin_sent_ = false;            ///< told the stack that the program sends no more
+  bool errors_new_ = false;          ///< the error queue may have something new
   bool joined_ = false;              ///< a second blocking connect waits, too
   errc ended_ = errc::ok;            ///< how the last connect ended
   sockaddr_buf target_;              ///< of the connect under way
   std::vector<waiting_connect> connects_;
   std::vector<waiting_send> sends_;
+  std::vector<waiting_close> closes_;
+  std::unique_ptr<error_flag> error_flag_;        ///< once a program has asked for it
+  std::unique_ptr<closed_socket> closed_socket_;  ///< while lingering
 
   u64 listener_ = 0;          ///< who offered it, until it is known to be accepted
   int parked_ = -1;           ///< accepted from the stack, not yet offered

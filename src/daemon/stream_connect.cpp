@@ -117,6 +117,7 @@ answer_data stream_client::settle(call& c) {
 /// The channel of a blocking call is gone: it was interrupted, or the program died.
 void stream_client::give_up(u64 channel) {
   std::erase_if(sends_, [channel](const waiting_send& w) { return w.channel == channel; });
+  std::erase_if(closes_, [channel](const waiting_close& w) { return w.channel == channel; });
   const auto at =
       std::find_if(connects_.begin(), connects_.end(),
                    [channel](const waiting_connect& w) { return w.channel == channel; });

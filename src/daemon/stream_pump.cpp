@@ -20,6 +20,7 @@
 #include <limits>
 
 #include "daemon/anchor.h"
+#include "platform/passed_fd.h"
 #include "uapi/socket.h"
 
 namespace ph::dropin {
@@ -27,6 +28,8 @@ namespace {
 
 constexpr std::size_t chunk = 65536;
 constexpr int chunks_a_turn = 16;
+/// Time stamps that are kept for bytes which the program has not read; the oldest go first.
+constexpr std::size_t most_stamps = 256;
 
 /// What a buffer of `len` written bytes can weigh at most is below 2 * len + this.
 constexpr std::size_t buffer_head = 1024;
@@ -91,6 +94,8 @@ void stream_pump::apply(const pipe_settings& settings) {
     ::setsockopt(end_.get(), SOL_SOCKET, SO_SNDBUF, &settings.receive_buffer, sizeof(int));
   }
   lowat_ = settings.lowat;
+  stamped_ = settings.stamped;
+  if (!stamped_) stamps_ = {};
 }
 
 void stream_pump::open() { consume(end_.get(), std::exchange(filler_, 0)); }
@@ -177,14 +182,7 @@ void stream_pump::consume_passing(std::size_t len) {
     const ssize_t got = ::recvmsg(end_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (got <= 0) return;
     len -= static_cast<std::size_t>(got);
-    for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-      if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-      for (std::size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
-        int fd = -1;
-        std::memcpy(&fd, reinterpret_cast<u8*>(c) + at, sizeof fd);
-        passed_.emplace_back(fd);
-      }
-    }
+    for_each_passed_fd(message, [this](int fd) { passed_.emplace_back(fd); });
   }
 }
 
@@ -310,24 +308,63 @@ void stream_pump::discard_in(byte_span seen) {
   (void)host_.recvmsg(s_, msg);
 }
 
-/// At the mark: the urgent byte goes to the anchor as one. False when it cannot now.
-bool stream_pump::carry_urgent() {
-  le32 at_mark;
-  const byte_span answer{reinterpret_cast<u8*>(&at_mark), sizeof at_mark};
-  if (!host_.ioctl(s_, uapi::siocatmark, answer) || at_mark.value() == 0) return true;
+void stream_pump::note_given(std::size_t len, byte_view control) {
+  given_ += len;
+  if (!stamped_) return;
+  const auto is_last = [control](const std::vector<u8>& last) {
+    return std::equal(control.begin(), control.end(), last.begin(), last.end());
+  };
+  if (!stamps_.empty() && is_last(stamps_.back().control)) {
+    stamps_.back().end = given_;
+  } else {
+    stamps_.push_back({given_, {control.begin(), control.end()}});
+  }
+  if (stamps_.size() > most_stamps) stamps_.pop_front();
+}
+
+std::vector<u8> stream_pump::came_with(std::size_t unread) {
+  const u64 read = given_ - std::min<u64>(unread, given_);
+  while (stamps_.size() > 1 && stamps_.front().end < read) stamps_.pop_front();
+  return stamps_.empty() ? std::vector<u8>{} : stamps_.front().control;
+}
+
+bool stream_pump::at_mark() const {
+  le32 answer;
+  const byte_span out{reinterpret_cast<u8*>(&answer), sizeof answer};
+  return host_.ioctl(s_, uapi::siocatmark, out) && answer.value() != 0;
+}
+
+/// The urgent byte at the mark, which `flags` may leave there; nothing when it was taken before.
+std::optional<u8> stream_pump::urgent_byte(u32 flags) const {
   u8 byte = 0;
   const byte_span room{&byte, 1};
   recv_msg msg;
   msg.iov = {&room, 1};
-  msg.flags = uapi::msg_dontwait | uapi::msg_oob | uapi::msg_peek;
-  if (const auto got = host_.recvmsg(s_, msg); !got || *got == 0) return true;
-  if (::send(end_.get(), &byte, 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+  msg.flags = uapi::msg_dontwait | uapi::msg_oob | flags;
+  const auto got = host_.recvmsg(s_, msg);
+  if (!got || *got == 0) return std::nullopt;
+  return byte;
+}
+
+/// At the mark: the urgent byte goes to the anchor as one. False when it cannot now.
+bool stream_pump::carry_urgent() {
+  const auto byte = at_mark() ? urgent_byte(uapi::msg_peek) : std::nullopt;
+  if (!byte) return true;
+  if (::send(end_.get(), &*byte, 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
     reader_full_ = errno == EAGAIN;
     return !reader_full_;
   }
-  msg.flags = uapi::msg_dontwait | uapi::msg_oob;
-  (void)host_.recvmsg(s_, msg);
+  (void)urgent_byte(0);
+  note_given(1, {});
   return true;
+}
+
+/// Nothing but an urgent byte is left. Once that was carried, the stack reads on behind it: at the
+/// next urgent byte it would else be taken for a plain one.
+void stream_pump::pass_mark() {
+  if (!at_mark() || urgent_byte(uapi::msg_peek)) return;
+  u8 none = 0;
+  discard_in(byte_span{&none, 1});
 }
 
 /// One chunk from the stack to the anchor. True when there may be more.
@@ -337,9 +374,14 @@ bool stream_pump::pass_in() {
   recv_msg msg;
   msg.iov = {&room, 1};
   msg.flags = uapi::msg_dontwait | uapi::msg_peek;
+  u8 control[256];
+  if (stamped_) msg.control = control;
   const auto got = host_.recvmsg(s_, msg);
   if (!got) {
-    if (got.error() == errc::again) return false;
+    if (got.error() == errc::again) {
+      if (urgent_) pass_mark();
+      return false;
+    }
     in_over_ = true;
     fail_with(got.error());
     return false;
@@ -355,6 +397,7 @@ bool stream_pump::pass_in() {
     return false;
   }
   discard_in(room.first(static_cast<std::size_t>(sent)));
+  note_given(static_cast<std::size_t>(sent), byte_view(control).first(msg.control_len));
   reader_full_ = static_cast<std::size_t>(sent) < *got;
   return !reader_full_;
 }
@@ -378,8 +421,9 @@ bool stream_pump::pull_some() {
   }
   constexpr u32 news = uapi::pollin | uapi::pollerr | uapi::pollhup | uapi::pollrdhup;
   if (lowat_ > 1 && (ready & news) == 0) return false;
+  urgent_ = urgent_ || (ready & uapi::pollpri) != 0;
   for (int i = 0; i < chunks_a_turn; ++i) {
-    if ((ready & uapi::pollpri) != 0 && !carry_urgent()) return false;
+    if (urgent_ && !carry_urgent()) return false;
     if (!pass_in()) return false;
   }
   return true;

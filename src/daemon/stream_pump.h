@@ -1,6 +1,9 @@
 // The pipe of pump mode: the daemon's end of an anchor's AF_UNIX connection (docs/dropin.md).
 #pragma once
 
+#include <deque>
+#include <optional>
+
 #include "daemon/byte_pipe.h"
 #include "daemon/host_sockets.h"
 
@@ -34,6 +37,7 @@ class stream_pump final : public byte_pipe {
   [[nodiscard]] bool hung_up() const override { return hung_up_; }
   [[nodiscard]] std::size_t unsent() const override;
   std::vector<unique_fd> take_passed() override { return std::exchange(passed_, {}); }
+  std::vector<u8> came_with(std::size_t unread) override;
   unique_fd release() override { return std::move(end_); }
   [[nodiscard]] acceptance accepted() const override { return accepted_; }
 
@@ -41,6 +45,11 @@ class stream_pump final : public byte_pipe {
   struct peeked {
     ssize_t len = 0;
     bool rights = false;  ///< descriptors came along
+  };
+  /// What the stack said of the bytes before a place in the stream, and behind the stamp before.
+  struct stamp {
+    u64 end = 0;
+    std::vector<u8> control{};
   };
   void set_hold_limit(int send_buffer);
   peeked peek(byte_span to) const;
@@ -52,10 +61,14 @@ class stream_pump final : public byte_pipe {
   void drop_sent();
   void keep_light();
   bool pull_some();
+  [[nodiscard]] bool at_mark() const;
+  [[nodiscard]] std::optional<u8> urgent_byte(u32 flags) const;
   bool carry_urgent();
+  void pass_mark();
   bool pass_in();
   void look_for_error();
   void discard_in(byte_span seen);
+  void note_given(std::size_t len, byte_view control);
   void fail_with(errc why);
 
   host_sockets& host_;
@@ -69,6 +82,9 @@ class stream_pump final : public byte_pipe {
   std::size_t since_empty_ = 0;  ///< bytes read since end_'s queue was empty
   std::size_t hold_limit_ = 0;   ///< a byte is held only while since_empty_ is no larger
   int lowat_ = 1;
+  bool stamped_ = false;
+  u64 given_ = 0;  ///< bytes that the anchor has taken
+  std::deque<stamp> stamps_;
   acceptance accepted_ = acceptance::told;
   errc failing_ = errc::ok;    ///< the host's connection broke
   bool held_ = false;          ///< the first byte in end_'s queue was already sent on
@@ -77,6 +93,7 @@ class stream_pump final : public byte_pipe {
   bool hung_up_ = false;
   bool unread_ = false;       ///< the program closed with bytes unread
   bool in_over_ = false;      ///< the stack will give no more
+  bool urgent_ = false;       ///< the peer has sent urgent data
   bool reader_full_ = false;  ///< the program's end takes no more now
 };
 

@@ -34,7 +34,8 @@ ssize_t finish_io(ssize_t result) {
 /// the program must see. False when the call is to be repeated.
 bool mend_receive(int fd, const msghdr& room, int flags, ssize_t& result) {
   const int error = result == 0 ? 0 : errno;
-  const bool below = error == EAGAIN && lowat_expected() && (flags & MSG_OOB) == 0;
+  const bool kept = (error == EAGAIN && lowat_expected()) || (error == 0 && shut_reads_expected());
+  const bool below = kept && (flags & MSG_OOB) == 0;
   anchor a;
   if ((error != 0 && error != EINVAL && error != ECONNRESET && !below) || !is_anchor(fd, a)) {
     errno = error;
@@ -48,8 +49,9 @@ bool mend_receive(int fd, const msghdr& room, int flags, ssize_t& result) {
   msghdr bytes{};
   bytes.msg_iov = room.msg_iov;
   bytes.msg_iovlen = room.msg_iovlen;
-  result = finish_io(below ? receive_by_daemon(fd, bytes, flags | MSG_DONTWAIT)
-                           : stream_receive_end(fd, error, flags));
+  ssize_t got = below ? receive_by_daemon(fd, bytes, flags | MSG_DONTWAIT) : 0;
+  if (!below || (error == 0 && got <= 0)) got = stream_receive_end(fd, error, flags);
+  result = finish_io(got);
   return true;
 }
 
@@ -72,6 +74,16 @@ ssize_t checked_receive(int fd, void* bytes, size_t len, int flags, Call call) {
   return checked_receive(fd, room, flags, call);
 }
 
+/// Does the signal part of a write on a broken connection, where the kernel was told not to.
+ssize_t broken_pipe(int fd, int flags) {
+  anchor a;
+  const int error = is_anchor(fd, a) && a.stream() ? stream_broken_error(fd) : EPIPE;
+  if (error == EPIPE && (flags & MSG_NOSIGNAL) == 0) {
+    raw::call(SYS_tgkill, raw::getpid(), raw::call(SYS_gettid), SIGPIPE);
+  }
+  return finish_io(-error);
+}
+
 /// A plain send failed in the kernel: repeats it in another way, or gives the error that the
 /// program must see.
 ssize_t repaired_send(int fd, const msghdr& message, int flags, ssize_t sent) {
@@ -84,18 +96,9 @@ ssize_t repaired_send(int fd, const msghdr& message, int flags, ssize_t sent) {
     errno = error;
     return -1;
   }
-  return finish_io(a.stream() ? stream_send_error(fd, error)
-                              : repeat_datagram(fd, message, flags, error));
-}
-
-/// Does the signal part of a write on a broken connection, where the kernel was told not to.
-ssize_t broken_pipe(int fd, int flags) {
-  anchor a;
-  const int error = is_anchor(fd, a) && a.stream() ? stream_broken_error(fd) : EPIPE;
-  if (error == EPIPE && (flags & MSG_NOSIGNAL) == 0) {
-    raw::call(SYS_tgkill, raw::getpid(), raw::call(SYS_gettid), SIGPIPE);
-  }
-  return finish_io(-error);
+  if (!a.stream()) return finish_io(repeat_datagram(fd, message, flags, error));
+  const ssize_t seen = stream_send_error(fd, error);
+  return seen == -EPIPE ? broken_pipe(fd, flags) : finish_io(seen);
 }
 
 /// More than a datagram can be, on a datagram anchor, which would take it.
@@ -112,12 +115,18 @@ ssize_t taken(int fd, ssize_t sent) {
   return finish_io(-EMSGSIZE);
 }
 
-ssize_t send_message(int fd, const msghdr& message, int flags);
+/// The kernel does it, on any socket.
+ssize_t send_plainly(int fd, const msghdr& message, int flags) {
+  const ssize_t sent = next::sendmsg(fd, &message, flags | MSG_NOSIGNAL);
+  if (sent >= 0) return taken(fd, sent);
+  if (errno == EPIPE) return broken_pipe(fd, flags);
+  return repaired_send(fd, message, flags, sent);
+}
 
 ssize_t send_on_stream(int fd, const msghdr& message, int flags) {
   if (!stream_send_is_daemons(message, flags)) {
-    const msghdr plain = plain_stream_message(message);
-    return send_message(fd, plain, flags);
+    if (const int error = unused_name_error(message); error != 0) return finish_io(-error);
+    return send_plainly(fd, plain_stream_message(message), flags);
   }
   const ssize_t sent = send_stream(fd, message, flags);
   return sent == -EPIPE ? broken_pipe(fd, flags) : finish_io(sent);
@@ -132,10 +141,7 @@ ssize_t send_message(int fd, const msghdr& message, int flags) {
     if (a.stream()) return send_on_stream(fd, message, flags);
     return finish_io(send_datagram(fd, message, flags));
   }
-  const ssize_t sent = next::sendmsg(fd, &message, flags | MSG_NOSIGNAL);
-  if (sent >= 0) return taken(fd, sent);
-  if (errno == EPIPE) return broken_pipe(fd, flags);
-  return repaired_send(fd, message, flags, sent);
+  return send_plainly(fd, message, flags);
 }
 
 ssize_t send_bytes(int fd, const void* bytes, size_t len, int flags) {
@@ -168,9 +174,14 @@ ssize_t receive_stream(int fd, msghdr& message, int flags) {
     return discards ? discard_stream(fd, nameless, flags) : next::recvmsg(fd, &nameless, flags);
   });
   if (got < 0) return got;
+  if ((flags & (MSG_OOB | MSG_PEEK)) == MSG_OOB) forget_urgent(fd);
   message.msg_flags = nameless.msg_flags;
-  message.msg_controllen = discards ? 0 : nameless.msg_controllen;
   if (message.msg_name != nullptr) message.msg_namelen = 0;
+  if (message.msg_control != nullptr && stream_control_expected()) {
+    const int added = add_stream_control(fd, message, got, flags);
+    return added == 0 ? got : finish_io(added);
+  }
+  message.msg_controllen = 0;
   return got;
 }
 

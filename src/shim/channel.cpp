@@ -19,6 +19,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "platform/passed_fd.h"
 #include "shim/config.h"
 #include "shim/next.h"
 #include "shim/raw.h"
@@ -120,7 +121,10 @@ void wait_for_return(u32 seen) {
   waiters.fetch_sub(1, std::memory_order_relaxed);
 }
 
-/// Moves fd away from the low numbers, which programs count on and sweep through.
+}  // namespace
+
+bool owns_memory() { return owner.load(std::memory_order_relaxed) == raw::getpid(); }
+
 int move_high(int fd) {
   rlimit limit{};
   if (raw::call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, raw::arg(&limit)) != 0) return fd;
@@ -132,6 +136,8 @@ int move_high(int fd) {
   raw::close(fd);
   return high;
 }
+
+namespace {
 
 long send_request(int fd, const exchange& x, u32 sequence) {
   request_head head;
@@ -149,19 +155,11 @@ long send_request(int fd, const exchange& x, u32 sequence) {
   }
   if (total > dropin::max_data) return -EMSGSIZE;
   head.data_len = static_cast<u32>(total);
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  passed_fd_room room;
   msghdr message{};
   message.msg_iov = pieces;
   message.msg_iovlen = x.data_pieces + 1;
-  if (x.fd >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(rights), &x.fd, sizeof(int));
-  }
+  if (x.fd >= 0) room.put(message, x.fd);
   long sent;
   do {
     sent = raw::sendmsg(fd, message, MSG_NOSIGNAL);
@@ -171,12 +169,7 @@ long send_request(int fd, const exchange& x, u32 sequence) {
 
 int passed_fd(msghdr& message) {
   int found = -1;
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-        c->cmsg_len >= CMSG_LEN(sizeof(int))) {
-      std::memcpy(&found, CMSG_DATA(c), sizeof(int));
-    }
-  }
+  for_each_passed_fd(message, [&](int fd) { found = fd; });
   return found;
 }
 

@@ -10,6 +10,13 @@ namespace ph::shim {
 /// Most pieces of a request's data; kept small because a signal handler's stack may be.
 inline constexpr std::size_t max_pieces = 16;
 
+/// False in a vfork child, whose memory is another process's and whose descriptors are not.
+bool owns_memory();
+
+/// Moves fd away from the low numbers, which programs count on and sweep through: a descriptor of
+/// the shim's own. Returns its new number.
+int move_high(int fd);
+
 /// A request and what comes back.
 struct exchange {
   dropin::request_kind kind{};

@@ -2,7 +2,6 @@
 #include "shim/message.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 
@@ -13,6 +12,7 @@
 #include "shim/next.h"
 #include "shim/program_memory.h"
 #include "shim/raw.h"
+#include "shim/scratch.h"
 
 namespace ph::shim {
 namespace {
@@ -20,25 +20,6 @@ namespace {
 using dropin::control_item;
 using dropin::message_head;
 using dropin::request_kind;
-
-/// Scratch memory for the rare large message; malloc would not be safe in a signal handler.
-class scratch {
- public:
-  explicit scratch(std::size_t size) : size_(size) {
-    void* const p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    bytes_ = p == MAP_FAILED ? nullptr : static_cast<u8*>(p);
-  }
-  scratch(const scratch&) = delete;
-  scratch& operator=(const scratch&) = delete;
-  ~scratch() {
-    if (bytes_ != nullptr) munmap(bytes_, size_);
-  }
-  [[nodiscard]] u8* bytes() const { return bytes_; }
-
- private:
-  u8* bytes_ = nullptr;
-  std::size_t size_;
-};
 
 /// The control data of a message as control items, into `out`. Returns their length, or -errno.
 long pack_control(const msghdr& message, u8* out, std::size_t room) {

@@ -3,6 +3,9 @@
 
 #include <netdb.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -19,10 +22,18 @@ PH_NEXT(connect, int(int, const sockaddr*, socklen_t));
 PH_NEXT(listen, int(int, int));
 PH_NEXT(accept4, int(int, sockaddr*, socklen_t*, int));
 PH_NEXT(shutdown, int(int, int));
+PH_NEXT(close, int(int));
+PH_NEXT(dup2, int(int, int));
+PH_NEXT(dup3, int(int, int, int));
 PH_NEXT(getsockname, int(int, sockaddr*, socklen_t*));
 PH_NEXT(getpeername, int(int, sockaddr*, socklen_t*));
 PH_NEXT(getsockopt, int(int, int, int, void*, socklen_t*));
 PH_NEXT(setsockopt, int(int, int, int, const void*, socklen_t));
+PH_NEXT(poll, int(pollfd*, nfds_t, int));
+PH_NEXT(ppoll, int(pollfd*, nfds_t, const timespec*, const sigset_t*));
+PH_NEXT(select, int(int, fd_set*, fd_set*, fd_set*, timeval*));
+PH_NEXT(pselect, int(int, fd_set*, fd_set*, fd_set*, const timespec*, const sigset_t*));
+PH_NEXT(epoll_ctl, int(int, int, int, epoll_event*));
 PH_NEXT(ioctl, int(int, unsigned long, void*));
 
 PH_NEXT(send, ssize_t(int, const void*, size_t, int));

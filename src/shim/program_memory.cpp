@@ -22,6 +22,7 @@ bool readable(const void* at, std::size_t len) {
   const auto begin = reinterpret_cast<std::uintptr_t>(at);
   const std::uintptr_t end = begin + len;
   if (end < begin) return false;
+  if (len != 0 && begin < word) return false;  // a null pointer is no set, and no fault
   for (std::uintptr_t p = begin; p < end; p = next_page(p)) {
     // The set is read first; then `how` is refused (EINVAL), so that nothing happens.
     constexpr long no_such_how = -1;

@@ -118,6 +118,52 @@ u64 inode_of(int fd) {
   return raw::fstat(fd, st) == 0 && S_ISSOCK(st.st_mode) ? st.st_ino : 0;
 }
 
+/// A socket's place in an epoll set.
+struct place {
+  int epoll = -1;
+  int fd = -1;
+  epoll_event event{};
+};
+
+/// Calls f(place) when a line of an epoll set's fdinfo is about the socket `inode`.
+template <class F>
+void read_place(int epoll, u64 inode, const char* line, F& f) {
+  if (std::strstr(line, "tfd:") == nullptr) return;
+  place p;
+  p.epoll = epoll;
+  p.fd = static_cast<int>(number_after(line, "tfd:", 10));
+  if (number_after(line, "ino:", 16) != inode || inode_of(p.fd) != inode) return;
+  p.event.events = static_cast<u32>(number_after(line, "events:", 16));
+  p.event.data.u64 = number_after(line, "data:", 16);
+  f(p);
+}
+
+/// Calls f(place) for every place of the socket in an epoll set.
+template <class F>
+void for_each_place(int epoll, u64 inode, F& f) {
+  const int info = open_below_proc("/proc/self/fdinfo/", epoll);
+  if (info < 0) return;
+  char buffer[2048];
+  std::size_t used = 0;
+  for (;;) {
+    const long got =
+        raw::call(SYS_read, info, raw::arg(buffer + used), static_cast<long>(sizeof buffer - used));
+    if (got <= 0) break;
+    used += static_cast<std::size_t>(got);
+    std::size_t begin = 0;
+    for (std::size_t at = 0; at < used; ++at) {
+      if (buffer[at] != '\n') continue;
+      buffer[at] = 0;
+      read_place(epoll, inode, buffer + begin, f);
+      begin = at + 1;
+    }
+    if (begin == 0 && used == sizeof buffer) break;  // no line of the kernel's is so long
+    std::memmove(buffer, buffer + begin, used - begin);
+    used -= begin;
+  }
+  raw::close(info);
+}
+
 /// Puts `with` in the place of every copy of the socket `old`. The epoll sets are read before,
 /// while they still know the old ones; a set drops what is closed by itself, but not while a copy
 /// lives.
@@ -126,8 +172,9 @@ class replacement {
   replacement(int old, int with) : inode_(inode_of(old)), with_(with) {}
 
   void run(int fd) {
-    for_each_descriptor([this](int number) {
-      if (is_epoll(number)) visit(number);
+    auto note_it = [this](const place& p) { note(p); };
+    for_each_descriptor([&](int number) {
+      if (is_epoll(number)) for_each_place(number, inode_, note_it);
     });
     for_each_descriptor([this](int number) {
       if (number != with_ && inode_of(number) == inode_) take_number(number);
@@ -138,52 +185,18 @@ class replacement {
 
  private:
   static constexpr std::size_t most_places = 32;
-  struct place {
-    int epoll = -1;
-    int fd = -1;
-    epoll_event event{};
-  };
 
   void take_number(int fd) {
     const int flags = raw::fcntl(fd, F_GETFD);
     raw::dup3(with_, fd, (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
   }
 
-  /// Takes the old socket out of an epoll set and remembers its places there.
-  void visit(int epoll) {
-    const int info = open_below_proc("/proc/self/fdinfo/", epoll);
-    if (info < 0) return;
-    char buffer[2048];
-    std::size_t used = 0;
-    for (;;) {
-      const long got = raw::call(SYS_read, info, raw::arg(buffer + used),
-                                 static_cast<long>(sizeof buffer - used));
-      if (got <= 0) break;
-      used += static_cast<std::size_t>(got);
-      std::size_t begin = 0;
-      for (std::size_t at = 0; at < used; ++at) {
-        if (buffer[at] != '\n') continue;
-        buffer[at] = 0;
-        note(epoll, buffer + begin);
-        begin = at + 1;
-      }
-      if (begin == 0 && used == sizeof buffer) break;  // no line of the kernel's is so long
-      std::memmove(buffer, buffer + begin, used - begin);
-      used -= begin;
-    }
-    raw::close(info);
-  }
-
-  void note(int epoll, const char* line) {
-    if (std::strstr(line, "tfd:") == nullptr || count_ == most_places) return;
-    const int fd = static_cast<int>(number_after(line, "tfd:", 10));
-    if (number_after(line, "ino:", 16) != inode_ || inode_of(fd) != inode_) return;
-    place& p = places_[count_++];
-    p.epoll = epoll;
-    p.fd = fd;
-    p.event.events = static_cast<u32>(number_after(line, "events:", 16));
-    p.event.data.u64 = number_after(line, "data:", 16);
-    raw::call(SYS_epoll_ctl, epoll, EPOLL_CTL_DEL, fd, raw::arg(&p.event));
+  /// Takes the old socket out of its place and remembers that.
+  void note(const place& p) {
+    if (count_ == most_places) return;
+    places_[count_] = p;
+    raw::call(SYS_epoll_ctl, p.epoll, EPOLL_CTL_DEL, p.fd, raw::arg(&places_[count_].event));
+    ++count_;
   }
 
   void restore() {
@@ -213,6 +226,35 @@ bool renew(int fd) {
 }
 
 }  // namespace
+
+void follow_into_epoll_sets(int fd, int flag) {
+  auto add = [flag](const place& p) {
+    epoll_event event = p.event;
+    event.events &= EPOLLET | EPOLLONESHOT;
+    raw::call(SYS_epoll_ctl, p.epoll, EPOLL_CTL_ADD, flag, raw::arg(&event));
+  };
+  const u64 inode = inode_of(fd);
+  for_each_descriptor([&](int number) {
+    if (is_epoll(number)) for_each_place(number, inode, add);
+  });
+}
+
+void leave_epoll_sets(int flag) {
+  auto remove = [flag](const place& p) {
+    epoll_event none{};
+    raw::call(SYS_epoll_ctl, p.epoll, EPOLL_CTL_DEL, flag, raw::arg(&none));
+  };
+  const u64 inode = inode_of(flag);
+  for_each_descriptor([&](int number) {
+    if (is_epoll(number)) for_each_place(number, inode, remove);
+  });
+}
+
+bool process_holds(unsigned long inode) {
+  bool found = false;
+  for_each_descriptor([&](int number) { found = found || inode_of(number) == inode; });
+  return found;
+}
 
 int ask_renewing(exchange& x) {
   const int result = ask(x);

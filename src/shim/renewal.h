@@ -9,4 +9,15 @@ namespace ph::shim {
 /// was done on the old one, the request is repeated.
 int ask_renewing(exchange& x);
 
+/// Registers `flag` (shim/error_flags.h) in every epoll set of this process that knows the socket
+/// `fd`, to be told of errors under the same data.
+void follow_into_epoll_sets(int fd, int flag);
+
+/// Takes a flag out of every epoll set of this process. The daemon has it open, too, so closing it
+/// does not.
+void leave_epoll_sets(int flag);
+
+/// True when this process has a descriptor of the socket with this inode.
+bool process_holds(unsigned long inode);
+
 }  // namespace ph::shim

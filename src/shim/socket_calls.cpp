@@ -12,6 +12,7 @@
 #include "shim/anchor.h"
 #include "shim/channel.h"
 #include "shim/config.h"
+#include "shim/error_flags.h"
 #include "shim/next.h"
 #include "shim/program_memory.h"
 #include "shim/raw.h"
@@ -24,6 +25,8 @@ using namespace ph;
 using namespace ph::shim;
 using dropin::name_kind;
 using dropin::request_kind;
+
+constexpr int tcp_inq = 36;  // TCP_INQ of <linux/tcp.h>, which glibc's headers do not suffer beside
 
 /// Families that never reach the host's kernel.
 bool ours_to_make(int domain, int protocol) {
@@ -92,6 +95,7 @@ int check_accepted(int listener, int fd, const sockaddr_storage& from, socklen_t
   if (decode_address(&from, from_len, name) && is_anchor(listener, a)) {
     if (name.kind == name_kind::stream) {
       tell_accepted(fd, name);
+      if (error_flags_in_use() && error_flag_of(listener) >= 0) want_error_flag(fd);
       return hand_over(fd, name.remote.bytes, name.remote.len, address, len);
     }
     raw::close(fd);
@@ -186,6 +190,29 @@ int get_option(int fd, const anchor& a, int level, int name, void* value, sockle
   return result;
 }
 
+/// What the process must look at from now on, when it sets this option of a stream.
+void prepare_for_option(int level, int name) {
+  if (level == IPPROTO_TCP && name == tcp_inq) return expect_stream_control();
+  if (level != SOL_SOCKET) return;
+  switch (name) {
+    case SO_RCVLOWAT: return expect_lowat();
+    case SO_TIMESTAMP_OLD:
+    case SO_TIMESTAMPNS_OLD:
+    case SO_TIMESTAMPING_OLD:
+    case SO_TIMESTAMP_NEW:
+    case SO_TIMESTAMPNS_NEW:
+    case SO_TIMESTAMPING_NEW: return expect_stream_control();
+    default: return;
+  }
+}
+
+/// Options that let something wait in a stream's error queue.
+bool fills_error_queue(int level, int name) {
+  if (level == IPPROTO_IP) return name == IP_RECVERR;
+  if (level != SOL_SOCKET) return false;
+  return name == SO_ZEROCOPY || name == SO_TIMESTAMPING_OLD || name == SO_TIMESTAMPING_NEW;
+}
+
 int shutdown_anchor(int fd, const anchor& a, int how) {
   if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
   exchange x;
@@ -193,6 +220,7 @@ int shutdown_anchor(int fd, const anchor& a, int how) {
   x.fd = fd;
   x.arg[0] = how;
   const int result = ask_renewing(x);
+  if (a.stream() && how != SHUT_WR) expect_shut_reads();
   if (!a.stream()) return result < 0 || next::shutdown(fd, how) == 0 ? result : -errno;
   // TCP says that there is no connection, and shuts the socket all the same.
   const bool in_kernel = (x.reply_flags & dropin::reply_shut_anchor) != 0;
@@ -296,8 +324,10 @@ PH_HOOK(int, setsockopt, int fd, int level, int name, const void* value, socklen
   }
   if (value == nullptr && len != 0) return finish(-EFAULT);
   if (len > dropin::max_data) return finish(-EINVAL);
-  if (level == SOL_SOCKET && name == SO_RCVLOWAT && a.stream()) expect_lowat();
-  return finish(ask_about(fd, request_kind::setsockopt, level, name, 0, value, len));
+  if (a.stream()) prepare_for_option(level, name);
+  const int result = ask_about(fd, request_kind::setsockopt, level, name, 0, value, len);
+  if (result >= 0 && a.stream() && fills_error_queue(level, name)) want_error_flag(fd);
+  return finish(result);
 }
 
 PH_HOOK(int, getsockopt, int fd, int level, int name, void* value, socklen_t* len) {

@@ -10,8 +10,10 @@
 #include <cerrno>
 #include <cstring>
 
+#include "platform/passed_fd.h"
 #include "shim/anchor.h"
 #include "shim/channel.h"
+#include "shim/message.h"
 #include "shim/next.h"
 #include "shim/program_memory.h"
 #include "shim/raw.h"
@@ -28,11 +30,20 @@ using dropin::request_kind;
 constexpr std::size_t most_bytes = 60 * 1024;
 
 constinit std::atomic<bool> some_lowat{false};
+constinit std::atomic<bool> some_control{false};
+constinit std::atomic<bool> some_shut{false};
 
 short poll_now(int fd, short wanted) {
   pollfd p{fd, wanted, 0};
   timespec at_once{};
   return raw::call(SYS_ppoll, raw::arg(&p), 1, raw::arg(&at_once)) == 1 ? p.revents : short{0};
+}
+
+/// True for a stream anchor that is, or was, connected.
+bool has_peer(int fd) {
+  anchor a;
+  if (is_anchor(fd, a)) look_at_peer(fd, a);
+  return a.linked;
 }
 
 bool blocks(int fd, int flags) {
@@ -133,17 +144,11 @@ void tell_accepted(int fd, const dropin::anchor_name& end) {
   u8 cookie[dropin::cookie_len];
   dropin::accept_cookie(end, cookie);
   iovec piece{cookie, sizeof cookie};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  passed_fd_room room;
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* rights = CMSG_FIRSTHDR(&message);
-  rights->cmsg_level = SOL_SOCKET;
-  rights->cmsg_type = SCM_RIGHTS;
-  rights->cmsg_len = CMSG_LEN(sizeof fd);
-  std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+  room.put(message, fd);
   if (raw::sendmsg(fd, message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
     message.msg_control = nullptr;  // too many descriptors on their way: it works without
     message.msg_controllen = 0;
@@ -201,6 +206,7 @@ ssize_t send_stream(int fd, const msghdr& message, int flags) {
     x.fd = fd;
     // Only the last byte of all is the urgent one.
     x.arg[0] = bytes.done() ? flags : (flags & ~MSG_OOB) | MSG_MORE;
+    if (total > 0) x.arg[0] &= ~MSG_ZEROCOPY;  // one call is told of once
     x.flags = wait ? dropin::flag_wait : 0;
     x.timeout_us = limit.tv_sec * 1000000 + limit.tv_usec;
     x.data = pieces;
@@ -217,6 +223,22 @@ ssize_t send_stream(int fd, const msghdr& message, int flags) {
   return total;
 }
 
+int unused_name_error(const msghdr& message) {
+  if (message.msg_name == nullptr) return 0;
+  if (message.msg_namelen > sizeof(sockaddr_storage)) return EINVAL;
+  return readable(message.msg_name, message.msg_namelen) ? 0 : EFAULT;
+}
+
+void forget_urgent(int fd) {
+  // A receive drops them from the head of the queue; it has no room for the bytes behind them, so
+  // that these stay (EFAULT).
+  iovec nowhere{nullptr, 1};
+  msghdr message{};
+  message.msg_iov = &nowhere;
+  message.msg_iovlen = 1;
+  raw::recvmsg(fd, message, MSG_DONTWAIT);
+}
+
 msghdr plain_stream_message(const msghdr& message) {
   msghdr plain = message;
   plain.msg_name = nullptr;
@@ -227,7 +249,10 @@ msghdr plain_stream_message(const msghdr& message) {
 }
 
 ssize_t stream_send_error(int fd, int error) {
-  return error == ECONNRESET ? -true_error(fd) : -EPIPE;
+  if (error == ECONNRESET) return -true_error(fd);
+  if (error == EINVAL && has_peer(fd)) return -EINVAL;  // of the call itself
+  const int why = error == ENOTCONN ? ask_about(fd, request_kind::take_error) : 0;
+  return why > 0 ? -why : -EPIPE;
 }
 
 int stream_broken_error(int fd) {
@@ -242,7 +267,7 @@ ssize_t stream_receive_end(int fd, int error, int flags) {
     const int why = true_error(fd);
     return why == EPIPE ? 0 : -why;  // its peer had ended before: TCP says so first
   }
-  if (error == EINVAL && (flags & MSG_OOB) == 0) {  // a fresh or listening one
+  if (error == EINVAL && (flags & MSG_OOB) == 0 && !has_peer(fd)) {  // a fresh or listening one
     const int why = ask_about(fd, request_kind::take_error);
     if (why > 0) return -why;
     return (poll_now(fd, POLLRDHUP) & POLLRDHUP) != 0 ? 0 : -ENOTCONN;  // shut for reading
@@ -274,6 +299,29 @@ ssize_t discard_stream(int fd, const msghdr& room, int flags) {
   } while (static_cast<std::size_t>(total) < len);
   return total;
 }
+
+void expect_stream_control() { some_control.store(true, std::memory_order_relaxed); }
+bool stream_control_expected() { return some_control.load(std::memory_order_relaxed); }
+
+int add_stream_control(int fd, msghdr& message, ssize_t got, int flags) {
+  u8 items[1024];
+  std::size_t len = sizeof items;
+  const auto only_seen = static_cast<s32>((flags & MSG_PEEK) != 0 ? got : 0);
+  if (ask_for(fd, request_kind::received, only_seen, 0, 0, nullptr, 0, items, &len) < 0) len = 0;
+  control_writer out(fd, message);
+  dropin::control_walk walk{items, len};
+  control_item item;
+  const u8* value = nullptr;
+  while (walk.next(item, value)) {
+    const int level = static_cast<int>(item.level);
+    if (got == 0 && level == SOL_SOCKET) continue;  // no byte came, so none has a time
+    out.append(level, static_cast<int>(item.type), value, item.len);
+  }
+  return out.finish() ? 0 : -EFAULT;
+}
+
+void expect_shut_reads() { some_shut.store(true, std::memory_order_relaxed); }
+bool shut_reads_expected() { return some_shut.load(std::memory_order_relaxed); }
 
 void expect_lowat() { some_lowat.store(true, std::memory_order_relaxed); }
 bool lowat_expected() { return some_lowat.load(std::memory_order_relaxed); }

@@ -16,14 +16,20 @@ void tell_accepted(int fd, const dropin::anchor_name& end);
 bool hung_up(int fd);
 
 /// Flags that make a send on a stream worth a look.
-inline constexpr int stream_special_flags = MSG_OOB | MSG_FASTOPEN | MSG_MORE;
+inline constexpr int stream_special_flags = MSG_OOB | MSG_FASTOPEN | MSG_MORE | MSG_ZEROCOPY;
 
-/// True when only the stack can send the message: Fast Open, urgent data, MSG_MORE, and control
-/// data of SOL_SOCKET that TCP looks at.
+/// True when only the stack can send the message: Fast Open, urgent data, MSG_MORE, MSG_ZEROCOPY,
+/// and control data of SOL_SOCKET that TCP looks at.
 bool stream_send_is_daemons(const msghdr& message, int flags);
 
 /// Sends such a message through the daemon. Returns the bytes sent, or -errno.
 ssize_t send_stream(int fd, const msghdr& message, int flags);
+
+/// The kernel looks at an address also where TCP ignores it: the errno of a bad one, or 0.
+int unused_name_error(const msghdr& message);
+
+/// Urgent data were received: AF_UNIX would go on to show POLLIN for them.
+void forget_urgent(int fd);
 
 /// The message without what TCP ignores and AF_UNIX does not: address and control data.
 msghdr plain_stream_message(const msghdr& message);
@@ -40,6 +46,19 @@ ssize_t stream_receive_end(int fd, int error, int flags);
 /// recvmsg with MSG_TRUNC: TCP throws bytes away (tcp(7)), AF_UNIX streams copy them. Returns as
 /// libc's recvmsg.
 ssize_t discard_stream(int fd, const msghdr& room, int flags);
+
+/// This process asks for control data with the bytes of streams (time stamps, TCP_INQ): from now on
+/// add_stream_control() may find some.
+void expect_stream_control();
+bool stream_control_expected();
+/// Puts what came with the `got` bytes that were just received into the program's control buffer,
+/// which `message` describes. 0, or -errno.
+int add_stream_control(int fd, msghdr& message, ssize_t got, int flags);
+
+/// This process has shut a stream for reading: what still comes stays in the stack, where a receive
+/// that finds the end may get it, as from TCP.
+void expect_shut_reads();
+bool shut_reads_expected();
 
 /// This process uses SO_RCVLOWAT: from now on stream_receive_below() may find something.
 void expect_lowat();

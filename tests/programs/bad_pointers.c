@@ -32,6 +32,33 @@ static void names(int s) {
   CHECK(getpeername(s, (struct sockaddr *)edge, &n) == 0 && n == sizeof a);
 }
 
+/* Null pointers, where they mean nothing. */
+static void null(int s, int stream) {
+  void* volatile none = NULL;
+  struct sockaddr_in a;
+  socklen_t n = sizeof a;
+  int value = 0;
+  char byte;
+  FAILS(getsockname(s, none, &n), EFAULT);
+  FAILS(getsockname(s, (struct sockaddr*)&a, none), EFAULT);
+  FAILS(getpeername(stream, none, none), EFAULT);
+  FAILS(getpeername(stream, (struct sockaddr*)&a, none), EFAULT);
+  FAILS(getsockopt(s, SOL_SOCKET, SO_RCVBUF, &value, none), EFAULT);
+  n = sizeof value;
+  FAILS(getsockopt(s, SOL_SOCKET, SO_RCVBUF, none, &n), EFAULT);
+  FAILS(setsockopt(s, SOL_SOCKET, SO_RCVBUF, none, sizeof value), EFAULT);
+  FAILS(ioctl(s, SIOCGIFCONF, none), EFAULT);
+  FAILS(ioctl(s, SIOCGIFFLAGS, none), EFAULT);
+  FAILS(sendmsg(s, none, 0), EFAULT);
+  FAILS(recvmsg(s, none, MSG_DONTWAIT), EFAULT);
+  FAILS(sendmmsg(s, none, 1, 0), EFAULT);
+  FAILS(bind(s, none, sizeof a), EFAULT);
+  FAILS(connect(s, none, sizeof a), EFAULT);
+  struct sockaddr_in to = loopback(port_of(s));
+  CHECK(sendto(s, "x", 1, 0, (struct sockaddr*)&to, sizeof to) == 1);
+  FAILS(recvfrom(s, &byte, 1, 0, (struct sockaddr*)&a, none), EFAULT);
+}
+
 static void options(int s) {
   int value = 0;
   socklen_t n = sizeof value;
@@ -232,6 +259,7 @@ int main(void) {
   FAILS(write(c, nowhere, 1), EFAULT);
   FAILS(send(c, nowhere, 1, 0), EFAULT);
   names(udp());
+  null(udp(), c);
   int l = listener(4), e = socket(AF_INET, SOCK_STREAM, 0);
   socklen_t n = 16;
   CHECK(connect_to(e, port_of(l)) == 0);

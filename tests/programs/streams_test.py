@@ -50,6 +50,16 @@ class StreamsTest(lib.LabTest):
         self.run_program("tcp_table",
                          TCP_TABLE=os.path.join(lib.ROOT, "tests", "programs", "tcp_table.txt"))
 
+    def test_close_waits_for_the_peer(self):
+        self.run_program("tcp_linger")
+
+    def test_accept_that_no_shim_sees(self):
+        self.run_program("tcp_unseen")
+        lib.wait_until(lambda: self.lab.status()["program_sockets"] == 0, "all sockets are gone")
+
+    def test_what_comes_beside_the_bytes(self):
+        self.run_program("tcp_aside")
+
     def resident_kib(self):
         with open(f"/proc/{self.lab.pid}/status", encoding="ascii") as file:
             return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))

@@ -32,6 +32,97 @@ static void urgent(int in_line) {
   close(b);
 }
 
+/* An urgent byte that was read does not come back when another one follows. */
+static void urgent_again(void) {
+  int a, b;
+  char buf[10];
+  tcp_pair(&a, &b);
+  CHECK(send(a, "a", 1, MSG_OOB) == 1);
+  CHECK(events(b, POLLPRI, 5000) & POLLPRI);
+  CHECK(recv(b, buf, 1, MSG_OOB) == 1 && buf[0] == 'a');
+  CHECK(events(b, POLLIN | POLLPRI, 0) == 0);
+  FAILS(recv(b, buf, 10, MSG_DONTWAIT), EAGAIN);
+  CHECK(send(a, "xyz", 3, MSG_OOB) == 3);
+  CHECK(events(b, POLLPRI, 5000) & POLLPRI);
+  CHECK(recv(b, buf, 10, MSG_WAITALL) == 2 && memcmp(buf, "xy", 2) == 0);
+  CHECK(recv(b, buf, 1, MSG_OOB) == 1 && buf[0] == 'z');
+  CHECK(send(a, "c", 1, 0) == 1);
+  CHECK(recv(b, buf, 10, 0) == 1 && buf[0] == 'c');
+  close(a);
+  close(b);
+}
+
+/* What comes after a shutdown for reading is read all the same. */
+static void shut_for_reading(void) {
+  int a, b;
+  char buf[10];
+  tcp_pair(&a, &b);
+  CHECK(shutdown(b, SHUT_RD) == 0);
+  CHECK(events(b, POLLIN | POLLRDHUP, 0) == (POLLIN | POLLRDHUP));
+  CHECK(recv(b, buf, 10, 0) == 0);
+  CHECK(send(a, "abc", 3, 0) == 3);
+  ssize_t got = 0;
+  for (int i = 0; got == 0 && i < 500; ++i, usleep(10000)) got = recv(b, buf, 10, 0);
+  CHECK(got == 3 && memcmp(buf, "abc", 3) == 0);
+  CHECK(recv(b, buf, 10, 0) == 0);
+  CHECK(send(a, "d", 1, 0) == 1 && shutdown(a, SHUT_WR) == 0);
+  for (got = 0; got == 0; usleep(10000)) got = read(b, buf, 10);
+  CHECK(got == 1 && read(b, buf, 10) == 0);
+  CHECK(send(b, "x", 1, 0) == 1 && recv(a, buf, 1, 0) == 1);
+  close(a);
+  close(b);
+}
+
+static int pipes;
+static void on_pipe(int signal) {
+  (void)signal;
+  ++pipes;
+}
+
+/* Writing where no connection is raises SIGPIPE, like any broken pipe. */
+static void nowhere(void) {
+  int s = socket(AF_INET, SOCK_STREAM, 0), unknown = 1;
+  socklen_t n = sizeof unknown;
+  signal(SIGPIPE, on_pipe);
+  FAILS(write(s, "x", 1), EPIPE);
+  FAILS(send(s, "x", 1, 0), EPIPE);
+  CHECK(pipes == 2);
+  FAILS(send(s, "x", 1, MSG_NOSIGNAL), EPIPE);
+  CHECK(pipes == 2);
+  signal(SIGPIPE, SIG_IGN);
+  FAILS(setsockopt(s, 99, 1, &unknown, n), ENOPROTOOPT);
+  FAILS(getsockopt(s, 99, 1, &unknown, &n), EOPNOTSUPP);
+  FAILS(getsockopt(s, IPPROTO_UDP, 1, &unknown, &n), EOPNOTSUPP);
+  close(s);
+}
+
+/* Flags that TCP knows nothing of, and arguments that no call takes. */
+static void odd_arguments(void) {
+  int a, b;
+  char buf[10];
+  struct iovec v = {buf, 1};
+  struct sockaddr_in to = loopback(9);
+  void* volatile none = NULL;
+  volatile int negative = -1, many = 1025;
+  tcp_pair(&a, &b);
+  const int flags[] = {MSG_DONTROUTE, MSG_CONFIRM, MSG_EOR, MSG_PROXY, MSG_RST, MSG_SYN};
+  for (unsigned i = 0; i < sizeof flags / sizeof *flags; ++i) {
+    CHECK(send(a, "x", 1, flags[i]) == 1);
+    CHECK(recv(b, buf, 10, 0) == 1);
+  }
+  FAILS(readv(b, &v, negative), EINVAL);
+  FAILS(writev(a, &v, negative), EINVAL);
+  FAILS(writev(a, &v, many), EINVAL);
+  FAILS(sendto(a, "x", 1, 0, (struct sockaddr*)8, sizeof to), EFAULT);
+  FAILS(sendto(a, "x", 1, 0, (struct sockaddr*)&to, 1000), EINVAL);
+  CHECK(sendto(a, "x", 1, 0, (struct sockaddr*)&to, sizeof to) == 1);
+  CHECK(sendto(a, "y", 1, 0, none, 1000) == 1);
+  CHECK(recv(b, buf, 2, MSG_WAITALL) == 2);
+  FAILS(recv(b, buf, 2, MSG_DONTWAIT), EAGAIN);
+  close(a);
+  close(b);
+}
+
 static void low_water(void) {
   int a, b, mark = 10;
   char buf[100];
@@ -195,6 +286,10 @@ int main(void) {
   signal(SIGPIPE, SIG_IGN);
   urgent(0);
   urgent(1);
+  urgent_again();
+  shut_for_reading();
+  nowhere();
+  odd_arguments();
   low_water();
   discarded();
   control_data();

@@ -44,6 +44,12 @@ class kernel_sockets final : public host_sockets {
     watchers_.erase(s);
     ::close(s);
   }
+  std::unique_ptr<closed_socket> close_watched(int s, wait_entry&) override {
+    const ::linger in_background{};
+    ::setsockopt(s, SOL_SOCKET, SO_LINGER, &in_background, sizeof in_background);
+    close(s);
+    return nullptr;
+  }
   result<void> bind(int s, byte_view addr) override {
     return done(::bind(s, address(addr), static_cast<socklen_t>(addr.size())));
   }

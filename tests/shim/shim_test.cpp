@@ -136,8 +136,21 @@ TEST_P(program, passes_under_the_shim) {
 INSTANTIATE_TEST_SUITE_P(tests, program,
                          ::testing::Values("tcp_echo", "tcp_states", "tcp_reset", "tcp_blocking",
                                            "tcp_large", "tcp_connect", "tcp_table", "tcp_special",
+                                           "tcp_unseen",
                                            "udp_talk", "udp_waiting", "bad_pointers", "descriptors",
                                            "full_table", "processes", "names"),
+                         [](const auto& one) { return std::string(one.param); });
+
+/// What a daemon with the kernel's sockets cannot do; streams_test.py runs them on our own stack.
+class program_for_our_stack : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(program_for_our_stack, says_what_linux_does) {
+  const outcome o = running_program(GetParam(), {}).finish();
+  EXPECT_EQ(o.status, 0) << o.output;
+}
+
+INSTANTIATE_TEST_SUITE_P(tests, program_for_our_stack,
+                         ::testing::Values("tcp_linger", "tcp_aside"),
                          [](const auto& one) { return std::string(one.param); });
 
 TEST(daemon_death, ends_every_wait_with_a_reset) {

@@ -193,6 +193,56 @@ TEST(tcp_ports, a_closed_connection_gives_its_port_back) {
   EXPECT_EQ(p.connect(p.tcp(p.a), 80), errc::inprogress);
 }
 
+/// A refusal is remembered only as long as nothing has changed.
+TEST(tcp_ports, who_was_refused_gets_the_next_port_that_is_free) {
+  ports_lab p;
+  p.a.sysctl("net.ipv4.ip_local_port_range", "40000 40002");
+  p.serve(80);
+  const int bound = p.tcp(p.a);
+  ASSERT_EQ(p.bind(bound, "0.0.0.0", 40001), errc::ok);
+  const int one = p.tcp(p.a), two = p.tcp(p.a), asking = p.tcp(p.a);
+  ASSERT_EQ(p.connect(one, 80), errc::inprogress);
+  ASSERT_EQ(p.connect(two, 80), errc::inprogress);
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(p.connect(asking, 80), errc::addrnotavail);
+  // By a reset.
+  std::array<u8, 8> linger{1};
+  ASSERT_TRUE(sys_setsockopt(p.a.app(), one, sol_socket, so_linger, linger));
+  ASSERT_TRUE(sys_close(p.a.app(), one));
+  p.settle();
+  const int three = p.tcp(p.a);
+  ASSERT_EQ(p.connect(three, 80), errc::inprogress);
+  ASSERT_EQ(p.connect(asking, 80), errc::addrnotavail);
+  // One that was bound; who is bound in the range meanwhile takes nothing from the others.
+  ASSERT_TRUE(sys_close(p.a.app(), bound));
+  const int four = p.tcp(p.a);
+  ASSERT_EQ(p.connect(four, 80), errc::inprogress);
+  ASSERT_EQ(p.connect(asking, 80), errc::addrnotavail);
+  // TIME-WAIT takes the place of its connection.
+  ASSERT_TRUE(sys_close(p.a.app(), two));
+  p.settle();
+  ASSERT_EQ(p.connect(asking, 80), errc::addrnotavail);
+  // Another range.
+  p.a.sysctl("net.ipv4.ip_local_port_range", "40000 40003");
+  EXPECT_EQ(p.connect(asking, 80), errc::inprogress);
+}
+
+TEST(tcp_ports, who_was_refused_may_take_over_from_timewait_later) {
+  ports_lab p;
+  p.a.sysctl("net.ipv4.ip_local_port_range", "40000 40000");
+  p.a.sysctl("net.ipv4.tcp_tw_reuse", "1");
+  const int server = p.serve(80);
+  const int one = p.tcp(p.a), asking = p.tcp(p.a);
+  ASSERT_EQ(p.connect(one, 80), errc::inprogress);
+  ASSERT_EQ(p.connect(asking, 80), errc::addrnotavail);
+  ASSERT_TRUE(sys_close(p.a.app(), one));
+  p.settle();
+  ASSERT_TRUE(sys_close(p.b.app(), *sys_accept4(p.b.app(), server, nullptr, 0)));
+  p.settle();
+  ASSERT_EQ(p.connect(asking, 80), errc::addrnotavail);
+  p.advance(seconds(2));
+  EXPECT_EQ(p.connect(asking, 80), errc::inprogress);
+}
+
 TEST(tcp_ports, an_explicit_port_is_not_given_to_connections) {
   ports_lab p;
   p.a.sysctl("net.ipv4.ip_local_port_range", "40000 40000");

@@ -62,6 +62,7 @@ class IncludeTest(TidyTest):
                               ("drivers/net/tap.cpp", "platform/poller.h"),
                               ("net/netfilter/nft_fib.cpp", "net/ipv4/fib.h"),
                               ("shim/preload.cpp", "daemon/protocol.h"),
+                              ("shim/preload.cpp", "platform/passed_fd.h"),
                               ("net/tcp/tcp.cpp", "net/tcp/tcp.h")):
             with self.subTest(path=path, include=include):
                 self.assert_clean(f"src/{path}", f'#include "{include}"\n')

@@ -23,4 +23,9 @@ void inet_ehash::insert(ehash_entry& entry) {
   table_.insert(entry, inet_tuple_hash(key_, entry.key));
 }
 
+void inet_ehash::erase(ehash_entry& entry) {
+  if (!entry.bound_dev) full_.freed(entry.key);
+  table_.erase(entry);
+}
+
 }  // namespace ph

@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/hash_table.h"
+#include "net/inet/inet_full.h"
 #include "net/inet/inet_sock.h"
 
 namespace ph {
@@ -28,14 +29,16 @@ class inet_ehash {
   /// The entry for a tuple as the receiver sees it, or nullptr.
   [[nodiscard]] ehash_entry* find(const inet_tuple& tuple, ifindex dev) const;
   void insert(ehash_entry& entry);
-  void erase(ehash_entry& entry) { table_.erase(entry); }
+  void erase(ehash_entry& entry);
   [[nodiscard]] std::size_t size() const { return table_.size(); }
+  [[nodiscard]] inet_full_destinations& full() { return full_; }
   template <class F>
   void for_each(F&& f) { table_.for_each(f); }
 
  private:
   siphash_key key_;
   hash_table<ehash_entry, ehash_tag> table_;
+  inet_full_destinations full_;
 };
 
 

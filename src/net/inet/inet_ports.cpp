@@ -105,6 +105,7 @@ void inet_ports::release(inet_sock& sk) {
   if (tb == nullptr || !tb->owners.empty()) return;
   const ref<inet_bind_bucket> last = std::move(tb->self);
   buckets_.erase(*tb);
+  if (!last->connecting_only) ++releases_;
 }
 
 inet_port_owners* inet_ports::owners(port_no port) const {

@@ -40,6 +40,8 @@ class inet_ports {
   /// Adds another socket to the port of one that has it (accept; a connection's children).
   void inherit(inet_sock& child, port_no port);
   void release(inet_sock& sk);
+  /// How often a port that somebody had bound became free.
+  [[nodiscard]] u32 releases() const { return releases_; }
   [[nodiscard]] bool in_use(port_no port) const { return find(port) != nullptr; }
   /// nullptr: nobody.
   [[nodiscard]] inet_port_owners* owners(port_no port) const;
@@ -51,6 +53,7 @@ class inet_ports {
   inet_bind_bucket& bucket(port_no port);
   void own(inet_bind_bucket& tb, inet_sock& sk);
   hash_table<inet_bind_bucket, inet_bind_tag> buckets_;
+  u32 releases_ = 0;
   u32 searched_ = 0;  ///< offset in the range at which the last search one by one ended
 };
 

@@ -234,7 +234,7 @@ void tcp_done(cpu& cx, tcp_sock& tp) {
     tp.receive_queue.purge(cx, drop_reason::socket_closed);
   }
   tcp_mem_settle(cx, tp);
-  if (tp.dead) return;
+  // Of a dead one, a close() may wait (SO_LINGER).
   tp.wake(uapi::pollin | uapi::pollrdnorm | uapi::pollout | uapi::pollwrnorm | uapi::pollrdhup |
           uapi::pollhup);
 }

@@ -42,15 +42,19 @@ bool blocked_by_timewait(tcp_sock& tp, port_no port) {
   return false;
 }
 
-/// Is the connection's four-tuple free, or held only by a TIME-WAIT that may be taken over?
-bool tuple_free(cpu& cx, tcp_sock& tp, port_no port) {
+/// Is the connection's four-tuple free, or held only by a TIME-WAIT that may be taken over? `until`
+/// comes down to when one may that may not yet.
+bool tuple_free(cpu& cx, tcp_sock& tp, port_no port, instant& until) {
   inet_tuple tuple = tp.tuple();
   tuple.lport = port;
   tcp_net& tn = tp.tcp();
   ehash_entry* entry = tn.ehash.find(tuple, tp.opt.bound_dev_if);
   if (entry == nullptr) return true;
   if (entry->kind != ehash_kind::timewait) return false;
-  return tcp_timewait_reusable(cx, static_cast<tcp_timewait&>(*entry));
+  auto& tw = static_cast<tcp_timewait&>(*entry);
+  if (tcp_timewait_reusable(cx, tw)) return true;
+  until = std::min(until, tcp_timewait_held_until(cx, tw));
+  return false;
 }
 
 /// A port that bind() would have given: nobody else has it.
@@ -66,10 +70,22 @@ result<void> choose_bound_port(cpu& cx, tcp_sock& tp) {
 /// A port for connect(): others may have it, as long as their peers differ.
 result<void> choose_connecting_port(cpu& cx, tcp_sock& tp) {
   const auto [low, high] = tp.af_ops->local_port_range(tp);
-  tcp_sock* self = &tp;
-  cpu* at = &cx;
-  const auto usable = [self, at](port_no port) { return tuple_free(*at, *self, port); };
-  TRY(tp.sport, tp.tcp().ports.connect_ephemeral(tp, low, high, cx.random(), usable));
+  tcp_net& tn = tp.tcp();
+  // A device makes room where others have none: such searches are not remembered.
+  const bool anywhere = !tp.opt.bound_dev_if;
+  const inet_full_destinations::search wanted{tp.tuple(), low, high, tn.ports.releases()};
+  if (anywhere && tn.ehash.full().knows(wanted, cx.now())) return fail(errc::addrnotavail);
+  instant until = never;
+  struct {
+    cpu& cx;
+    tcp_sock& tp;
+    instant& until;
+  } at{cx, tp, until};
+  const auto usable = [&at](port_no port) { return tuple_free(at.cx, at.tp, port, at.until); };
+  auto found = tn.ports.connect_ephemeral(tp, low, high, cx.random(), usable);
+  if (!found && anywhere) tn.ehash.full().note(wanted, until);
+  TRY(tp.sport, std::move(found));
+  if (anywhere) tn.ehash.full().taken(tp.tuple());
   tp.port_held = true;
   return {};
 }
@@ -135,7 +151,8 @@ result<void> take_ends(cpu& cx, tcp_sock& tp, const inet_addr& peer, port_no por
     TRY_VOID(tp.af_ops->connect_route(cx, tp));
   }
   if (tp.port_held) {
-    if (!tuple_free(cx, tp, tp.sport)) return fail(errc::addrnotavail);
+    instant until{};
+    if (!tuple_free(cx, tp, tp.sport, until)) return fail(errc::addrnotavail);
     return {};
   }
   if (!choose_connecting_port(cx, tp)) return fail(errc::addrnotavail);

@@ -356,10 +356,8 @@ void abort_on_data(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
 bool fin_acknowledged(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
   tcp_set_state(cx, tp, tcp_state::fin_wait2);
   tp.shutdown_state |= send_shutdown;
-  if (!tp.dead) {
-    tp.wake(uapi::pollout | uapi::pollwrnorm);
-    return true;
-  }
+  tp.wake(uapi::pollout | uapi::pollwrnorm);  // also a close() that waits (SO_LINGER)
+  if (!tp.dead) return true;
   if (tp.linger2 < 0 || beyond_fin(tp, seg)) {
     abort_on_data(cx, tp, std::move(skb), seg);
     return false;

@@ -273,7 +273,8 @@ bool is_auth_option(int name) {
 }  // namespace
 
 result<void> tcp_sock::setsockopt(cpu& cx, int level, int name, byte_view value) {
-  if (level != uapi::sol_tcp) return af_ops->setsockopt(cx, *this, name, value);
+  if (level == uapi::sol_ip) return af_ops->setsockopt(cx, *this, name, value);
+  if (level != uapi::sol_tcp) return fail(errc::noprotoopt);
   if (name == uapi::tcp_congestion) return set_congestion(cx, *this, value);
   if (tcp_is_repair_option(name)) return tcp_repair_setsockopt(cx, *this, name, value);
   if (name == uapi::tcp_fastopen_key) {
@@ -286,7 +287,8 @@ result<void> tcp_sock::setsockopt(cpu& cx, int level, int name, byte_view value)
 }
 
 result<std::size_t> tcp_sock::getsockopt(cpu& cx, int level, int name, byte_span out) {
-  if (level != uapi::sol_tcp) return af_ops->getsockopt(cx, *this, name, out);
+  if (level == uapi::sol_ip) return af_ops->getsockopt(cx, *this, name, out);
+  if (level != uapi::sol_tcp) return fail(errc::opnotsupp);
   if (tcp_is_repair_option(name)) return tcp_repair_getsockopt(cx, *this, name, out);
   switch (name) {
     case uapi::tcp_info_opt: return copy_bytes(out, bytes_of(tcp_get_info(cx, *this)));

@@ -85,6 +85,8 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   }
   tcp_done(cx, tp);  // leaves the table: the entry takes its place
   tn.ehash.insert(*tw);
+  if (!tw->bound_dev) tn.ehash.full().taken(tw->key);
+  tn.ehash.full().hold_until(tw->key, tcp_timewait_held_until(cx, *tw));
   tw->place = tn.timewaits.emplace(tw->key.lport, tw.get());
   tcp_timewait* raw = tw.get();
   tw->expiry.set_callback([raw](cpu& at) {
@@ -220,15 +222,21 @@ std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, c
   return std::nullopt;
 }
 
-bool tcp_timewait_reusable(const cpu& cx, const tcp_timewait& tw) {
+instant tcp_timewait_held_until(const cpu& cx, const tcp_timewait& tw) {
   const tcp_sysctls& sysctl = tcp_of(tw.net).sysctl;
-  if (sysctl.tw_reuse == 0 || !tw.tstamp_ok || tw.fin_wait2) return false;
+  if (sysctl.tw_reuse == 0 || !tw.tstamp_ok) return never;
   if (sysctl.tw_reuse == 2) {  // loopback only
     const bool local = tw.key.laddr == tw.key.raddr ||
                        (tw.key.laddr.is_ipv4() && tw.key.laddr.ipv4().is_loopback());
-    if (!local) return false;
+    if (!local) return never;
   }
-  return cx.now() - tw.ts_recent_stamp > milliseconds(sysctl.tw_reuse_delay);
+  // In FIN-WAIT-2 the time begins with the FIN, which may come now.
+  const instant heard = tw.fin_wait2 ? cx.now() : tw.ts_recent_stamp;
+  return heard + milliseconds(sysctl.tw_reuse_delay);
+}
+
+bool tcp_timewait_reusable(const cpu& cx, const tcp_timewait& tw) {
+  return !tw.fin_wait2 && cx.now() > tcp_timewait_held_until(cx, tw);
 }
 
 }  // namespace ph

@@ -52,5 +52,7 @@ void tcp_timewait_kill(tcp_timewait& tw);
 /// May a new connection from here take over the ends of `tw` (net.ipv4.tcp_tw_reuse and
 /// tcp_tw_reuse_delay)?
 bool tcp_timewait_reusable(const cpu& cx, const tcp_timewait& tw);
+/// Until when that is certainly not so, as far as is known now.
+instant tcp_timewait_held_until(const cpu& cx, const tcp_timewait& tw);
 
 }  // namespace ph

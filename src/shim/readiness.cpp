@@ -1,0 +1,225 @@
+// Hooks of the calls that wait for readiness. A stream anchor is asked by the kernel; these hooks
+// add the two things that AF_UNIX does not know about TCP: POLLERR while the error queue is not
+// empty (shim/error_flags.h), and that POLLWRBAND is never shown. A call that concerns neither goes
+// to the kernel unchanged.
+#include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "shim/anchor.h"
+#include "shim/config.h"
+#include "shim/error_flags.h"
+#include "shim/hook.h"
+#include "shim/next.h"
+#include "shim/program_memory.h"
+#include "shim/raw.h"
+#include "shim/scratch.h"
+
+namespace {
+
+using namespace ph;
+using namespace ph::shim;
+
+bool is_stream(int fd) {
+  anchor a;
+  return is_anchor(fd, a) && a.stream();
+}
+
+/// What poll() is asked with in place of the program's own list.
+class poll_list {
+ public:
+  poll_list(const pollfd* asked, nfds_t count) : asked_(asked), count_(count) {
+    const bool flags = error_flags_in_use();
+    for (nfds_t i = 0; i < count; ++i) {
+      if ((asked[i].events & POLLWRBAND) != 0 && is_stream(asked[i].fd)) differs_ = true;
+      if (flags && error_flag_of(asked[i].fd) >= 0) ++extra_;
+    }
+    differs_ = differs_ || extra_ != 0;
+  }
+  /// False when the program's list will do.
+  [[nodiscard]] bool differs() const { return differs_; }
+  [[nodiscard]] std::size_t size() const { return count_ + extra_; }
+
+  /// Writes the list: the program's, and behind it the error flags.
+  void write(pollfd* to) const {
+    nfds_t next = count_;
+    for (nfds_t i = 0; i < count_; ++i) {
+      to[i] = asked_[i];
+      if ((to[i].events & POLLWRBAND) != 0 && is_stream(to[i].fd)) {
+        to[i].events = static_cast<short>(to[i].events & ~POLLWRBAND);
+      }
+      const int flag = next < size() ? error_flag_of(asked_[i].fd) : -1;
+      if (flag >= 0) to[next++] = {flag, 0, 0};
+    }
+    while (next < size()) to[next++] = {-1, 0, 0};
+  }
+  /// Brings what was found into the order of the program's list; how many there are of it.
+  int fold(pollfd* found) const {
+    int ready = 0;
+    for (nfds_t i = 0, next = count_; i < count_; ++i) {
+      if (next < size() && error_flag_of(found[i].fd) == found[next].fd) {
+        found[i].revents = static_cast<short>(found[i].revents | (found[next++].revents & POLLERR));
+      }
+      if (found[i].revents != 0) ++ready;
+    }
+    return ready;
+  }
+
+ private:
+  const pollfd* asked_;
+  nfds_t count_;
+  std::size_t extra_ = 0;
+  bool differs_ = false;
+};
+
+/// wait(list, count) is the kernel's call.
+template <class Wait>
+int poll_with(pollfd* asked, nfds_t count, Wait wait) {
+  if (!config().active || count == 0 || !readable(asked, count * sizeof *asked)) {
+    return wait(asked, count);
+  }
+  const poll_list list(asked, count);
+  if (!list.differs()) return wait(asked, count);
+  const scratch memory(list.size() * sizeof(pollfd));
+  if (memory.bytes() == nullptr) return finish(-ENOMEM);
+  auto* const own = reinterpret_cast<pollfd*>(memory.bytes());
+  list.write(own);
+  const int ready = wait(own, list.size());
+  if (ready < 0) return ready;
+  const int found = list.fold(own);
+  for (nfds_t i = 0; i < count; ++i) asked[i].revents = own[i].revents;
+  return found;
+}
+
+/// select() by poll(), where a set has a socket with an error flag.
+class select_sets {
+ public:
+  select_sets(int count, fd_set* read, fd_set* write, fd_set* except)
+      : count_(count), sets_{read, write, except} {}
+
+  [[nodiscard]] bool concerned() const {
+    if (!config().active || !error_flags_in_use() || count_ > FD_SETSIZE) return false;
+    for (int fd = 0; fd < count_; ++fd) {
+      if (wanted(fd) != 0 && error_flag_of(fd) >= 0) return true;
+    }
+    return false;
+  }
+  nfds_t write(pollfd* to) const {
+    nfds_t n = 0;
+    for (int fd = 0; fd < count_; ++fd) {
+      if (const short events = wanted(fd); events != 0) to[n++] = {fd, events, 0};
+    }
+    return n;
+  }
+  /// EBADF is an error of the whole call; else how many bits are set.
+  int answer(const pollfd* found, nfds_t n) const {
+    for (nfds_t i = 0; i < n; ++i) {
+      if ((found[i].revents & POLLNVAL) != 0) return -EBADF;
+    }
+    constexpr short ready[3] = {POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR,
+                                POLLOUT | POLLWRNORM | POLLERR, POLLPRI};
+    int bits = 0;
+    for (int kind = 0; kind < 3; ++kind) {
+      if (sets_[kind] == nullptr) continue;
+      for (nfds_t i = 0; i < n; ++i) {
+        if (!FD_ISSET(found[i].fd, sets_[kind])) continue;
+        if ((found[i].revents & ready[kind]) != 0) {
+          ++bits;
+        } else {
+          FD_CLR(found[i].fd, sets_[kind]);
+        }
+      }
+    }
+    return bits;
+  }
+
+ private:
+  [[nodiscard]] short wanted(int fd) const {
+    constexpr short events[3] = {POLLIN, POLLOUT, POLLPRI};
+    short out = 0;
+    for (int kind = 0; kind < 3; ++kind) {
+      if (sets_[kind] != nullptr && FD_ISSET(fd, sets_[kind])) {
+        out = static_cast<short>(out | events[kind]);
+      }
+    }
+    return out;
+  }
+
+  int count_;
+  fd_set* sets_[3];
+};
+
+int select_by_poll(const select_sets& sets, const timespec* limit, const sigset_t* mask) {
+  pollfd list[FD_SETSIZE];
+  const nfds_t n = sets.write(list);
+  const int ready = ppoll(list, n, limit, mask);
+  return ready < 0 ? ready : finish(sets.answer(list, n));
+}
+
+/// Does for the error flag of `fd` what was done for `fd` itself.
+void follow(int epoll, int operation, int fd, const epoll_event* event) {
+  const int flag = error_flag_of(fd);
+  if (flag < 0) return;
+  epoll_event own{};
+  if (event != nullptr) {
+    own.events = event->events & (EPOLLET | EPOLLONESHOT);
+    own.data = event->data;
+  }
+  raw::call(SYS_epoll_ctl, epoll, operation, flag, raw::arg(&own));
+}
+
+}  // namespace
+
+PH_HOOK(int, poll, pollfd* list, nfds_t count, int ms) {
+  return poll_with(list, count, [ms](pollfd* l, nfds_t n) { return next::poll(l, n, ms); });
+}
+
+PH_HOOK(int, __poll_chk, pollfd* list, nfds_t count, int ms, size_t room) {
+  if (room / sizeof(pollfd) < count) __builtin_trap();
+  return poll(list, count, ms);
+}
+
+PH_HOOK(int, ppoll, pollfd* list, nfds_t count, const timespec* limit, const sigset_t* mask) {
+  return poll_with(list, count,
+                   [=](pollfd* l, nfds_t n) { return next::ppoll(l, n, limit, mask); });
+}
+
+PH_HOOK(int, __ppoll_chk, pollfd* list, nfds_t count, const timespec* limit, const sigset_t* mask,
+        size_t room) {
+  if (room / sizeof(pollfd) < count) __builtin_trap();
+  return ppoll(list, count, limit, mask);
+}
+
+PH_HOOK(int, select, int count, fd_set* read, fd_set* write, fd_set* except, timeval* limit) {
+  const select_sets sets(count, read, write, except);
+  if (!sets.concerned()) return next::select(count, read, write, except, limit);
+  timespec patience{};
+  if (limit != nullptr) patience = {limit->tv_sec, limit->tv_usec * 1000};
+  return select_by_poll(sets, limit != nullptr ? &patience : nullptr, nullptr);
+}
+
+PH_HOOK(int, pselect, int count, fd_set* read, fd_set* write, fd_set* except, const timespec* limit,
+        const sigset_t* mask) {
+  const select_sets sets(count, read, write, except);
+  if (!sets.concerned()) return next::pselect(count, read, write, except, limit, mask);
+  return select_by_poll(sets, limit, mask);
+}
+
+PH_HOOK(int, epoll_ctl, int epoll, int operation, int fd, epoll_event* event) {
+  epoll_event own;
+  const bool looks = config().active && operation != EPOLL_CTL_DEL && copy_in(own, event);
+  epoll_event* asked = event;
+  if (looks && (own.events & EPOLLWRBAND) != 0 && is_stream(fd)) {
+    own.events &= ~static_cast<unsigned>(EPOLLWRBAND);
+    asked = &own;
+  }
+  const int result = next::epoll_ctl(epoll, operation, fd, asked);
+  if (result == 0 && config().active && error_flags_in_use()) {
+    follow(epoll, operation, fd, looks ? &own : nullptr);
+  }
+  return result;
+}
