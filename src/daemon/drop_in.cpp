@@ -101,6 +101,8 @@ drop_in_state::~drop_in_state() {
     if (round > 0) ::usleep(last_word_pause_us);
     for (const auto& [id, c] : clients_) c->say_goodbye();
   }
+  // A connection that was not accepted tells its listener of its end: both may look around here.
+  while (!clients_.empty()) clients_.extract(clients_.begin());
 }
 
 u64 drop_in_state::new_id() {

@@ -94,6 +94,7 @@ tl::expected<void, std::string> serve(const lab& what, const serve_options& opti
     if (!started) return tl::unexpected(started.error());
     (*started)->run();
     end_programs(**started, signals, options);
+    started->reset();
     if (options.on_end) options.on_end();
     return {};
   } catch (const std::bad_alloc&) {

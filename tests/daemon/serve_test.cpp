@@ -18,6 +18,7 @@
 #include <fstream>
 #include <future>
 #include <map>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -434,4 +435,23 @@ TEST(serve, clients_notice_the_end) {
 }
 
 }  // namespace
+/// Whichever of a listener and its connections goes first: none looks at what is gone.
+TEST(serve, ends_with_connections_that_nobody_accepted) {
+  std::optional<served_lab> lab(std::in_place);
+  raw_program alice(*lab, "alice");
+  std::vector<unique_fd> anchors;
+  for (u16 port = 1; port <= 8; ++port) {
+    const int listener = anchors.emplace_back(alice.socket(SOCK_STREAM)).get();
+    ASSERT_EQ(alice.bind(listener, "127.0.0.1", port), 0);
+    ASSERT_EQ(alice.ask(dropin::request_kind::listen, {8}, {}, listener), 0);
+    for (int i = 0; i < 3; ++i) {
+      const int caller = anchors.emplace_back(alice.socket(SOCK_STREAM)).get();
+      EXPECT_EQ(alice.connect(caller, "127.0.0.1", port), -EINPROGRESS);
+    }
+    pollfd waiting{listener, POLLIN, 0};
+    EXPECT_EQ(::poll(&waiting, 1, 30'000), 1);
+  }
+  lab.reset();
+}
+
 }  // namespace ph
