@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <string_view>
 
 #include "daemon/crash.h"
 #include "daemon/server.h"
@@ -20,7 +21,8 @@
 namespace ph {
 namespace {
 
-/// While it lives, signals that mean "end" are read from fd(), broken pipes are errors of calls.
+/// While it lives, signals that mean "end" are read from fd(), broken pipes and files that grow too
+/// large are errors of calls.
 class signal_desk {
  public:
   signal_desk() {
@@ -28,7 +30,7 @@ class signal_desk {
     ::sigemptyset(&set);
     for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&set, signal);
     fd_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-    ::sigaddset(&set, SIGPIPE);
+    for (const int signal : {SIGPIPE, SIGXFSZ}) ::sigaddset(&set, signal);
     ::pthread_sigmask(SIG_BLOCK, &set, &before_);
   }
   signal_desk(const signal_desk&) = delete;
@@ -36,11 +38,11 @@ class signal_desk {
   /// Those that came are taken: the caller ends in its own way, not by a signal.
   ~signal_desk() {
     take();
-    sigset_t pipe;
-    ::sigemptyset(&pipe);
-    ::sigaddset(&pipe, SIGPIPE);
+    sigset_t errors;
+    ::sigemptyset(&errors);
+    for (const int signal : {SIGPIPE, SIGXFSZ}) ::sigaddset(&errors, signal);
     const timespec at_once{};
-    ::sigtimedwait(&pipe, nullptr, &at_once);
+    while (::sigtimedwait(&errors, nullptr, &at_once) > 0) {}
     ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
   [[nodiscard]] int fd() const { return fd_.get(); }
@@ -55,12 +57,31 @@ class signal_desk {
   sigset_t before_{};
 };
 
-/// Each socket of a program costs the daemon two descriptors.
-void raise_descriptor_limit() {
+constexpr rlim_t descriptors_needed = 64;      ///< the daemon's own, and some sockets
+constexpr rlim_t file_bytes_needed = 1 << 16;  ///< of what comes with a datagram, and of the log
+
+/// Raises a limit as far as it goes. What is too low even then is told in words here, before it is
+/// missed somewhere.
+tl::expected<void, std::string> raise_limit(decltype(RLIMIT_NOFILE) which, rlim_t needed,
+                                            std::string_view name) {
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  if (::getrlimit(which, &limit) != 0) return {};
+  if (limit.rlim_max < needed) {
+    return tl::unexpected(
+        fmt::format("{} is limited to {} here; a lab needs {}", name, limit.rlim_max, needed));
+  }
+  if (limit.rlim_cur == limit.rlim_max) return {};
   limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
+  ::setrlimit(which, &limit);
+  return {};
+}
+
+/// Each socket of a program costs the daemon two descriptors.
+tl::expected<void, std::string> raise_limits() {
+  const auto files =
+      raise_limit(RLIMIT_NOFILE, descriptors_needed, "the number of open files (ulimit -n)");
+  if (!files) return files;
+  return raise_limit(RLIMIT_FSIZE, file_bytes_needed, "the size of files (ulimit -f), in bytes,");
 }
 
 /// After the lab's turns: no program stays behind without a word.
@@ -87,7 +108,7 @@ tl::expected<void, std::string> serve(const lab& what, const serve_options& opti
         "no /proc is mounted here, and a lab needs it to see when programs close their sockets"));
   }
   install_crash_handler();
-  raise_descriptor_limit();
+  if (auto enough = raise_limits(); !enough) return enough;
   const signal_desk signals;
   try {
     auto started = server::start(what, options, signals.fd());

@@ -163,6 +163,14 @@ bool fill_hostent(const char* name, const in_addr* addresses, std::size_t count,
   return true;
 }
 
+/// Nothing was found. Programs that call the functions with _r look at h_errno as well (Python,
+/// Perl): the resolver of libc leaves it there.
+int unknown_host(int why, int* error) {
+  h_errno = why;
+  *error = why;
+  return 0;
+}
+
 int host_by_name(const char* name, int family, hostent* out, char* buffer, std::size_t room,
                  hostent** result, int* error) {
   *result = nullptr;
@@ -172,8 +180,7 @@ int host_by_name(const char* name, int family, hostent* out, char* buffer, std::
   if (family == AF_INET && is_numeric(name) && inet_aton(name, &found.addresses[0]) != 0) {
     found.count = 1;
   } else if (!resolve(name, found) || family != AF_INET) {
-    *error = found.count == 0 ? HOST_NOT_FOUND : NO_DATA;
-    return 0;
+    return unknown_host(found.count == 0 ? HOST_NOT_FOUND : NO_DATA, error);
   } else {
     spell(name, found.addresses[0], spelled);
     shown = spelled;
@@ -189,13 +196,14 @@ int host_by_name(const char* name, int family, hostent* out, char* buffer, std::
 int host_by_address(const void* address, socklen_t len, int family, hostent* out, char* buffer,
                     std::size_t room, hostent** result, int* error) {
   *result = nullptr;
-  *error = HOST_NOT_FOUND;
-  if (family != AF_INET || len < sizeof(in_addr)) return 0;
+  if (family != AF_INET || len < sizeof(in_addr)) return unknown_host(HOST_NOT_FOUND, error);
   sockaddr_in from{};
   from.sin_family = AF_INET;
   std::memcpy(&from.sin_addr, address, sizeof from.sin_addr);
   char name[256];
-  if (!name_of(reinterpret_cast<const sockaddr*>(&from), sizeof from, name)) return 0;
+  if (!name_of(reinterpret_cast<const sockaddr*>(&from), sizeof from, name)) {
+    return unknown_host(HOST_NOT_FOUND, error);
+  }
   if (!fill_hostent(name, &from.sin_addr, 1, *out, buffer, room)) {
     *error = NETDB_INTERNAL;
     return ERANGE;

@@ -348,6 +348,19 @@ class SurroundingsTest(PhTest):
                                   env=self.environment)
         self.assertEqual(done.returncode, 125)
 
+    def test_too_low_limits_are_said_in_words(self):
+        for limit, told in (("-n 12", "the number of open files (ulimit -n)"),
+                            ("-f 0", "the size of files (ulimit -f)")):
+            for words in (["up", self.file, "--detach"], ["run", "--", "true"]):
+                with self.subTest(limit=limit, words=words):
+                    socket_path = [] if words[0] == "run" else ["--socket", self.socket]
+                    done = subprocess.run(
+                        ["sh", "-c", f'ulimit {limit}; exec "$0" "$@"', PH, words[0], *socket_path,
+                         *words[1:]], capture_output=True, text=True, timeout=60,
+                        env={**self.environment, "XDG_RUNTIME_DIR": self.folder})
+                    self.assertEqual(done.returncode, 125, done.stderr)
+                    self.assertRegex(done.stderr, f"(?m)^ph: {re.escape(told)}.* is limited to ")
+
     def test_where_the_options_stand(self):
         self.up()
         said = self.ph("--socket", self.socket, "status").stdout

@@ -110,6 +110,11 @@ class HostsTest(lib.LabTest):
         self.assertEqual(self.lab.run("alice", "getent", "hosts", "WEB-1").stdout.split(),
                          ["10.0.0.2", "Web-1", "10.0.1.2", "Web-1"])
 
+    def test_the_error_of_an_unknown_host_is_told(self):
+        code = ("import socket\ntry: socket.gethostbyaddr('10.0.0.99')\n"
+                "except socket.herror as e: print(e)")
+        self.assertEqual(self.lab.python("alice", code), "[Errno 1] Unknown host\n")
+
     def test_names_of_the_machine_are_unknown(self):
         own = socket.gethostname()
         self.assert_answers({f"gethostbyname({own!r})": "gaierror -2",
