@@ -33,7 +33,7 @@ static void names(int s) {
 }
 
 /* Null pointers, where they mean nothing. */
-static void null(int s, int stream) {
+static void null_arguments(int s, int stream) {
   void* volatile none = NULL;
   struct sockaddr_in a;
   socklen_t n = sizeof a;
@@ -259,7 +259,7 @@ int main(void) {
   FAILS(write(c, nowhere, 1), EFAULT);
   FAILS(send(c, nowhere, 1, 0), EFAULT);
   names(udp());
-  null(udp(), c);
+  null_arguments(udp(), c);
   int l = listener(4), e = socket(AF_INET, SOCK_STREAM, 0);
   socklen_t n = 16;
   CHECK(connect_to(e, port_of(l)) == 0);
