@@ -194,7 +194,9 @@ bool tcp_end_checker::keepalive_due(instant when) const {
 
 std::optional<tcp_end_checker::fault> tcp_end_checker::check_bare(instant when,
                                                                   const tcp_segment& seg) {
-  if (seg.seq > send_edge_) {
+  // Behind several segments the FIN may lie just beyond; window scale makes up for it.
+  const bool scaled = ours_.wscale_ok && theirs_.wscale_ok;
+  if (seg.seq > send_edge_ + (scaled ? (u32{1} << ours_.wscale) - 1 : 0)) {
     return fault{"bare", fmt::format("without data it lies {} numbers beyond the window, where the "
                                      "peer does not listen", seg.seq - send_edge_)};
   }

@@ -32,6 +32,12 @@ bool nagle_allows(tcp_sock& tp, sk_buff& skb, u32 mss, tcp_nagle mode) {
   return !small_in_flight;
 }
 
+/// Whether the peer's window has room for the packet's first segment, with the FIN if it is all.
+bool first_segment_fits(const tcp_sock& tp, const sk_buff& skb, u32 mss) {
+  const tcp_skb_cb& cb = tcp_cb(skb);
+  return (skb.len() > mss ? cb.seq + mss : cb.end_seq) <= tcp_wnd_end(tp);
+}
+
 /// How much of a packet of several segments may leave now: whole segments only, unless its end is
 /// reached and Nagle lets the small rest go.
 u32 split_point(tcp_sock& tp, sk_buff& skb, u32 mss, u32 quota, tcp_nagle mode) {
@@ -215,7 +221,7 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
       cwnd_limited = true;
       break;
     }
-    if (seq_min(cb.end_seq, cb.seq + mss) > tcp_wnd_end(tp)) {
+    if (!first_segment_fits(tp, *skb, mss)) {
       rwnd_limited = true;
       break;
     }
@@ -300,7 +306,7 @@ bool tcp_send_new_probe(cpu& cx, tcp_sock& tp) {
   if (skb == nullptr) return false;
   const u32 mss = tcp_current_mss(cx, tp);
   tcp_set_pcount(*skb, mss);
-  if (seq_min(tcp_cb(*skb).end_seq, tcp_cb(*skb).seq + mss) > tcp_wnd_end(tp)) return false;
+  if (!first_segment_fits(tp, *skb, mss)) return false;
   cx.sometimes("tcp_loss_probe_new_data");
   if (skb->len() > mss) tcp_fragment(cx, tp, tcp_queue::write, *skb, mss, mss);
   static_cast<void>(tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags));
