@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "base/hash.h"
 #include "init/builtin.h"
 #include "net/core/mib.h"
