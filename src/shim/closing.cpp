@@ -1,7 +1,8 @@
 // Hooks of what closes a descriptor: with SO_LINGER and a time, the last close of a TCP socket
-// returns when the peer has acknowledged everything or the time is over, as socket(7) says. The kernel closes the anchor;
-// waiting is asked of the daemon, afterwards. The daemon keeps SO_LINGER on the anchor as well,
-// where it means nothing to AF_UNIX, so this costs every other close() one look at the descriptor.
+// returns when the peer has acknowledged everything or the time is over, as socket(7) says. The
+// kernel closes the anchor; waiting is asked of the daemon, afterwards. The daemon keeps SO_LINGER
+// on the anchor as well, where it means nothing to AF_UNIX, so this costs every other close() one
+// look at the descriptor.
 //
 // What closes in another way lingers in the background: exit(2), as on Linux, close_range(),
 // fclose(), and exec of what is marked close-on-exec.
