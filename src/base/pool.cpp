@@ -19,6 +19,13 @@
 #endif
 
 namespace ph {
+namespace {
+
+/// What a pool keeps when none of its blocks is in use: steady use never goes back to the heap, but
+/// a peak does not stay for ever.
+constexpr std::size_t kept_bytes = std::size_t{8} << 20;
+
+}  // namespace
 
 block_pool::block_pool(std::size_t block_bytes, std::size_t per_slab)
     : block_bytes_((block_bytes + 63) / 64 * 64), per_slab_(per_slab) {}
@@ -56,6 +63,10 @@ void block_pool::release(void* block) {
   free_ = ::new (block) free_block{free_};
   PH_POISON(static_cast<std::byte*>(block) + sizeof(free_block),
             block_bytes_ - sizeof(free_block));
+  if (stats_.live != 0 || slabs_.size() * per_slab_ * block_bytes_ <= kept_bytes) return;
+  for ([[maybe_unused]] auto& slab : slabs_) PH_UNPOISON(slab.get(), block_bytes_ * per_slab_);
+  slabs_.clear();
+  free_ = nullptr;
 }
 
 }  // namespace ph

@@ -215,7 +215,7 @@ void drop_in_state::run_later() {
   static_cast<void>(!::read(timer_.get(), &count, sizeof count));
   const auto due = later_.upper_bound(clock_ms());
   for (auto i = later_.begin(); i != due; ++i) {
-    if (i->second == nobody) ::malloc_trim(0);
+    if (i->second == nobody) give_memory_back();
     if (client* c = find(i->second)) mark(*c);
   }
   later_.erase(later_.begin(), due);
@@ -270,11 +270,19 @@ void drop_in_state::bury() {
     for (auto renewed = from; renewed != to; ++renewed) known_.erase(renewed->second);
     renewed_.erase(from, to);
   }
+  if (buried_ == 0) return;
+  if (!std::exchange(trim_waits_, true)) add_later(clock_ms() + trim_again_ms, nobody);
   if (buried_ < trim_after || buried_ < clients_.size()) return;
   // After a peak the allocator keeps what it had: it is given back.
-  buried_ = 0;
+  buried_ = 1;  // and what is left of the last ones, later
   ::malloc_trim(0);
-  add_later(clock_ms() + trim_again_ms, nobody);
+}
+
+/// Goes on until nothing was buried for a while.
+void drop_in_state::give_memory_back() {
+  trim_waits_ = std::exchange(buried_, 0) != 0;
+  if (trim_waits_) add_later(clock_ms() + trim_again_ms, nobody);
+  ::malloc_trim(0);
 }
 
 void drop_in_state::serve_closes() {

@@ -119,6 +119,7 @@ class drop_in_state final : public client_owner {
   void add_later(s64 due, u64 id);
   void send_answers();
   void bury();
+  void give_memory_back();
 
   u64 instance_;
   s64 hello_patience_ms_;
@@ -142,6 +143,7 @@ class drop_in_state final : public client_owner {
   std::vector<held_answer> held_;
   std::vector<held_answer> answers_;  ///< given when every client has had its turn
   std::vector<u64> marked_, next_turn_, starving_, dead_;
+  bool trim_waits_ = false;        ///< what was buried will be given back
   std::size_t buried_ = 0;             ///< clients removed since memory was given back
   std::multimap<s64, u64> later_;      ///< when to pump which client (nobody: to trim);
                                        ///< of CLOCK_MONOTONIC, in ms

@@ -74,8 +74,9 @@ void stream_client::apply_settings(int anchor) {
   if (anchor >= 0) {
     const bool small = (locked & 1) != 0;
     const auto roomy = static_cast<int>(2 * heaviest_buffer());
-    set_int_option(anchor, SO_SNDBUF,
-                   small ? option(uapi::sol_socket, uapi::so_sndbuf) / 2 : roomy);
+    const int wanted = small ? option(uapi::sol_socket, uapi::so_sndbuf) / 2 : roomy;
+    // Setting it wakes who waits for POLLOUT, also to what it was.
+    if (int_option(anchor, SO_SNDBUF) != 2 * wanted) set_int_option(anchor, SO_SNDBUF, wanted);
     settings.send_buffer = int_option(anchor, SO_SNDBUF);
     set_int_option(anchor, SO_RCVLOWAT, settings.lowat);
     set_int_option(anchor, SO_OOBINLINE, option(uapi::sol_socket, uapi::so_oobinline));

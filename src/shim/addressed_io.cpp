@@ -84,12 +84,28 @@ ssize_t broken_pipe(int fd, int flags) {
   return finish_io(-error);
 }
 
+/// A stream anchor has no room, and the program does not wait. Small pieces fill an anchor long
+/// before they fill a TCP socket, and a peer that is gone shows only when they were sent: once the
+/// daemon has taken what is there, the kernel is asked again.
+ssize_t send_when_taken(int fd, const msghdr& message, int flags) {
+  const ssize_t taken = make_room(fd);
+  if (taken == -EPIPE) return broken_pipe(fd, flags);
+  if (taken < 0) return finish_io(taken);
+  const ssize_t sent = next::sendmsg(fd, &message, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent >= 0 || errno == EAGAIN) return sent;
+  if (errno == EPIPE) return broken_pipe(fd, flags);
+  return errno == ECONNRESET ? finish_io(stream_send_error(fd, errno)) : sent;
+}
+
 /// A plain send failed in the kernel: repeats it in another way, or gives the error that the
 /// program must see.
 ssize_t repaired_send(int fd, const msghdr& message, int flags, ssize_t sent) {
   if (sent >= 0 || !config().active) return sent;
   const int error = errno;
   anchor a;
+  if (error == EAGAIN && !may_block(fd, flags) && is_anchor(fd, a) && a.stream()) {
+    return send_when_taken(fd, message, flags);
+  }
   const bool ours_to_mend = error == ENOTCONN || error == ECONNRESET || error == EDESTADDRREQ ||
                             error == EINVAL || error == EPERM || error == ECONNREFUSED;
   if (!ours_to_mend || !is_anchor(fd, a)) {

@@ -94,7 +94,7 @@ int check_accepted(int listener, int fd, const sockaddr_storage& from, socklen_t
   anchor a;
   if (decode_address(&from, from_len, name) && is_anchor(listener, a)) {
     if (name.kind == name_kind::stream) {
-      tell_accepted(fd, name);
+      tell_accepted(listener, fd, name);
       if (error_flags_in_use() && error_flag_of(listener) >= 0) want_error_flag(fd);
       return hand_over(fd, name.remote.bytes, name.remote.len, address, len);
     }

@@ -46,12 +46,6 @@ bool has_peer(int fd) {
   return a.linked;
 }
 
-bool blocks(int fd, int flags) {
-  if ((flags & MSG_DONTWAIT) != 0) return false;
-  const int status = raw::fcntl(fd, F_GETFL);
-  return status >= 0 && (status & O_NONBLOCK) == 0;
-}
-
 /// A control message that TCP looks at: those of other levels, descriptors and credentials it does
 /// not (sock_cmsg_send).
 bool concerns_tcp(const cmsghdr& c) {
@@ -140,7 +134,14 @@ ssize_t send_rest(int fd, message_bytes& bytes, int flags) {
 
 }  // namespace
 
-void tell_accepted(int fd, const dropin::anchor_name& end) {
+void tell_accepted(int listener, int fd, const dropin::anchor_name& end) {
+  // The daemon would do it, too, but later, and the kernel wakes who waits for POLLOUT then.
+  int size = 0;
+  socklen_t len = sizeof size;
+  if (raw::getsockopt(listener, SOL_SOCKET, SO_SNDBUF, &size, len) == 0) {
+    size /= 2;  // the kernel doubles it
+    raw::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+  }
   u8 cookie[dropin::cookie_len];
   dropin::accept_cookie(end, cookie);
   iovec piece{cookie, sizeof cookie};
@@ -185,7 +186,7 @@ ssize_t send_stream(int fd, const msghdr& message, int flags) {
   if (control_len < 0) return control_len;
   const bool opens = (flags & MSG_FASTOPEN) != 0;
   const std::size_t name_len = opens && message.msg_name != nullptr ? message.msg_namelen : 0;
-  const bool wait = blocks(fd, flags);
+  const bool wait = may_block(fd, flags);
   timeval limit{};
   socklen_t len = sizeof limit;
   if (wait) raw::getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, len);
@@ -221,6 +222,17 @@ ssize_t send_stream(int fd, const msghdr& message, int flags) {
     }
   } while (!bytes.done());
   return total;
+}
+
+bool may_block(int fd, int flags) {
+  if ((flags & MSG_DONTWAIT) != 0) return false;
+  const int status = raw::fcntl(fd, F_GETFL);
+  return status >= 0 && (status & O_NONBLOCK) == 0;
+}
+
+ssize_t make_room(int fd) {
+  const msghdr nothing{};
+  return send_stream(fd, nothing, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 int unused_name_error(const msghdr& message) {

@@ -9,8 +9,8 @@
 
 namespace ph::shim {
 
-/// accept() has returned `fd`, whose daemon's end is called `end`: tells the daemon so.
-void tell_accepted(int fd, const dropin::anchor_name& end);
+/// accept() of `listener` has returned `fd`: tells the daemon, whose end of it is called `end`.
+void tell_accepted(int listener, int fd, const dropin::anchor_name& end);
 
 /// True when both directions of an anchor are over.
 bool hung_up(int fd);
@@ -30,6 +30,13 @@ int unused_name_error(const msghdr& message);
 
 /// Urgent data were received: AF_UNIX would go on to show POLLIN for them.
 void forget_urgent(int fd);
+
+/// True when a call with these flags waits.
+bool may_block(int fd, int flags);
+
+/// Has the daemon take what the program has written to a stream, and lets the stack have its turn.
+/// 0, or -errno: -EAGAIN when the stack does not take all of it.
+ssize_t make_room(int fd);
 
 /// The message without what TCP ignores and AF_UNIX does not: address and control data.
 msghdr plain_stream_message(const msghdr& message);

@@ -49,6 +49,24 @@ TEST(pool, steady_use_never_goes_back_to_the_heap) {
   for (void* block : held) pool.release(block);
 }
 
+TEST(pool, a_peak_goes_back_to_the_heap_when_it_is_over) {
+  constexpr u64 many = 9'000;
+  block_pool pool(1024, 10);
+  std::vector<void*> held;
+  for (u64 i = 0; i < many; ++i) held.push_back(pool.allocate());
+  EXPECT_EQ(pool.stats().slabs, many / 10);
+  while (held.size() > 1) {
+    pool.release(held.back());
+    held.pop_back();
+  }
+  pool.release(pool.allocate());
+  EXPECT_EQ(pool.stats().slabs, many / 10);  // one is in use: nothing is done
+  pool.release(held.back());
+  pool.release(pool.allocate());
+  EXPECT_EQ(pool.stats().slabs, many / 10 + 1);
+  EXPECT_EQ(pool.stats().live, 0u);
+}
+
 TEST(pool, last_released_is_first_reused) {
   block_pool pool(64, 4);
   void* a = pool.allocate();

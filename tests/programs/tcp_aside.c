@@ -1,5 +1,6 @@
 /* What comes beside the bytes of a stream: MSG_ZEROCOPY's notices and transmit time stamps in the
-   error queue, how poll, select and epoll show them, receive time stamps, TCP_INQ. */
+   error queue, how poll, select and epoll show them, receive time stamps, TCP_INQ, and readiness
+   that TCP does not show. */
 #include "check.h"
 
 #include <linux/errqueue.h>
@@ -225,6 +226,35 @@ static void received(void) {
   close(b);
 }
 
+/* A new connection is writable, and tells so once. */
+static void one_edge(void) {
+  for (int i = 0; i < 20; ++i) {
+    int pair[2], set_of = epoll_create1(0);
+    void* data = NULL;
+    struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLET};
+    tcp_pair(&pair[0], &pair[1]);
+    for (int k = 0; k < 2; ++k) CHECK(epoll_ctl(set_of, EPOLL_CTL_ADD, pair[k], &e) == 0);
+    CHECK(epoll_events(set_of, 5000, &data) == EPOLLOUT);
+    CHECK(epoll_events(set_of, 20, &data) == 0);
+    for (int k = 0; k < 2; ++k) close(pair[k]);
+    close(set_of);
+  }
+}
+
+/* Who writes small pieces to a peer that has closed is told so, and not that there is no room. */
+static void gone_peer(void) {
+  for (int i = 0; i < 20; ++i) {
+    int a, b, error;
+    tcp_pair(&a, &b);
+    CHECK(fcntl(a, F_SETFL, O_NONBLOCK) == 0);
+    close(b);
+    while (write(a, "meow", 4) > 0) continue;
+    error = errno;
+    CHECK(error == EPIPE || error == ECONNRESET);
+    close(a);
+  }
+}
+
 static void no_band(void) {
   int a, b, set_of = epoll_create1(0);
   void* data = NULL;
@@ -240,10 +270,13 @@ static void no_band(void) {
 }
 
 int main(void) {
+  signal(SIGPIPE, SIG_IGN);
   zerocopy();
   shown();
   transmit_stamps();
   received();
+  one_edge();
+  gone_peer();
   no_band();
   FINISH();
 }
