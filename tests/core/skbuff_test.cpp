@@ -77,7 +77,7 @@ class command_fuzz {
       }
       case 6: {
         const u32 n = upto(p.want.size());
-        skb.eat(n);
+        skb.pull_any(n);
         p.want.erase(p.want.begin(), p.want.begin() + n);
         return;
       }

@@ -500,6 +500,38 @@ TEST(tcp_accecn, a_sparing_sender_of_the_option_has_a_beacon) {
   }
 }
 
+/// §5.1: cookie and timestamp have one bit for ECN of either kind.
+TEST(tcp_accecn, behind_a_cookie_the_ack_tells_which_kind_it_is) {
+  struct row {
+    bool accurate;     ///< the SYN asks for it
+    u8 synack, ack;    ///< ACE
+    u8 data;           ///< ACE of what the host sends then
+  };
+  for (const row& r : {row{true, 0b010, 0b010, 5}, row{true, 0b010, 0b011, 5},
+                       row{false, 0b001, 0b000, 0}}) {
+    accecn_peer p;
+    p.a.sysctl("net.ipv4.tcp_syncookies", "2");
+    p.listener = p.listening();
+    tcp_out_options options = p.plain();
+    options.timestamps = true;
+    options.tsval = 1000;
+    p.send_raw(S | ECE | CWR, p.peer_isn, seq32(0), {},
+               {65535, p.syn_options(options), 0, not_ect, r.accurate});
+    const seen_segment answer = p.take();
+    EXPECT_EQ(ace(answer), r.synack);
+    p.host_isn = answer.seq;
+    tcp_out_options stamp;
+    stamp.timestamps = true;
+    stamp.tsval = 1001;
+    stamp.tsecr = answer.options.rcv_tsval;
+    p.say(A, 0, 0, {}, r.ack, not_ect, p.syn_options(stamp));
+    const int fd = p.accept_it();
+    EXPECT_TRUE(p.agreed(fd));
+    p.write(fd, p.one_segment);
+    EXPECT_EQ(ace(p.take()), r.data) << int{r.ack};
+  }
+}
+
 TEST(tcp_accecn, a_marked_syn_shrinks_the_first_window) {
   accecn_peer p;
   p.a.sysctl("net.ipv4.tcp_congestion_control", "dctcp");

@@ -117,6 +117,27 @@ std::optional<u32> inq_of(segment_peer& p, int fd, std::size_t most) {
   return out;
 }
 
+/// The time from a timeout to the end of its recovery stays told, and grows no more.
+TEST(tcp_info, the_time_spent_in_recoveries_from_timeouts_adds_up) {
+  segment_peer p;
+  const int fd = p.connected(p.with_sack());
+  p.set(fd, sol_tcp, tcp_nodelay, 1);
+  for (s64 round = 0; round < 2; ++round) {
+    p.write(fd, "x");
+    const u16 before = p.info(fd).tcpi_total_rto;
+    while (p.info(fd).tcpi_total_rto == before) p.advance(milliseconds(10));
+    p.advance(milliseconds(100));
+    p.send(A, 0, round + 1);
+    p.advance(seconds(1));
+    p.sent.clear();
+  }
+  const tcp_info info = p.info(fd);
+  EXPECT_EQ(info.tcpi_total_rto, 2u);
+  EXPECT_EQ(info.tcpi_total_rto_recoveries, 2u);
+  EXPECT_GE(info.tcpi_total_rto_time, 200u);
+  EXPECT_LE(info.tcpi_total_rto_time, 220u);
+}
+
 TEST(tcp_inq, comes_with_every_read_and_tells_of_the_end) {
   segment_peer p;
   const int fd = p.accepted();

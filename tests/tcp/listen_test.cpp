@@ -175,6 +175,58 @@ TEST(tcp_listen, a_repeated_syn_is_answered_at_most_twice_a_second) {
   EXPECT_EQ(c.take().flags, S | A);
 }
 
+/// RFC 7323 §5.4: the echo is of a timestamp that one of the SYN+ACKs carried.
+TEST(tcp_listen, an_ack_that_echoes_another_time_completes_no_handshake) {
+  segment_peer p;
+  p.listener = p.listening();
+  tcp_out_options options = p.plain();
+  options.timestamps = true;
+  options.tsval = 1000;
+  const u32 told = p.begin_passive(options).options.rcv_tsval;
+  options = {};
+  options.timestamps = true;
+  options.tsval = 1001;
+  for (const u32 wrong : {told - 1, told + 1, told + 5000}) {
+    options.tsecr = wrong;
+    p.send(A, 0, 0, {}, {65535, p.syn_options(options)});
+  }
+  p.expect(A, 0, 0);  // one answer in tcp_invalid_ratelimit
+  p.expect_nothing();
+  EXPECT_EQ(p.a.drops(drop_reason::tcp_tsecr), 3u);
+  EXPECT_EQ(p.a.mib(mib::tcpext_tsecr_rejected), 3u);
+  EXPECT_EQ(sys_accept4(p.a.app(), p.listener, nullptr, 0).error(), errc::again);
+  // The SYN+ACK goes again: either may be echoed, and what lies between.
+  p.advance(seconds(1));
+  EXPECT_EQ(p.take().options.rcv_tsval, told + 1000);
+  options.tsecr = told + 500;
+  p.send(A, 0, 0, {}, {65535, p.syn_options(options)});
+  EXPECT_TRUE(sys_accept4(p.a.app(), p.listener, nullptr, 0));
+}
+
+/// RFC 7413 §5.1: the victims of forged SYNs reset what they did not begin, and that must not make
+/// room for the next forged one at once.
+TEST(tcp_listen, a_child_that_was_reset_counts_against_fast_open_for_a_minute) {
+  segment_peer p;
+  p.a.sysctl("net.ipv4.tcp_fastopen", "514");
+  p.listener = p.listening();
+  p.set(p.listener, sol_tcp, tcp_fastopen, 1);
+  const auto opens_at_once = [&](u16 port) {
+    p.peer_port = port;
+    p.send_raw(S, p.peer_isn, seq32(0), bytes_of(std::string_view("data")),
+               {65535, p.syn_options(p.plain())});
+    const seen_segment answer = p.take();
+    p.host_isn = answer.seq;
+    return p.ack_of(answer) == 4;
+  };
+  EXPECT_TRUE(opens_at_once(1001));
+  p.send(R, 4, 0);
+  EXPECT_FALSE(opens_at_once(1002));
+  EXPECT_EQ(p.a.mib(mib::tcpext_tcp_fast_open_listen_overflow), 1u);
+  p.advance(seconds(61));
+  p.sent.clear();
+  EXPECT_TRUE(opens_at_once(1003));
+}
+
 // --- SYN cookies --------------------------------------------------------------------------------
 
 TEST(tcp_syncookies, a_full_queue_is_helped_out_with_cookies) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "segment_peer.h"
+#include "uapi/tcp_auth.h"
 #include "wire/icmp.h"
 
 namespace ph {
@@ -42,6 +43,42 @@ tcp_out_options full_size() {
   return out;
 }
 
+segment_peer::link_config smallest_path() {
+  segment_peer::link_config out;
+  out.mtu = 68;  // RFC 791 §3.2
+  return out;
+}
+
+/// RFC 791 §3.2: every link carries 68 bytes, and an acknowledgement that does not fit never comes.
+TEST(tcp_path_mtu, on_the_smallest_path_selective_acknowledgements_leave_room) {
+  for (const bool stamps : {false, true}) {
+    segment_peer p(smallest_path());
+    p.a.sysctl("net.ipv4.tcp_min_snd_mss", "28");
+    tcp_out_options options = p.with_sack();
+    options.timestamps = stamps;
+    options.tsval = 1;
+    const int fd = p.connected(options);
+    const auto say = [&](s64 seq) {
+      tcp_out_options own;
+      own.timestamps = stamps;
+      own.tsval = 2;
+      p.send(A, seq, 0, "x", {65535, p.syn_options(own)});
+      const seen_segment ack = p.take();
+      EXPECT_LE(20 + ack.raw.size(), 68u);
+      return ack;
+    };
+    for (s64 seq : {2, 4, 6}) say(seq);
+    EXPECT_EQ(say(8).options.num_sacks, stamps ? 0 : 2);
+    p.write(fd, std::string(160, 'y'));
+    while (!p.sent.empty()) {
+      const seen_segment data = p.take();
+      EXPECT_LE(20 + data.raw.size(), 68u);
+      EXPECT_GE(data.payload.size(), 8u);
+    }
+    EXPECT_EQ(p.a.drops(drop_reason::pkt_too_big), 0u);
+  }
+}
+
 std::size_t mss_of(segment_peer& p, int fd) { return p.info(fd).tcpi_snd_mss; }
 
 TEST(tcp_path_mtu, a_router_s_word_about_a_segment_in_flight_counts) {
@@ -55,6 +92,23 @@ TEST(tcp_path_mtu, a_router_s_word_about_a_segment_in_flight_counts) {
   // What no longer fits goes again at once, in pieces that do, and nobody is blamed.
   EXPECT_EQ(p.expect(A, 0, 0, 960).payload.size(), 960u);
   EXPECT_EQ(p.info(fd).tcpi_snd_cwnd, 10u);
+}
+
+TEST(tcp_path_mtu, options_that_a_live_connection_gets_take_their_room_at_once) {
+  segment_peer p;
+  const int fd = p.connected(full_size());
+  EXPECT_EQ(mss_of(p, fd), 1460u);
+  const u8 route[4] = {1, 1, 1, 0};  // no operation, end of list
+  ASSERT_TRUE(sys_setsockopt(p.a.app(), fd, ipproto_ip, ip_options, route));
+  EXPECT_EQ(mss_of(p, fd), 1456u);
+  ASSERT_TRUE(sys_setsockopt(p.a.app(), fd, ipproto_ip, ip_options, {}));
+  EXPECT_EQ(mss_of(p, fd), 1460u);
+  tcp_md5sig key;
+  copy_bytes(key.tcpm_addr.bytes, addr4(p.peer, 0));
+  key.tcpm_keylen = 6;
+  copy_bytes(key.tcpm_key, bytes_of(std::string_view("secret")));
+  ASSERT_TRUE(sys_setsockopt(p.a.app(), fd, sol_tcp, tcp_md5sig_opt, bytes_of(key)));
+  EXPECT_EQ(mss_of(p, fd), 1440u);
 }
 
 TEST(tcp_path_mtu, a_socket_bound_to_a_device_hears_what_comes_by_it) {

@@ -52,7 +52,7 @@ TEST(tcp_window, a_probed_peer_that_is_silent_is_given_up) {
   EXPECT_EQ(p.last_error, errc::timedout);
 }
 
-/// RFC 9293 §3.8.6.2.1: a window smaller than a segment is not filled by crumbs while more is on
+/// RFC 9293 §3.8.6.2.1: a window smaller than a segment is not filled while more is on
 /// its way.
 TEST(tcp_window, the_sender_does_not_fill_small_windows) {
   segment_peer p;

@@ -16,8 +16,13 @@ class net_namespace;
 class skb_ptr;
 class sock;
 
-/// What dev_queue_xmit and all above it answer: TCP learns of local congestion from it.
-enum class [[nodiscard]] xmit_result : u8 { sent, congested, dropped };
+/// What dev_queue_xmit and all above it answer, worse last: TCP learns of local congestion from it.
+enum class [[nodiscard]] xmit_result : u8 {
+  sent,
+  congested,  ///< sent or queued, and the queue asks for less
+  dropped,    ///< by a full queue
+  refused,    ///< there is no way out: no route, a filter, a device that is down, too large
+};
 
 class dst_entry : public counted {
  public:

@@ -118,7 +118,7 @@ void sk_buff::trim(u32 n) {
   }
 }
 
-void sk_buff::eat(u32 n) {
+void sk_buff::pull_any(u32 n) {
   ph_check(n <= len());
   const u32 linear = std::min(n, headlen());
   data_ += linear;

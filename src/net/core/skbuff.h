@@ -117,7 +117,7 @@ class sk_buff : public list_hook<struct skb_list_tag>, public tree_hook<struct s
   /// Cuts the packet to n bytes (linear and fragments); no-op when shorter.
   void trim(u32 n);
   /// Drops n bytes off the front wherever they lie.
-  void eat(u32 n);
+  void pull_any(u32 n);
   /// Makes the linear part private with at least this much head and tail room.
   void expand_head(cpu& cx, u32 headroom_bytes, u32 tailroom_bytes);
   /// Ensures a private head with at least n bytes of headroom (skb_cow_head).

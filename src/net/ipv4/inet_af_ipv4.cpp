@@ -168,7 +168,7 @@ xmit_result ipv4_ops::send_reply(cpu& cx, net_namespace& net, skb_ptr skb,
   if (!rt) {
     net.mib().add(cx, mib::ip_out_no_routes);
     drop(cx, std::move(skb), drop_reason::ip_outnoroutes);
-    return xmit_result::dropped;
+    return xmit_result::refused;
   }
   ip_cookie header;
   header.saddr = info.tuple.laddr.is_any() ? (*rt)->saddr : info.tuple.laddr.ipv4();

@@ -143,7 +143,7 @@ result<void> ip4_datagram_output(cpu& cx, inet_sock& sk, const ref<rtable>& rt,
   sk.set_owner_w(*skb);
   const xmit_result sent = ip_send_skb(cx, sk.net(), rt, std::move(skb), head, &sk);
   // Only those who ask for errors hear of local drops, ip(7).
-  if (sent == xmit_result::dropped && sk.inet.recverr) return fail(errc::nobufs);
+  if (sent >= xmit_result::dropped && sk.inet.recverr) return fail(errc::nobufs);
   return {};
 }
 

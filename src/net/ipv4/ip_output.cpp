@@ -36,7 +36,7 @@ xmit_result finish_output(cpu& cx, skb_ptr skb, const egress_pass& pass) {
   result<ref<neighbour>> neigh = rt.neigh(cx, skb->network_header<iphdr>().daddr);
   if (!neigh) {
     drop(cx, std::move(skb), drop_reason::neigh_create_fail);
-    return xmit_result::dropped;
+    return xmit_result::refused;
   }
   const ref<neighbour> hop = *neigh;
   return hop->table().output(cx, *hop, std::move(skb), pass);
@@ -45,7 +45,7 @@ xmit_result finish_output(cpu& cx, skb_ptr skb, const egress_pass& pass) {
 xmit_result too_big(cpu& cx, skb_ptr skb, u32 mtu) {
   icmp_send(cx, *skb, uapi::icmp_dest_unreach, uapi::icmp_frag_needed, mtu);
   drop(cx, std::move(skb), drop_reason::pkt_too_big);
-  return xmit_result::dropped;
+  return xmit_result::refused;
 }
 
 /// The path's MTU for a packet, as the sender's IP_MTU_DISCOVER wants it seen.
@@ -68,7 +68,7 @@ xmit_result fragmented_output(cpu& cx, skb_ptr skb, u32 mtu, const egress_pass& 
         worst = std::max(worst, finish_output(at, std::move(piece), pass));
         return worst;
       });
-  return cut ? worst : xmit_result::dropped;
+  return cut ? worst : xmit_result::refused;
 }
 
 /// A super-packet whose segments are too large for the way on, and may be fragmented.
@@ -76,7 +76,7 @@ xmit_result segmented_output(cpu& cx, skb_ptr skb, u32 mtu, const egress_pass& p
   const ref<dst_entry> way = skb->dst;
   const bool ignore_df = skb->ignore_df;
   skb_queue segments;
-  if (!skb_gso_segment(cx, std::move(skb), netif_f_none, segments)) return xmit_result::dropped;
+  if (!skb_gso_segment(cx, std::move(skb), netif_f_none, segments)) return xmit_result::refused;
   xmit_result worst = xmit_result::sent;
   while (!segments.empty()) {
     skb_ptr segment = segments.pop_front();
@@ -141,7 +141,7 @@ xmit_result ip_output(cpu& cx, skb_ptr skb) {
   }
   const nf_state state{nf_family::ipv4, nf_hooknum::postrouting, in, rt.dev, skb->sk};
   const egress_pass pass = nf_postrouting(cx, net, skb, state);
-  if (!pass.granted()) return xmit_result::dropped;
+  if (!pass.granted()) return xmit_result::refused;
   return sized_output(cx, std::move(skb), pass);
 }
 
@@ -151,7 +151,7 @@ xmit_result ip_local_out(cpu& cx, net_namespace& net, skb_ptr skb) {
   skb->protocol = uapi::eth_p_ip;
   skb->dev = skb->dst->dev;
   const nf_state state{nf_family::ipv4, nf_hooknum::output, nullptr, skb->dev, skb->sk};
-  if (!nf_hook(cx, net, skb, state)) return xmit_result::dropped;
+  if (!nf_hook(cx, net, skb, state)) return xmit_result::refused;
   const ref<dst_entry> way = skb->dst;
   return way->output(cx, std::move(skb));
 }
@@ -212,7 +212,7 @@ xmit_result ip_send_skb(cpu& cx, net_namespace& net, ref<rtable> rt, skb_ptr skb
   skb->dev = skb->dst->dev;
   if (!push_header(cx, *skb, header, ident_for(net, *skb, isk, header))) {
     drop(cx, std::move(skb), drop_reason::ip_too_long);
-    return xmit_result::dropped;
+    return xmit_result::refused;
   }
   // RFC 791 §3.1: the origin enters itself into a route that is recorded.
   if (!header.options.empty()) ip_options_record(cx, *skb, header.saddr);
@@ -230,7 +230,7 @@ xmit_result ip_queue_xmit(cpu& cx, inet_sock& sk, skb_ptr skb) {
     if (!routed) {
       sk.net().mib().add(cx, mib::ip_out_no_routes);
       drop(cx, std::move(skb), drop_reason::ip_outnoroutes);
-      return xmit_result::dropped;
+      return xmit_result::refused;
     }
   }
   const ref<rtable> rt(static_cast<rtable*>(sk.dst.get()));

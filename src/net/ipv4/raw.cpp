@@ -119,7 +119,7 @@ result<std::size_t> raw_sock::send_header_included(cpu& cx, const ref<rtable>& r
   set_owner_w(*skb);
   trace_born(cx, *skb, __func__);
   const xmit_result sent = ip_local_out(cx, net(), std::move(skb));
-  if (sent == xmit_result::dropped && inet.recverr) return fail(errc::nobufs);
+  if (sent >= xmit_result::dropped && inet.recverr) return fail(errc::nobufs);
   return len;
 }
 

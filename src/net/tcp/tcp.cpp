@@ -106,39 +106,6 @@ bool writeable(const tcp_sock& tp) {
 
 }  // namespace
 
-// --- the tree of packets ------------------------------------------------------------------------
-
-sk_buff* tcp_skb_tree::find(seq32 seq) {
-  struct ends_before {
-    bool operator()(const sk_buff& skb, seq32 at) const { return tcp_cb(skb).end_seq <= at; }
-    bool operator()(seq32 at, const sk_buff& skb) const { return at < tcp_cb(skb).end_seq; }
-  };
-  const auto it = tree_.lower_bound(seq, ends_before{});
-  return it == tree_.end() ? nullptr : &*it;
-}
-
-sk_buff& tcp_skb_tree::insert(skb_ptr skb) {
-  sk_buff& out = *skb.release();
-  tree_.insert(out);
-  ++count_;
-  return out;
-}
-
-sk_buff& tcp_skb_tree::push_back(skb_ptr skb) {
-  sk_buff& out = *skb.release();
-  tree_.insert(tree_.end(), out);
-  ++count_;
-  return out;
-}
-
-skb_ptr tcp_skb_tree::remove(sk_buff& skb) {
-  list_hook<skb_list_tag>& order = skb;
-  if (order.is_linked()) order.unlink();
-  tree_.erase(tree_.iterator_to(skb));
-  --count_;
-  return skb_ptr(&skb);
-}
-
 // --- life ---------------------------------------------------------------------------------------
 
 tcp_sock::tcp_sock(net_namespace& net, cpu& home, const inet_af_ops& af)
@@ -204,7 +171,7 @@ void tcp_write_queue_purge(cpu& cx, tcp_sock& tp) {
   while (!tp.rtx_queue.empty()) {
     tcp_free_queued(cx, tp, tp.rtx_queue.remove(*tp.rtx_queue.first()));
   }
-  tp.packets_out = tp.sacked_out = tp.lost_out = tp.retrans_out = 0;
+  tp.rtx_queue.forget_duplicates();
   tp.page.reset();
   tcp_zerocopy_acked(cx, tp, tp.write_seq);
   tcp_chrono_stop(cx, tp, tcp_chrono::busy);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_sack.h"
 
 namespace ph {
@@ -150,6 +151,11 @@ std::optional<std::size_t> fields_that_fit(std::size_t room) {
   return std::nullopt;
 }
 
+std::size_t room_left(const tcp_sock& tp, const tcp_out_options& out) {
+  const std::size_t room = tcp_option_room(tp), taken = tcp_options_size(out);
+  return room > taken ? room - taken : 0;
+}
+
 bool option_possible(const tcp_sock& tp) {
   const s32 setting = tp.tcp().sysctl.ecn_option;
   return tp.ecn.mode == tcp_ecn_mode::accecn && tp.ecn.peer_option && setting != 0 &&
@@ -173,7 +179,7 @@ bool option_due(const cpu& cx, const tcp_sock& tp) {
 void look_for_lost_option(tcp_sock& tp) {
   tcp_ecn_state& ecn = tp.ecn;
   const bool first_data = tp.retransmits != 0 && tp.snd_una == tp.iss + 1 &&
-                          tp.sacked_out == 0 && tp.state != tcp_state::syn_recv;
+                          tp.rtx_queue.sacked_out() == 0 && tp.state != tcp_state::syn_recv;
   const bool acks = tp.have_dsack && ecn.dsack_with_option &&
                     tp.duplicate_sack.start_seq == ecn.dsack_start;
   if (first_data || acks) ecn.option_lost = true;
@@ -312,14 +318,14 @@ u32 tcp_accecn_ack(tcp_sock& tp, const tcp_seg& seg, u32 delivered) {
 
 void tcp_accecn_and_sack_options(cpu& cx, tcp_sock& tp, tcp_out_options& out) {
   look_for_lost_option(tp);
-  const std::size_t room = tcp_max_option_space - tcp_options_size(out);
+  const std::size_t room = room_left(tp, out);
   const bool due = option_due(cx, tp);
   const std::size_t needed = fields_needed(tp.ecn);
   if (tp.sack_ok) tcp_sack_options(tp, out);
   if (due && needed != 0) {
     out.num_sacks = static_cast<u8>(sack_blocks_beside(room, out.num_sacks, needed));
   }
-  const auto fit = fields_that_fit(tcp_max_option_space - tcp_options_size(out));
+  const auto fit = fields_that_fit(room_left(tp, out));
   const bool sent = due && fit && *fit >= needed;
   if (sent) {
     out.accecn = make_option(tp.ecn.rcv, *fit);
@@ -338,7 +344,9 @@ tcp_accecn_option tcp_accecn_synack_option(const tcp_sysctls& sysctl, std::size_
 }
 
 u32 tcp_accecn_option_bytes(const tcp_sock& tp) {
-  return option_possible(tp) ? static_cast<u32>(option_bytes) : 0;
+  const std::size_t always = tp.tstamp_ok ? tcpolen_tstamp_aligned : 0;
+  const bool fits = tcp_option_room(tp) >= always + option_bytes;
+  return option_possible(tp) && fits ? static_cast<u32>(option_bytes) : 0;
 }
 
 }  // namespace ph

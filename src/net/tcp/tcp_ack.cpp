@@ -27,7 +27,7 @@ bool update_window(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   if (window == tp.snd_wnd) return false;
   tp.snd_wnd = window;
   // A window that was shut is a pause like any other (RFC 5681 §4.1).
-  const bool paused = tp.packets_out == 0 && !tp.write_queue.empty();
+  const bool paused = tp.rtx_queue.packets_out() == 0 && !tp.write_queue.empty();
   if (paused) tcp_cwnd_restart_after_idle(cx, tp);
   if (window > tp.max_window) {
     tp.max_window = window;
@@ -43,19 +43,14 @@ void clear_packet(cpu& cx, tcp_sock& tp, sk_buff& skb, tcp_ack_info& info, insta
   if ((cb.sacked & skb_sacked) == 0) tcp_rack_delivered(cx, tp, skb, info);
   if ((cb.sacked & skb_ever_retrans) != 0) {
     info.retrans_acked = true;
-    if ((cb.sacked & skb_retrans) != 0) tp.retrans_out -= cb.pcount;
   } else if ((cb.sacked & skb_sacked) == 0 && first_sent == never) {
     first_sent = cb.sent_at;
   }
-  if ((cb.sacked & skb_sacked) != 0) {
-    tp.sacked_out -= cb.pcount;
-  } else {
+  if ((cb.sacked & skb_sacked) == 0) {
     tp.delivered += cb.pcount;
     info.acked_segs += cb.pcount;
     tcp_rate_skb_delivered(tp, skb, info.rate);
   }
-  if ((cb.sacked & skb_lost) != 0) tp.lost_out -= cb.pcount;
-  tp.packets_out -= cb.pcount;
   info.cleared_segs += cb.pcount;
   tcp_free_queued(cx, tp, tp.rtx_queue.remove(skb));
 }
@@ -77,7 +72,7 @@ void clean_rtx_queue(cpu& cx, tcp_sock& tp, tcp_ack_info& info) {
   info.reneged = head != nullptr && (tcp_cb(*head).sacked & skb_sacked) != 0;
   // RFC 6298 §3 (Karn): only what was sent once tells the round-trip time.
   if (first_sent != never && !info.retrans_acked) info.rtt = cx.now() - first_sent;
-  if (tp.packets_out == 0) {
+  if (tp.rtx_queue.packets_out() == 0) {
     tp.page.reset();
     tcp_chrono_stop(cx, tp, tcp_chrono::busy);
   }
@@ -152,7 +147,7 @@ tcp_ack_verdict old_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_info&
     return tcp_ack_verdict::too_old;
   }
   tcp_store_ts_recent(cx, tp, seg);
-  if (tp.sack_ok && tp.rx.num_sacks != 0 && tp.packets_out != 0) {
+  if (tp.sack_ok && tp.rx.num_sacks != 0 && tp.rtx_queue.packets_out() != 0) {
     tcp_sacktag_write_queue(cx, tp, seg, info);
     info.dupack = info.sacked_segs != 0;
     tcp_fastretrans_alert(cx, tp, info);
@@ -185,7 +180,6 @@ void tcp_update_window(cpu& cx, tcp_sock& tp, const tcp_seg& seg) { update_windo
 
 tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tcp_ack_info info;
-  info.prior_una = tp.snd_una;
   info.prior_in_flight = tp.in_flight();
   info.prior_fack = tp.rack.fack;
   if (seg.ack_seq < tp.snd_una) return old_ack(cx, tp, seg, info);
@@ -208,7 +202,7 @@ tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tp.last_ack_rcv = cx.now();
   tp.probes_out = 0;
   tp.soft_error = errc::ok;
-  const u32 prior_packets = tp.packets_out;
+  const u32 prior_packets = tp.rtx_queue.packets_out();
   if (tp.sack_ok && tp.rx.num_sacks != 0) tcp_sacktag_write_queue(cx, tp, seg, info);
   if (prior_packets == 0) {
     tcp_ecn_ack(cx, tp, seg, info);
@@ -229,8 +223,8 @@ tcp_ack_verdict tcp_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tcp_process_tlp_ack(cx, tp, seg, info);
   tcp_ecn_ack(cx, tp, seg, info);
   const bool plain = info.una_advanced && !info.dupack && tp.ca_state == tcp_ca_state::open &&
-                     tp.sacked_out == 0 && tp.lost_out == 0 && !info.dsack &&
-                     !info.reordered && !info.reneged && !info.ecn_echo;
+                     tp.rtx_queue.sacked_out() == 0 && tp.rtx_queue.lost_out() == 0 &&
+                     !info.dsack && !info.reordered && !info.reneged && !info.ecn_echo;
   if (!plain) tcp_fastretrans_alert(cx, tp, info);
   if (info.cleared_segs != 0 && !info.reo_timer) set_xmit_timer(cx, tp);
   tp.net().mib().add(cx, mib::tcpext_tcp_delivered, info.acked_segs + info.sacked_segs);

@@ -8,7 +8,6 @@ namespace ph {
 
 /// What one acknowledgement did, for recovery and congestion control.
 struct tcp_ack_info {
-  seq32 prior_una;
   u32 prior_in_flight = 0;
   u32 acked_segs = 0;        ///< cumulatively, not counted as selective before
   u32 cleared_segs = 0;      ///< cumulatively, all

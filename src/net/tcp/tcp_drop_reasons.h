@@ -20,6 +20,9 @@ inline constexpr drop_reason_info tcp_invalid_sequence{
     "tcp_invalid_sequence", "Its sequence number is outside the window."};
 inline constexpr drop_reason_info tcp_old_sequence{"tcp_old_sequence",
                                                    "Its sequence number is long past."};
+inline constexpr drop_reason_info tcp_tsecr{
+    "tcp_tsecr", "It echoes a timestamp that was never sent (RFC 7323 5.4).",
+    mib::tcpext_tsecr_rejected};
 inline constexpr drop_reason_info tcp_paws{
     "tcp_paws", "Its timestamp is older than the last one (RFC 7323 5).", mib::tcpext_paws_estab};
 inline constexpr drop_reason_info tcp_invalid_ack{"tcp_invalid_ack",

@@ -123,7 +123,22 @@ tcp_fastopen_cookie tcp_fastopen_make_cookie(const siphash_key& key, const inet_
 
 // --- server -------------------------------------------------------------------------------------
 
-tcp_fastopen_verdict tcp_fastopen_judge(cpu& cx, const tcp_sock& listener, const tcp_seg& seg,
+namespace {
+
+constexpr duration reset_counts_for = seconds(60);
+
+/// Makes room for one child, if the oldest of those that were reset has counted long enough.
+bool forget_a_reset(const cpu& cx, tcp_sock& listener) {
+  std::deque<instant>& resets = listener.fastopen_resets;
+  if (resets.empty() || resets.front() > cx.now()) return false;
+  resets.pop_front();
+  --listener.fastopen_pending;
+  return true;
+}
+
+}  // namespace
+
+tcp_fastopen_verdict tcp_fastopen_judge(cpu& cx, tcp_sock& listener, const tcp_seg& seg,
                                         const inet_tuple& tuple,
                                         const tcp_fastopen_cookie& offered) {
   tcp_fastopen_verdict out;
@@ -137,7 +152,7 @@ tcp_fastopen_verdict tcp_fastopen_judge(cpu& cx, const tcp_sock& listener, const
   // §5.1: a flood of forged SYNs must not fill the listener with connections.
   const u32 most = listener.fastopen_qlen != 0 ? listener.fastopen_qlen
                                                : std::max(listener.max_ack_backlog, 1u);
-  if (listener.fastopen_pending >= most) {
+  if (listener.fastopen_pending >= most && !forget_a_reset(cx, listener)) {
     counters.add(cx, mib::tcpext_tcp_fast_open_listen_overflow);
     return out;
   }
@@ -166,7 +181,9 @@ void tcp_fastopen_begin(cpu& cx, tcp_sock& child, skb_ptr skb, const tcp_seg& se
   child.net().mib().add(cx, mib::tcpext_tcp_fast_open_passive);
   child.fastopen_child = child.fastopen_born = true;
   child.snd_una = child.snd_nxt = child.iss;
-  child.snd_wnd = child.max_window = seg.window;  // RFC 7323 §2.2: never scaled on a SYN
+  // RFC 7323 §2.2: the window of a SYN is never scaled. It begins behind our SYN, which is SND.UNA.
+  child.max_window = seg.window;
+  child.snd_wnd = child.max_window + 1;
   child.snd_sml = child.recover = child.high_seq = child.iss;
   child.lost_edge = child.retrans_hint = child.high_rxt = child.highest_sack = child.iss;
   tcp_init_transfer(cx, child);
@@ -184,9 +201,8 @@ void tcp_fastopen_begin(cpu& cx, tcp_sock& child, skb_ptr skb, const tcp_seg& se
   child.rcv_wup = child.rcv_nxt;
   skb_ptr synack = tcp_stream_alloc(cx, child, child.iss, tcphdr_syn | tcphdr_ack);
   tcp_cb(*synack).sent = true;
-  sk_buff& queued = child.rtx_queue.push_back(std::move(synack));
+  sk_buff& queued = child.rtx_queue.add(std::move(synack));
   child.snd_nxt = child.iss + 1;
-  child.packets_out = 1;
   static_cast<void>(
       tcp_transmit_skb(cx, child, &queued, child.iss, tcphdr_syn | tcphdr_ack));
   tcp_arm_rto(cx, child, child.rto);
@@ -197,6 +213,14 @@ void tcp_fastopen_repeat(cpu& cx, tcp_sock& tp) {
   cx.sometimes("tcp_fastopen_syn_again");
   if (head == nullptr || (tcp_cb(*head).flags & tcphdr_syn) == 0) return;
   static_cast<void>(tcp_transmit_skb(cx, tp, head, tp.iss, tcphdr_syn | tcphdr_ack));
+}
+
+void tcp_fastopen_child_reset(cpu& cx, tcp_sock& tp) {
+  if (!std::exchange(tp.fastopen_child, false)) return;
+  const ref<tcp_sock> parent = std::exchange(tp.fastopen_parent, {});
+  if (!parent) return;
+  cx.sometimes("tcp_fastopen_child_reset");
+  parent->fastopen_resets.push_back(cx.now() + reset_counts_for);
 }
 
 void tcp_fastopen_child_done(tcp_sock& tp) {
@@ -285,7 +309,7 @@ void tcp_fastopen_syn_too_big(cpu& cx, tcp_sock& tp) {
   sk_buff* syn = tp.rtx_queue.first();
   if (tp.syn_data == 0 || syn == nullptr || (tcp_cb(*syn).flags & tcphdr_syn) == 0) return;
   tp.advmss = tcp_advertise_mss(cx, tp);
-  tcp_retransmit_skb(cx, tp, *syn);
+  static_cast<void>(tcp_retransmit_skb(cx, tp, *syn));
   tcp_rearm_rto(cx, tp);
 }
 

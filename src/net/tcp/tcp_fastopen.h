@@ -35,7 +35,7 @@ struct tcp_fastopen_verdict {
   bool accept = false;            ///< take its data and answer before the handshake ends
   tcp_fastopen_cookie cookie;     ///< for the SYN+ACK, if present
 };
-tcp_fastopen_verdict tcp_fastopen_judge(cpu& cx, const tcp_sock& listener, const tcp_seg& seg,
+tcp_fastopen_verdict tcp_fastopen_judge(cpu& cx, tcp_sock& listener, const tcp_seg& seg,
                                         const inet_tuple& tuple,
                                         const tcp_fastopen_cookie& offered);
 /// The connection of an accepted SYN sends its SYN+ACK and takes the data. Consumes the packet.
@@ -44,6 +44,9 @@ void tcp_fastopen_begin(cpu& cx, tcp_sock& child, skb_ptr skb, const tcp_seg& se
 void tcp_fastopen_repeat(cpu& cx, tcp_sock& tp);
 /// The handshake of such a connection is over, in one way or the other.
 void tcp_fastopen_child_done(tcp_sock& tp);
+/// The same, by a RST. It counts for the listener's limit for a minute more (RFC 7413 §5.1): who
+/// forges SYNs and has their victims answer must not have a new child for each.
+void tcp_fastopen_child_reset(cpu& cx, tcp_sock& tp);
 
 // --- client (§4.2.1) --------------------------------------------------------------------------
 

@@ -25,10 +25,10 @@ duration chrono_time(cpu& cx, const tcp_sock& tp, tcp_chrono kind) {
 }
 
 void put_counts(uapi::tcp_info& out, const tcp_sock& tp) {
-  out.tcpi_unacked = tp.packets_out;
-  out.tcpi_sacked = tp.sacked_out;
-  out.tcpi_lost = tp.lost_out;
-  out.tcpi_retrans = tp.retrans_out;
+  out.tcpi_unacked = tp.rtx_queue.packets_out();
+  out.tcpi_sacked = tp.rtx_queue.sacked_out();
+  out.tcpi_lost = tp.rtx_queue.lost_out();
+  out.tcpi_retrans = tp.rtx_queue.retrans_out();
   out.tcpi_total_retrans = tp.total_retrans;
   out.tcpi_bytes_acked = tp.bytes_acked;
   out.tcpi_bytes_received = tp.bytes_received;
@@ -164,29 +164,14 @@ void tcp_chrono_stop(cpu& cx, tcp_sock& tp, tcp_chrono kind) {
 void tcp_check_invariants(tcp_sock& tp) {
   if (tp.in_state({tcp_state::close, tcp_state::listen})) return;
   ph_check(tp.snd_una <= tp.snd_nxt && tp.snd_nxt <= tp.write_seq);
-  ph_check(tp.sacked_out + tp.lost_out <= tp.packets_out);
-  ph_check(tp.retrans_out <= tp.packets_out);
+  ph_check(tp.rtx_queue.is_consistent());
   ph_check(tp.cong.cwnd >= 1);
   ph_check(tp.state == tcp_state::syn_sent || tp.copied_seq <= tp.rcv_nxt);
   // Something outstanding always has a timer behind it (RFC 6298 §5.1).
-  ph_check(tp.packets_out == 0 || tp.rtx_queue.first() != nullptr);
-  u32 out = 0;
-  u32 sacked = 0;
-  u32 lost = 0;
-  u32 retrans = 0;
-  seq32 next = tp.snd_una;
-  for (sk_buff* skb = tp.rtx_queue.first(); skb != nullptr; skb = tp.rtx_queue.next(*skb)) {
-    const tcp_skb_cb& cb = tcp_cb(*skb);
-    ph_check(skb == tp.rtx_queue.first() ? cb.seq <= next : cb.seq == next);
-    next = cb.end_seq;
-    out += cb.pcount;
-    if ((cb.sacked & skb_sacked) != 0) sacked += cb.pcount;
-    if ((cb.sacked & skb_lost) != 0) lost += cb.pcount;
-    if ((cb.sacked & skb_retrans) != 0) retrans += cb.pcount;
+  if (!tp.rtx_queue.empty()) {
+    ph_check(tcp_cb(*tp.rtx_queue.first()).seq <= tp.snd_una);
+    ph_check(tcp_cb(*tp.rtx_queue.last()).end_seq == tp.snd_nxt);
   }
-  ph_check(out == tp.packets_out && lost == tp.lost_out && retrans == tp.retrans_out);
-  ph_check(!tp.sack_ok || sacked == tp.sacked_out);
-  ph_check(tp.rtx_queue.empty() || next == tp.snd_nxt);
   seq32 unsent = tp.snd_nxt;
   for (sk_buff* skb = tp.write_queue.front(); skb != nullptr; skb = tp.write_queue.next(*skb)) {
     ph_check(tcp_cb(*skb).seq == unsent);

@@ -125,6 +125,7 @@ bool validate_incoming(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) 
   }
   if (seg.rst()) {
     if (reset_exact(tp, seg)) {
+      tcp_fastopen_child_reset(cx, tp);
       reset_received(cx, tp, std::move(skb));
     } else {
       cx.sometimes("tcp_reset_inexact_challenged");

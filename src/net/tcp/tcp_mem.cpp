@@ -84,7 +84,7 @@ bool tcp_out_of_resources(cpu& cx, tcp_sock& tp, bool reset) {
   if (quiet > tcp_rto_max * 2 || !reset) ++penalty;
   if (tp.soft_error != errc::ok) ++penalty;
   if (!tcp_out_of_memory(tp, penalty)) return false;
-  if (quiet <= tcp_timewait_len || (tp.snd_wnd == 0 && tp.packets_out == 0)) reset = true;
+  if (quiet <= tcp_timewait_len || (tp.snd_wnd == 0 && tp.rtx_queue.empty())) reset = true;
   if (reset) tcp_send_active_reset(cx, tp);
   tp.net().mib().add(cx, mib::tcpext_tcp_abort_on_memory);
   tcp_write_queue_purge(cx, tp);

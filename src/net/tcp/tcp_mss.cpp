@@ -6,6 +6,7 @@
 #include "net/tcp/tcp_accecn.h"
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_pacing.h"
+#include "net/tcp/tcp_sack.h"
 
 namespace ph {
 namespace {
@@ -17,11 +18,19 @@ u32 bound_to_half_window(const tcp_sock& tp, u32 bytes) {
   return bytes;
 }
 
+/// What options leave for data, however many there are.
+constexpr u32 least_payload = 8;
+
+/// Of IP, with options, and of TCP, without.
+u32 headers_of(const tcp_sock& tp) {
+  return tp.af_ops->net_header_len() + static_cast<u32>(tp.inet.ip_options.size()) +
+         static_cast<u32>(sizeof(tcphdr));
+}
+
 }  // namespace
 
 u32 tcp_mtu_to_mss(const tcp_sock& tp, u32 pmtu) {
-  const u32 headers = tp.af_ops->net_header_len() + static_cast<u32>(tp.inet.ip_options.size()) +
-                      static_cast<u32>(sizeof(tcphdr));
+  const u32 headers = headers_of(tp);
   u32 mss = pmtu > headers ? pmtu - headers : 0;
   // RFC 6691: the peer's MSS option does not account for options; the sender does.
   mss = std::min(mss, tp.mss_clamp);
@@ -29,7 +38,7 @@ u32 tcp_mtu_to_mss(const tcp_sock& tp, u32 pmtu) {
   mss = std::min(mss, 65535u - headers);  // whatever the MTU, the peer and the settings say
   const u32 options = tp.tstamp_ok ? static_cast<u32>(tcpolen_tstamp_aligned) : 0;
   const u32 signature = tcp_auth_option_bytes(tp);
-  return std::max(mss, options + signature + 8) - options - signature;
+  return std::max(mss, options + signature + least_payload) - options - signature;
 }
 
 u32 tcp_sync_mss(tcp_sock& tp, u32 pmtu) {
@@ -50,15 +59,22 @@ u32 tcp_current_mss(cpu& cx, tcp_sock& tp) {
   }
   const u32 blocks = tp.num_sacks + (tp.have_dsack ? 1u : 0u);
   const u32 accecn = tcp_accecn_option_bytes(tp);
-  if (!tp.sack_ok || blocks == 0) return std::max(tp.mss_cache, accecn + 8) - accecn;
-  const std::size_t room = tcp_max_option_space - (tp.tstamp_ok ? tcpolen_tstamp_aligned : 0) -
-                           tcp_auth_option_bytes(tp);
-  const std::size_t fit = std::min<std::size_t>(
-      blocks, (room - tcpolen_sack_base_aligned) / tcpolen_sack_perblock);
+  if (!tp.sack_ok || blocks == 0) return std::max(tp.mss_cache, accecn + least_payload) - accecn;
+  const std::size_t always =
+      (tp.tstamp_ok ? tcpolen_tstamp_aligned : 0) + tcp_auth_option_bytes(tp);
+  const std::size_t room = tcp_option_room(tp);
+  const std::size_t fit = tcp_sack_blocks_that_fit(room > always ? room - always : 0, blocks);
   const std::size_t sack =
       fit != 0 ? tcpolen_sack_base_aligned + fit * tcpolen_sack_perblock : 0;
   const u32 taken = static_cast<u32>(sack) + accecn;
-  return tp.mss_cache > taken + 8 ? tp.mss_cache - taken : 8;
+  return std::max(tp.mss_cache, taken + least_payload) - taken;
+}
+
+std::size_t tcp_option_room(const tcp_sock& tp) {
+  if (tp.pmtu_cookie == 0) return tcp_max_option_space;
+  const u32 taken = headers_of(tp) + least_payload;
+  const std::size_t room = tp.pmtu_cookie > taken ? tp.pmtu_cookie - taken : 0;
+  return std::min(room / 4 * 4, tcp_max_option_space);
 }
 
 u32 tcp_size_goal(const tcp_sock& tp, u32 mss) {

@@ -46,7 +46,7 @@ bool gatherable(tcp_sock& tp, u32 size) {
 /// Moves the first `n` bytes of a queued packet that has more into `to`.
 void take_front(cpu& cx, tcp_sock& tp, sk_buff& from, u32 n, sk_buff& to) {
   to.share_range(cx, from, 0, n);
-  from.eat(n);
+  from.pull_any(n);
   from.truesize -= n;
   tp.wmem_queued -= n;
   tcp_skb_cb& cb = tcp_cb(from);
@@ -141,7 +141,6 @@ void tcp_mtup_acked(cpu& cx, tcp_sock& tp) {
   const u64 bytes = u64{tp.cong.cwnd} * mss_to_mtu(tp, tp.mss_cache);
   tp.cong.cwnd = std::max(static_cast<u32>(bytes / tp.mtup.probe_size), 1u);
   tp.cong.cwnd_cnt = 0;
-  tp.cwnd_stamp = cx.now();
   tp.mtup.search_low = std::exchange(tp.mtup.probe_size, 0u);
   tcp_sync_mss(tp, tp.pmtu_cookie);
   tp.net().mib().add(cx, mib::tcpext_tcp_mtup_success);

@@ -15,9 +15,9 @@
 namespace ph {
 namespace {
 
-/// Payloads up to this size are copied behind the last packet, so that crumbs do not eat the
-/// buffer with their overhead.
-constexpr u32 crumb_bytes = 512;
+/// Payloads up to this size are copied behind the last packet, so that small segments do not fill
+/// the buffer with their overhead.
+constexpr u32 small_payload = 512;
 /// Smaller payloads say nothing about how well the buffer is used.
 constexpr u32 least_growth = 128;
 
@@ -25,7 +25,7 @@ constexpr u32 least_growth = 128;
 bool try_coalesce(tcp_sock& tp, sk_buff& skb) {
   sk_buff* tail = tp.receive_queue.back();
   const u32 len = skb.len();
-  if (tail == nullptr || len == 0 || len > crumb_bytes || tail->tailroom() < len) return false;
+  if (tail == nullptr || len == 0 || len > small_payload || tail->tailroom() < len) return false;
   tcp_skb_cb& cb = tcp_cb(*tail);
   if (tail->cloned() || cb.end_seq != tcp_cb(skb).seq || (cb.flags & tcphdr_fin) != 0) return false;
   if (!skb.copy_bits(0, tail->put(len))) return false;
@@ -38,7 +38,7 @@ bool try_coalesce(tcp_sock& tp, sk_buff& skb) {
 
 void trim_front(sk_buff& skb, seq32 to) {
   tcp_skb_cb& cb = tcp_cb(skb);
-  skb.eat(std::min(static_cast<u32>(to - cb.seq), skb.len()));
+  skb.pull_any(std::min(static_cast<u32>(to - cb.seq), skb.len()));
   cb.seq = to;
 }
 
@@ -53,14 +53,16 @@ void trim_to_window(sk_buff& skb, seq32 end) {
   cb.flags &= static_cast<u8>(~tcphdr_fin);
 }
 
-/// RCV.NXT moved: takes what follows out of the tree.
+/// RCV.NXT moved: takes what follows out of the tree. What was in it twice has been reported when
+/// it came (RFC 2883 §4.2); what the new data have brought again is news.
 void drain_ofo(cpu& cx, tcp_sock& tp) {
+  const seq32 brought = tp.rcv_nxt;
   while (sk_buff* first = tp.ofo_queue.first()) {
     const tcp_skb_cb& cb = tcp_cb(*first);
     if (cb.seq > tp.rcv_nxt) break;
-    if (cb.seq < tp.rcv_nxt) {
+    if (cb.seq < brought) {
       cx.sometimes("tcp_ofo_overlaps_rcv_nxt");
-      tcp_dsack_extend(cx, tp, cb.seq, seq_min(cb.end_seq, tp.rcv_nxt));
+      tcp_dsack_extend(cx, tp, cb.seq, seq_min(cb.end_seq, brought));
     }
     skb_ptr skb = tp.ofo_queue.remove(*first);
     if (cb.end_seq <= tp.rcv_nxt) {
@@ -347,6 +349,7 @@ void tcp_fin(cpu& cx, tcp_sock& tp) {
   tp.stream_done = true;
   tp.ofo_queue.purge(cx, drop_reason::tcp_old_data);
   tp.num_sacks = 0;
+  tp.have_dsack = false;  // as on Linux: behind the end of the stream nothing is left to report
   switch (tp.state) {
     case tcp_state::syn_recv:
     case tcp_state::established:
@@ -430,7 +433,6 @@ void tcp_init_buffer_space(cpu& cx, tcp_sock& tp) {
   const u32 most = tcp_full_space(tp);
   if (tp.window_clamp > most) tp.window_clamp = most;
   tp.rcv_ssthresh = std::min(std::max(tp.rcv_ssthresh, tp.rcv_wnd), tp.window_clamp);
-  tp.cwnd_stamp = cx.now();
 }
 
 void tcp_send_dupack(cpu& cx, tcp_sock& tp, seq32 seq, seq32 end_seq) {

@@ -27,7 +27,7 @@ bool nagle_allows(tcp_sock& tp, sk_buff& skb, u32 mss, tcp_nagle mode) {
   if (mode == tcp_nagle::push || tp.write_queue.next(skb) != nullptr) return true;
   if (tp.urg_mode || (cb.flags & tcphdr_fin) != 0 || skb.len() >= mss) return true;
   if (mode == tcp_nagle::cork || tp.cork) return false;
-  if (tp.nodelay || tp.packets_out == 0) return true;
+  if (tp.nodelay || tp.rtx_queue.packets_out() == 0) return true;
   const bool small_in_flight = tp.snd_sml > tp.snd_una && tp.snd_sml <= tp.snd_nxt;
   return !small_in_flight;
 }
@@ -50,21 +50,19 @@ u32 split_point(tcp_sock& tp, sk_buff& skb, u32 mss, u32 quota, tcp_nagle mode) 
   if (whole && (skb.len() >= mss) && tp.write_queue.next(skb) != nullptr) return possible;
   const tcp_skb_cb& cb = tcp_cb(skb);
   const bool held = tp.cork || mode == tcp_nagle::cork ||
-                    (!tp.nodelay && tp.packets_out != 0 && mode != tcp_nagle::push &&
+                    (!tp.nodelay && tp.rtx_queue.packets_out() != 0 && mode != tcp_nagle::push &&
                      tp.snd_sml > tp.snd_una && tp.snd_sml <= tp.snd_nxt);
   if (whole && (!held || (cb.flags & tcphdr_fin) != 0 || tp.urg_mode)) return possible;
   return possible - partial;
 }
 
 /// RFC 7661: remembers how much of the window was used.
-void cwnd_validate(cpu& cx, tcp_sock& tp, bool limited) {
-  if (tp.snd_una >= tp.max_packets_seq || limited || tp.packets_out > tp.max_packets_out) {
-    tp.max_packets_out = tp.packets_out;
+void cwnd_validate(tcp_sock& tp, bool limited) {
+  const u32 out = tp.rtx_queue.packets_out();
+  if (tp.snd_una >= tp.max_packets_seq || limited || out > tp.max_packets_out) {
+    tp.max_packets_out = out;
     tp.max_packets_seq = tp.snd_nxt;
     tp.is_cwnd_limited = limited;
-  }
-  if (limited || tp.in_flight() >= tp.cong.cwnd) {
-    tp.cwnd_stamp = cx.now();
   }
 }
 
@@ -80,6 +78,11 @@ void note_limits(cpu& cx, tcp_sock& tp, bool sent, bool cwnd_limited, bool rwnd_
   }
 }
 
+/// A full queue of this host is a sign of congestion; that there is no way out is none.
+void note_local_congestion(cpu& cx, tcp_sock& tp, xmit_result result) {
+  if (result == xmit_result::congested || result == xmit_result::dropped) tcp_enter_cwr(cx, tp);
+}
+
 void new_data_sent(cpu& cx, tcp_sock& tp, u32 mss) {
   skb_ptr skb = tp.write_queue.pop_front();
   tcp_skb_cb& cb = tcp_cb(*skb);
@@ -87,11 +90,10 @@ void new_data_sent(cpu& cx, tcp_sock& tp, u32 mss) {
   tp.snd_nxt = cb.end_seq;
   if (skb->len() < mss) tp.snd_sml = cb.end_seq;
   tcp_chrono_start(cx, tp, tcp_chrono::busy);
-  const bool idle = tp.packets_out == 0;
-  tp.packets_out += cb.pcount;
+  const bool idle = tp.rtx_queue.packets_out() == 0;
   if (tcp_in_cwnd_reduction(tp)) tp.prr_out += cb.pcount;
   if (skb->len() != 0) tp.net().mib().add(cx, mib::tcpext_tcp_orig_data_sent, cb.pcount);
-  tcp_sent_now(tp, tp.rtx_queue.push_back(std::move(skb)));
+  tp.rtx_queue.add(std::move(skb));
   const bool loss_probe_waits =
       tp.retransmit_timer.armed() && tp.rtx_event == tcp_rtx_event::loss_probe;
   if (idle || tp.probing || loss_probe_waits) tcp_rearm_rto(cx, tp);
@@ -104,7 +106,7 @@ tcp_mtup_verdict send_mtu_probe(cpu& cx, tcp_sock& tp, u32 mss) {
   sk_buff& probe = *tp.write_queue.front();
   const tcp_skb_cb& cb = tcp_cb(probe);
   // Refused below: it stays in the queue, to be cut to size.
-  if (tcp_transmit_skb(cx, tp, &probe, cb.seq, cb.flags) == xmit_result::dropped) {
+  if (!tcp_left_host(tcp_transmit_skb(cx, tp, &probe, cb.seq, cb.flags))) {
     tcp_mtup_refused(tp, probe);
     return tcp_mtup_verdict::no;
   }
@@ -118,16 +120,8 @@ void trim_head(tcp_sock& tp, sk_buff& skb) {
   tcp_skb_cb& cb = tcp_cb(skb);
   if (cb.seq >= tp.snd_una) return;
   const u32 n = std::min(static_cast<u32>(tp.snd_una - cb.seq), skb.len());
-  skb.eat(n);
+  skb.pull_any(n);
   cb.seq += n;
-}
-
-void count_change(tcp_sock& tp, const tcp_skb_cb& cb, u32 was, u32 is) {
-  const u32 diff = is - was;  // wraps when fewer
-  tp.packets_out += diff;
-  if ((cb.sacked & skb_sacked) != 0) tp.sacked_out += diff;
-  if ((cb.sacked & skb_retrans) != 0) tp.retrans_out += diff;
-  if ((cb.sacked & skb_lost) != 0) tp.lost_out += diff;
 }
 
 /// A Fast Open child keeps its SYN+ACK among what it sent; as on Linux, the initial window is for
@@ -187,8 +181,7 @@ void tcp_fragment(cpu& cx, tcp_sock& tp, tcp_queue queue, sk_buff& skb, u32 len,
   tcp_set_pcount(skb, mss);
   tcp_set_pcount(*rest, mss);
   if (queue == tcp_queue::rtx) {
-    count_change(tp, cb, segs_before, u32{cb.pcount} + rest_cb.pcount);
-    tcp_sent_with(tp, skb, tp.rtx_queue.insert(std::move(rest)));
+    tp.rtx_queue.split(skb, std::move(rest), segs_before);
   } else {
     tp.write_queue.adjust_bytes(-static_cast<s64>(moved));
     tp.write_queue.insert_after(skb, std::move(rest));
@@ -237,19 +230,19 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
     }
     const xmit_result result =
         tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags);
-    if (result != xmit_result::sent) tcp_enter_cwr(cx, tp);
-    // Refused below: it stays in the queue and the persist timer tries again.
-    if (result == xmit_result::dropped) break;
+    note_local_congestion(cx, tp, result);
+    // It stays in the queue and the persist timer tries again.
+    if (!tcp_left_host(result)) break;
     new_data_sent(cx, tp, mss);
     sent = true;
   }
   note_limits(cx, tp, sent, cwnd_limited, rwnd_limited);
   if (sent) tcp_schedule_loss_probe(cx, tp, false);
   if (sent || cwnd_limited) {
-    cwnd_validate(cx, tp, cwnd_limited || tp.in_flight() >= tp.cong.cwnd);
+    cwnd_validate(tp, cwnd_limited || tp.in_flight() >= tp.cong.cwnd);
   }
   tcp_debug_invariants(tp);
-  return tp.packets_out == 0 && !tp.write_queue.empty() && !tp.pacing_timer.armed();
+  return tp.rtx_queue.packets_out() == 0 && !tp.write_queue.empty() && !tp.pacing_timer.armed();
 }
 
 void tcp_push_pending(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
@@ -257,12 +250,12 @@ void tcp_push_pending(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
   if (tcp_write_xmit(cx, tp, mode)) tcp_check_probe_timer(cx, tp);
 }
 
-bool tcp_resend_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
+xmit_result tcp_resend_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
   const u32 mss = tcp_current_mss(cx, tp);
   trim_head(tp, skb);
   tcp_skb_cb& cb = tcp_cb(skb);
   // RFC 9293 §3.8.6.1: the oldest segment may be sent into a closed window, nothing else.
-  if (cb.seq >= tcp_wnd_end(tp) && cb.seq != tp.snd_una) return false;
+  if (cb.seq >= tcp_wnd_end(tp) && cb.seq != tp.snd_una) return xmit_result::refused;
   const u32 allowed = tcp_auth_option_bytes(tp) != 0 ? 1 : tcp_most_segs(mss);
   u32 most = mss * std::clamp(segs, 1u, allowed);
   // RFC 9293 §3.8.6: only what the window takes, which may have shrunk since, or never have been
@@ -275,30 +268,34 @@ bool tcp_resend_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
   } else {
     const u32 was = cb.pcount;
     tcp_set_pcount(skb, mss);
-    count_change(tp, cb, was, cb.pcount);
+    tp.rtx_queue.recount(skb, was);
   }
   tp.mtup.probe_size = 0;  // what comes now says nothing about its size
   tp.total_retrans += cb.pcount;
   tp.bytes_retrans += skb.len();
   tp.net().mib().add(cx, mib::tcp_retrans_segs, cb.pcount);
   if ((cb.flags & tcphdr_syn) != 0) tp.net().mib().add(cx, mib::tcpext_tcp_syn_retrans);
-  cb.sacked |= skb_ever_retrans;
-  if ((cb.sacked & skb_sacked) == 0) tcp_sent_now(tp, skb);
   const xmit_result result = tcp_transmit_skb(cx, tp, &skb, cb.seq, cb.flags);
-  if (result != xmit_result::sent) tcp_enter_cwr(cx, tp);
-  return result != xmit_result::dropped;  // what a full queue refused is not in flight
+  note_local_congestion(cx, tp, result);
+  if (tcp_left_host(result)) {
+    tp.rtx_queue.sent_again(skb);
+  } else {
+    cx.sometimes("tcp_retransmission_refused_below");
+    tp.net().mib().add(cx, mib::tcpext_tcp_retrans_fail, cb.pcount);
+  }
+  return result;
 }
 
-bool tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
-  if (!tcp_resend_skb(cx, tp, skb, segs)) return false;
-  tcp_skb_cb& cb = tcp_cb(skb);
-  if ((cb.sacked & skb_retrans) == 0) tp.retrans_out += cb.pcount;
-  cb.sacked |= skb_retrans;
+xmit_result tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
+  const xmit_result result = tcp_resend_skb(cx, tp, skb, segs);
+  if (!tcp_left_host(result)) return result;
+  const tcp_skb_cb& cb = tcp_cb(skb);
+  tp.rtx_queue.mark_retransmitted(skb);
   tcp_undo_retransmitted(tp, cb.pcount);
   if (tcp_in_cwnd_reduction(tp)) tp.prr_out += cb.pcount;
   if (tp.retrans_stamp == instant{}) tp.retrans_stamp = cx.now();
   tp.high_rxt = seq_max(tp.high_rxt, cb.end_seq);
-  return true;
+  return result;
 }
 
 bool tcp_send_new_probe(cpu& cx, tcp_sock& tp) {
@@ -320,19 +317,17 @@ void tcp_send_syn(cpu& cx, tcp_sock& tp, skb_ptr data) {
   tcp_cb(*skb).sent = true;
   tcp_cb(*skb).sent_at = tp.syn_stamp = cx.now();
   tcp_rate_skb_sent(cx, tp, *skb);
-  sk_buff& queued = tp.rtx_queue.push_back(std::move(skb));
-  tcp_sent_now(tp, queued);
+  sk_buff& queued = tp.rtx_queue.add(std::move(skb));
   tp.snd_nxt = tp.write_seq;
-  tp.packets_out = 1;
   tp.net().mib().add(cx, mib::tcp_active_opens);
   sk_buff* payload = nullptr;
   if (data) {
     // One packet on the wire, two in the queue: they may be acknowledged and lost separately.
     tcp_set_pcount(*data, tp.mss_cache);
     tcp_cb(*data).sent = true;
-    payload = &tp.rtx_queue.push_back(std::move(data));
+    tcp_cb(*data).sent_at = cx.now();
+    payload = &tp.rtx_queue.add(std::move(data));
     tp.snd_nxt = tp.write_seq = tcp_cb(*payload).end_seq;
-    tp.packets_out += tcp_cb(*payload).pcount;
   }
   static_cast<void>(
       tcp_transmit_skb(cx, tp, payload != nullptr ? payload : &queued, tp.iss, tcphdr_syn));
@@ -366,7 +361,7 @@ xmit_result tcp_write_wakeup(cpu& cx, tcp_sock& tp) {
   tp.pushed_seq = seq_max(tp.pushed_seq, tcp_cb(*skb).end_seq);
   const xmit_result result =
       tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags);
-  if (result != xmit_result::dropped) new_data_sent(cx, tp, mss);
+  if (tcp_left_host(result)) new_data_sent(cx, tp, mss);
   return result;
 }
 

@@ -16,6 +16,9 @@ u32 tcp_mtu_to_mss(const tcp_sock& tp, u32 pmtu);
 u32 tcp_sync_mss(tcp_sock& tp, u32 pmtu);
 /// mss_cache for the route at hand, less the SACK blocks that go with the next segment.
 u32 tcp_current_mss(cpu& cx, tcp_sock& tp);
+/// Bytes of TCP options that a segment may have: 40, unless the path's packets are so small that
+/// eight bytes of payload would not fit beside them.
+std::size_t tcp_option_room(const tcp_sock& tp);
 /// How many payload bytes sendmsg gathers into one packet: whole segments, at most half of the
 /// peer's largest window.
 u32 tcp_size_goal(const tcp_sock& tp, u32 mss);
@@ -73,6 +76,11 @@ void tcp_reply_reset(cpu& cx, tcp_sock& listener, const inet_tuple& tuple, const
 
 // --- the queue (tcp_output.cpp) ---------------------------------------------------------------
 
+/// It is on its way, as far as this host knows.
+constexpr bool tcp_left_host(xmit_result result) {
+  return result == xmit_result::sent || result == xmit_result::congested;
+}
+
 enum class tcp_nagle : u8 { normal, push, cork };
 
 /// HOT: sends what window, congestion window and Nagle allow. True when the queue is stuck although
@@ -81,10 +89,11 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode);
 /// tcp_write_xmit and, if needed, the persist timer (the first of the two ends an old one).
 void tcp_push_pending(cpu& cx, tcp_sock& tp, tcp_nagle mode = tcp_nagle::normal);
 /// Sends again from the retransmission queue, at most `segs` segments of a packet (the rest is cut
-/// off). False when it could not.
-bool tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs = 1);
+/// off). Refused: the peer's window does not take it, or there is no way out of this host. What did
+/// not leave the host is not in flight; the next acknowledgement or timeout tries again.
+xmit_result tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs = 1);
 /// As tcp_retransmit_skb for a loss probe: the copy does not count as being in flight.
-bool tcp_resend_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs = 1);
+xmit_result tcp_resend_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs = 1);
 /// Sends one segment of new data whatever the congestion window; false: none fits the peer's.
 bool tcp_send_new_probe(cpu& cx, tcp_sock& tp);
 /// SYN of an active open, with the payload of `data` (at iss + 1) if there is one.

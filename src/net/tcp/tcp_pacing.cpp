@@ -22,7 +22,7 @@ u64 tcp_pacing_rate(const tcp_sock& tp) {
     const tcp_sysctls& sysctl = tp.tcp().sysctl;
     const bool slow_start = tp.cong.cwnd < tp.cong.ssthresh / 2;
     const s32 percent = slow_start ? sysctl.pacing_ss_ratio : sysctl.pacing_ca_ratio;
-    const u64 bytes = u64{tp.mss_cache} * std::max(tp.cong.cwnd, tp.packets_out);
+    const u64 bytes = u64{tp.mss_cache} * std::max(tp.cong.cwnd, tp.rtx_queue.packets_out());
     const u64 us = static_cast<u64>(std::max<s64>(tp.srtt.us(), 1));
     rate = bytes * 10'000 * static_cast<u64>(percent) / us;
   }

@@ -47,9 +47,8 @@ void tcp_prr_step(tcp_sock& tp, u32 delivered, u32 lost, bool una_advanced) {
   tp.cong.cwnd = std::max(pipe + static_cast<u32>(sndcnt), 1u);
 }
 
-void tcp_prr_end(cpu& cx, tcp_sock& tp) {
+void tcp_prr_end(tcp_sock& tp) {
   if (!tp.ca->owns_cwnd()) tp.cong.cwnd = std::max(tp.cong.ssthresh, 1u);
-  tp.cwnd_stamp = cx.now();
 }
 
 }  // namespace ph

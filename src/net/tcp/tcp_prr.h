@@ -15,6 +15,6 @@ void tcp_prr_begin(cpu& cx, tcp_sock& tp, loss_kind why);
 /// `delivered` segments arrived and `lost` were found lost with one acknowledgement.
 void tcp_prr_step(tcp_sock& tp, u32 delivered, u32 lost, bool una_advanced);
 /// The reduction is over.
-void tcp_prr_end(cpu& cx, tcp_sock& tp);
+void tcp_prr_end(tcp_sock& tp);
 
 }  // namespace ph

@@ -29,7 +29,7 @@ duration reo_wnd(const tcp_sock& tp) {
   if (tp.reord_seen == 0) {
     // Nothing was ever reordered: whatever is missing below three others is lost.
     if (tp.ca_state >= tcp_ca_state::recovery) return duration{};
-    if (tp.sacked_out >= tp.reordering &&
+    if (tp.rtx_queue.sacked_out() >= tp.reordering &&
         (tp.tcp().sysctl.recovery & tcp_recovery_no_dupthresh) == 0) {
       return duration{};
     }
@@ -46,8 +46,9 @@ duration remaining(cpu& cx, const tcp_sock& tp, const sk_buff& skb, duration win
 duration detect_loss(cpu& cx, tcp_sock& tp) {
   const duration window = reo_wnd(tp);
   duration wait{};
-  for (auto it = tp.sent_order.begin(); it != tp.sent_order.end();) {
-    sk_buff& skb = *it++;
+  for (sk_buff *at = tp.rtx_queue.first_sent(), *next = nullptr; at != nullptr; at = next) {
+    sk_buff& skb = *at;
+    next = tp.rtx_queue.next_sent(skb);
     const tcp_skb_cb& cb = tcp_cb(skb);
     if (!sent_after(tp.rack.xmit_ts, tp.rack.end_seq, cb.sent_at, cb.end_seq)) break;
     const duration left = remaining(cx, tp, skb, window);
@@ -61,21 +62,6 @@ duration detect_loss(cpu& cx, tcp_sock& tp) {
 }
 
 }  // namespace
-
-void tcp_sent_forget(sk_buff& skb) {
-  list_hook<skb_list_tag>& order = skb;
-  if (order.is_linked()) order.unlink();
-}
-
-void tcp_sent_now(tcp_sock& tp, sk_buff& skb) {
-  tcp_sent_forget(skb);
-  tp.sent_order.push_back(skb);
-}
-
-void tcp_sent_with(tcp_sock& tp, sk_buff& skb, sk_buff& rest) {
-  const list_hook<skb_list_tag>& order = skb;
-  if (order.is_linked()) tp.sent_order.insert(std::next(tp.sent_order.iterator_to(skb)), rest);
-}
 
 bool tcp_uses_rack(const tcp_sock& tp) {
   return tp.sack_ok && (tp.tcp().sysctl.recovery & tcp_recovery_rack) != 0;
@@ -158,12 +144,12 @@ void tcp_rack_reo_timeout(cpu& cx, tcp_sock& tp) {
 
 bool tcp_schedule_loss_probe(cpu& cx, tcp_sock& tp, bool fresh) {
   // §7.2: connections with SACK, not while losses are being repaired.
-  if (tp.tcp().sysctl.early_retrans < 3 || !tp.sack_ok || tp.packets_out == 0) return false;
+  if (tp.tcp().sysctl.early_retrans < 3 || !tp.sack_ok || tp.rtx_queue.empty()) return false;
   if (tp.ca_state != tcp_ca_state::open && tp.ca_state != tcp_ca_state::cwr) return false;
   duration after = seconds(1);
   if (tp.srtt.ns != 0) {
     // A lone segment may be acknowledged late; the delay that a peer may take is in RTO.min.
-    after = tp.srtt * 2 + (tp.packets_out == 1 ? tcp_rto_min : least_wait);
+    after = tp.srtt * 2 + (tp.rtx_queue.packets_out() == 1 ? tcp_rto_min : least_wait);
   }
   const duration timeout = fresh ? tp.rto : tcp_rto_left(cx, tp);
   if (timeout.ns > 0) after = std::min(after, timeout);
@@ -173,7 +159,7 @@ bool tcp_schedule_loss_probe(cpu& cx, tcp_sock& tp, bool fresh) {
 
 void tcp_send_loss_probe(cpu& cx, tcp_sock& tp) {
   // One probe at a time.
-  if (!tp.tlp.end_seq && tp.packets_out != 0) {
+  if (!tp.tlp.end_seq && tp.rtx_queue.packets_out() != 0) {
     bool sent = tcp_send_new_probe(cx, tp);
     tp.tlp.is_retrans = !sent;
     sk_buff* last = tp.rtx_queue.last();
@@ -185,7 +171,7 @@ void tcp_send_loss_probe(cpu& cx, tcp_sock& tp) {
         tcp_fragment(cx, tp, tcp_queue::rtx, *last, before, cb.mss);
         last = tp.rtx_queue.next(*last);
       }
-      sent = tcp_resend_skb(cx, tp, *last);
+      sent = tcp_left_host(tcp_resend_skb(cx, tp, *last));
     }
     if (sent) {
       tp.tlp.end_seq = tp.snd_nxt;

@@ -6,15 +6,6 @@
 
 namespace ph {
 
-// --- the order of transmission ----------------------------------------------------------------
-
-/// `skb` (of rtx_queue) leaves now: it is the latest.
-void tcp_sent_now(tcp_sock& tp, sk_buff& skb);
-/// `rest` was cut off `skb`: sent at the same time.
-void tcp_sent_with(tcp_sock& tp, sk_buff& skb, sk_buff& rest);
-/// Delivered, or waiting to be sent again.
-void tcp_sent_forget(sk_buff& skb);
-
 // --- loss by time -----------------------------------------------------------------------------
 
 /// Selective acknowledgements are agreed and net.ipv4.tcp_recovery wants it.

@@ -7,7 +7,7 @@ namespace ph {
 
 void tcp_rate_skb_sent(cpu& cx, tcp_sock& tp, sk_buff& skb) {
   // §3.2: nothing in flight: the clocks begin anew.
-  if (tp.packets_out == 0) {
+  if (tp.rtx_queue.packets_out() == 0) {
     tp.first_sent_at = cx.now();
     tp.delivered_at = cx.now();
   }
@@ -61,7 +61,8 @@ u64 tcp_rate_generate(cpu& cx, tcp_sock& tp, const tcp_rate_sample& sample) {
 
 void tcp_rate_check_app_limited(tcp_sock& tp) {
   const bool little_queued = tp.write_queue.bytes() < tp.mss_cache;
-  if (little_queued && tp.in_flight() < tp.cong.cwnd && tp.lost_out <= tp.retrans_out) {
+  if (little_queued && tp.in_flight() < tp.cong.cwnd &&
+      tp.rtx_queue.lost_out() <= tp.rtx_queue.retrans_out()) {
     tp.app_limited = std::max<u64>(u64{tp.delivered} + tp.in_flight(), 1);
   }
 }

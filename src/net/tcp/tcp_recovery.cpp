@@ -5,6 +5,7 @@
 #include "net/tcp/tcp_recovery.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "net/tcp/tcp_ecn.h"
 #include "net/tcp/tcp_mtu_probe.h"
@@ -24,27 +25,26 @@ loss_event loss_of(const tcp_sock& tp, loss_kind kind) {
 
 void set_ca_state(tcp_sock& tp, tcp_ca_state state) { tp.ca_state = state; }
 
-/// Duplicate acknowledgements can stand for no more segments than are out, less the hole.
-void limit_reno_sacked(tcp_sock& tp) {
-  const u32 holes = std::min(std::max(tp.lost_out, 1u), tp.packets_out);
-  tp.sacked_out = std::min(tp.sacked_out, tp.packets_out - holes);
-}
-
 /// RFC 6582 in the terms of RFC 6675: each duplicate acknowledgement is a segment that arrived;
 /// a partial one fills the hole, and the rest of what it covers had been counted.
 void count_reno(tcp_sock& tp, tcp_ack_info& info) {
   if (info.cleared_segs != 0) {
     const bool recovering = tp.ca_state >= tcp_ca_state::recovery;
-    const u32 counted = std::min(info.cleared_segs - 1, tp.sacked_out);
+    const u32 counted = std::min(info.cleared_segs - 1, tp.rtx_queue.sacked_out());
     tp.delivered -= counted;
     info.acked_segs -= counted;
-    tp.sacked_out = recovering ? tp.sacked_out - counted : 0;
+    if (recovering) {
+      tp.rtx_queue.take_duplicates(counted);
+    } else {
+      tp.rtx_queue.forget_duplicates();
+    }
   }
-  limit_reno_sacked(tp);
+  tp.rtx_queue.limit_duplicates();
   if (!info.dupack) return;
-  const u32 before = tp.sacked_out++;
-  limit_reno_sacked(tp);
-  if (tp.sacked_out > before) {
+  const u32 before = tp.rtx_queue.sacked_out();
+  tp.rtx_queue.add_duplicate();
+  tp.rtx_queue.limit_duplicates();
+  if (tp.rtx_queue.sacked_out() > before) {
     ++tp.delivered;
     ++info.sacked_segs;
   }
@@ -53,7 +53,7 @@ void count_reno(tcp_sock& tp, tcp_ack_info& info) {
 /// RFC 6675 §4 IsLost(): finds the dupthresh-th selectively acknowledged segment from above; all
 /// that lies before it and was not acknowledged is lost.
 void mark_lost_by_sack(cpu& cx, tcp_sock& tp) {
-  if (tp.sacked_out < tp.reordering) return;
+  if (tp.rtx_queue.sacked_out() < tp.reordering) return;
   u32 above = 0;
   sk_buff* skb = tp.rtx_queue.find(tp.highest_sack);
   while (skb != nullptr) {
@@ -79,27 +79,27 @@ void mark_head_lost(cpu& cx, tcp_sock& tp) {
     tcp_fragment(cx, tp, tcp_queue::rtx, *head, mss, mss);
   }
   tcp_mark_lost(cx, tp, *head);
-  if (!tp.sack_ok) limit_reno_sacked(tp);
+  tp.rtx_queue.limit_duplicates();
 }
 
 /// `undone`: the window is what it was before.
 void leave_recovery(cpu& cx, tcp_sock& tp, bool undone) {
-  if (tcp_in_cwnd_reduction(tp) && !undone) tcp_prr_end(cx, tp);
+  if (tcp_in_cwnd_reduction(tp) && !undone) tcp_prr_end(tp);
   if (tp.ca_state >= tcp_ca_state::recovery) tcp_rack_recovered(tp);
   if (tp.ca_state == tcp_ca_state::loss && tp.rto_stamp != instant{}) {
-    tp.rto_stamp = instant{};
+    tp.total_rto_time += cx.now() - std::exchange(tp.rto_stamp, instant{});
   }
-  if (!tp.sack_ok) tp.sacked_out = 0;
+  tp.rtx_queue.forget_duplicates();
   tp.retrans_stamp = instant{};
   tp.frto = false;
-  set_ca_state(tp, tp.sacked_out != 0 ? tcp_ca_state::disorder : tcp_ca_state::open);
+  set_ca_state(tp, tp.rtx_queue.sacked_out() != 0 ? tcp_ca_state::disorder : tcp_ca_state::open);
 }
 
 bool time_to_recover(const tcp_sock& tp) {
-  if (tp.sack_ok) return tp.lost_out != 0;
+  if (tp.sack_ok) return tp.rtx_queue.lost_out() != 0;
   // RFC 6582 §3.2 step 2: duplicates of what was outstanding in the last recovery prove nothing.
-  if (tp.recover_valid && tp.snd_una <= tp.recover) return tp.lost_out != 0;
-  return tp.lost_out != 0 || tp.sacked_out >= tp.reordering;
+  if (tp.recover_valid && tp.snd_una <= tp.recover) return tp.rtx_queue.lost_out() != 0;
+  return tp.rtx_queue.lost_out() != 0 || tp.rtx_queue.sacked_out() >= tp.reordering;
 }
 
 void enter_recovery(cpu& cx, tcp_sock& tp) {
@@ -122,7 +122,7 @@ bool retransmit_below_sack(cpu& cx, tcp_sock& tp) {
   sk_buff* skb = tp.rtx_queue.find(seq_max(tp.high_rxt, tp.snd_una));
   for (; skb != nullptr && tcp_cb(*skb).seq < tp.highest_sack; skb = tp.rtx_queue.next(*skb)) {
     if ((tcp_cb(*skb).sacked & (skb_sacked | skb_retrans)) == 0) {
-      return tcp_retransmit_skb(cx, tp, *skb);
+      return tcp_left_host(tcp_retransmit_skb(cx, tp, *skb));
     }
   }
   return false;
@@ -130,13 +130,14 @@ bool retransmit_below_sack(cpu& cx, tcp_sock& tp) {
 
 /// NextSeg() rule 1, in the order of sequence numbers.
 void retransmit_lost(cpu& cx, tcp_sock& tp) {
-  if (tp.lost_out == 0) return;
+  if (tp.rtx_queue.lost_out() == 0) return;
   sk_buff* skb = tp.rtx_queue.find(seq_max(tp.retrans_hint, tp.snd_una));
   for (; skb != nullptr && tp.in_flight() < tp.cong.cwnd; skb = tp.rtx_queue.next(*skb)) {
     if ((tcp_cb(*skb).sacked & (skb_lost | skb_retrans | skb_sacked)) == skb_lost) {
       if (tcp_pacing_holds(cx, tp)) break;
       const bool head = skb == tp.rtx_queue.first();
-      if (!tcp_retransmit_skb(cx, tp, *skb, tp.cong.cwnd - tp.in_flight())) break;
+      const u32 room = tp.cong.cwnd - tp.in_flight();
+      if (!tcp_left_host(tcp_retransmit_skb(cx, tp, *skb, room))) break;
       tp.net().mib().add(cx, tp.ca_state == tcp_ca_state::loss
                                  ? mib::tcpext_tcp_slow_start_retrans
                                  : mib::tcpext_tcp_fast_retrans);
@@ -203,22 +204,16 @@ bool process_recovery(cpu& cx, tcp_sock& tp, tcp_ack_info& info) {
 }  // namespace
 
 void tcp_mark_lost(cpu& cx, tcp_sock& tp, sk_buff& skb) {
-  tcp_skb_cb& cb = tcp_cb(skb);
-  if ((cb.sacked & skb_sacked) != 0) return;
-  if ((cb.sacked & skb_retrans) != 0) {
-    cb.sacked &= static_cast<u8>(~skb_retrans);
-    tp.retrans_out -= cb.pcount;
+  const tcp_loss news = tp.rtx_queue.mark_lost(skb);
+  if (news == tcp_loss::none) return;
+  const tcp_skb_cb& cb = tcp_cb(skb);
+  if (news == tcp_loss::retransmission) {
     cx.sometimes("tcp_retransmission_lost");
     tp.net().mib().add(cx, mib::tcpext_tcp_lost_retransmit, cb.pcount);
-  } else if ((cb.sacked & skb_lost) != 0) {
-    return;
   }
-  if ((cb.sacked & skb_lost) == 0) tp.lost_out += cb.pcount;
-  cb.sacked |= skb_lost;
   tp.lost += cb.pcount;
   tp.ca->on_lost(cx, {cb.pcount, cb.tx_in_flight, tp.lost - cb.lost, tp.delivered, cb.app_limited,
                       tp.sack_ok}, tp.cong);
-  tcp_sent_forget(skb);
   tp.retrans_hint = seq_min(tp.retrans_hint, cb.seq);
 }
 
@@ -255,8 +250,8 @@ void tcp_fastretrans_alert(cpu& cx, tcp_sock& tp, tcp_ack_info& info) {
   } else if (tp.ca_state < tcp_ca_state::cwr && info.ecn_echo) {
     tcp_enter_cwr(cx, tp, loss_kind::ecn_echo);  // RFC 3168 §6.1.2: once per window of data
   } else if (tp.ca_state < tcp_ca_state::cwr) {
-    set_ca_state(tp, tp.sacked_out != 0 ? tcp_ca_state::disorder : tcp_ca_state::open);
-    if (tp.retrans_out == 0) tp.retrans_stamp = instant{};
+    set_ca_state(tp, tp.rtx_queue.sacked_out() != 0 ? tcp_ca_state::disorder : tcp_ca_state::open);
+    if (tp.rtx_queue.retrans_out() == 0) tp.retrans_stamp = instant{};
   }
   info.lost_segs += tp.lost - lost_before;
 }
@@ -272,7 +267,7 @@ void tcp_recover_by_time(cpu& cx, tcp_sock& tp) {
 void tcp_reduce_once(cpu& cx, tcp_sock& tp) {
   if (tp.ca_state >= tcp_ca_state::cwr) return;
   tcp_prr_begin(cx, tp, loss_kind::fast_retransmit);
-  tcp_prr_end(cx, tp);
+  tcp_prr_end(tp);
 }
 
 void tcp_xmit_recovery(cpu& cx, tcp_sock& tp, bool new_first) {
@@ -305,7 +300,7 @@ void tcp_enter_loss(cpu& cx, tcp_sock& tp) {
   }
   // So many selective acknowledgements and still a timeout: there was less reordering than thought.
   const u32 usual = static_cast<u32>(tp.tcp().sysctl.reordering);
-  if (tp.ca_state <= tcp_ca_state::disorder && tp.sacked_out >= usual) {
+  if (tp.ca_state <= tcp_ca_state::disorder && tp.rtx_queue.sacked_out() >= usual) {
     tp.reordering = std::min(tp.reordering, usual);
   }
   sk_buff* head = tp.rtx_queue.first();
@@ -314,14 +309,14 @@ void tcp_enter_loss(cpu& cx, tcp_sock& tp) {
   const bool reneged = head != nullptr && (tcp_cb(*head).sacked & skb_sacked) != 0;
   cx.sometimes("tcp_enter_loss");
   if (reneged) tp.net().mib().add(cx, mib::tcpext_tcp_sack_reneging);
-  if (reneged || !tp.sack_ok) tp.sacked_out = 0;
+  tp.rtx_queue.forget_duplicates();
   if (reneged) {
+    tp.rtx_queue.unmark_sacked();
     cx.sometimes("tcp_sack_reneging");
     tp.sack_cache = {};
   }
   tp.retrans_hint = tp.snd_una;
   for (sk_buff* skb = head; skb != nullptr; skb = tp.rtx_queue.next(*skb)) {
-    if (reneged) tcp_cb(*skb).sacked &= static_cast<u8>(~skb_sacked);
     // RFC 8985 §6.3: what left only just now is not blamed.
     if (skb != head && !reneged && tcp_uses_rack(tp) && !tcp_rack_overdue(cx, tp, *skb)) continue;
     tcp_mark_lost(cx, tp, *skb);
@@ -329,7 +324,6 @@ void tcp_enter_loss(cpu& cx, tcp_sock& tp) {
   // RFC 5681 §3.1: the loss window is one segment, beside what is not thought lost.
   tp.cong.cwnd = tp.in_flight() + 1;
   tp.cong.cwnd_cnt = 0;
-  tp.cwnd_stamp = cx.now();
   tp.high_seq = tp.recover = tp.lost_edge = tp.snd_nxt;
   tp.recover_valid = true;
   tcp_ecn_queue_cwr(tp);
@@ -351,10 +345,10 @@ void tcp_simple_retransmit(cpu& cx, tcp_sock& tp) {
     if (cb.mss <= mss || skb->len() <= mss || (cb.sacked & skb_sacked) != 0) continue;
     tcp_mark_lost(cx, tp, *skb);
   }
-  if (tp.lost_out == 0) return;
+  if (tp.rtx_queue.lost_out() == 0) return;
   tp.undo = {};
   tp.frto = false;
-  if (!tp.sack_ok) limit_reno_sacked(tp);
+  tp.rtx_queue.limit_duplicates();
   if (tp.ca_state < tcp_ca_state::recovery) {
     tp.high_seq = tp.snd_nxt;
     tp.recover = tp.snd_nxt;
@@ -374,7 +368,6 @@ void tcp_cwnd_restart_after_idle(cpu& cx, tcp_sock& tp) {
   u32 cwnd = tp.cong.cwnd;
   while ((idle = idle - tp.rto).ns > 0 && cwnd > restart) cwnd /= 2;
   tp.cong.cwnd = std::max(cwnd, restart);
-  tp.cwnd_stamp = cx.now();
   tp.max_packets_out = 0;
 }
 

@@ -81,7 +81,15 @@ void send_synack(cpu& cx, tcp_request& req, u32 tsval) {
 }
 
 void send_synack(cpu& cx, tcp_request& req) {
-  send_synack(cx, req, request_time_stamp(cx, req));
+  req.tsval_last = request_time_stamp(cx, req);
+  if (req.num_retrans == 0) req.tsval_first = req.tsval_last;
+  send_synack(cx, req, req.tsval_last);
+}
+
+/// An echo of a timestamp that no SYN+ACK carried is of another connection, or invented.
+bool echoes_another(const tcp_request& req, const tcp_options_received& rx) {
+  if (!req.tstamp_ok || !rx.saw_tstamp || rx.rcv_tsecr == 0) return false;
+  return rx.rcv_tsecr - req.tsval_first > req.tsval_last - req.tsval_first;
 }
 
 /// Answers to what does not fit are limited (net.ipv4.tcp_invalid_ratelimit).
@@ -200,7 +208,7 @@ ref<tcp_sock> make_child(cpu& cx, tcp_request& req, const tcp_seg& seg) {
   child->lost_edge = child->retrans_hint = child->high_rxt = child->highest_sack = child->snd_una;
   child->irs = req.rcv_isn;
   child->rcv_nxt = child->rcv_wup = child->copied_seq = req.rcv_isn + 1;
-  child->rcv_up = child->urg_seq = child->rcv_nxt;
+  child->urg_seq = child->rcv_nxt;
   child->last_ack_sent = child->rcv_nxt;
   child->snd_wl1 = seg.seq;
   child->tstamp_ok = req.tstamp_ok;
@@ -329,7 +337,6 @@ void send_cookie(cpu& cx, tcp_request& req) {
     req.rcv_wscale = 0;
     req.ecn = tcp_ecn_mode::none;
   }
-  req.ecn = std::min(req.ecn, tcp_ecn_mode::rfc3168);  // there is one bit for it
   req.snt_isn = tcp_cookie_make(cx, listener.tcp(), req.key, req.rcv_isn, req.peer_mss);
   tcp_cookie_sent(cx, listener);
   tcp_cookie_options remember;
@@ -454,9 +461,13 @@ void tcp_check_req(cpu& cx, tcp_request& req, skb_ptr skb, const tcp_seg& seg) {
     drop(cx, std::move(skb), drop_reason::tcp_invalid_ack);
     return;
   }
-  if (old || !in_window(req, seg)) {
+  const bool foreign = echoes_another(req, rx);
+  if (old || foreign || !in_window(req, seg)) {
     if (!seg.rst()) send_request_ack(cx, req);
-    drop(cx, std::move(skb), old ? drop_reason::tcp_paws : drop_reason::tcp_request);
+    const skb_drop_reason why = old       ? drop_reason::tcp_paws
+                                : foreign ? drop_reason::tcp_tsecr
+                                          : drop_reason::tcp_request;
+    drop(cx, std::move(skb), why);
     return;
   }
   if (req.tstamp_ok && rx.saw_tstamp && seg.seq <= req.rcv_isn + 1) {

@@ -29,6 +29,7 @@ struct tcp_request final : counted, ehash_entry, list_hook<struct tcp_request_ta
   tcp_fastopen_cookie fastopen_cookie;  ///< for the SYN+ACK
   u32 ts_recent = 0;
   u32 tsoffset = 0;
+  u32 tsval_first = 0, tsval_last = 0;  ///< of our SYN+ACKs: what the peer may echo
   u32 rcv_wnd = 0, window_clamp = 0;
   instant sent_at{};
   instant last_answer{};

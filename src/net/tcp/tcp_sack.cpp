@@ -27,18 +27,14 @@ bool plausible(const tcp_sock& tp, const tcp_sack_block& block) {
 }
 
 void mark_sacked(cpu& cx, tcp_sock& tp, sk_buff& skb, tcp_ack_info& info) {
-  tcp_skb_cb& cb = tcp_cb(skb);
+  const tcp_skb_cb& cb = tcp_cb(skb);
   tcp_rack_delivered(cx, tp, skb, info);
-  tcp_sent_forget(skb);
-  if ((cb.sacked & skb_lost) != 0) tp.lost_out -= cb.pcount;
-  if ((cb.sacked & skb_retrans) != 0) tp.retrans_out -= cb.pcount;
   if ((cb.sacked & skb_ever_retrans) == 0) {
     info.sack_rtt = cx.now() - cb.sent_at;
   } else {
     info.retrans_acked = true;
   }
-  cb.sacked = static_cast<u8>((cb.sacked & skb_ever_retrans) | skb_sacked);
-  tp.sacked_out += cb.pcount;
+  tp.rtx_queue.mark_sacked(skb);
   tp.delivered += cb.pcount;
   info.sacked_segs += cb.pcount;
   tp.highest_sack = seq_max(tp.highest_sack, cb.seq);
@@ -141,10 +137,16 @@ void tcp_sacktag_write_queue(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_
   tp.sack_cache = cache;
 }
 
+std::size_t tcp_sack_blocks_that_fit(std::size_t room, std::size_t blocks) {
+  if (room < tcpolen_sack_base_aligned) return 0;
+  return std::min(blocks, (room - tcpolen_sack_base_aligned) / tcpolen_sack_perblock);
+}
+
 void tcp_sack_options(const tcp_sock& tp, tcp_out_options& out) {
-  const std::size_t room = tcp_max_option_space - tcp_options_size(out);
+  const std::size_t room = tcp_option_room(tp);
+  const std::size_t taken = tcp_options_size(out);
   const std::size_t most =
-      std::min((room - tcpolen_sack_base_aligned) / tcpolen_sack_perblock, tcp_max_sacks);
+      tcp_sack_blocks_that_fit(room > taken ? room - taken : 0, tcp_max_sacks);
   std::size_t n = 0;
   if (tp.have_dsack && most != 0) out.sacks[n++] = tp.duplicate_sack;
   for (std::size_t i = 0; i < tp.num_sacks && n < most; ++i) out.sacks[n++] = tp.selective_acks[i];

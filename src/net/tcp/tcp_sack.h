@@ -9,6 +9,8 @@ namespace ph {
 
 /// Marks what the peer's blocks (tp.rx) cover.
 void tcp_sacktag_write_queue(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_info& info);
+/// How many of `blocks` fit into so many bytes of options.
+std::size_t tcp_sack_blocks_that_fit(std::size_t room, std::size_t blocks);
 /// Puts our blocks into the options to send.
 void tcp_sack_options(const tcp_sock& tp, tcp_out_options& out);
 /// New data [seq, end) lie out of order: they head the list.

@@ -4,8 +4,9 @@
 //   tcp            the program's side: queues fill and empty
 //   tcp_input      segments arrive: state machine, receive variables
 //   tcp_ack        acknowledgements: send variables, RTT, clearing the retransmission queue
-//   tcp_sack       which segments the peer has (sacked_out), ours for the peer
-//   tcp_recovery   which segments are lost (lost_out), congestion states, retransmission
+//   tcp_outstanding  what was sent and is not acknowledged: packets, marks, counts
+//   tcp_sack       which segments the peer has, which of its we have
+//   tcp_recovery   which segments are lost, congestion states, retransmission
 //   tcp_ofo        data out of order, receive buffer and its growth
 //   tcp_output     choosing, cutting, building and sending segments; the window we offer
 //   tcp_timer      time
@@ -14,6 +15,7 @@
 // lives as long as the connection does. No other file's data are changed behind its back.
 #pragma once
 
+#include <deque>
 #include <list>
 #include <map>
 #include <optional>
@@ -29,6 +31,8 @@
 #include "net/tcp/tcp_cong.h"
 #include "net/tcp/tcp_drop_reasons.h"
 #include "net/tcp/tcp_mib.h"
+#include "net/tcp/tcp_outstanding.h"
+#include "net/tcp/tcp_skb.h"
 #include "uapi/socket.h"
 #include "wire/tcp.h"
 
@@ -57,41 +61,6 @@ inline constexpr duration tcp_paws_24days = seconds(60 * 60 * 24 * 24);
 /// Bytes of buffer a payload may be expected to fill: half, the rest is overhead.
 constexpr u32 tcp_win_from_space(u32 space) { return space / 2; }
 constexpr u32 tcp_space_from_win(u32 window) { return window * 2; }
-
-// --- control block ----------------------------------------------------------------------------
-
-/// cb::sacked bits of a segment in the retransmission queue.
-enum : u8 { skb_sacked = 1, skb_retrans = 2, skb_lost = 4, skb_ever_retrans = 8 };
-
-struct tcp_skb_cb {
-  static constexpr cb_owner owner{"tcp"};
-  seq32 seq;             ///< of the first byte (or of SYN)
-  seq32 end_seq;         ///< after the last; SYN and FIN count
-  u8 flags = 0;          ///< tcphdr_* bits
-  u8 sacked = 0;         ///< skb_sacked ...
-  u16 pcount = 0;        ///< tx: segments of `mss` in it
-  u16 mss = 0;           ///< tx: payload bytes per segment when it was counted
-  bool eor = false;      ///< tx: MSG_EOR, nothing may be appended
-  bool sent = false;     ///< tx: was on the wire
-  u8 tx_flags = 0;       ///< tx: skb_tx_flags, about the byte at `tskey`
-  seq32 tskey;
-  instant sent_at{};     ///< tx: last transmission
-  // Delivery rate (tcp_rate): the connection's state when it was sent.
-  u64 delivered = 0;
-  instant delivered_at{};
-  instant first_sent_at{};
-  u32 tx_in_flight = 0;  ///< segments outstanding, these included
-  u32 lost = 0;          ///< marked lost by then
-  bool app_limited = false;
-};
-inline tcp_skb_cb& tcp_cb(sk_buff& skb) { return skb.cb<tcp_skb_cb>(); }
-inline const tcp_skb_cb& tcp_cb(const sk_buff& skb) { return skb.cb<tcp_skb_cb>(); }
-
-struct tcp_seq_order {
-  bool operator()(const sk_buff& a, const sk_buff& b) const {
-    return tcp_cb(a).seq < tcp_cb(b).seq;
-  }
-};
 
 /// net.ipv4.tcp_recovery: RFC 8985 finds losses; its reordering window stays; dupthresh
 /// selective acknowledgements do not close it.
@@ -193,40 +162,6 @@ struct tcp_zerocopy_send {
 
 /// What the retransmission timer stands for when it is not the persist timer.
 enum class tcp_rtx_event : u8 { timeout, reordering, loss_probe };
-
-/// Owns packets in the order of their sequence numbers; finds one by number.
-class tcp_skb_tree {
- public:
-  tcp_skb_tree() = default;
-  tcp_skb_tree(const tcp_skb_tree&) = delete;
-  tcp_skb_tree& operator=(const tcp_skb_tree&) = delete;
-  ~tcp_skb_tree() { ph_check(tree_.empty()); }
-  [[nodiscard]] bool empty() const { return tree_.empty(); }
-  [[nodiscard]] std::size_t size() const { return count_; }
-  [[nodiscard]] sk_buff* first() { return tree_.empty() ? nullptr : &*tree_.begin(); }
-  [[nodiscard]] sk_buff* last() { return tree_.empty() ? nullptr : &*tree_.rbegin(); }
-  [[nodiscard]] sk_buff* next(sk_buff& skb) {
-    auto it = std::next(tree_.iterator_to(skb));
-    return it == tree_.end() ? nullptr : &*it;
-  }
-  [[nodiscard]] sk_buff* prev(sk_buff& skb) {
-    auto it = tree_.iterator_to(skb);
-    return it == tree_.begin() ? nullptr : &*std::prev(it);
-  }
-  /// The first packet that ends after `seq`, or nullptr.
-  [[nodiscard]] sk_buff* find(seq32 seq);
-  sk_buff& insert(skb_ptr skb);
-  /// As insert, for a packet behind all others.
-  sk_buff& push_back(skb_ptr skb);
-  skb_ptr remove(sk_buff& skb);
-  void purge(cpu& cx, skb_drop_reason why) {
-    while (!empty()) drop(cx, remove(*first()), why);
-  }
-
- private:
-  intrusive_multiset<sk_buff, tcp_seq_order, skb_tree_tag> tree_;
-  std::size_t count_ = 0;
-};
 
 /// A received segment in host order; SYN and FIN count in end_seq.
 struct tcp_seg {
@@ -411,7 +346,6 @@ struct tcp_send_vars {
   bool urg_mode = false;          ///< snd_up is ahead of what was acknowledged
   bool sndbuf_full = false;       ///< the program waits for room (SOCK_NOSPACE)
   bool writer_blocked = false;    ///< a call waits for sndbuf_full to end
-  instant last_write{};           ///< last sendmsg that queued
   std::vector<tcp_zerocopy_send> zerocopy_sends;  ///< oldest first
 };
 
@@ -421,14 +355,11 @@ struct tcp_size_vars {
   u32 mss_clamp = uapi::tcp_mss_default;  ///< what the peer's MSS option and TCP_MAXSEG allow
   u32 advmss = uapi::tcp_mss_default;     ///< what we tell the peer
   u32 pmtu_cookie = 0;            ///< path MTU for which mss_cache was computed
-  u32 xmit_size_goal = 0;
   tcp_mtup_state mtup;
 };
 
 /// Congestion and recovery.
 struct tcp_recovery_vars {
-  // Counts of segments in flight (RFC 6675 pipe).
-  u32 packets_out = 0, sacked_out = 0, lost_out = 0, retrans_out = 0;
   u32 lost = 0;                   ///< segments ever marked lost
   congestion_state cong;
   tcp_ca_state ca_state = tcp_ca_state::open;
@@ -448,14 +379,10 @@ struct tcp_recovery_vars {
   u32 max_packets_out = 0;        ///< most outstanding in the current window
   seq32 max_packets_seq;
   bool is_cwnd_limited = false;
-  instant cwnd_stamp{};           ///< last validation (RFC 7661)
   u32 prior_cwnd = 0;             ///< when the reduction began; 0: the algorithm's own affair
   u32 prr_delivered = 0, prr_out = 0;  ///< RFC 9937: segments since then
   instant pacing_next{};          ///< no segment leaves earlier, if the rate is limited
   tcp_ecn_state ecn;
-  [[nodiscard]] u32 in_flight() const {
-    return packets_out - sacked_out - lost_out + retrans_out;
-  }
 };
 
 /// Round-trip time (RFC 6298) and what timers count.
@@ -476,7 +403,7 @@ struct tcp_rtt_vars {
 
 /// Receive sequence, what is reported of it, and the growth of the receive buffer.
 struct tcp_receive_vars {
-  seq32 irs, rcv_nxt, rcv_wup, copied_seq, rcv_up;
+  seq32 irs, rcv_nxt, rcv_wup, copied_seq;
   u32 rcv_wnd = 0;                ///< window last offered, bytes, counted from rcv_wup
   u32 window_clamp = 0;           ///< largest to offer
   u32 rcv_ssthresh = 0;           ///< grown with proven good use of the buffer
@@ -550,7 +477,7 @@ struct tcp_stats {
   u16 total_rto = 0, total_rto_recoveries = 0;
   duration total_rto_time{};
   instant rto_stamp{};
-  instant last_data_sent{}, last_ack_rcv{}, last_data_rcv{}, last_ack_sent_at{};
+  instant last_data_sent{}, last_ack_rcv{}, last_data_rcv{};
   instant neigh_confirmed{};  ///< last time that progress was told to the neighbour
   tcp_chrono chrono = tcp_chrono::idle;
   instant chrono_start{};
@@ -615,6 +542,8 @@ class tcp_sock final : public inet_sock,
   void inherit_options(const tcp_program_options& of) {
     static_cast<tcp_program_options&>(*this) = of;
   }
+  /// Segments on their way, as far as known: `pipe` of RFC 6675.
+  [[nodiscard]] u32 in_flight() const { return rtx_queue.in_flight(); }
   /// The handshake does not yet allow data.
   [[nodiscard]] bool opening() const {
     return state == tcp_state::syn_sent || (state == tcp_state::syn_recv && !fastopen_child);
@@ -632,10 +561,7 @@ class tcp_sock final : public inet_sock,
 
   // --- queues: purged, not assigned -----------------------------------------------------------
   skb_queue write_queue;          ///< not yet sent
-  tcp_skb_tree rtx_queue;         ///< sent, not yet acknowledged
-  /// Packets of rtx_queue in the order of transmission; without those that were delivered or wait
-  /// to be sent again (RFC 8985 §6.2 step 5).
-  intrusive_list<sk_buff, skb_list_tag> sent_order;
+  tcp_outstanding rtx_queue;      ///< sent, not yet acknowledged
   u32 wmem_queued = 0;            ///< truesize of both
   block_ref page;                 ///< being filled by sendmsg
   u32 page_offset = 0;
@@ -672,7 +598,8 @@ class tcp_sock final : public inet_sock,
   std::list<ref<tcp_sock>> accept_queue;
   tcp_sock* listener = nullptr;   ///< child: whose accept queue it lies in
   u32 fastopen_qlen = 0;          ///< TCP_FASTOPEN
-  u32 fastopen_pending = 0;       ///< children whose handshake is not over
+  u32 fastopen_pending = 0;       ///< children whose handshake is not over, and reset ones
+  std::deque<instant> fastopen_resets;  ///< until when reset ones count
   std::vector<siphash_key> fastopen_keys;  ///< TCP_FASTOPEN_KEY
   ref<tcp_sock> fastopen_parent;  ///< child: whose fastopen_pending counts it
 };

@@ -265,6 +265,11 @@ result<u32> get_number(tcp_sock& tp, int name) {
   }
 }
 
+/// What each segment carries beside data has changed.
+void resync_mss(tcp_sock& tp) {
+  if (!tp.in_state({tcp_state::close, tcp_state::listen})) tcp_sync_mss(tp, tp.pmtu_cookie);
+}
+
 bool is_auth_option(int name) {
   return name == uapi::tcp_md5sig_opt || name == uapi::tcp_md5sig_ext ||
          name == uapi::tcp_ao_add_key || name == uapi::tcp_ao_del_key || name == uapi::tcp_ao_info;
@@ -273,7 +278,12 @@ bool is_auth_option(int name) {
 }  // namespace
 
 result<void> tcp_sock::setsockopt(cpu& cx, int level, int name, byte_view value) {
-  if (level == uapi::sol_ip) return af_ops->setsockopt(cx, *this, name, value);
+  if (level == uapi::sol_ip) {
+    const std::size_t options = inet.ip_options.size();
+    TRY_VOID(af_ops->setsockopt(cx, *this, name, value));
+    if (inet.ip_options.size() != options) resync_mss(*this);
+    return {};
+  }
   if (level != uapi::sol_tcp) return fail(errc::noprotoopt);
   if (name == uapi::tcp_congestion) return set_congestion(cx, *this, value);
   if (tcp_is_repair_option(name)) return tcp_repair_setsockopt(cx, *this, name, value);
@@ -281,7 +291,11 @@ result<void> tcp_sock::setsockopt(cpu& cx, int level, int name, byte_view value)
     TRY(fastopen_keys, tcp_fastopen_read_key(value));
     return {};
   }
-  if (is_auth_option(name)) return tcp_auth_setsockopt(*this, name, value);
+  if (is_auth_option(name)) {
+    TRY_VOID(tcp_auth_setsockopt(*this, name, value));
+    resync_mss(*this);
+    return {};
+  }
   TRY(const s32 number, int_of(value));
   return set_number(cx, *this, name, number);
 }

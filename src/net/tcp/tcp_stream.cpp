@@ -294,7 +294,7 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
         break;
       }
       // The window must be known before the first packet is cut to it.
-      if (packets_out == 0 && write_queue.empty()) tcp_cwnd_restart_after_idle(cx, *this);
+      if (rtx_queue.empty() && write_queue.empty()) tcp_cwnd_restart_after_idle(cx, *this);
       write_queue.push_back(tcp_stream_alloc(cx, *this, write_seq, tcphdr_ack));
       skb = write_queue.back();
     }
@@ -318,7 +318,6 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
     return fail(errc::again);
   }
   tcp_mem_settle(cx, *this);
-  last_write = cx.now();
   if (copied != 0) tcp_note_send(*this, tx_flags, msg.flags);
   if (copied != 0) push(cx, *this, copied == size ? msg.flags : msg.flags & ~u32{uapi::msg_oob});
   return copied;

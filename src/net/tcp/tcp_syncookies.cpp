@@ -8,7 +8,7 @@
 
 #include <algorithm>
 
-#include "net/tcp/tcp_ecn.h"
+#include "net/tcp/tcp_accecn.h"
 #include "net/tcp/tcp_isn.h"
 #include "net/tcp/tcp_request.h"
 
@@ -41,6 +41,12 @@ u32 hash_ends(const siphash_key& key, const inet_tuple& tuple, u32 minute) {
   return static_cast<u32>(siphash(key, bytes));
 }
 
+/// There is one bit for both kinds of ECN, and the ACK tells which (RFC 9768 §5.1): only Accurate
+/// ECN has more in its three flags than an echo.
+tcp_ecn_mode kind_of_ecn(const tcp_seg& seg) {
+  return tcp_ace(seg) > 1 ? tcp_ecn_mode::accecn : tcp_ecn_mode::rfc3168;
+}
+
 /// The SYN as far as cookie and timestamp remember it. False: they cannot be ours.
 bool recall(cpu& cx, tcp_request& req, const tcp_seg& seg) {
   const tcp_sock& listener = *req.listener;
@@ -57,7 +63,7 @@ bool recall(cpu& cx, tcp_request& req, const tcp_seg& seg) {
   req.sack_ok = said.sack_ok;
   req.wscale_ok = said.wscale_ok;
   req.snd_wscale = said.snd_wscale;
-  if (said.ecn_ok) req.ecn = std::min(tcp_ecn_mode::rfc3168, tcp_ecn_answers(listener));
+  if (said.ecn_ok) req.ecn = std::min(kind_of_ecn(seg), tcp_ecn_answers(listener));
   return true;
 }
 

@@ -87,6 +87,20 @@ bool give_up(cpu& cx, tcp_sock& tp) {
   return expired;
 }
 
+/// RFC 9293 §3.8.6.1: the receiver took its window back from data that are in flight.
+bool window_closed(const tcp_sock& tp) {
+  return tp.snd_wnd == 0 && !tp.dead &&
+         !tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv});
+}
+
+/// Who closed its window lives as long as it answers, but for twice the longest interval of
+/// silence; TCP_USER_TIMEOUT counts whatever it answers (tcp(7)).
+bool closed_window_expired(cpu& cx, const tcp_sock& tp) {
+  if (tp.user_timeout_ms != 0) return timed_out(cx, tp, 0, tp.user_timeout_ms);
+  return tp.retransmits != 0 &&
+         cx.now() - std::max(tp.last_ack_rcv, tp.retrans_stamp) >= tp.rto_max * 2;
+}
+
 /// The next timeout; never past the end of TCP_USER_TIMEOUT.
 duration clamped_rto(cpu& cx, const tcp_sock& tp) {
   if (tp.user_timeout_ms == 0 || tp.retrans_stamp == instant{}) return tp.rto;
@@ -102,7 +116,7 @@ void back_off(tcp_sock& tp) {
   constexpr u32 thin_packets = 4;
   constexpr u32 thin_timeouts = 6;
   const bool thin = (tp.thin_linear_timeouts || sysctl.thin_linear_timeouts != 0) &&
-                    tp.packets_out < thin_packets;
+                    tp.rtx_queue.packets_out() < thin_packets;
   if (tp.state == tcp_state::established && thin && tp.retransmits <= thin_timeouts) {
     tp.backoff = 0;
     tcp_set_rto(tp);
@@ -114,13 +128,10 @@ void back_off(tcp_sock& tp) {
 }
 
 void rto_fired(cpu& cx, tcp_sock& tp) {
-  if (tp.packets_out == 0) return;
-  const bool window_closed = tp.snd_wnd == 0 && !tp.dead &&
-                             !tp.in_state({tcp_state::syn_sent, tcp_state::syn_recv});
-  if (window_closed) {
-    // RFC 9293 §3.8.6.1: the receiver took its window back; it is alive, so keep asking.
+  if (tp.rtx_queue.packets_out() == 0) return;
+  if (window_closed(tp)) {
     cx.sometimes("tcp_timeout_into_closed_window");
-    if (cx.now() - tp.last_ack_rcv > tcp_rto_max) {
+    if (closed_window_expired(cx, tp)) {
       write_error(cx, tp);
       return;
     }
@@ -141,14 +152,20 @@ void rto_fired(cpu& cx, tcp_sock& tp) {
   sk_buff* head = tp.rtx_queue.first();
   ph_check(head != nullptr);
   if (tp.retransmits < 255) ++tp.retransmits;
-  tcp_retransmit_skb(cx, tp, *head);
+  const xmit_result result = tcp_retransmit_skb(cx, tp, *head);
   tp.retrans_hint = seq_max(tp.retrans_hint, tcp_cb(*head).end_seq);
+  if (result == xmit_result::dropped) {
+    // A full queue of this host says nothing about the path: there is nothing to back off from.
+    cx.sometimes("tcp_timeout_dropped_below");
+    tcp_arm_rto(cx, tp, tcp_resource_probe);
+    return;
+  }
   back_off(tp);
   tcp_arm_rto(cx, tp, clamped_rto(cx, tp));
 }
 
 void probe_fired(cpu& cx, tcp_sock& tp) {
-  if (tp.packets_out != 0 || tp.write_queue.empty()) {
+  if (tp.rtx_queue.packets_out() != 0 || tp.write_queue.empty()) {
     tp.probes_out = 0;
     tp.probes_stamp = instant{};
     return;
@@ -170,13 +187,13 @@ void probe_fired(cpu& cx, tcp_sock& tp) {
   cx.sometimes("tcp_window_probe");
   tp.net().mib().add(cx, mib::tcpext_tcp_win_probe);
   const xmit_result result = tcp_write_wakeup(cx, tp);
-  if (tp.packets_out != 0 || tp.write_queue.empty()) {
+  if (tp.rtx_queue.packets_out() != 0 || tp.write_queue.empty()) {
     tp.probes_out = 0;
     tp.backoff = 0;
     return;
   }
   ++tp.probes_out;
-  if (result == xmit_result::dropped) {
+  if (!tcp_left_host(result)) {
     // Nothing left this machine, so there is nothing to back off from.
     cx.sometimes("tcp_probe_refused_below");
     tcp_arm_probe_after(cx, tp, tcp_resource_probe);
@@ -228,7 +245,7 @@ void keepalive_fired(cpu& cx, tcp_sock& tp) {
   }
   if (!tp.opt.keepalive || tp.in_state({tcp_state::close, tcp_state::syn_sent})) return;
   duration again = tcp_keepalive_time(tp);
-  if (tp.packets_out == 0 && tp.write_queue.empty()) {
+  if (tp.rtx_queue.packets_out() == 0 && tp.write_queue.empty()) {
     const duration idle = cx.now() - std::max(tp.last_rcv, tp.last_ack_rcv);
     if (idle >= again) {
       const bool expired =
@@ -301,7 +318,7 @@ duration tcp_rto_left(cpu& cx, tcp_sock& tp) {
 }
 
 void tcp_rearm_rto(cpu& cx, tcp_sock& tp) {
-  if (tp.packets_out != 0) {
+  if (tp.rtx_queue.packets_out() != 0) {
     duration after = clamped_rto(cx, tp);
     // What was waited for in between does not put the timeout off (RFC 8985 §7.3).
     if (tp.rtx_event != tcp_rtx_event::timeout && !tp.probing) {
@@ -332,7 +349,7 @@ void tcp_arm_probe(cpu& cx, tcp_sock& tp) {
 }
 
 void tcp_check_probe_timer(cpu& cx, tcp_sock& tp) {
-  if (tp.packets_out == 0 && !tp.write_queue.empty() && !tp.retransmit_timer.armed()) {
+  if (tp.rtx_queue.empty() && !tp.write_queue.empty() && !tp.retransmit_timer.armed()) {
     tcp_arm_probe(cx, tp);
   }
 }

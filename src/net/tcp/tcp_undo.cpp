@@ -22,21 +22,11 @@ bool may_undo(const tcp_sock& tp) {
   return tp.undo.marker && (tp.undo.retrans == 0 || packet_delayed(tp));
 }
 
-/// Nothing counts as lost any more; what was, is on its way since before all others.
-void unmark_lost(tcp_sock& tp) {
-  for (sk_buff* skb = tp.rtx_queue.last(); skb != nullptr; skb = tp.rtx_queue.prev(*skb)) {
-    tcp_skb_cb& cb = tcp_cb(*skb);
-    if ((cb.sacked & skb_lost) == 0) continue;
-    cb.sacked &= static_cast<u8>(~skb_lost);
-    const list_hook<skb_list_tag>& order = *skb;
-    if (!order.is_linked()) tp.sent_order.push_front(*skb);
-  }
-  tp.lost_out = 0;
-  tp.lost_edge = tp.snd_una;
-}
-
 void restore(cpu& cx, tcp_sock& tp, bool unmark) {
-  if (unmark) unmark_lost(tp);
+  if (unmark) {
+    tp.rtx_queue.unmark_lost();
+    tp.lost_edge = tp.snd_una;
+  }
   if (!tp.ca->owns_cwnd()) {
     tp.cong.cwnd = std::max(tp.cong.cwnd, std::min(tp.undo.cwnd, tp.cong.cwnd_clamp));
   }
@@ -45,7 +35,6 @@ void restore(cpu& cx, tcp_sock& tp, bool unmark) {
     tcp_ecn_withdraw_cwr(tp);
   }
   tp.ca->on_undo(cx, tp.cong);
-  tp.cwnd_stamp = cx.now();
   tp.undo = {};
   tp.rack.advanced = true;
 }
@@ -59,7 +48,7 @@ void tcp_undo_begin(tcp_sock& tp) {
     tp.undo.cwnd = tp.cong.cwnd;
     tp.undo.ssthresh = std::max(tp.cong.ssthresh, tp.cong.cwnd / 4 * 3);
   }
-  u32 copies = tp.retrans_out;
+  u32 copies = tp.rtx_queue.retrans_out();
   if (tp.tlp.end_seq && tp.tlp.is_retrans) ++copies;
   if (copies != 0) tp.undo.retrans = copies;
 }
@@ -84,12 +73,12 @@ bool tcp_try_undo_recovery(cpu& cx, tcp_sock& tp) {
 
 bool tcp_try_undo_partial(cpu& cx, tcp_sock& tp) {
   if (!tp.undo.marker || !packet_delayed(tp)) return false;
-  if (tp.retrans_out != 0) return true;
+  if (tp.rtx_queue.retrans_out() != 0) return true;
   cx.sometimes("tcp_undo_partial");
   tp.net().mib().add(cx, mib::tcpext_tcp_partial_undo);
   restore(cx, tp, true);
   tp.retrans_stamp = instant{};
-  tp.ca_state = tp.sacked_out != 0 ? tcp_ca_state::disorder : tcp_ca_state::open;
+  tp.ca_state = tp.rtx_queue.sacked_out() != 0 ? tcp_ca_state::disorder : tcp_ca_state::open;
   return true;
 }
 

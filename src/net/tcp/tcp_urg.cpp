@@ -17,7 +17,6 @@ void check_urgent_pointer(tcp_sock& tp, const tcp_seg& seg) {
   tp.urg_seen = true;
   tp.urg_valid = tp.urg_read = false;
   tp.urg_seq = at;
-  tp.rcv_up = at + 1;
 }
 
 }  // namespace

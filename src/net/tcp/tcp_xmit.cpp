@@ -56,6 +56,9 @@ void begin_checksum(sk_buff& skb, const inet_af_ops& af, const inet_addr& saddr,
   th.check.set(static_cast<u16>(~csum_fold(pseudo).value()));
 }
 
+/// Of MSS, timestamps, SACK and window scale: what the smallest path has room for.
+constexpr std::size_t syn_option_room = 20;
+
 tcp_out_options syn_options(cpu& cx, tcp_sock& tp, bool with_ack, const tcp_signer& signer) {
   tcp_out_options out;
   tcp_sign_options(signer, out);
@@ -74,7 +77,7 @@ tcp_out_options syn_options(cpu& cx, tcp_sock& tp, bool with_ack, const tcp_sign
     out.tsval = tcp_time_stamp(cx, tp);
     out.tsecr = tp.ts_recent;
   }
-  if (tcp_options_size(out) > tcp_max_option_space) out.fastopen = {};
+  if (tcp_options_size(out) > std::max(tcp_option_room(tp), syn_option_room)) out.fastopen = {};
   // RFC 9768 §3.2.3.2.2: whatever swallowed a SYN+ACK may have disliked the option.
   if (with_ack && tp.ecn.mode == tcp_ecn_mode::accecn && tp.ecn.synacks == 0) {
     out.accecn = tcp_accecn_synack_option(sysctl, tcp_max_option_space - tcp_options_size(out));
@@ -123,10 +126,9 @@ u16 select_window(cpu& cx, tcp_sock& tp) {
   return static_cast<u16>(std::min(tp.rcv_wnd >> tp.rcv_wscale, tcp_max_window));
 }
 
-void note_ack_sent(cpu& cx, tcp_sock& tp) {
+void note_ack_sent(tcp_sock& tp) {
   if (tp.quick > 0) --tp.quick;
   tp.last_ack_sent = tp.rcv_nxt;
-  tp.last_ack_sent_at = cx.now();
   tp.ack_scheduled = false;
   tp.ack_now = false;
   tp.ack_pushed = 0;
@@ -135,7 +137,7 @@ void note_ack_sent(cpu& cx, tcp_sock& tp) {
 
 void note_data_sent(cpu& cx, tcp_sock& tp, const sk_buff& skb) {
   const instant now = cx.now();
-  if (tp.packets_out == 0) {
+  if (tp.rtx_queue.packets_out() == 0) {
     tcp_cwnd_restart_after_idle(cx, tp);
     const duration idle = now - std::max(tp.last_data_sent, tp.last_ack_rcv);
     tp.ca->on_tx_start(cx, idle, tp.app_limited != 0, tp.cong);
@@ -145,7 +147,13 @@ void note_data_sent(cpu& cx, tcp_sock& tp, const sk_buff& skb) {
   if (now - tp.last_rcv < tp.ato) tp.pingpong = true;
   tp.data_segs_out += tcp_cb(skb).pcount;
   tp.bytes_sent += skb.len();
-  tcp_pacing_sent(cx, tp, skb.len());
+}
+
+/// What was refused on this host is not paced and says nothing of the path.
+void note_data_left(cpu& cx, tcp_sock& tp, sk_buff& data) {
+  tcp_cb(data).sent_at = cx.now();
+  tcp_rate_skb_sent(cx, tp, data);
+  if (data.len() != 0) tcp_pacing_sent(cx, tp, data.len());
 }
 
 u16 urgent_pointer(const tcp_sock& tp, seq32 seq, seq32 end, bool stdurg) {
@@ -172,7 +180,7 @@ u32 tcp_choose_window(tcp_sock& tp) {
   if (free_space < full / 2) {
     tp.quick = 0;
     if (tcp_under_memory_pressure(tp)) tcp_adjust_rcv_ssthresh(tp);
-    // RFC 9293 §3.8.6.2.2: rather close the window than open it by crumbs.
+    // RFC 9293 §3.8.6.2.2: rather close the window than open it by a little.
     if (free_space < allowed / 16 || free_space < mss) return 0;
   }
   free_space = std::min(free_space, tp.rcv_ssthresh);
@@ -218,8 +226,6 @@ xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8
       out->tx_flags = cb.tx_flags & (skb_tx_sched | skb_tx_software);
       out->tskey = cb.tskey.raw - tp.tskey;
     }
-    cb.sent_at = cx.now();
-    tcp_rate_skb_sent(cx, tp, *data);
   }
   const bool syn = (flags & tcphdr_syn) != 0;
   const tcp_signer signer = tcp_signer_of(tp, seq, flags);
@@ -251,13 +257,15 @@ xmit_result tcp_transmit_skb(cpu& cx, tcp_sock& tp, sk_buff* data, seq32 seq, u8
 
   const u32 segs = data != nullptr ? std::max<u32>(tcp_cb(*data).pcount, 1) : 1;
   if ((flags & tcphdr_ack) != 0) {
-    note_ack_sent(cx, tp);
+    note_ack_sent(tp);
     tp.have_dsack = false;
   }
   if (data != nullptr && data->len() != 0) note_data_sent(cx, tp, *data);
   tp.segs_out += segs;
   tp.net().mib().add(cx, mib::tcp_out_segs, segs);
-  return tp.af_ops->queue_xmit(cx, tp, std::move(out));
+  const xmit_result result = tp.af_ops->queue_xmit(cx, tp, std::move(out));
+  if (data != nullptr && tcp_left_host(result)) note_data_left(cx, tp, *data);
+  return result;
 }
 
 seq32 tcp_acceptable_seq(const tcp_sock& tp) {
