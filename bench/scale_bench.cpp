@@ -1,14 +1,19 @@
 // What one operation costs beside range(0) sockets of the same machine: opening and binding,
 // connecting and accepting over lo, closing, finding the receiver of a datagram. A curve that is
-// flat is O(1). Each benchmark runs once and times itself, in nanoseconds for one operation.
+// flat is O(1), but for the cache: what lies in more memory than fits there is waited for, as the
+// benchmark of loads shows, which is what no structure can go below. Each benchmark runs once and
+// times itself, in nanoseconds for one operation.
 #include <benchmark/benchmark.h>
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <memory>
 #include <vector>
 
+#include "base/rng.h"
 #include "init/builtin.h"
 #include "kernel/task.h"
 #include "net/socket/syscall.h"
@@ -52,6 +57,35 @@ struct crowd {
   kernel host{{.memory = &memory}};
   instant now{1'000'000'000};
   std::unique_ptr<task> program;
+};
+
+/// Bytes of memory that this process holds.
+double resident() {
+  long pages = 0, of_those = 0;
+  std::FILE* const file = std::fopen("/proc/self/statm", "r");
+  if (file == nullptr) return 0;
+  if (std::fscanf(file, "%ld %ld", &pages, &of_those) != 2) of_those = 0;
+  std::fclose(file);
+  return static_cast<double>(of_those) * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+/// Memory that each of range(0) sockets takes at the peak, and what each leaves when all are
+/// closed.
+class memory_counters {
+ public:
+  explicit memory_counters(benchmark::State& state) : state_(state) {}
+  void at_peak() { state_.counters["held"] = each(); }
+  void when_closed() {
+    malloc_trim(0);
+    state_.counters["kept"] = each();
+  }
+
+ private:
+  [[nodiscard]] double each() const {
+    return std::max(resident() - before_, 0.0) / static_cast<double>(state_.range(0));
+  }
+  benchmark::State& state_;
+  double before_ = resident();
 };
 
 /// The wall clock since it was made, for one of `count`.
@@ -99,11 +133,63 @@ void udp_open_bind(benchmark::State& state) {
 void udp_close(benchmark::State& state) {
   if (too_many(state, 4096)) return;
   crowd all;
+  memory_counters memory(state);
   for (auto _ : state) {
-    const auto fds = open_and_bind(all, state.range(0));
+    auto fds = open_and_bind(all, state.range(0));
+    memory.at_peak();
     const stopwatch watch;
     for (const int fd : fds) static_cast<void>(sys_close(*all.program, fd));
     state.SetIterationTime(watch.each(state.range(0)));
+    fds = {};
+    memory.when_closed();
+  }
+}
+
+/// Sockets of one address and port that share it by an option.
+void share_a_port(benchmark::State& state, int option) {
+  if (too_many(state, 4096)) return;
+  crowd all;
+  const s64 n = state.range(0);
+  for (auto _ : state) {
+    std::vector<int> fds;
+    const stopwatch watch;
+    for (s64 i = 0; i < n; ++i) {
+      fds.push_back(*sys_socket(*all.program, uapi::af_inet, uapi::sock_dgram, 0));
+      static_cast<void>(sys_setsockopt_int(*all.program, fds.back(), uapi::sol_socket, option, 1));
+      if (!sys_bind(*all.program, fds.back(), nth_name(0).view())) {
+        return state.SkipWithError("a socket could not be bound");
+      }
+    }
+    for (const int fd : fds) static_cast<void>(sys_close(*all.program, fd));
+    state.SetIterationTime(watch.each(n));
+  }
+}
+
+void udp_reuseaddr(benchmark::State& state) { share_a_port(state, uapi::so_reuseaddr); }
+void udp_reuseport(benchmark::State& state) { share_a_port(state, uapi::so_reuseport); }
+
+/// Loads that wait for each other, from as much memory as so many UDP sockets take: each in a page
+/// and a line that nobody touched for long.
+void memory_loads(benchmark::State& state) {
+  constexpr s64 bytes_of_socket = 1536;
+  if (too_many(state, bytes_of_socket)) return;
+  struct alignas(64) line {
+    line* next = nullptr;
+  };
+  std::vector<line> lines(static_cast<std::size_t>(state.range(0) * bytes_of_socket / 64));
+  // One ring through all of them, in random order (Sattolo's shuffle).
+  rng random(1);
+  for (line& one : lines) one.next = &one;
+  for (std::size_t i = lines.size() - 1; i > 0; --i) {
+    std::swap(lines[i].next, lines[random.below(i)].next);
+  }
+  constexpr s64 count = 1'000'000;
+  for (auto _ : state) {
+    const line* now = lines.data();
+    const stopwatch watch;
+    for (s64 i = 0; i < count; ++i) now = now->next;
+    benchmark::DoNotOptimize(now);
+    state.SetIterationTime(watch.each(count));
   }
 }
 
@@ -213,6 +299,9 @@ void register_curve(const char* name, void (*run)(benchmark::State&)) {
   register_curve("scale/udp_open_bind", udp_open_bind);
   register_curve("scale/udp_close", udp_close);
   register_curve("scale/udp_demux", udp_demux);
+  register_curve("scale/udp_reuseaddr", udp_reuseaddr);
+  register_curve("scale/udp_reuseport", udp_reuseport);
+  register_curve("scale/memory_loads", memory_loads);
   register_curve("scale/tcp_connect_accept", tcp_connect_accept);
   register_curve("scale/tcp_close", tcp_close);
   return true;

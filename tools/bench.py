@@ -133,7 +133,7 @@ def micro(pattern):
     runs, _ = ph_bench(pattern, "--benchmark_enable_random_interleaving=true")
     rows = []
     print(f"\nmicro-benchmarks: CPU time of one operation, {REPETITIONS} repetitions")
-    print(f"  {'':44}{'median':>12}{'min .. max':>26}{'rate':>16}")
+    print(f"  {'':52}{'median':>12}{'min .. max':>26}{'rate':>16}")
     for name, same in by_name(runs).items():
         failed = next((run for run in same if run.get("error_occurred")), None)
         if failed:
@@ -149,7 +149,7 @@ def micro(pattern):
                 rate = f"{row[key] / scale:.2f} {unit}"
                 break
         spread = f"{human_time(row['min_ns'])} .. {human_time(row['max_ns'])}"
-        print(f"  {name:44}{human_time(row['median_ns']):>12}{spread:>26}{rate:>16}")
+        print(f"  {name:52}{human_time(row['median_ns']):>12}{spread:>26}{rate:>16}")
         rows.append(row)
     return rows
 
@@ -181,6 +181,9 @@ def stream():
 
 SCALE = {"udp_open_bind": "UDP: socket and bind", "udp_close": "UDP: close",
          "udp_demux": "UDP: a datagram to one of them, received",
+         "udp_reuseaddr": "UDP: open, bind, close on one port, SO_REUSEADDR",
+         "udp_reuseport": "UDP: open, bind, close on one port, SO_REUSEPORT",
+         "memory_loads": "one load from memory of that size",
          "tcp_connect_accept": "TCP: connect and accept", "tcp_close": "TCP: close both ends"}
 
 # Prints a line when N connections to itself are open, and another when they are closed again.
@@ -203,24 +206,28 @@ sys.stdin.readline()
 
 def scale():
     rows = {name: {} for name in SCALE}
-    heap = {}
+    memory = {"bytes": {}, "held": {}, "kept": {}}
     print("\nscale: what one operation costs beside so many sockets of one machine, in one process")
     runs, _ = ph_bench("^scale/", "--benchmark_repetitions=1")
     for run in runs:
         _, name, count = run["run_name"].split("/")[:3]
         known = not run.get("error_occurred")
         rows[name][int(count)] = run["real_time"] * NS_PER[run["time_unit"]] if known else None
-        if known and "bytes" in run:
-            heap[int(count)] = run["bytes"]
+        for what, values in memory.items():
+            if known and what in run:
+                values[int(count)] = run[what]
     counts = sorted({count for row in rows.values() for count in row})
-    print(f"  {'':44}" + "".join(f"{count:>12,}" for count in counts))
+    print(f"  {'':52}" + "".join(f"{count:>12,}" for count in counts))
     for name, row in rows.items():
         cells = (human_time(row[count]) if row.get(count) is not None else "-" for count in counts)
-        print(f"  {SCALE[name]:44}" + "".join(f"{cell:>12}" for cell in cells))
-    cells = (f"{heap[count]:,.0f} B" if count in heap else "-" for count in counts)
-    heaps = "".join(f"{cell:>12}" for cell in cells)
-    print(f"  {'TCP: heap of a connection, both ends':44}{heaps}")
-    return {"operations_ns": rows, "heap_bytes": heap, "dropin": idle_connections()}
+        print(f"  {SCALE[name]:52}" + "".join(f"{cell:>12}" for cell in cells))
+    for what, text in (("bytes", "TCP: heap of a connection, both ends"),
+                       ("held", "UDP: memory of the process for each, open"),
+                       ("kept", "UDP: memory for each when all are closed")):
+        cells = (f"{memory[what][count]:,.0f} B" if count in memory[what] else "-"
+                 for count in counts)
+        print(f"  {text:52}" + "".join(f"{cell:>12}" for cell in cells))
+    return {"operations_ns": rows, "memory_bytes": memory, "dropin": idle_connections()}
 
 
 def resident(pid):

@@ -127,6 +127,7 @@ class client {
   virtual answer_data shutdown(call& c) = 0;
   virtual answer_data set_option(call& c);
   virtual answer_data get_option(const call& c);
+  virtual answer_data do_ioctl(const call& c);
   /// Receives from the host's socket itself (MSG_ERRQUEUE, MSG_OOB).
   virtual answer_data receive(const call& c);
   /// What came with the bytes that the program has read from a stream.
@@ -171,7 +172,6 @@ class client {
 
  private:
   answer_data get_name(bool peer);
-  answer_data do_ioctl(const call& c);
   int take_error();
   answer_data tell_error(call& c);
 

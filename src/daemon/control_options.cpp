@@ -21,7 +21,10 @@ constexpr row table[] = {
     {uapi::sol_ip, uapi::ip_recvopts, uapi::ip_recvopts},
     {uapi::sol_ip, uapi::ip_retopts, uapi::ip_retopts},
     {uapi::sol_ip, uapi::ip_recvorigdstaddr, uapi::ip_origdstaddr},
+    {uapi::sol_ip, uapi::ip_recvfragsize, uapi::ip_recvfragsize},
     {uapi::sol_socket, uapi::so_rxq_ovfl, uapi::so_rxq_ovfl},
+    {uapi::sol_socket, uapi::so_rcvmark, uapi::so_mark},
+    {uapi::sol_socket, uapi::so_rcvpriority, uapi::so_priority},
 };
 constexpr s32 on = 1;
 

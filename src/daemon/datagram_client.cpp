@@ -26,8 +26,21 @@ void append(std::vector<u8>& to, byte_view bytes) {
 }
 
 /// A tag without choices (datagram_tags.h).
-std::vector<u8> make_tag(const sockaddr_buf& from, byte_view control) {
-  std::vector<u8> items;
+std::vector<u8> make_tag(byte_view from, byte_view items) {
+  message_head head;
+  head.name_len = static_cast<u16>(from.size());
+  head.control_len = static_cast<u32>(items.size());
+  std::vector<u8> tag;
+  append(tag, bytes_of(head));
+  append(tag, from);
+  append(tag, items);
+  return tag;
+}
+
+byte_view items_of(const message_parts& parts) { return {parts.control, parts.head.control_len}; }
+
+/// Control messages as control items, behind those in `items`.
+void append_items(std::vector<u8>& items, byte_view control) {
   (void)for_each_cmsg(control, [&](int level, int type, byte_view value) -> result<void> {
     const control_item item{static_cast<u32>(level), static_cast<u32>(type),
                             static_cast<u32>(value.size())};
@@ -35,17 +48,14 @@ std::vector<u8> make_tag(const sockaddr_buf& from, byte_view control) {
     append(items, value);
     return {};
   });
-  message_head head;
-  head.name_len = static_cast<u16>(from.len);
-  head.control_len = static_cast<u32>(items.size());
-  std::vector<u8> tag;
-  append(tag, bytes_of(head));
-  append(tag, from.view());
-  append(tag, items);
-  return tag;
 }
 
 }  // namespace
+
+datagram_client::~datagram_client() {
+  host_.set_outside(s_, nullptr);
+  owner_.datagrams().in_flight.forget(*this);
+}
 
 void datagram_client::say_goodbye() {
   if (end_) end_.show_error();
@@ -55,6 +65,7 @@ result<void> datagram_client::anchor_made(int anchor) {
   TRY(end_, datagram_end::create(anchor, reach_.get(), name_of(name_kind::pair, anchor_id_),
                                  owner_.datagrams().door));
   control_options::ask_for_all(host_, s_);
+  host_.set_outside(s_, this);
   read_buffer_size();
   poll_end();
   return {};
@@ -106,6 +117,9 @@ answer_data datagram_client::set_option(call& c) {
   if (!set) return answer_of(set);
   if (control_options::covers(level, name)) {
     if (options_.set(host_, s_, level, name, c.data)) take_back_waiting(c.anchor.get());
+  } else if (datagram_stamps::covers(level, name)) {
+    stamps_.start();
+    take_back_waiting(c.anchor.get());
   } else if (level == uapi::sol_socket &&
              (name == uapi::so_rcvbuf || name == uapi::so_rcvbufforce)) {
     read_buffer_size();
@@ -131,25 +145,36 @@ void datagram_client::choose(std::vector<u8>& tag) const {
   const u8* value = nullptr;
   parts.head.flags = 0;
   for (unsigned i = 0; i < 16 && walk.next(item, value); ++i) {
-    const bool wanted = options_.wants(static_cast<int>(item.level), static_cast<int>(item.type));
+    const bool wanted = !datagram_stamps::hides(item.level) &&
+                        options_.wants(static_cast<int>(item.level), static_cast<int>(item.type));
     if (wanted) parts.head.flags = static_cast<u16>(parts.head.flags | 1u << i);
   }
   std::memcpy(tag.data(), &parts.head, sizeof parts.head);
+}
+
+/// An error of the anchor is only in the way: the anchor will show it again.
+result<taken_back> datagram_client::take_back_one(int anchor, int flags) {
+  auto got = take_back(anchor, owner_.datagrams().buffer, flags);
+  while (!got && got.error() == errc::connreset) {
+    error_due_ = true;
+    got = take_back(anchor, owner_.datagrams().buffer, flags);
+  }
+  return got;
 }
 
 /// The program changed its mind about ancillary values: datagrams that it has not read yet are
 /// given again, in order, with others.
 void datagram_client::take_back_waiting(int anchor) {
   std::deque<arrived> back;
-  for (;;) {
-    auto got = take_back(anchor, owner_.datagrams().buffer);
-    if (!got && got.error() == errc::connreset) {
-      error_due_ = true;  // it was in the way; the anchor will show it again
-      continue;
-    }
-    if (!got) break;
+  while (auto got = take_back_one(anchor, 0)) {
     auto tag = read_tag(got->tag.get());
     if (!tag) tag = make_tag({}, {});
+    message_parts parts;
+    if (stamps_.on() && parse_message(tag->data(), tag->size(), parts)) {
+      const time_stamp given{got->given.tv_sec, got->given.tv_nsec};
+      tag = make_tag({parts.name, parts.head.name_len},
+                     datagram_stamps::remake(host_, s_, items_of(parts), given));
+    }
     const byte_view payload = byte_view(owner_.datagrams().buffer).first(got->len);
     back.push_back({std::move(*tag), {payload.begin(), payload.end()}});
   }
@@ -160,6 +185,37 @@ void datagram_client::take_back_waiting(int anchor) {
     to_program_.pop_front();
   }
   owner_.mark(*this);
+}
+
+result<time_stamp> datagram_client::stamp_of_last_read(int anchor) {
+  const auto next = take_back_one(anchor, uapi::msg_peek);
+  if (error_due_) owner_.mark(*this);
+  std::vector<u8> tag;
+  if (next) {
+    TRY(tag, read_tag(next->tag.get()));
+  } else if (!to_program_.empty()) {
+    tag = to_program_.front().tag;
+  }
+  message_parts parts;
+  if (!parse_message(tag.data(), tag.size(), parts)) return stamps_.last_read({});
+  return stamps_.last_read(items_of(parts));
+}
+
+/// SIOCGSTAMP is about the datagram that the program read last, not about the one that the daemon
+/// took last from the stack.
+answer_data datagram_client::do_ioctl(const call& c) {
+  const auto command = static_cast<u32>(c.head.arg[0]);
+  if (!datagram_stamps::asks(command)) return client::do_ioctl(c);
+  if (!stamps_.on()) {
+    stamps_.start();
+    return client::do_ioctl(c);
+  }
+  const auto last = stamp_of_last_read(c.anchor.get());
+  answer_data a = answer_of(last);
+  if (!last) return a;
+  const bool nano = command == uapi::siocgstampns || command == uapi::siocgstampns_new;
+  append(a.data, bytes_of(time_stamp{last->sec, nano ? last->nsec : last->nsec / 1000}));
+  return a;
 }
 
 /// For a program that has no descriptor left for a tag: what waits at its anchor, with address and
@@ -332,23 +388,33 @@ bool datagram_client::take_from_stack() {
     if (got.error() != errc::again) note_error(got.error());
     return false;
   }
+  if (*got == 0 && from.len == 0) return false;  // it is shut down: an empty datagram has a source
   const byte_view payload = byte_view(buffer).first(std::min(*got, buffer.size()));
-  std::vector<u8> tag = make_tag(from, byte_view(control).first(msg.control_len));
+  std::vector<u8> items = stamps_.items_of_received(host_, s_);
+  append_items(items, byte_view(control).first(msg.control_len));
+  std::vector<u8> tag = make_tag(from.view(), items);
   choose(tag);
   if (give(tag, payload)) return true;
   to_program_.push_back({std::move(tag), {payload.begin(), payload.end()}});
   return false;
 }
 
+/// A descriptor for the tag may be on its way.
+bool datagram_client::may_pass_tag() {
+  const auto granted = owner_.datagrams().in_flight.take(*this);
+  if (granted == in_flight_budget::grant::given) return true;
+  wants_room_ = true;
+  if (granted == in_flight_budget::grant::all_used) owner_.mark_starving(*this);
+  return false;
+}
+
 /// False when the datagram must wait.
 bool datagram_client::give(byte_view tag, byte_view payload) {
-  if (end_.waiting() >= rcvbuf_) {
-    wants_room_ = true;
-    return false;
-  }
+  if (!may_pass_tag()) return false;
   const auto file = owner_.datagrams().tags.find(tag);
   const auto given = file ? end_.give(payload, *file) : result<void>(fail(file.error()));
   if (given) return true;
+  owner_.datagrams().in_flight.give_back(*this);
   switch (given.error()) {
     case errc::again:
       wants_room_ = true;
@@ -356,6 +422,9 @@ bool datagram_client::give(byte_view tag, byte_view payload) {
     case errc::connrefused:  // the anchor is gone, and the news of its last close on its way
     case errc::notconn:
     case errc::pipe:         // nobody will read
+      return true;
+    case errc::msgsize:  // net.core.wmem_max lets no sender have a buffer for it
+      host_.count_lost(s_);
       return true;
     default:  // want of memory or of descriptors, which nothing tells the end of
       owner_.mark_starving(*this);

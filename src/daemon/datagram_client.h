@@ -6,12 +6,14 @@
 #include "daemon/client.h"
 #include "daemon/control_options.h"
 #include "daemon/datagram_shared.h"
+#include "daemon/datagram_stamps.h"
 
 namespace ph::dropin {
 
-class datagram_client final : public client {
+class datagram_client final : public client, private handed_on {
  public:
   using client::client;
+  ~datagram_client() override;
   void give_up(u64 channel) override;
   void on_end(u32 events) override;
   void pump() override;
@@ -24,6 +26,7 @@ class datagram_client final : public client {
   answer_data shutdown(call& c) override;
   answer_data set_option(call& c) override;
   answer_data get_option(const call& c) override;
+  answer_data do_ioctl(const call& c) override;
   std::optional<answer_data> send(call& c) override;
   answer_data receive(const call& c) override;
   void before_error(const call& c) override;
@@ -63,7 +66,11 @@ class datagram_client final : public client {
   bool take_from_stack();
   bool give(byte_view tag, byte_view payload);
   void choose(std::vector<u8>& tag) const;
+  result<taken_back> take_back_one(int anchor, int flags);
   void take_back_waiting(int anchor);
+  result<time_stamp> stamp_of_last_read(int anchor);
+  [[nodiscard]] u32 bytes() const override { return end_.waiting(); }
+  bool may_pass_tag();
   void read_buffer_size();
   void poll_end();
   [[nodiscard]] bool has_error();
@@ -72,6 +79,7 @@ class datagram_client final : public client {
 
   datagram_end end_;
   control_options options_;
+  datagram_stamps stamps_;
   u32 rcvbuf_ = 0;             ///< SO_RCVBUF: what may wait at the anchor
   bool wants_room_ = false;    ///< the anchor is full: its reader is waited for
   bool polls_room_ = false;

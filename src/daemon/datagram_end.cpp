@@ -73,10 +73,14 @@ void prepare_cut(int end, const unix_name& anchor) {
   connect_to(end, anchor);
 }
 
-unique_fd passed_descriptor(msghdr& message) {
-  unique_fd out;
-  for_each_passed_fd(message, [&](int fd) { out.reset(fd); });
-  return out;
+/// The descriptor and the time that came with a datagram.
+void read_control(msghdr& message, taken_back& into) {
+  for_each_passed_fd(message, [&](int fd) { into.tag.reset(fd); });
+  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS) continue;
+    if (c->cmsg_len < CMSG_LEN(sizeof into.given)) continue;
+    std::memcpy(&into.given, CMSG_DATA(c), sizeof into.given);
+  }
 }
 
 }  // namespace
@@ -102,6 +106,9 @@ result<datagram_end> datagram_end::create(int anchor, int reach, const anchor_na
   TRY_VOID(bind_abstract(out.fd_.get(), name));
   if (!connect_to(anchor, name_of_socket(out.fd_.get()))) return fail(last_error());
   connect_to(out.fd_.get(), door.name());
+  // Whoever takes a datagram back learns when it came.
+  const int on = 1;
+  ::setsockopt(anchor, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
   return out;
 }
 
@@ -171,7 +178,10 @@ result<taken_back> take_back(int anchor, byte_span into, int flags) {
   message.msg_controllen = sizeof control;
   const ssize_t got = ::recvmsg(anchor, &message, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (got < 0) return fail(last_error());
-  return taken_back{static_cast<std::size_t>(got), passed_descriptor(message)};
+  taken_back out;
+  out.len = static_cast<std::size_t>(got);
+  read_control(message, out);
+  return out;
 }
 
 }  // namespace ph::dropin

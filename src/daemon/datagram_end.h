@@ -9,6 +9,7 @@
 
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -85,6 +86,7 @@ int take_anchor_error(int anchor);
 struct taken_back {
   std::size_t len = 0;
   unique_fd tag;
+  timespec given{};  ///< when it went to the anchor, by the wall clock
 };
 result<taken_back> take_back(int anchor, byte_span into, int flags = 0);
 

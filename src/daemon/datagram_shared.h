@@ -3,6 +3,7 @@
 
 #include "daemon/datagram_end.h"
 #include "daemon/datagram_tags.h"
+#include "daemon/in_flight_budget.h"
 
 namespace ph::dropin {
 
@@ -12,6 +13,7 @@ inline constexpr std::size_t max_datagram_payload = 65535;
 struct datagram_shared {
   closed_door door;
   datagram_tags tags;
+  in_flight_budget in_flight;
   /// Room for the datagram on its way; nobody keeps anything in it.
   std::vector<u8> buffer = std::vector<u8>(max_datagram_payload);
 };

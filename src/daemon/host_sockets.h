@@ -11,6 +11,7 @@
 #include "daemon/protocol.h"
 #include "kernel/wait_queue.h"
 #include "net/core/msg.h"
+#include "net/core/sock.h"
 
 namespace ph::dropin {
 
@@ -46,6 +47,11 @@ class host_sockets {
   virtual result<sockaddr_buf> name(int s, bool peer) = 0;
   /// s may be -1: about the host's interfaces and routes.
   virtual result<int> ioctl(int s, u32 command, byte_span arg) = 0;
+  /// Datagrams of `s` that were received and wait in `queue`, and which count against its SO_RCVBUF
+  /// as far as the host can do that; nullptr: no more.
+  virtual void set_outside(int s, const handed_on* queue) = 0;
+  /// One of them is lost for want of room.
+  virtual void count_lost(int s) = 0;
   /// poll(2) bits.
   virtual u32 poll(int s) = 0;
   /// Wakes `entry` whenever the socket may have become ready; ends with the entry or the socket.

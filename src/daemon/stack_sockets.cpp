@@ -4,6 +4,7 @@
 #include "net/ipv4/devinet.h"
 #include "net/socket/syscall.h"
 #include "net/tcp/tcp_sock.h"
+#include "net/udp/udp_mib.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
 
@@ -89,6 +90,14 @@ void stack_sockets::host_died() {
   for (const auto& [socket, entry] : closed_) entry->wake(uapi::pollerr | uapi::pollhup);
 }
 
+/// nullptr when the host is dead.
+sock* stack_sockets::find(int s) {
+  if (host_.dead()) return nullptr;
+  const auto f = task_->get(s);
+  socket* const so = f ? (*f)->as_socket() : nullptr;
+  return so != nullptr ? &so->sk() : nullptr;
+}
+
 result<int> stack_sockets::open(int domain, int type, int protocol) {
   return in<result<int>>(host_, fail(errc::netdown),
                          [&] { return sys_socket(*task_, domain, type, protocol); });
@@ -128,12 +137,10 @@ result<int> stack_sockets::accept(int s) {
 }
 
 void stack_sockets::set_waiting(int s, u32 count) {
-  if (host_.dead()) return;
-  const auto f = task_->get(s);
-  socket* const so = f ? (*f)->as_socket() : nullptr;
-  if (so == nullptr || so->sk().type() != uapi::sock_stream) return;
-  if (so->sk().protocol() != uapi::ipproto_tcp) return;
-  static_cast<tcp_sock&>(so->sk()).accepted_ahead = count;
+  sock* const sk = find(s);
+  if (sk == nullptr || sk->type() != uapi::sock_stream) return;
+  if (sk->protocol() != uapi::ipproto_tcp) return;
+  static_cast<tcp_sock&>(*sk).accepted_ahead = count;
 }
 
 result<void> stack_sockets::connect(int s, byte_view addr) {
@@ -183,6 +190,18 @@ result<int> stack_sockets::ioctl(int s, u32 command, byte_span arg) {
     }
     return sys_ioctl(*task_, control_, command, arg);
   });
+}
+
+void stack_sockets::set_outside(int s, const handed_on* queue) {
+  if (sock* const sk = find(s); sk != nullptr) sk->outside = queue;
+}
+
+void stack_sockets::count_lost(int s) {
+  sock* const sk = find(s);
+  if (sk == nullptr) return;
+  ++sk->drops;
+  const bool udp = sk->type() == uapi::sock_dgram && sk->protocol() == uapi::ipproto_udp;
+  if (udp) host_.net().mib().add(sk->home(), mib::udp_rcvbuf_errors);
 }
 
 u32 stack_sockets::poll(int s) {

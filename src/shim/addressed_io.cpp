@@ -36,15 +36,21 @@ bool mend_receive(int fd, const msghdr& room, int flags, ssize_t& result) {
   const int error = result == 0 ? 0 : errno;
   const bool kept = (error == EAGAIN && lowat_expected()) || (error == 0 && shut_reads_expected());
   const bool below = kept && (flags & MSG_OOB) == 0;
+  const bool over = error == EAGAIN && hung_up(fd);
+  const bool ours_to_mend = error == 0 || error == EINVAL || error == ECONNRESET || below || over;
   anchor a;
-  if ((error != 0 && error != EINVAL && error != ECONNRESET && !below) || !is_anchor(fd, a)) {
+  if (!ours_to_mend || !is_anchor(fd, a) || (a.stream() && over && !below)) {
     errno = error;
     return true;
   }
   if (!a.stream()) {
-    const int seen = error == 0 ? 0 : datagram_receive_error(fd, error);
-    if (error != 0) result = finish_io(-seen);
-    return error == 0 || seen != 0;
+    if (error == 0) {
+      if (is_ending(fd)) result = finish_io(-ECONNRESET);
+      return true;
+    }
+    const int seen = datagram_receive_error(fd, error);
+    result = finish_io(-seen);
+    return seen != 0;
   }
   msghdr bytes{};
   bytes.msg_iov = room.msg_iov;
@@ -77,7 +83,8 @@ ssize_t checked_receive(int fd, void* bytes, size_t len, int flags, Call call) {
 /// Does the signal part of a write on a broken connection, where the kernel was told not to.
 ssize_t broken_pipe(int fd, int flags) {
   anchor a;
-  const int error = is_anchor(fd, a) && a.stream() ? stream_broken_error(fd) : EPIPE;
+  if (is_anchor(fd, a) && !a.stream()) return finish_io(-EPIPE);  // datagrams raise no signal
+  const int error = is_anchor(fd, a) ? stream_broken_error(fd) : EPIPE;
   if (error == EPIPE && (flags & MSG_NOSIGNAL) == 0) {
     raw::call(SYS_tgkill, raw::getpid(), raw::call(SYS_gettid), SIGPIPE);
   }
@@ -201,17 +208,28 @@ ssize_t receive_stream(int fd, msghdr& message, int flags) {
   return got;
 }
 
+/// Without address and control data, of whatever socket. What lies beside a datagram is ours: the
+/// program did not ask for it, so nothing of it was cut off.
+ssize_t receive_nameless(int fd, msghdr& message, int flags) {
+  const ssize_t got =
+      checked_receive(fd, message, flags, [&] { return next::recvmsg(fd, &message, flags); });
+  anchor a;
+  const bool cut = got >= 0 && (message.msg_flags & MSG_CTRUNC) != 0;
+  if (cut && is_anchor(fd, a) && !a.stream()) message.msg_flags &= ~MSG_CTRUNC;
+  return got;
+}
+
 ssize_t receive_message(int fd, msghdr& message, int flags) {
   anchor a;
   const bool plain = message.msg_name == nullptr && message.msg_control == nullptr;
   if (plain && (flags & (MSG_ERRQUEUE | MSG_OOB | MSG_TRUNC)) == 0) {
-    return checked_receive(fd, message, flags, [&] { return next::recvmsg(fd, &message, flags); });
+    return receive_nameless(fd, message, flags);
   }
   if (!is_anchor(fd, a)) return next::recvmsg(fd, &message, flags);
   if (wants_daemon(flags, a)) return finish_io(receive_by_daemon(fd, message, flags));
   if (a.stream()) return receive_stream(fd, message, flags);
   if (!plain) return finish_io(receive_datagram(fd, message, flags));
-  return checked_receive(fd, message, flags, [&] { return next::recvmsg(fd, &message, flags); });
+  return receive_nameless(fd, message, flags);
 }
 
 ssize_t receive_bytes(int fd, void* bytes, size_t len, int flags, sockaddr* address,

@@ -23,27 +23,21 @@ using dropin::control_item;
 bool daemon_died(int error) { return error == ECONNREFUSED || error == ENOTCONN; }
 
 /// The error behind an anchor's ECONNRESET; 0 when it stood for a waiting report of the error queue
-/// or was told already.
+/// or was told already. When nobody is there to ask, the kernel will wake nobody any more who waits
+/// here: the anchor is shut down, so that whoever reads again does not wait.
 int pending_error(int fd) {
   const int error = ask_about(fd, dropin::request_kind::take_error);
-  return error >= 0 ? error : ECONNRESET;
+  if (error >= 0) return error;
+  raw::call(SYS_shutdown, fd, SHUT_RDWR);
+  return ECONNRESET;
 }
 
-/// What came with a datagram besides its payload.
-struct received_control {
-  int tag = -1;                       ///< descriptor of the tag, to be closed
-  const cmsghdr* other[4] = {};       ///< the kernel's own, for the program (time stamps)
-  std::size_t others = 0;
-};
-
-received_control sort_control(msghdr& message) {
-  received_control out;
+/// The descriptor of the tag that came with a datagram, to be closed; -1: none.
+int tag_of(msghdr& message) {
+  int out = -1;
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-      std::memcpy(&out.tag, CMSG_DATA(c), sizeof out.tag);
-    } else if (out.others < 4) {
-      out.other[out.others++] = c;
-    }
+    const bool rights = c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS;
+    if (rights) std::memcpy(&out, CMSG_DATA(c), sizeof out);
   }
   return out;
 }
@@ -91,11 +85,7 @@ ssize_t receive_without_descriptor(int fd, msghdr& message, int flags) {
   }
 }
 
-void deliver_control(const received_control& came, const tag& t, control_writer& out) {
-  for (std::size_t i = 0; i < came.others; ++i) {
-    const cmsghdr* const c = came.other[i];
-    out.append(c->cmsg_level, c->cmsg_type, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
-  }
+void deliver_control(const tag& t, control_writer& out) {
   if (!t.good) return;
   dropin::control_walk walk{t.parts.control, t.parts.head.control_len};
   control_item item;
@@ -123,7 +113,14 @@ ssize_t repeat_datagram(int fd, const msghdr& message, int flags, int error) {
   return send_by_daemon(fd, message, flags);
 }
 
+bool is_ending(int fd) {
+  pollfd now{fd, 0, 0};
+  if (poll(&now, 1, 0) != 1 || (now.revents & POLLHUP) == 0) return false;
+  return ask_about(fd, dropin::request_kind::getsockname) == -ECONNRESET;
+}
+
 int datagram_receive_error(int fd, int error) {
+  if (error == EAGAIN && is_ending(fd)) return ECONNRESET;
   return error == ECONNRESET ? pending_error(fd) : error;
 }
 
@@ -142,12 +139,12 @@ ssize_t receive_datagram(int fd, msghdr& message, int flags) {
     const int error = datagram_receive_error(fd, errno);
     if (error != 0) return -error;
   }
-  const received_control came = sort_control(own);
-  const tag t(came.tag);
+  const tag t(tag_of(own));
+  if (got == 0 && !t.good && is_ending(fd)) return -ECONNRESET;
   // The kernel's MSG_CTRUNC would be about our room for control data, not the program's.
   message.msg_flags = own.msg_flags & ~(MSG_CTRUNC | (~flags & MSG_CMSG_CLOEXEC));
   control_writer out(fd, message);
-  deliver_control(came, t, out);
+  deliver_control(t, out);
   if (!out.finish()) return -EFAULT;
   const std::size_t name_len = t.good ? t.parts.head.name_len : 0;
   if (message.msg_name == nullptr) return got;

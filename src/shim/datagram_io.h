@@ -26,6 +26,9 @@ ssize_t repeat_datagram(int fd, const msghdr& message, int flags, int error);
 /// call is to be repeated.
 int datagram_receive_error(int fd, int error);
 
+/// A receive gave nothing, or EAGAIN: true when nothing will come any more, as the daemon is gone.
+bool is_ending(int fd);
+
 /// Receives with the address and the control data that the message asks for. Bytes, or -errno.
 ssize_t receive_datagram(int fd, msghdr& message, int flags);
 

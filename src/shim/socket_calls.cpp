@@ -1,5 +1,6 @@
 // Hooks of the calls that make, name, connect and configure sockets.
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -127,7 +128,7 @@ int accept_any(int fd, sockaddr* address, socklen_t* len, int flags) {
 }
 
 /// Options that the kernel keeps on the anchor because the kernel acts on them.
-bool is_kernels_option(int level, int name, bool stream) {
+bool is_kernels_option(int level, int name) {
   if (level != SOL_SOCKET) return false;
   switch (name) {
     case SO_RCVTIMEO_OLD:
@@ -135,14 +136,19 @@ bool is_kernels_option(int level, int name, bool stream) {
     case SO_RCVTIMEO_NEW:
     case SO_SNDTIMEO_NEW:
     case SO_PEEK_OFF: return true;
-    case SO_TIMESTAMP_OLD:
-    case SO_TIMESTAMPNS_OLD:
-    case SO_TIMESTAMP_NEW:
-    case SO_TIMESTAMPNS_NEW:
-      return !stream;
-    default:
-      return false;
+    default: return false;
   }
+}
+
+/// The value of these options points to a program: the daemon gets its instructions.
+int attach_program(int fd, int name, const void* value, socklen_t len) {
+  sock_fprog program;
+  if (len != sizeof program) return -EINVAL;
+  if (!copy_in(program, value)) return -EFAULT;
+  const std::size_t bytes = program.len * sizeof(sock_filter);
+  if (program.len == 0 || program.len > BPF_MAXINSNS) return -EINVAL;
+  if (!readable(program.filter, bytes)) return -EFAULT;
+  return ask_about(fd, request_kind::setsockopt, SOL_SOCKET, name, 0, program.filter, bytes);
 }
 
 int give_int(int fd, int value, void* to, socklen_t& len) {
@@ -319,11 +325,14 @@ PH_HOOK(int, getpeername, int fd, sockaddr* address, socklen_t* len) {
 
 PH_HOOK(int, setsockopt, int fd, int level, int name, const void* value, socklen_t len) {
   anchor a;
-  if (!is_anchor(fd, a) || is_kernels_option(level, name, a.stream())) {
+  if (!is_anchor(fd, a) || is_kernels_option(level, name)) {
     return next::setsockopt(fd, level, name, value, len);
   }
   if (value == nullptr && len != 0) return finish(-EFAULT);
   if (len > dropin::max_data) return finish(-EINVAL);
+  if (level == SOL_SOCKET && (name == SO_ATTACH_FILTER || name == SO_ATTACH_REUSEPORT_CBPF)) {
+    return finish(attach_program(fd, name, value, len));
+  }
   if (a.stream()) prepare_for_option(level, name);
   const int result = ask_about(fd, request_kind::setsockopt, level, name, 0, value, len);
   if (result >= 0 && a.stream() && fills_error_queue(level, name)) want_error_flag(fd);
@@ -332,7 +341,7 @@ PH_HOOK(int, setsockopt, int fd, int level, int name, const void* value, socklen
 
 PH_HOOK(int, getsockopt, int fd, int level, int name, void* value, socklen_t* len) {
   anchor a;
-  if (!is_anchor(fd, a) || is_kernels_option(level, name, a.stream())) {
+  if (!is_anchor(fd, a) || is_kernels_option(level, name)) {
     return next::getsockopt(fd, level, name, value, len);
   }
   socklen_t room;

@@ -129,6 +129,7 @@ inline constexpr int so_buf_lock = 72;
 inline constexpr int so_reserve_mem = 73;
 inline constexpr int so_txrehash = 74;
 inline constexpr int so_rcvmark = 75;
+inline constexpr int so_rcvpriority = 82;
 
 // Words that SO_MEMINFO returns, in order.
 inline constexpr int sk_meminfo_rmem_alloc = 0;

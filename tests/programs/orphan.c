@@ -12,6 +12,7 @@ static void *blocked_receive(void *arg) {
   socklen_t n = sizeof from;
   char c;
   FAILS(recvfrom(*(int *)arg, &c, 1, 0, (struct sockaddr *)&from, &n), ECONNRESET);
+  FAILS(recvfrom(*(int*)arg, &c, 1, 0, (struct sockaddr*)&from, &n), ECONNRESET);
   return NULL;
 }
 
@@ -23,7 +24,11 @@ static void *blocked_read(void *arg) {
 
 static void* blocked_paired_receive(void* arg) {
   char c;
-  FAILS(recv(*(int*)arg, &c, 1, 0), ECONNRESET);
+  for (int i = 0; i < 3; ++i) {
+    FAILS(recv(*(int*)arg, &c, 1, 0), ECONNRESET);
+    CHECK((events(*(int*)arg, POLLIN, 10000) & POLLIN) != 0);
+  }
+  FAILS(read(*(int*)arg, &c, 1), ECONNRESET);
   return NULL;
 }
 

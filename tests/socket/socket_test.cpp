@@ -78,7 +78,7 @@ TEST_F(syscalls, flags_and_numbers) {
   EXPECT_EQ(set(so_priority, 7), errc::perm);
   EXPECT_EQ(set(so_mark, 1), errc::perm);
   for (const int name : {so_type, so_domain, so_protocol, so_error, so_acceptconn, so_sndlowat,
-                         so_peek_off, so_attach_filter, 12345}) {
+                         so_peek_off, 12345}) {
     EXPECT_EQ(set(name, 1), errc::noprotoopt) << name;
   }
   EXPECT_EQ(sys_setsockopt(t, fd, sol_socket, so_reuseaddr, bytes_of(u16{1})).error(),

@@ -411,7 +411,7 @@ TEST_F(udp, errors_of_sending) {
   EXPECT_EQ(sys_sendto(a, c, bytes_of("x"sv), 0, addr4("10.0.0.2", 1)).error(), errc::pipe);
   EXPECT_EQ(sys_listen(a, c, 1).error(), errc::opnotsupp);
   EXPECT_EQ(sys_accept4(a, c, nullptr, 0).error(), errc::opnotsupp);
-  EXPECT_EQ(sys_setsockopt_int(a, c, sol_udp, udp_segment, 100).error(), errc::noprotoopt);
+  EXPECT_EQ(sys_setsockopt_int(a, c, sol_udp, udp_gro, 1).error(), errc::noprotoopt);
 }
 
 }  // namespace

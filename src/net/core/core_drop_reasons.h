@@ -28,6 +28,8 @@ inline constexpr drop_reason_info netfilter_drop{"netfilter_drop", "A netfilter 
 inline constexpr drop_reason_info no_socket{"no_socket", "No socket for it."};
 inline constexpr drop_reason_info socket_rcvbuff{"socket_rcvbuff",
                                                  "The socket's receive buffer is full."};
+inline constexpr drop_reason_info socket_filter{
+    "socket_filter", "The program's filter (SO_ATTACH_FILTER) refused it."};
 inline constexpr drop_reason_info socket_closed{"socket_closed", "The socket was closed."};
 
 }  // namespace ph::drop_reason

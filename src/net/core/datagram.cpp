@@ -1,6 +1,7 @@
 // Receive queues of datagrams: limits, peeking, copying out, and the generic control messages.
 #include "net/core/datagram.h"
 
+#include "net/core/cbpf.h"
 #include "net/core/timestamping.h"
 #include "uapi/socket.h"
 
@@ -8,19 +9,31 @@ namespace ph {
 
 // --- HOT --------------------------------------------------------------------------------------
 
+void sock_drop_rcvbuf(cpu& cx, sock& sk, skb_ptr skb) {
+  ++sk.drops;
+  drop(cx, std::move(skb), drop_reason::socket_rcvbuff);
+}
+
 bool sock_queue_rcv_skb(cpu& cx, sock& sk, skb_ptr skb) {
-  // As Linux: the last datagram may overrun the limit, so a small buffer still takes one.
-  if (sk.rmem_alloc >= sk.opt.rcvbuf) {
-    ++sk.drops;
-    drop(cx, std::move(skb), drop_reason::socket_rcvbuff);
+  if (sk.filter && !sk_filter(cx, sk, *skb)) {
+    drop(cx, std::move(skb), drop_reason::socket_filter);
     return false;
   }
+  // As Linux: the last datagram may overrun the limit, so a small buffer still takes one.
+  if (sk.rcvbuf_used() >= sk.opt.rcvbuf) {
+    sock_drop_rcvbuf(cx, sk, std::move(skb));
+    return false;
+  }
+  sock_enqueue_rcv_skb(cx, sk, std::move(skb));
+  return true;
+}
+
+void sock_enqueue_rcv_skb(cpu& cx, sock& sk, skb_ptr skb) {
   skb->dev = nullptr;  // may go away while the packet waits; skb_iif remains
   sk.set_owner_r(*skb);
   PH_TRACE(cx, *skb);
   sk.receive_queue.push_back(std::move(skb));
   if (!sk.dead) sk.wake(uapi::pollin | uapi::pollrdnorm);
-  return true;
 }
 
 result<sk_buff*> datagram_peek(cpu&, sock& sk, u32) {
@@ -81,6 +94,12 @@ void sock_recv_cmsgs(sock& sk, const sk_buff& skb, recv_msg& msg) {
   // DIFFERS: Linux reports the drops before this packet was queued, we those until now.
   if (sk.opt.rxq_ovfl && sk.drops != 0) {
     put_cmsg(msg, uapi::sol_socket, uapi::so_rxq_ovfl, bytes_of(le32(static_cast<u32>(sk.drops))));
+  }
+  if (sk.opt.rcvmark) {
+    put_cmsg(msg, uapi::sol_socket, uapi::so_mark, bytes_of(skb.mark));
+  }
+  if (sk.opt.rcvpriority) {
+    put_cmsg(msg, uapi::sol_socket, uapi::so_priority, bytes_of(skb.priority));
   }
 }
 

@@ -6,8 +6,12 @@
 namespace ph {
 
 /// Queues a received datagram (data at the payload) or drops it: socket_rcvbuff when the buffer
-/// is full. Returns whether it was queued.
+/// is full, socket_filter when the program's filter refuses it. Returns whether it was queued.
 bool sock_queue_rcv_skb(cpu& cx, sock& sk, skb_ptr skb);
+/// Queues it, whatever the limit and the filter say.
+void sock_enqueue_rcv_skb(cpu& cx, sock& sk, skb_ptr skb);
+/// Drops a datagram for want of room, and counts that at the socket.
+void sock_drop_rcvbuf(cpu& cx, sock& sk, skb_ptr skb);
 /// The first packet, which stays in the queue until datagram_done. nullptr: the queue is empty
 /// and the socket shut down for reading (recvmsg answers 0). Errors: again, or the pending
 /// error, which is taken.

@@ -280,6 +280,7 @@ skb_ptr skb_clone(cpu& cx, const sk_buff& skb) {
   out->queue_mapping = skb.queue_mapping;
   out->vlan_tci = skb.vlan_tci;
   out->vlan_proto = skb.vlan_proto;
+  out->frag_max_size = skb.frag_max_size;
   out->truesize = skb.truesize;
   out->data_ = skb.data_;
   out->tail_ = skb.tail_;

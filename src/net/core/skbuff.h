@@ -235,6 +235,7 @@ class sk_buff : public list_hook<struct skb_list_tag>, public tree_hook<struct s
   u16 queue_mapping = 0;
   u16 vlan_tci = 0;
   u16 vlan_proto = 0;            ///< 0: no tag kept aside
+  u16 frag_max_size = 0;         ///< of the fragments that it was reassembled from; 0: of none
   /// Memory to charge, bytes. Set when allocated; attaching, moving and cutting data leaves it to
   /// the caller, who knows whether the packet is charged to a sock.
   u32 truesize = 0;

@@ -2,6 +2,7 @@
 // answers of protocols that do not know a call.
 #include "net/core/sock.h"
 
+#include "net/core/cbpf.h"
 #include "uapi/socket.h"
 
 namespace ph {
@@ -82,6 +83,9 @@ result<void> sock::listen(cpu&, int) { return fail(errc::opnotsupp); }
 result<ref<sock>> sock::accept(cpu&) { return fail(errc::opnotsupp); }
 result<int> sock::ioctl(cpu&, u32, byte_span) { return fail(errc::notty); }
 void sock::option_changed(cpu&, int) {}
+result<void> sock::set_chooser(std::shared_ptr<const cbpf_program>) {
+  return fail(errc::noprotoopt);
+}
 result<u32> sock::timestamp_base(bool) const { return u32{0}; }
 void sock::tx_timestamp(cpu&, const sk_buff&, u8) {}
 

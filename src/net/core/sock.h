@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 
 #include "kernel/wait_queue.h"
 #include "net/core/msg.h"
@@ -22,7 +23,10 @@ struct sock_options {
   u32 rcvlowat = 1;
   bool reuseaddr = false, reuseport = false, keepalive = false, broadcast = false;
   bool dontroute = false, oobinline = false, timestamp = false, timestamp_ns = false;
+  bool timestamp_new = false;  ///< told in the form of SO_TIMESTAMP(NS)_NEW
   bool rxq_ovfl = false, passcred = false, no_check = false, zerocopy = false;
+  bool rcvmark = false, rcvpriority = false;
+  bool lock_filter = false;               ///< SO_LOCK_FILTER: the filter stays for ever
   u32 timestamping = 0;                   ///< sof_timestamping_* of SO_TIMESTAMPING
   bool linger = false;
   duration linger_time{};
@@ -34,6 +38,17 @@ struct sock_options {
   s32 incoming_cpu = -1;
   u32 uid = 0;
   bool net_admin = true;                  ///< the caller may do what CAP_NET_ADMIN allows
+};
+
+class cbpf_program;
+
+/// Received datagrams that a composition has taken from the stack, for a program that has not read
+/// them yet: they go on filling SO_RCVBUF.
+class handed_on {
+ public:
+  virtual ~handed_on() = default;
+  /// The memory that they take at this moment, in bytes.
+  [[nodiscard]] virtual u32 bytes() const = 0;
 };
 
 class sock : public counted, public sock_place {
@@ -77,6 +92,9 @@ class sock : public counted, public sock_place {
   virtual result<sockaddr_buf> accepted_name() { return getname(true); }
   /// Errors: notty (ENOIOCTLCMD) for what is not known. `arg` is read and written in place.
   virtual result<int> ioctl(cpu& cx, u32 command, byte_span arg);
+  /// SO_ATTACH_REUSEPORT_CBPF: what chooses in its group from now on; null: nothing does. Errors:
+  /// noprotoopt (no such groups), inval, noent.
+  virtual result<void> set_chooser(std::shared_ptr<const cbpf_program> program);
   /// SOL_SOCKET's option `name` changed (sndbuf, keepalive …).
   virtual void option_changed(cpu& cx, int name);
   /// Where SOF_TIMESTAMPING_OPT_ID begins to count: 0, or the position in a stream (`next_write`:
@@ -95,6 +113,8 @@ class sock : public counted, public sock_place {
   bool listening = false;             ///< listen() succeeded (SO_ACCEPTCONN)
   u64 cookie = 0;                     ///< SO_COOKIE; 0: nobody asked yet
   u32 rmem_alloc = 0;                 ///< bytes charged by receive queues
+  const handed_on* outside = nullptr;  ///< datagrams that left them unread, if that is possible
+  std::shared_ptr<const cbpf_program> filter;  ///< SO_ATTACH_FILTER of datagram sockets
   u32 wmem_alloc = 0;                 ///< bytes charged by packets on their way out
   u32 omem_alloc = 0;                 ///< bytes of options: keys and the like
   u64 drops = 0;                      ///< datagrams lost for want of room (SO_RXQ_OVFL)
@@ -114,6 +134,10 @@ class sock : public counted, public sock_place {
   /// Charges a packet's truesize to the receive buffer; the charge goes with the packet. Whoever
   /// changes the truesize of a charged packet changes rmem_alloc (wmem_alloc) by as much.
   void set_owner_r(sk_buff& skb);
+  /// What fills SO_RCVBUF, bytes.
+  [[nodiscard]] u32 rcvbuf_used() const {
+    return rmem_alloc + (outside != nullptr ? outside->bytes() : 0);
+  }
   /// Charges a packet to the send buffer; charged packets keep the sock alive.
   void set_owner_w(sk_buff& skb);
   /// Room left by SO_SNDBUF.

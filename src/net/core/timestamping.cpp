@@ -44,32 +44,53 @@ result<void> sock_set_timestamping(sock& sk, u32 flags) {
   return {};
 }
 
-result<u8> sock_tx_flags(const sock& sk, byte_view control) {
+namespace {
+
+/// socket(7): a priority above 6 needs CAP_NET_ADMIN.
+constexpr u32 highest_free_priority = 6;
+
+result<void> one_cmsg(const sock& sk, int type, byte_view data, u32& flags, sock_send_cmsg& out) {
+  if (type == scm_rights || type == scm_credentials) return {};  // of AF_UNIX: nobody looks
+  if (data.size() != sizeof(u32)) return fail(errc::inval);
+  const u32 value = byte_reader(data).take<u32>();
+  switch (type) {
+    case so_mark:
+      if (!sk.opt.net_admin) return fail(errc::perm);
+      out.mark = value;
+      return {};
+    case so_priority:
+      if (value > highest_free_priority && !sk.opt.net_admin) return fail(errc::perm);
+      out.priority = value;
+      return {};
+    case so_timestamping:
+      if ((value & ~record_flags) != 0) return fail(errc::inval);
+      flags = (flags & ~record_flags) | value;
+      return {};
+    default: return fail(errc::inval);
+  }
+}
+
+}  // namespace
+
+result<sock_send_cmsg> sock_cmsg_send(const sock& sk, byte_view control) {
+  sock_send_cmsg out{0, sk.opt.mark, sk.opt.priority};
   u32 flags = sk.opt.timestamping;
   TRY_VOID(for_each_cmsg(control, [&](int level, int type, byte_view data) -> result<void> {
-    if (level != sol_socket) return {};
-    if (type == scm_rights || type == scm_credentials)
-      return {};  // of AF_UNIX: looked at by nobody
-    if (type == so_mark && sk.type() == sock_stream && data.size() == sizeof(u32)) {
-      // A stream's packets have the mark of its socket, as in Linux; the message is only checked.
-      return sk.opt.net_admin ? result<void>{} : fail(errc::perm);
-    }
-    if (type != so_timestamping || data.size() != sizeof(u32)) return fail(errc::inval);
-    const u32 asked = byte_reader(data).take<u32>();
-    if ((asked & ~record_flags) != 0) return fail(errc::inval);
-    flags = (flags & ~record_flags) | asked;
-    return {};
+    return level == sol_socket ? one_cmsg(sk, type, data, flags, out) : result<void>{};
   }));
-  return tx_flags_of(flags);
+  out.tx_flags = tx_flags_of(flags);
+  return out;
 }
 
 void sock_recv_timestamps(const sock& sk, instant came, recv_msg& msg) {
   const instant when = sk.net().machine().wall_clock(came);
   const s64 whole = when.ns / second, rest = when.ns % second;
   if (sk.opt.timestamp_ns) {
-    put_cmsg(msg, sol_socket, scm_timestampns, bytes_of(timespec{whole, rest}));
+    const int type = sk.opt.timestamp_new ? so_timestampns_new : scm_timestampns;
+    put_cmsg(msg, sol_socket, type, bytes_of(timespec{whole, rest}));
   } else if (sk.opt.timestamp) {
-    put_cmsg(msg, sol_socket, scm_timestamp, bytes_of(timeval{whole, rest / 1000}));
+    const int type = sk.opt.timestamp_new ? so_timestamp_new : scm_timestamp;
+    put_cmsg(msg, sol_socket, type, bytes_of(timeval{whole, rest / 1000}));
   }
   constexpr u32 arrival = sof_timestamping_rx_software | sof_timestamping_software;
   if ((sk.opt.timestamping & arrival) == arrival) {

@@ -9,9 +9,14 @@ namespace ph {
 /// SO_TIMESTAMPING: sof_timestamping_* flags. Errors: inval (unknown or impossible flags; OPT_ID on
 /// a stream that is not connected).
 result<void> sock_set_timestamping(sock& sk, u32 flags);
-/// skb_tx_flags for a send: the socket's, or those of its SO_TIMESTAMPING control message. Errors:
-/// inval (malformed or unknown SOL_SOCKET control messages).
-result<u8> sock_tx_flags(const sock& sk, byte_view control);
+/// What SOL_SOCKET says about one send: the socket's options, or control messages in their place.
+struct sock_send_cmsg {
+  u8 tx_flags = 0;  ///< skb_tx_flags, by SO_TIMESTAMPING
+  u32 mark = 0, priority = 0;
+};
+/// Errors: inval (malformed or unknown control messages), perm (a mark, or a high priority, without
+/// CAP_NET_ADMIN).
+result<sock_send_cmsg> sock_cmsg_send(const sock& sk, byte_view control);
 /// The time stamp control messages of a packet that arrived at `when`.
 void sock_recv_timestamps(const sock& sk, instant when, recv_msg& msg);
 

@@ -77,6 +77,35 @@ result<void> inet_ports::bind(inet_sock& sk, port_no port, port_share_fn may_sha
   return {};
 }
 
+namespace {
+
+/// Does a socket that holds the port refuse it to `sk`?
+bool refused(const inet_bind_bucket& taken, const inet_sock& sk) {
+  if (sk.opt.reuseaddr && taken.unwilling == 0) return false;
+  for (auto other = taken.owners.rbegin(); other != taken.owners.rend(); ++other) {
+    if (&*other == &sk || !overlap(sk, *other)) continue;
+    if (sk.opt.reuseaddr && other->opt.reuseaddr) continue;
+    return !sk.opt.reuseport || !other->opt.reuseport || sk.opt.uid != other->opt.uid;
+  }
+  return false;
+}
+
+}  // namespace
+
+result<void> inet_ports::bind_datagram(inet_sock& sk, port_no port) {
+  const inet_bind_bucket* const taken = find(port);
+  if (taken != nullptr && refused(*taken, sk)) return fail(errc::addrinuse);
+  inet_bind_bucket& tb = bucket(port);
+  tb.connecting_only = false;
+  own(tb, sk);
+  return {};
+}
+
+void inet_ports::count_unwilling(port_no port, bool more) {
+  inet_bind_bucket* const tb = find(port);
+  if (tb != nullptr) tb->unwilling += more ? 1u : ~0u;
+}
+
 result<port_no> inet_ports::bind_ephemeral(inet_sock& sk, u16 low, u16 high, rng& random,
                                            port_share_fn may_share,
                                            inline_fn<bool(port_no)> usable) {

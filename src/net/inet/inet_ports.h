@@ -22,6 +22,7 @@ struct inet_bind_bucket final : counted, hash_hook<struct inet_bind_tag> {
   port_no port;
   inet_port_owners owners;
   bool connecting_only = true;  ///< connect() chose it, each time
+  u32 unwilling = 0;            ///< owners without SO_REUSEADDR, as far as they were counted
 };
 
 class inet_ports {
@@ -29,6 +30,12 @@ class inet_ports {
   ~inet_ports();
   /// Takes `port` for sk on sk.rcv_saddr. Errors: addrinuse.
   result<void> bind(inet_sock& sk, port_no port, port_share_fn may_share);
+  /// The same for datagrams, as Linux decides: all with SO_REUSEADDR share, and else the youngest
+  /// socket in the way shares by SO_REUSEPORT, for all, or refuses. Who calls it counts with
+  /// count_unwilling(). Errors: addrinuse.
+  result<void> bind_datagram(inet_sock& sk, port_no port);
+  /// One more (or less) of the port's owners has no SO_REUSEADDR.
+  void count_unwilling(port_no port, bool more);
   /// Takes a free port of [low, high], from a random place on; `usable(port)` may refuse. Errors:
   /// addrinuse when all are taken.
   result<port_no> bind_ephemeral(inet_sock& sk, u16 low, u16 high, rng& random,

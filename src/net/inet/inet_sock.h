@@ -9,10 +9,13 @@ namespace ph {
 
 class inet_sock;
 
-/// A multicast membership.
+/// A multicast membership, and the sources that it is about (RFC 3376 §3.2): only those when
+/// `include`, else all but those.
 struct mc_membership {
   inet_addr group;
   ifindex dev{};
+  bool include = false;
+  std::vector<inet_addr> sources;
 };
 
 /// Options of SOL_IP / SOL_IPV6.
@@ -27,7 +30,7 @@ struct inet_options {
   bool recverr = false;
   bool recverr_rfc4884 = false;  ///< reports say where ICMP extensions begin
   bool pktinfo = false, recvttl = false, recvtos = false, recvopts = false, retopts = false;
-  bool recvorigdstaddr = false;
+  bool recvorigdstaddr = false, recvfragsize = false;
   bool freebind = false, transparent = false, bind_address_no_port = false;
   u8 min_ttl = 0;
   u16 local_port_low = 0, local_port_high = 0;

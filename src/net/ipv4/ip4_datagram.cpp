@@ -35,8 +35,12 @@ result<ip4_destination> ip4_datagram_dest(inet_sock& sk, const send_msg& msg) {
   if ((msg.flags & msg_oob) != 0) return fail(errc::opnotsupp);
   ip4_destination dest;
   dest.tos = sk.inet.tos;
+  dest.options = sk.inet.ip_options;
   dest.oif = sk.opt.bound_dev_if;
-  TRY(dest.tx_flags, sock_tx_flags(sk, msg.control));
+  TRY(const sock_send_cmsg generic, sock_cmsg_send(sk, msg.control));
+  dest.tx_flags = generic.tx_flags;
+  dest.mark = generic.mark;
+  dest.priority = generic.priority;
   dest.confirm = (msg.flags & msg_confirm) != 0;
   dest.dontroute = sk.opt.dontroute || (msg.flags & msg_dontroute) != 0;
   if (!msg.name.empty()) {
@@ -49,12 +53,15 @@ result<ip4_destination> ip4_datagram_dest(inet_sock& sk, const send_msg& msg) {
   }
   if (!sk.saddr.is_any()) dest.saddr = sk.saddr.ipv4();
   if (!msg.control.empty()) {
-    TRY(const ip_send_cmsg extra, ip_cmsg_send(sk, msg.control));
+    TRY(ip_send_cmsg extra, ip_cmsg_send(msg.control));
+    if (extra.options) dest.options = std::move(*extra.options);
     if (!extra.saddr.is_any()) dest.saddr = extra.saddr;
     if (extra.oif) dest.oif = extra.oif;
     if (extra.tos >= 0) dest.tos = static_cast<u8>(extra.tos);
+    if (extra.priority >= 0) dest.priority = static_cast<u32>(extra.priority);
     dest.ttl = extra.ttl;
-    if (!extra.saddr.is_any() || extra.oif || extra.tos >= 0) dest.connected = false;
+    const bool other_way = dest.mark != sk.opt.mark || !extra.saddr.is_any() || extra.oif;
+    if (other_way || extra.tos >= 0) dest.connected = false;
   }
   if (dest.daddr.is_multicast()) {
     if (!dest.oif) dest.oif = sk.inet.mc_index;
@@ -77,7 +84,7 @@ result<ref<rtable>> ip4_datagram_route(cpu& cx, inet_sock& sk, ip4_destination& 
     flow.oif = dest.oif;
     flow.tos = dest.tos;
     flow.proto = sk.protocol();
-    flow.mark = sk.opt.mark;
+    flow.mark = dest.mark;
     flow.uid = sk.opt.uid;
     flow.any_src = sk.inet.transparent || sk.inet.freebind || sk.inet.hdrincl;
     if (dest.dontroute) flow.scope = static_cast<u8>(route_scope::link);
@@ -113,7 +120,7 @@ result<void> ip4_datagram_output(cpu& cx, inet_sock& sk, const ref<rtable>& rt,
   const u8 discover = sk.inet.pmtudisc;
   const bool device_mtu = discover >= ip_pmtudisc_probe;
   const u32 mtu = device_mtu ? std::min(rt->dev->mtu(), 65535u) : rt->mtu(cx.now());
-  const auto header = static_cast<u32>(sizeof(iphdr) + sk.inet.ip_options.size());
+  const auto header = static_cast<u32>(sizeof(iphdr) + dest.options.size());
   const u32 total = header + skb->len();
   const bool may_fragment = discover < ip_pmtudisc_do || discover == ip_pmtudisc_omit;
   if (total > (may_fragment ? ipv4_max_packet : mtu)) {
@@ -133,7 +140,9 @@ result<void> ip4_datagram_output(cpu& cx, inet_sock& sk, const ref<rtable>& rt,
   head.ttl = static_cast<u8>(dest.ttl >= 0 ? dest.ttl : own_ttl);
   head.df = discover == ip_pmtudisc_do || discover == ip_pmtudisc_probe ||
             (discover == ip_pmtudisc_want && total <= mtu && !rt->mtu_locked);
-  head.options = sk.inet.ip_options;
+  head.options = dest.options;
+  head.mark = dest.mark;
+  head.priority = dest.priority;
   skb->ignore_df = may_fragment;
   // Nothing acknowledges a datagram.
   skb->tx_flags = dest.tx_flags & (skb_tx_sched | skb_tx_software);
@@ -204,23 +213,6 @@ result<void> inet_dgram_shutdown(inet_sock& sk, u8 how) {
   sk.shutdown_state = static_cast<u8>(sk.shutdown_state | how);
   sk.wake(pollin | pollout | pollhup | pollrdhup);
   return sk.daddr.is_any() ? fail(errc::notconn) : result<void>{};
-}
-
-void ip_mc_drop_socket(cpu& cx, inet_sock& sk) {
-  for (const mc_membership& m : sk.inet.memberships) {
-    net_device* dev = sk.net().device(m.dev);
-    if (dev != nullptr) static_cast<void>(ip_mc_leave(cx, *dev, m.group.ipv4()));
-  }
-  sk.inet.memberships.clear();
-}
-
-bool ip_mc_socket_wants(const inet_sock& sk, ipv4_addr group, u32 iif) {
-  if (!group.is_multicast()) return true;
-  const auto& all = sk.inet.memberships;
-  const bool joined = std::any_of(all.begin(), all.end(), [&](const mc_membership& m) {
-    return m.group == inet_addr::of(group) && (iif == 0 || m.dev.value == iif);
-  });
-  return joined || sk.inet.mc_all;
 }
 
 }  // namespace ph

@@ -1,6 +1,7 @@
 // What UDP, raw and ping sockets over IPv4 do alike: destinations, routes, connect, limits.
 #pragma once
 
+#include "net/ipv4/ip_mc_options.h"
 #include "net/ipv4/ip_sockglue.h"
 #include "net/ipv4/route.h"
 
@@ -18,6 +19,8 @@ struct ip4_destination {
   bool dontroute = false;
   bool confirm = false;     ///< MSG_CONFIRM: the program had an answer of the peer's
   u8 tx_flags = 0;          ///< skb_tx_flags
+  u32 mark = 0, priority = 0;
+  std::vector<u8> options;  ///< IP options
 };
 
 /// From the message's name and control messages, or the connected peer. Errors: inval,
@@ -44,9 +47,5 @@ void ip4_datagram_disconnect(inet_sock& sk);
 result<sockaddr_buf> inet_getname(inet_sock& sk, bool peer);
 /// shutdown(2) of datagram sockets. Errors: notconn (yet it takes effect).
 result<void> inet_dgram_shutdown(inet_sock& sk, u8 how);
-/// Leaves all groups (close).
-void ip_mc_drop_socket(cpu& cx, inet_sock& sk);
-/// Is the socket a member of the group on this device, or content with any (IP_MULTICAST_ALL)?
-bool ip_mc_socket_wants(const inet_sock& sk, ipv4_addr group, u32 iif);
 
 }  // namespace ph

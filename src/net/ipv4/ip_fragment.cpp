@@ -17,6 +17,7 @@ struct inet_frags::queue : list_hook<struct frag_age_tag> {
   std::map<u32, skb_ptr> fragments;  ///< by offset in the payload, without their IP headers
   std::map<u32, u32> runs;           ///< begin and end of what is there without a hole
   u32 len = 0;                       ///< end of the payload as far as known
+  u32 max_size = 0;                  ///< of the largest fragment, header included
   bool last_in = false;
   u8 ecn = 0;            ///< bit n: a fragment with ECN field n came
   u32 rid = 0;
@@ -117,7 +118,7 @@ void inet_frags::restart_if_too_far(cpu& cx, queue& q) {
   if (most == 0 || q.fragments.empty() || distance <= static_cast<u32>(most)) return;
   net_.mib().add(cx, mib::ip_reasm_fails);
   drop_fragments(cx, q, drop_reason::frag_bad);
-  q.len = 0;
+  q.len = q.max_size = 0;
   q.last_in = false;
   q.ecn = 0;
   cx.timers().arm(q.expiry, cx.now() + seconds(ipv4_of(net_).sysctl.ipfrag_time));
@@ -180,6 +181,7 @@ skb_drop_reason inet_frags::insert(cpu& cx, queue& q, skb_ptr& skb) {
   memory_ += skb->truesize;
   q.fragments.emplace(offset, std::move(skb));
   q.len = std::max(q.len, end);
+  q.max_size = std::max(q.max_size, header + end - offset);
   q.last_in = q.last_in || !more;
   q.ecn |= ecn;
   return drop_reason::none;
@@ -250,6 +252,7 @@ skb_ptr inet_frags::reassemble(cpu& cx, queue& q) {
   iph.tos = static_cast<u8>((iph.tos & ~3u) | *ecn);
   ip_send_check(front);
   whole->dev = dev;
+  whole->frag_max_size = static_cast<u16>(q.max_size);
   net_.mib().add(cx, mib::ip_reasm_oks);
   erase(q);
   return whole;

@@ -217,8 +217,8 @@ xmit_result ip_send_skb(cpu& cx, net_namespace& net, ref<rtable> rt, skb_ptr skb
   // RFC 791 §3.1: the origin enters itself into a route that is recorded.
   if (!header.options.empty()) ip_options_record(cx, *skb, header.saddr);
   if (sk != nullptr) {
-    skb->priority = sk->opt.priority;
-    skb->mark = sk->opt.mark;
+    skb->priority = header.priority;
+    skb->mark = header.mark;
   }
   trace_born(cx, *skb, __func__);
   return ip_local_out(cx, net, std::move(skb));
@@ -245,6 +245,8 @@ xmit_result ip_queue_xmit(cpu& cx, inet_sock& sk, skb_ptr skb) {
                (sk.inet.pmtudisc == uapi::ip_pmtudisc_want && !rt->mtu_locked)) &&
               !skb->ignore_df;
   header.options = sk.inet.ip_options;
+  header.mark = sk.opt.mark;
+  header.priority = sk.opt.priority;
   return ip_send_skb(cx, sk.net(), rt, std::move(skb), header, &sk);
 }
 

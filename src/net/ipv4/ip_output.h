@@ -13,6 +13,7 @@ struct ip_cookie {
   u8 tos = 0;
   u8 ttl = 64;
   bool df = false;
+  u32 mark = 0, priority = 0;
   std::vector<u8> options;   ///< already compiled, padded to 4
 };
 

@@ -6,6 +6,7 @@
 #include "net/core/net_device.h"
 #include "net/core/net_namespace.h"
 #include "net/ipv4/devinet.h"
+#include "net/ipv4/ip_mc_options.h"
 #include "net/ipv4/ip_options.h"
 #include "net/ipv4/ipv4_net.h"
 #include "net/ipv4/route.h"
@@ -34,6 +35,7 @@ constexpr flag_option flags[] = {
     {ip_recvopts, &inet_options::recvopts},
     {ip_retopts, &inet_options::retopts},
     {ip_recvorigdstaddr, &inet_options::recvorigdstaddr},
+    {ip_recvfragsize, &inet_options::recvfragsize},
     {ip_freebind, &inet_options::freebind},
     {ip_bind_address_no_port, &inet_options::bind_address_no_port},
     {ip_multicast_loop, &inet_options::mc_loop},
@@ -47,12 +49,24 @@ bool inet_options::* flag_member(int name) {
   return nullptr;
 }
 
-/// IP options take an int or a single byte.
-result<s32> int_value(byte_view value) {
-  byte_reader reader(value);
-  if (value.size() >= sizeof(s32)) return reader.take<s32>();
-  if (!value.empty()) return s32{value[0]};
-  return fail(errc::inval);
+/// IP options take an int or a single byte; nothing is 0.
+s32 int_value(byte_view value) {
+  if (value.size() >= sizeof(s32)) return byte_reader(value).take<s32>();
+  return value.empty() ? 0 : s32{value[0]};
+}
+
+/// As Linux: what a value must look like differs from option to option.
+bool well_formed(int name, byte_view value) {
+  switch (name) {
+    case ip_minttl:
+    case ip_transparent:
+    case ip_multicast_ttl:
+    case ip_multicast_loop:
+    case ip_freebind: return !value.empty();
+    case ip_multicast_all: return value.size() == sizeof(s32) && (int_value(value) & ~1) == 0;
+    case ip_recverr_rfc4884: return value.empty() || (int_value(value) & ~1) == 0;
+    default: return true;
+  }
 }
 
 /// The queueing priority that a type of service stands for (RFC 1349; tc-prio(8)).
@@ -72,100 +86,14 @@ void set_tos(inet_sock& sk, s32 value) {
   sk.dst.reset();
 }
 
-/// Which device a membership means: by index, by its address, or by the route to the group.
-result<net_device*> group_device(inet_sock& sk, ipv4_addr group, ipv4_addr addr, s32 index) {
-  net_namespace& net = sk.net();
-  net_device* dev = nullptr;
-  if (index != 0) {
-    dev = net.device(ifindex(static_cast<u32>(index)));
-  } else if (!addr.is_any()) {
-    dev = ip_dev_find(net, addr);
-  } else {
-    flowi4 flow;
-    flow.daddr = group;
-    const result<fib_result> found = ipv4_of(net).fib.lookup(flow);
-    if (found && found->nh != nullptr) dev = net.device(found->nh->oif);
-  }
-  if (dev == nullptr) return fail(errc::nodev);
-  return dev;
-}
-
-struct group_request {
-  ipv4_addr group, addr;
-  s32 index = 0;
-};
-result<group_request> parse_mreq(byte_view value) {
-  if (value.size() < sizeof(ip_mreq)) return fail(errc::inval);
-  group_request out;
-  byte_reader reader(value);
-  out.group = reader.take<ipv4_addr>();
-  out.addr = reader.take<ipv4_addr>();
-  if (value.size() >= sizeof(ip_mreqn)) out.index = reader.take<s32>();
-  return out;
-}
-
-result<void> add_membership(cpu& cx, inet_sock& sk, byte_view value) {
-  TRY(const group_request want, parse_mreq(value));
-  if (!want.group.is_multicast()) return fail(errc::inval);
-  TRY(net_device* const dev, group_device(sk, want.group, want.addr, want.index));
-  for (const mc_membership& m : sk.inet.memberships) {
-    if (m.group == inet_addr::of(want.group) && m.dev == dev->index()) return fail(errc::addrinuse);
-  }
-  constexpr std::size_t most = 20;  // net.ipv4.igmp_max_memberships
-  if (sk.inet.memberships.size() >= most) return fail(errc::nobufs);
-  TRY_VOID(ip_mc_join(cx, *dev, want.group));
-  sk.inet.memberships.push_back({inet_addr::of(want.group), dev->index()});
-  return {};
-}
-
-result<void> drop_membership(cpu& cx, inet_sock& sk, byte_view value) {
-  TRY(const group_request want, parse_mreq(value));
-  auto& all = sk.inet.memberships;
-  const result<net_device*> dev = group_device(sk, want.group, want.addr, want.index);
-  const auto found = std::find_if(all.begin(), all.end(), [&](const mc_membership& m) {
-    if (m.group != inet_addr::of(want.group)) return false;
-    return (want.index == 0 && want.addr.is_any()) || (dev && (*dev)->index() == m.dev);
-  });
-  if (found == all.end()) return fail(dev ? errc::addrnotavail : errc::nodev);
-  net_device* joined = sk.net().device(found->dev);
-  if (joined != nullptr) static_cast<void>(ip_mc_leave(cx, *joined, want.group));
-  all.erase(found);
-  return {};
-}
-
-result<void> set_multicast_if(inet_sock& sk, byte_view value) {
-  if (sk.type() == sock_stream || value.size() < sizeof(be32)) return fail(errc::inval);
-  ipv4_addr addr;
-  s32 index = 0;
-  if (value.size() >= sizeof(ip_mreq)) {
-    TRY(const group_request want, parse_mreq(value));
-    addr = want.addr;
-    index = want.index;
-  } else {
-    addr = byte_reader(value).take<ipv4_addr>();
-  }
-  if (index == 0 && addr.is_any()) {
-    sk.inet.mc_index = {};
-    sk.inet.mc_addr = {};
-    return {};
-  }
-  const net_device* dev = index != 0 ? sk.net().device(ifindex(static_cast<u32>(index)))
-                                     : ip_dev_find(sk.net(), addr);
-  if (dev == nullptr) return fail(errc::addrnotavail);
-  if (sk.opt.bound_dev_if && sk.opt.bound_dev_if != dev->index()) return fail(errc::inval);
-  sk.inet.mc_index = dev->index();
-  sk.inet.mc_addr = inet_addr::of(addr);
-  return {};
-}
-
-result<void> set_ip_options(inet_sock& sk, byte_view value) {
+/// IP options as packets carry them: padded. Errors: inval.
+result<std::vector<u8>> compile_ip_options(byte_view value) {
   if (value.size() > max_ipoptlen) return fail(errc::inval);
   std::vector<u8> options(value.begin(), value.end());
   options.resize((options.size() + 3) / 4 * 4, ipopt_eol);
   const auto parsed = parse_ipv4_options(options);
   if (!parsed || parsed->srr != 0) return fail(errc::inval);  // source routes are not sent
-  sk.inet.ip_options = std::move(options);
-  return {};
+  return options;
 }
 
 result<void> set_unicast_if(inet_sock& sk, byte_view value) {
@@ -243,22 +171,35 @@ result<s32> get_int(cpu& cx, inet_sock& sk, int name) {
 
 result<void> ip_setsockopt(cpu& cx, inet_sock& sk, int name, byte_view value) {
   switch (name) {
-    case ip_add_membership: return add_membership(cx, sk, value);
-    case ip_drop_membership: return drop_membership(cx, sk, value);
-    case ip_multicast_if: return set_multicast_if(sk, value);
-    case ip_options: return set_ip_options(sk, value);
+    case ip_add_membership:
+    case ip_drop_membership:
+    case ip_multicast_if:
+    case ip_add_source_membership:
+    case ip_drop_source_membership:
+    case ip_block_source:
+    case ip_unblock_source:
+    case mcast_join_group:
+    case mcast_leave_group:
+    case mcast_join_source_group:
+    case mcast_leave_source_group:
+    case mcast_block_source:
+    case mcast_unblock_source: return ip_mc_setsockopt(cx, sk, name, value);
+    case ip_options: {
+      TRY(sk.inet.ip_options, compile_ip_options(value));
+      return {};
+    }
     case ip_unicast_if: return set_unicast_if(sk, value);
     case ip_local_port_range: return set_port_range(sk, value);
     default: break;
   }
-  const result<s32> number = int_value(value);
+  if (!well_formed(name, value)) return fail(errc::inval);
+  const s32 number = int_value(value);
   if (bool inet_options::* member = flag_member(name); member != nullptr) {
-    if (!number) return fail(number.error());
-    sk.inet.*member = *number != 0;
-    if (name == ip_recverr && *number == 0) sk.error_queue.purge(cx, drop_reason::queue_purge);
+    sk.inet.*member = number != 0;
+    if (name == ip_recverr && number == 0) sk.error_queue.purge(cx, drop_reason::queue_purge);
     return {};
   }
-  return set_int(sk, name, number.value_or(0));
+  return set_int(sk, name, number);
 }
 
 result<std::size_t> ip_getsockopt(cpu& cx, inet_sock& sk, int name, byte_span out) {
@@ -287,30 +228,44 @@ result<std::size_t> ip_getsockopt(cpu& cx, inet_sock& sk, int name, byte_span ou
 
 // --- control messages -------------------------------------------------------------------------
 
-result<ip_send_cmsg> ip_cmsg_send(inet_sock&, byte_view control) {
-  ip_send_cmsg out;
-  const auto one = [&](int level, int type, byte_view data) -> result<void> {
-    if (level != sol_ip) return {};  // SOL_SOCKET's are sock_tx_flags' affair
-    switch (type) {
-      case ip_pktinfo: {
-        if (data.size() != sizeof(in_pktinfo)) return fail(errc::inval);
-        const auto info = byte_reader(data).take<in_pktinfo>();
-        if (info.ipi_ifindex != 0) out.oif = ifindex(static_cast<u32>(info.ipi_ifindex));
-        out.saddr.raw = info.ipi_spec_dst;
-        return {};
-      }
-      case ip_ttl:
-        if (data.size() != sizeof(s32)) return fail(errc::inval);
-        out.ttl = byte_reader(data).take<s32>();
-        return out.ttl < 1 || out.ttl > 255 ? fail(errc::inval) : result<void>{};
-      case ip_tos: {
-        TRY(out.tos, int_value(data));
-        return out.tos < 0 || out.tos > 255 ? fail(errc::inval) : result<void>{};
-      }
-      default: return fail(errc::inval);
+namespace {
+
+result<void> one_send_cmsg(int type, byte_view data, ip_send_cmsg& out) {
+  switch (type) {
+    case ip_pktinfo: {
+      if (data.size() != sizeof(in_pktinfo)) return fail(errc::inval);
+      const auto info = byte_reader(data).take<in_pktinfo>();
+      if (info.ipi_ifindex != 0) out.oif = ifindex(static_cast<u32>(info.ipi_ifindex));
+      out.saddr.raw = info.ipi_spec_dst;
+      return {};
     }
-  };
-  TRY_VOID(for_each_cmsg(control, one));
+    case ip_ttl:
+      if (data.size() != sizeof(s32)) return fail(errc::inval);
+      out.ttl = byte_reader(data).take<s32>();
+      return out.ttl < 1 || out.ttl > 255 ? fail(errc::inval) : result<void>{};
+    case ip_tos: {
+      if (data.size() != sizeof(s32) && data.size() != sizeof(u8)) return fail(errc::inval);
+      out.tos = data.size() == sizeof(u8) ? data[0] : byte_reader(data).take<s32>();
+      if (out.tos < 0 || out.tos > 255) return fail(errc::inval);
+      out.priority = tos_priority(static_cast<u8>(out.tos));
+      return {};
+    }
+    case ip_retopts: {
+      TRY(out.options,
+          compile_ip_options(data.first(std::min<std::size_t>(data.size(), max_ipoptlen))));
+      return {};
+    }
+    default: return fail(errc::inval);
+  }
+}
+
+}  // namespace
+
+result<ip_send_cmsg> ip_cmsg_send(byte_view control) {
+  ip_send_cmsg out;
+  TRY_VOID(for_each_cmsg(control, [&](int level, int type, byte_view data) -> result<void> {
+    return level == sol_ip ? one_send_cmsg(type, data, out) : result<void>{};
+  }));
   return out;
 }
 
@@ -353,6 +308,9 @@ void ip_cmsg_recv(inet_sock& sk, const sk_buff& skb, recv_msg& msg) {
     to.sin_addr = iph.daddr.raw;
     to.sin_port.set(sk.sport.value);
     put_cmsg(msg, sol_ip, ip_origdstaddr, bytes_of(to));
+  }
+  if (opt.recvfragsize && skb.frag_max_size != 0) {
+    put_cmsg(msg, sol_ip, ip_recvfragsize, bytes_of(s32{skb.frag_max_size}));
   }
 }
 

@@ -114,8 +114,8 @@ result<std::size_t> raw_sock::send_header_included(cpu& cx, const ref<rtable>& r
   skb->set_transport_header(static_cast<u32>(iph.header_bytes()));
   skb->dst = rt;
   skb->dev = rt->dev;
-  skb->priority = opt.priority;
-  skb->mark = opt.mark;
+  skb->priority = dest.priority;
+  skb->mark = dest.mark;
   set_owner_w(*skb);
   trace_born(cx, *skb, __func__);
   const xmit_result sent = ip_local_out(cx, net(), std::move(skb));
@@ -173,7 +173,7 @@ bool raw_sock::wants(const sk_buff& skb, u8 of_protocol) const {
   if (!daddr.is_any() && daddr != inet_addr::of(iph.saddr)) return false;
   if (!rcv_saddr.is_any() && rcv_saddr != inet_addr::of(iph.daddr)) return false;
   if (opt.bound_dev_if && opt.bound_dev_if.value != skb.skb_iif) return false;
-  return ip_mc_socket_wants(*this, iph.daddr, skb.skb_iif) && !filtered(skb);
+  return ip_mc_socket_wants(*this, iph.daddr, iph.saddr, skb.skb_iif) && !filtered(skb);
 }
 
 /// Errors reach connected sockets if they are hard, and all that ask for them.

@@ -129,7 +129,7 @@ result<void> output_lookup::check_source() {
     if (dev != nullptr) flow_.oif = dev->index();
   }
   if (flow_.any_src || ip_dev_find(net_, flow_.saddr) != nullptr) return {};
-  return fail(errc::inval);
+  return fail(errc::netunreach);
 }
 
 /// With an output device given: true when it decides alone (link-local groups, broadcast).

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "kernel/kernel.h"
+#include "net/core/cbpf.h"
 #include "net/core/net_device.h"
 #include "net/core/timestamping.h"
 #include "net/socket/socket.h"
@@ -24,11 +25,12 @@ struct flag_option {
   bool sock_options::* member;
 };
 constexpr flag_option flag_options[] = {
-    {so_reuseaddr, &sock_options::reuseaddr}, {so_reuseport, &sock_options::reuseport},
-    {so_keepalive, &sock_options::keepalive}, {so_broadcast, &sock_options::broadcast},
-    {so_dontroute, &sock_options::dontroute}, {so_oobinline, &sock_options::oobinline},
-    {so_rxq_ovfl, &sock_options::rxq_ovfl},   {so_passcred, &sock_options::passcred},
-    {so_no_check, &sock_options::no_check},
+    {so_reuseaddr, &sock_options::reuseaddr},     {so_reuseport, &sock_options::reuseport},
+    {so_keepalive, &sock_options::keepalive},     {so_broadcast, &sock_options::broadcast},
+    {so_dontroute, &sock_options::dontroute},     {so_oobinline, &sock_options::oobinline},
+    {so_rxq_ovfl, &sock_options::rxq_ovfl},       {so_passcred, &sock_options::passcred},
+    {so_no_check, &sock_options::no_check},       {so_rcvmark, &sock_options::rcvmark},
+    {so_rcvpriority, &sock_options::rcvpriority},
 };
 
 bool sock_options::* flag_member(int name) {
@@ -112,6 +114,17 @@ result<void> set_pacing_rate(sock& sk, byte_view value) {
 void set_timestamps(sock& sk, int name, bool on) {
   sk.opt.timestamp = on;
   sk.opt.timestamp_ns = on && (name == so_timestampns || name == so_timestampns_new);
+  sk.opt.timestamp_new = on && (name == so_timestamp_new || name == so_timestampns_new);
+}
+
+/// As Linux: of the newer forms, the one in microseconds answers for both.
+bool has_timestamps(const sock_options& opt, int name) {
+  switch (name) {
+    case so_timestamp: return opt.timestamp && !opt.timestamp_ns && !opt.timestamp_new;
+    case so_timestampns: return opt.timestamp_ns && !opt.timestamp_new;
+    case so_timestamp_new: return opt.timestamp && opt.timestamp_new;
+    default: return opt.timestamp_ns && opt.timestamp_new;
+  }
 }
 
 /// SO_ZEROCOPY: sockets of the internet families only, as socket(7).
@@ -120,6 +133,31 @@ result<void> set_zerocopy(sock& sk, s32 value) {
   if (sk.type() == sock_raw) return fail(errc::opnotsupp);
   if (value < 0 || value > 1) return fail(errc::inval);
   sk.opt.zerocopy = value != 0;
+  return {};
+}
+
+/// SO_ATTACH_FILTER and its relatives. The value of those that attach are the instructions, where
+/// socket(7) has a pointer to them. Streams have no filters yet.
+result<void> set_filter(sock& sk, int name, byte_view value) {
+  if (sk.type() == sock_stream) return fail(errc::noprotoopt);
+  if (name == so_detach_reuseport_bpf) return sk.set_chooser({});
+  if (name == so_lock_filter) {
+    const bool on = byte_reader(value).take<s32>() != 0;
+    if (sk.opt.lock_filter && !on) return fail(errc::perm);
+    sk.opt.lock_filter = on;
+    return {};
+  }
+  if (sk.opt.lock_filter) return fail(errc::perm);
+  std::shared_ptr<const cbpf_program> program;
+  if (name != so_detach_filter) {
+    TRY(program, cbpf_program::parse(value));
+  }
+  if (name == so_attach_reuseport_cbpf) return sk.set_chooser(std::move(program));
+  if (!program && !sk.filter) return fail(errc::noent);
+  const u32 before = sk.filter ? sk.filter->charge() : 0;
+  if (program) TRY_VOID(sk.charge_omem(program->charge()));
+  sk.release_omem(before);
+  sk.filter = std::move(program);
   return {};
 }
 
@@ -163,6 +201,14 @@ result<void> set_number(task& who, sock& sk, int name, s32 number) {
 result<void> set_option(task& who, sock& sk, int name, byte_view value) {
   if (name == so_bindtodevice) return set_bindtodevice(who, sk, value);
   if (value.size() < sizeof(s32)) return fail(errc::inval);
+  switch (name) {
+    case so_attach_filter:
+    case so_detach_filter:
+    case so_lock_filter:
+    case so_attach_reuseport_cbpf:
+    case so_detach_reuseport_bpf: return set_filter(sk, name, value);
+    default: break;
+  }
   const s32 number = byte_reader(value).take<s32>();
   if (bool sock_options::* member = flag_member(name); member != nullptr) {
     sk.opt.*member = number != 0;
@@ -193,8 +239,10 @@ result<s32> get_number(sock& sk, int name) {
     case so_mark: return static_cast<s32>(opt.mark);
     case so_rcvlowat: return static_cast<s32>(opt.rcvlowat);
     case so_sndlowat: return 1;
-    case so_timestamp: case so_timestamp_new: return opt.timestamp && !opt.timestamp_ns ? 1 : 0;
-    case so_timestampns: case so_timestampns_new: return opt.timestamp_ns ? 1 : 0;
+    case so_timestamp:
+    case so_timestamp_new:
+    case so_timestampns:
+    case so_timestampns_new: return has_timestamps(opt, name) ? 1 : 0;
     case so_zerocopy: return opt.zerocopy ? 1 : 0;
     case so_incoming_cpu:
       return opt.incoming_cpu >= 0 ? opt.incoming_cpu : static_cast<s32>(sk.home().id().value);
@@ -202,6 +250,7 @@ result<s32> get_number(sock& sk, int name) {
     case so_bindtoifindex: return static_cast<s32>(opt.bound_dev_if.value);
     case so_incoming_napi_id: return 0;
     case so_bsdcompat: return 0;
+    case so_lock_filter: return opt.lock_filter ? 1 : 0;
     case so_buf_lock: return (opt.sndbuf_locked ? 1 : 0) | (opt.rcvbuf_locked ? 2 : 0);
     default: return fail(errc::noprotoopt);
   }
@@ -232,7 +281,7 @@ timeval timeval_of(duration d) { return {d.us() / 1'000'000, d.us() % 1'000'000}
 
 std::size_t get_meminfo(const sock& sk, byte_span out) {
   std::array<u32, sk_meminfo_vars> words{};
-  words[sk_meminfo_rmem_alloc] = sk.rmem_alloc;
+  words[sk_meminfo_rmem_alloc] = sk.rcvbuf_used();
   words[sk_meminfo_rcvbuf] = sk.opt.rcvbuf;
   words[sk_meminfo_wmem_alloc] = sk.wmem_alloc;
   words[sk_meminfo_sndbuf] = sk.opt.sndbuf;

@@ -266,7 +266,8 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
     return tcp_repair_receive_queue(cx, *this, msg);
   }
   TRY_VOID(check_sendable(*this, fastopen_waiting ? msg.flags | uapi::msg_dontwait : msg.flags));
-  TRY(const u8 tx_flags, sock_tx_flags(*this, msg.control));
+  TRY(const sock_send_cmsg extra, sock_cmsg_send(*this, msg.control));
+  const u8 tx_flags = extra.tx_flags;
   if (still_blocked(*this, msg.flags)) return fail(errc::again);
   const u32 mss = tcp_current_mss(cx, *this);
   const u32 goal = tcp_size_goal(*this, mss);

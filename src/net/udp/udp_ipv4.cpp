@@ -76,12 +76,13 @@ void udp_v4::rcv(cpu& cx, net_namespace& net, skb_ptr skb) {
   if (to == route_type::broadcast || to == route_type::multicast) {
     return deliver_to_all(cx, net, std::move(skb), flow);
   }
-  udp_sock* sk = udp_lookup(net, flavour_, flow);
+  skb->pull(sizeof(udphdr));
+  udp_sock* sk = udp_lookup(cx, net, flavour_, flow, skb.get());
   if (sk == nullptr) {
+    skb->push(sizeof(udphdr));
     icmp_send(cx, *skb, icmp_dest_unreach, icmp_port_unreach, 0);
     return drop(cx, std::move(skb), flavour_.no_port);
   }
-  skb->pull(sizeof(udphdr));
   udp_queue_rcv(cx, *sk, std::move(skb));
 }
 
@@ -95,7 +96,8 @@ void udp_v4::deliver_to_all(cpu& cx, net_namespace& net, skb_ptr skb,
   inet_port_owners* const owners = net.slots().get(flavour_.key).ports.owners(flow.dport);
   for (inet_sock& owner : owners != nullptr ? *owners : nobody) {
     auto* sk = static_cast<udp_sock*>(&owner);
-    if (!udp_matches(*sk, flow) || !ip_mc_socket_wants(*sk, group, flow.iif)) continue;
+    if (!udp_matches(*sk, flow)) continue;
+    if (!ip_mc_socket_wants(*sk, group, flow.saddr.ipv4(), flow.iif)) continue;
     if (last != nullptr) udp_queue_rcv(cx, *last, skb_clone(cx, *skb));
     last = sk;
   }
@@ -111,7 +113,7 @@ void udp_v4::err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_
   const net_device* dev = icmp.dev;
   const udp_flow flow{error.raddr, error.laddr, port_no(uh->dest.value()),
                       port_no(uh->source.value()), dev != nullptr ? dev->index().value : 0};
-  udp_sock* sk = udp_lookup(net, flavour_, flow);
+  udp_sock* sk = udp_lookup(cx, net, flavour_, flow, nullptr);
   if (sk == nullptr) return;
   bool hard = error.fatal;
   if (error.kind == icmp_kind::packet_too_big) {
@@ -130,7 +132,7 @@ void udp_v4::err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_
 
 class v4_ops final : public udp_af_ops {
  public:
-  result<std::size_t> send(cpu& cx, udp_sock& sk, const send_msg& msg) const override;
+  result<std::size_t> send(cpu& cx, udp_sock& sk, const send_msg& msg, u16 segment) const override;
   result<void> connect(cpu& cx, udp_sock& sk, byte_view addr) const override {
     return ip4_datagram_connect(cx, sk, addr);
   }
@@ -171,13 +173,14 @@ void cover(const udp_sock& sk, udphdr& uh, byte_view bytes, const ip4_destinatio
 }
 
 /// Header in front of the payload; the checksum is left to the device.
-skb_ptr build_datagram(cpu& cx, udp_sock& sk, const ip4_destination& dest, const send_msg& msg) {
+skb_ptr build_datagram(cpu& cx, udp_sock& sk, const ip4_destination& dest, msg_reader& payload,
+                       std::size_t len) {
   constexpr auto header = static_cast<u32>(sizeof(udphdr));
-  const u32 total = header + static_cast<u32>(msg.size());
+  const u32 total = header + static_cast<u32>(len);
   skb_ptr skb = alloc_skb(cx, max_header + total);
   skb->reserve(max_header);
   const byte_span bytes = skb->put(total);
-  msg_reader(msg.iov).read(bytes.subspan(header));
+  payload.read(bytes.subspan(header));
   udphdr& uh = *view_as<udphdr>(bytes);
   uh.source.set(sk.sport.value);
   uh.dest.set(dest.dport.value);
@@ -198,20 +201,38 @@ skb_ptr build_datagram(cpu& cx, udp_sock& sk, const ip4_destination& dest, const
   return skb;
 }
 
-result<std::size_t> v4_ops::send(cpu& cx, udp_sock& sk, const send_msg& msg) const {
+/// RFC 768 knows no segments: what UDP_SEGMENT asks for are datagrams of their own, which no path
+/// may fragment. Errors: inval, msgsize.
+result<void> check_segments(const udp_sock& sk, const rtable& rt, instant now, std::size_t len,
+                            std::size_t header, u16 segment) {
+  constexpr std::size_t most_segments = 128;
+  if (segment == 0 || len <= segment) return {};
+  if (sk.opt.no_check || sk.flavour().lite()) return fail(errc::inval);
+  if (header + segment > rt.mtu(now)) return fail(errc::inval);
+  return len > segment * most_segments ? fail(errc::inval) : result<void>{};
+}
+
+result<std::size_t> v4_ops::send(cpu& cx, udp_sock& sk, const send_msg& msg, u16 segment) const {
   TRY(ip4_destination dest, ip4_datagram_dest(sk, msg));
   if (!msg.name.empty() && !dest.dport) return fail(errc::inval);
   TRY_VOID(sk.autobind(cx));
   TRY(const ref<rtable> rt, ip4_datagram_route(cx, sk, dest));
   const std::size_t len = msg.size();
-  const std::size_t header = sizeof(iphdr) + sk.inet.ip_options.size() + sizeof(udphdr);
+  const std::size_t header = sizeof(iphdr) + dest.options.size() + sizeof(udphdr);
   if (len + header > ipv4_max_packet) return fail(errc::msgsize);
+  TRY_VOID(check_segments(sk, *rt, cx.now(), len, header, segment));
   if (const result<void> may = ip4_datagram_may_send(sk); !may) {
     if (may.error() == errc::again) sk.net().mib().add(cx, sk.flavour().sndbuf_errors);
     return fail(may.error());
   }
-  TRY_VOID(ip4_datagram_output(cx, sk, rt, dest, build_datagram(cx, sk, dest, msg)));
-  sk.net().mib().add(cx, sk.flavour().out_datagrams);
+  msg_reader payload(msg.iov);
+  std::size_t left = len;
+  do {
+    const std::size_t n = segment != 0 ? std::min<std::size_t>(left, segment) : left;
+    TRY_VOID(ip4_datagram_output(cx, sk, rt, dest, build_datagram(cx, sk, dest, payload, n)));
+    sk.net().mib().add(cx, sk.flavour().out_datagrams);
+    left -= n;
+  } while (left != 0);
   // The bytes were copied above: the program has its buffer back already.
   const bool zerocopy = sk.opt.zerocopy && (msg.flags & msg_zerocopy) != 0;
   if (zerocopy) inet_zerocopy_done(cx, sk, sk.zerocopy_id++);

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/hash_table.h"
+#include "net/core/cbpf.h"
 #include "net/core/datagram.h"
 #include "net/inet/inet_ports.h"
 #include "net/inet/inet_protocol.h"
@@ -17,10 +18,12 @@ namespace ph {
 
 class udp_sock;
 
-/// In the table of addresses.
+/// In the table of addresses, and in the list of those that are found by the same.
 using udp_hook = hash_hook<struct udp_tag>;
+using udp_equal_hook = list_hook<struct udp_equal_tag>;
 
 struct udp_table;
+struct udp_equals;
 struct udp_flavour;
 
 /// A received datagram as lookups see it.
@@ -30,20 +33,24 @@ struct udp_flow {
   u32 iif = 0;
 };
 /// The socket for a unicast datagram, or nullptr: connected before bound to an address before bound
-/// to any, on the device before on all; of equals the youngest, or by the flow's hash in a group of
-/// SO_REUSEPORT.
-udp_sock* udp_lookup(net_namespace& net, const udp_flavour& flavour, const udp_flow& flow);
+/// to any, on the device before on all; of equals the youngest, or in a group of SO_REUSEPORT by
+/// the flow's hash, or by the group's program, which looks at `skb` (data at the payload), if
+/// given.
+udp_sock* udp_lookup(cpu& cx, net_namespace& net, const udp_flavour& flavour, const udp_flow& flow,
+                     const sk_buff* skb);
 /// Does the socket take this datagram (addresses, ports, device)?
 bool udp_matches(const udp_sock& sk, const udp_flow& flow);
-/// Queues a datagram (data behind the UDP header), counting what is lost.
+/// Queues a datagram (data at the payload), counting what is lost.
 void udp_queue_rcv(cpu& cx, udp_sock& sk, skb_ptr skb);
 
 /// What differs between IPv4 and IPv6.
 class udp_af_ops {
  public:
   virtual ~udp_af_ops() = default;
-  /// Sends one datagram whose payload is msg.iov.
-  virtual result<std::size_t> send(cpu& cx, udp_sock& sk, const send_msg& msg) const = 0;
+  /// Sends one datagram whose payload is msg.iov, or, where `segment` is not 0, datagrams of that
+  /// many bytes each and one with the rest.
+  virtual result<std::size_t> send(cpu& cx, udp_sock& sk, const send_msg& msg,
+                                   u16 segment) const = 0;
   virtual result<void> connect(cpu& cx, udp_sock& sk, byte_view addr) const = 0;
   virtual void disconnect(udp_sock& sk) const = 0;
   /// Is it an address of this host alone, so that it may be a source?
@@ -57,7 +64,7 @@ class udp_af_ops {
 };
 const udp_af_ops& udp_v4_ops();
 
-class udp_sock final : public inet_sock, public udp_hook {
+class udp_sock final : public inet_sock, public udp_hook, public udp_equal_hook {
  public:
   udp_sock(net_namespace& net, cpu& home, const udp_flavour& flavour, const inet_af_ops& af);
   result<void> bind(cpu& cx, byte_view addr) override;
@@ -77,25 +84,51 @@ class udp_sock final : public inet_sock, public udp_hook {
   /// UDPLITE_SEND_CSCOV and UDPLITE_RECV_CSCOV set it; unset: all, and any.
   std::optional<u16> send_coverage, recv_coverage;
 
+  void option_changed(cpu& cx, int name) override;
+  result<void> set_chooser(std::shared_ptr<const cbpf_program> program) override;
+
+  /// What udp_table keeps about it: the others like it, if there are any; its place in their group,
+  /// or -1; whether it counts as bound to a device.
+  std::shared_ptr<udp_equals> equals;
+  s32 place_in_group = -1;
+  bool counts_device = false;
+
   /// Takes an ephemeral port if there is none yet. Errors: again (none free).
   result<void> autobind(cpu& cx);
 
  private:
   /// To be called whenever addresses or ports changed.
   void rehash();
+  void give_port_back();
+  /// Tells the table of ports whether the socket has SO_REUSEADDR.
+  void count_willingness();
   [[nodiscard]] udp_table& table() const;
   result<std::size_t> cork(const send_msg& msg);
   result<std::size_t> push_pending(cpu& cx);
 
   [[nodiscard]] bool is_own_level(int level) const;
+  result<void> set_segment(s32 size);
   result<void> set_coverage(int name, s32 value);
 
   const udp_flavour& flavour_;
   const udp_af_ops* udp_;
+  bool unwilling_ = false;         ///< counted as an owner of its port without SO_REUSEADDR
   bool corked_ = false;            ///< UDP_CORK
+  u16 gso_size_ = 0;               ///< UDP_SEGMENT; 0: none
   bool pending_ = false;           ///< bytes wait for the rest of their datagram
   std::vector<u8> pending_bytes_;
   sockaddr_buf pending_name_;
+};
+
+/// Sockets that are found by the same addresses and ports, where there is more than one.
+struct udp_equals {
+  /// By the time of their binding; the first is in the table for all.
+  intrusive_list<udp_sock, struct udp_equal_tag> all;
+  u32 bound_to_devices = 0;  ///< how many of them
+  /// Those of SO_REUSEPORT that share their datagrams: all of one user and device.
+  std::vector<udp_sock*> group;
+  /// Chooses one of the group by its number (SO_ATTACH_REUSEPORT_CBPF).
+  std::shared_ptr<const cbpf_program> chooser;
 };
 
 /// One namespace's UDP sockets.
@@ -107,6 +140,11 @@ struct udp_table : slot_object {
   /// By the four-tuple of connected sockets, and by address and port of others: a datagram finds
   /// its socket by three looks, however many there are.
   hash_table<udp_sock, udp_tag> by_tuple;
+
+  /// To be called with the addresses that the socket is to be found by.
+  void insert(udp_sock& sk);
+  /// Whatever its addresses are by now. Nothing when it is not in the table.
+  void erase(udp_sock& sk);
 };
 inline constexpr slot_key<udp_table> udp_key{"udp"}, udplite_key{"udplite"};
 

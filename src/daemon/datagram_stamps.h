@@ -1,0 +1,48 @@
+// When the datagrams came that wait for a program: what SO_TIMESTAMP, SO_TIMESTAMPNS and
+// SO_TIMESTAMPING tell of each, and SIOCGSTAMP of the one read last.
+//
+// A tag (datagram_tags.h) of a socket that was ever asked for time stamps has two items that no
+// program sees: when its datagram came, so that the forms which the program wants can be made anew,
+// and when the one before came, which is the answer to SIOCGSTAMP while this one waits unread.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "daemon/host_sockets.h"
+
+namespace ph::dropin {
+
+/// A wall-clock time, as struct timespec.
+struct time_stamp {
+  s64 sec = 0, nsec = 0;
+};
+
+class datagram_stamps {
+ public:
+  /// True for the options that say which stamps a program is told.
+  [[nodiscard]] static bool covers(int level, int name);
+  /// True for SIOCGSTAMP and its relatives.
+  [[nodiscard]] static bool asks(u32 command);
+  /// True for the items that are ours alone.
+  [[nodiscard]] static bool hides(u32 level);
+
+  /// From now on tags have stamps.
+  void start() { on_ = true; }
+  [[nodiscard]] bool on() const { return on_; }
+
+  /// The items of the datagram that was just received from the host's socket.
+  std::vector<u8> items_of_received(host_sockets& host, int s);
+  /// A tag's items with those forms of its stamp that the socket's options ask for by now; `given`
+  /// is when the datagram went to the anchor, for one that has no stamp.
+  static std::vector<u8> remake(host_sockets& host, int s, byte_view items, time_stamp given);
+  /// SIOCGSTAMP (or in nanoseconds) while a datagram with these items is the next to be read, or
+  /// nothing when none waits. Errors: noent (none was read).
+  [[nodiscard]] result<time_stamp> last_read(std::optional<byte_view> next) const;
+
+ private:
+  bool on_ = false;
+  std::optional<time_stamp> last_;  ///< of the datagram received last
+};
+
+}  // namespace ph::dropin

@@ -1,0 +1,346 @@
+// What programs may say about the datagrams of their sockets: filters, groups, segments, marks,
+// sources of groups, and datagrams that wait elsewhere.
+#include "net/core/cbpf.h"
+#include "net/socket/socket.h"
+#include "tests/support/craft.h"
+#include "tests/support/two_hosts.h"
+
+namespace ph {
+namespace {
+
+using namespace uapi;
+using namespace std::literals;
+
+/// Instructions as SO_ATTACH_FILTER takes them.
+std::vector<u8> program_of(std::initializer_list<cbpf_insn> code) {
+  std::vector<u8> out;
+  for (const cbpf_insn& insn : code) {
+    const byte_view bytes = bytes_of(insn);
+    out.insert(out.end(), bytes.begin(), bytes.end());
+  }
+  return out;
+}
+
+constexpr u16 load_byte = 0x30, load_indirect = 0x50, load_length = 0x80, load_header = 0xb1;
+constexpr u16 jump_equal = 0x15, give = 0x06, give_a = 0x16, divide_by_x = 0x3c, store = 0x02;
+
+struct datagram_options : ::testing::Test {
+  two_hosts lab;
+  task& a = lab.a.app();
+  task& b = lab.b.app();
+  int socket_on(task& t) { return *sys_socket(t, af_inet, sock_dgram, 0); }
+  int server(u16 port = 7, int option = 0) {
+    const int fd = socket_on(b);
+    if (option != 0) {
+      EXPECT_TRUE(sys_setsockopt_int(b, fd, sol_socket, option, 1));
+    }
+    EXPECT_TRUE(sys_bind(b, fd, addr4("10.0.0.2", port)));
+    return fd;
+  }
+  result<void> attach(int fd, std::initializer_list<cbpf_insn> code, int how = so_attach_filter) {
+    return sys_setsockopt(b, fd, sol_socket, how, program_of(code));
+  }
+  void send(std::string_view what, u16 port = 7) {
+    const int c = socket_on(a);
+    ASSERT_TRUE(sys_sendto(a, c, bytes_of(what), 0, addr4("10.0.0.2", port)));
+    lab.settle();
+    ASSERT_TRUE(sys_close(a, c));
+  }
+  std::string text(task& t, int fd) {
+    std::vector<u8> room(66000);
+    const auto n = sys_recv(t, fd, room);
+    return n ? std::string(text_of(byte_view(room).first(*n))) : std::string(errc_name(n.error()));
+  }
+};
+
+TEST_F(datagram_options, a_filter_sees_the_packet_from_its_udp_header_on) {
+  const int s = server();
+  ASSERT_TRUE(attach(
+      s, {{load_byte, 0, 0, 8}, {jump_equal, 0, 1, 'A'}, {give, 0, 0, 65535}, {give, 0, 0, 0}}));
+  send("Bad");
+  send("All");
+  EXPECT_EQ(text(b, s), "All");
+  EXPECT_EQ(text(b, s), "EAGAIN");
+  EXPECT_EQ(lab.b.drops(drop_reason::socket_filter), 1u);
+  EXPECT_EQ(lab.b.mib(mib::udp_in_errors), 1u);
+  ASSERT_TRUE(attach(s, {{give, 0, 0, 10}}));
+  send("hello");
+  EXPECT_EQ(text(b, s), "he") << "a filter says how much is left";
+  ASSERT_TRUE(sys_setsockopt_int(b, s, sol_socket, so_detach_filter, 0));
+  EXPECT_EQ(sys_setsockopt_int(b, s, sol_socket, so_detach_filter, 0).error(), errc::noent);
+  send("whole");
+  EXPECT_EQ(text(b, s), "whole");
+}
+
+TEST_F(datagram_options, what_a_filter_loads_from_beyond_the_end_refuses_the_packet) {
+  const int s = server();
+  ASSERT_TRUE(attach(s, {{load_indirect, 0, 0, 0xffffffff}, {give, 0, 0, 65535}}));
+  send("x");
+  ASSERT_TRUE(attach(s, {{divide_by_x, 0, 0, 0}, {give, 0, 0, 65535}}));
+  send("x");
+  ASSERT_TRUE(attach(s, {{load_header, 0, 0, 60000}, {give, 0, 0, 65535}}));
+  send("x");
+  EXPECT_EQ(text(b, s), "EAGAIN");
+  EXPECT_EQ(lab.b.drops(drop_reason::socket_filter), 3u);
+  ASSERT_TRUE(attach(s, {{load_length, 0, 0, 0}, {give_a, 0, 0, 0}}));
+  send("all of it");
+  EXPECT_EQ(text(b, s), "all of it");
+}
+
+TEST_F(datagram_options, only_programs_that_end_are_taken) {
+  const int s = server();
+  EXPECT_EQ(attach(s, {}).error(), errc::inval);
+  EXPECT_EQ(attach(s, {{load_byte, 0, 0, 8}}).error(), errc::inval) << "no return";
+  EXPECT_EQ(attach(s, {{jump_equal, 1, 0, 0}, {give, 0, 0, 1}}).error(), errc::inval);
+  EXPECT_EQ(attach(s, {{store, 0, 0, 16}, {give, 0, 0, 1}}).error(), errc::inval);
+  EXPECT_EQ(attach(s, {{0xffff, 0, 0, 0}, {give, 0, 0, 1}}).error(), errc::inval);
+  std::vector<u8> many;
+  for (int i = 0; i < 4097; ++i) {
+    const auto one = program_of({{give, 0, 0, 1}});
+    many.insert(many.end(), one.begin(), one.end());
+  }
+  EXPECT_EQ(sys_setsockopt(b, s, sol_socket, so_attach_filter, many).error(), errc::inval);
+  ASSERT_TRUE(sys_setsockopt_int(b, s, sol_socket, so_lock_filter, 1));
+  EXPECT_EQ(attach(s, {{give, 0, 0, 1}}).error(), errc::perm);
+  EXPECT_EQ(sys_setsockopt_int(b, s, sol_socket, so_lock_filter, 0).error(), errc::perm);
+}
+
+TEST_F(datagram_options, a_program_chooses_in_its_group) {
+  std::vector<int> group;
+  for (int i = 0; i < 3; ++i) group.push_back(server(7, so_reuseport));
+  ASSERT_TRUE(
+      attach(group[0], {{load_byte, 0, 0, 0}, {give_a, 0, 0, 0}}, so_attach_reuseport_cbpf));
+  for (const auto& [what, who] : {std::pair{"\2c"sv, 2}, {"\0a"sv, 0}, {"\1b"sv, 1}}) {
+    send(what);
+    EXPECT_EQ(text(b, group[static_cast<std::size_t>(who)]), what);
+  }
+  send("\377nobody's number: by the flow");
+  int got = 0;
+  for (const int fd : group) got += text(b, fd) != "EAGAIN" ? 1 : 0;
+  EXPECT_EQ(got, 1);
+  ASSERT_TRUE(sys_close(b, group[0]));
+  send("\0z"sv);
+  EXPECT_EQ(text(b, group[2]), "\0z"sv) << "the last one takes the place of the one that goes";
+  ASSERT_TRUE(sys_setsockopt_int(b, group[1], sol_socket, so_detach_reuseport_bpf, 0));
+  EXPECT_EQ(sys_setsockopt_int(b, group[1], sol_socket, so_detach_reuseport_bpf, 0).error(),
+            errc::noent);
+  EXPECT_EQ(attach(server(8), {{give, 0, 0, 0}}, so_attach_reuseport_cbpf).error(), errc::inval);
+}
+
+TEST_F(datagram_options, equals_come_and_go_in_any_order) {
+  std::vector<int> all;
+  for (int i = 0; i < 5; ++i) all.push_back(server(7, so_reuseaddr));
+  for (const int last : {4, 3}) {
+    send("to the youngest");
+    EXPECT_EQ(text(b, all[static_cast<std::size_t>(last)]), "to the youngest");
+    ASSERT_TRUE(sys_close(b, all[static_cast<std::size_t>(last)]));
+  }
+  ASSERT_TRUE(sys_close(b, all[0]));
+  ASSERT_TRUE(sys_setsockopt(b, all[1], sol_socket, so_bindtodevice, bytes_of("eth0"sv)));
+  send("to the one on the device");
+  EXPECT_EQ(text(b, all[1]), "to the one on the device");
+  ASSERT_TRUE(sys_close(b, all[1]));
+  send("to the last one");
+  EXPECT_EQ(text(b, all[2]), "to the last one");
+  ASSERT_TRUE(sys_close(b, all[2]));
+  send("to nobody");
+  EXPECT_EQ(lab.b.mib(mib::udp_no_ports), 1u);
+}
+
+TEST_F(datagram_options, ports_are_shared_as_linux_shares_them) {
+  const auto try_bind = [&](bool reuseaddr, bool reuseport) {
+    const int fd = socket_on(a);
+    EXPECT_TRUE(sys_setsockopt_int(a, fd, sol_socket, so_reuseaddr, reuseaddr ? 1 : 0));
+    EXPECT_TRUE(sys_setsockopt_int(a, fd, sol_socket, so_reuseport, reuseport ? 1 : 0));
+    const auto done = sys_bind(a, fd, addr4("0.0.0.0", 53));
+    return done ? fd : -static_cast<int>(done.error());
+  };
+  const int in_use = -static_cast<int>(errc::addrinuse);
+  const int first = try_bind(true, false);
+  ASSERT_GE(first, 0);
+  ASSERT_GE(try_bind(true, false), 0);
+  EXPECT_EQ(try_bind(false, true), in_use);
+  ASSERT_GE(try_bind(true, true), 0);
+  EXPECT_GE(try_bind(false, true), 0) << "the youngest socket in the way decides";
+  EXPECT_EQ(try_bind(true, false), in_use);
+  // Whether a socket is willing is asked when another one comes.
+  const int other = socket_on(a);
+  ASSERT_TRUE(sys_setsockopt_int(a, other, sol_socket, so_reuseaddr, 1));
+  ASSERT_TRUE(sys_bind(a, other, addr4("0.0.0.0", 54)));
+  ASSERT_TRUE(sys_setsockopt_int(a, other, sol_socket, so_reuseaddr, 0));
+  const int late = socket_on(a);
+  ASSERT_TRUE(sys_setsockopt_int(a, late, sol_socket, so_reuseaddr, 1));
+  EXPECT_EQ(sys_bind(a, late, addr4("0.0.0.0", 54)).error(), errc::addrinuse);
+  ASSERT_TRUE(sys_setsockopt_int(a, other, sol_socket, so_reuseaddr, 1));
+  EXPECT_TRUE(sys_bind(a, late, addr4("0.0.0.0", 54)));
+}
+
+TEST_F(datagram_options, segments_are_datagrams_of_their_own) {
+  const int s = server();
+  const int c = socket_on(a);
+  ASSERT_TRUE(sys_setsockopt_int(a, c, sol_udp, udp_segment, 4));
+  EXPECT_EQ(sys_sendto(a, c, bytes_of("abcdefghij"sv), 0, addr4("10.0.0.2", 7)).value_or(0), 10u);
+  lab.settle();
+  for (const char* const part : {"abcd", "efgh", "ij", "EAGAIN"}) EXPECT_EQ(text(b, s), part);
+  EXPECT_EQ(lab.a.mib(mib::udp_out_datagrams), 3u);
+  EXPECT_EQ(sys_setsockopt_int(a, c, sol_udp, udp_segment, -1).error(), errc::inval);
+  EXPECT_EQ(sys_setsockopt_int(a, c, sol_udp, udp_segment, 65536).error(), errc::inval);
+  ASSERT_TRUE(sys_setsockopt_int(a, c, sol_udp, udp_segment, 1));
+  const std::vector<u8> many(129);
+  EXPECT_EQ(sys_sendto(a, c, many, 0, addr4("10.0.0.2", 7)).error(), errc::inval);
+  ASSERT_TRUE(sys_setsockopt_int(a, c, sol_udp, udp_segment, 1473));
+  const std::vector<u8> large(3000);
+  EXPECT_EQ(sys_sendto(a, c, large, 0, addr4("10.0.0.2", 7)).error(), errc::inval);
+}
+
+/// SOL_SOCKET's control message of a type with a number.
+std::vector<u8> generic_control(int type, u32 value) {
+  std::vector<u8> out(cmsg_space(sizeof value));
+  cmsghdr head;
+  head.cmsg_len = cmsg_len(sizeof value);
+  head.cmsg_level = sol_socket;
+  head.cmsg_type = type;
+  std::memcpy(out.data(), &head, sizeof head);
+  std::memcpy(out.data() + sizeof head, &value, sizeof value);
+  return out;
+}
+
+TEST_F(datagram_options, a_mark_goes_with_one_datagram_and_is_told) {
+  const int own = socket_on(a), c = socket_on(a);
+  ASSERT_TRUE(sys_bind(a, own, addr4("127.0.0.1", 7)));
+  ASSERT_TRUE(sys_setsockopt_int(a, own, sol_socket, so_rcvmark, 1));
+  const byte_view payload = bytes_of("x"sv);
+  const addr4 to("127.0.0.1", 7);
+  const auto send_with = [&](const std::vector<u8>& control) {
+    send_msg msg;
+    msg.name = to;
+    msg.iov = {&payload, 1};
+    msg.control = control;
+    return sys_sendmsg(a, c, msg);
+  };
+  ASSERT_TRUE(send_with(generic_control(so_mark, 77)));
+  lab.settle();
+  std::vector<u8> bytes(10), control(100);
+  const byte_span room(bytes);
+  recv_msg msg;
+  msg.iov = {&room, 1};
+  msg.control = control;
+  ASSERT_TRUE(sys_recvmsg(a, own, msg));
+  EXPECT_EQ(std::vector<u8>(control.begin(), control.begin() + 24), generic_control(so_mark, 77));
+  a.cred.net_admin = false;
+  const int ordinary = socket_on(a);
+  ASSERT_TRUE(sys_close(a, c));
+  EXPECT_EQ(sys_setsockopt_int(a, ordinary, sol_socket, so_mark, 1).error(), errc::perm);
+}
+
+TEST_F(datagram_options, members_may_choose_their_sources) {
+  const int s = server(7);
+  ASSERT_TRUE(sys_close(b, s));
+  const int member = socket_on(b);
+  ASSERT_TRUE(sys_bind(b, member, addr4("0.0.0.0", 7)));
+  ASSERT_TRUE(sys_setsockopt_int(b, member, sol_ip, ip_multicast_all, 0));
+  const int c = socket_on(a);
+  const ip_mreq by{be32(0xef010101), ipv4_addr(10, 0, 0, 1).raw};
+  ASSERT_TRUE(sys_setsockopt(a, c, sol_ip, ip_multicast_if, bytes_of(by)));
+  const auto heard = [&] {
+    EXPECT_TRUE(sys_sendto(a, c, bytes_of("x"sv), 0, addr4("239.1.1.1", 7)));
+    lab.settle();
+    return text(b, member) == "x";
+  };
+  ip_mreq_source of{be32(0xef010101), ipv4_addr(10, 0, 0, 2).raw, ipv4_addr(10, 0, 0, 9).raw};
+  const auto option = [&](int name) {
+    const auto done = sys_setsockopt(b, member, sol_ip, name, bytes_of(of));
+    return done ? errc::ok : done.error();
+  };
+  EXPECT_EQ(option(ip_block_source), errc::inval) << "it is no member";
+  EXPECT_EQ(option(ip_add_source_membership), errc::ok);
+  EXPECT_FALSE(heard());
+  of.imr_sourceaddr = ipv4_addr(10, 0, 0, 1).raw;
+  EXPECT_EQ(option(ip_add_source_membership), errc::ok);
+  EXPECT_EQ(option(ip_add_source_membership), errc::addrnotavail) << "it is wanted already";
+  EXPECT_TRUE(heard());
+  EXPECT_EQ(option(ip_block_source), errc::inval) << "it wants only some";
+  EXPECT_EQ(option(ip_drop_source_membership), errc::ok);
+  EXPECT_FALSE(heard());
+  of.imr_sourceaddr = ipv4_addr(10, 0, 0, 9).raw;
+  EXPECT_EQ(option(ip_drop_source_membership), errc::ok) << "and with the last the membership";
+  const ip_mreq on_b{be32(0xef010101), ipv4_addr(10, 0, 0, 2).raw};
+  ASSERT_TRUE(sys_setsockopt(b, member, sol_ip, ip_add_membership, bytes_of(on_b)));
+  EXPECT_TRUE(heard());
+  of.imr_sourceaddr = ipv4_addr(10, 0, 0, 1).raw;
+  EXPECT_EQ(option(ip_block_source), errc::ok);
+  EXPECT_FALSE(heard());
+  EXPECT_EQ(option(ip_unblock_source), errc::ok);
+  EXPECT_TRUE(heard());
+  for (u32 i = 0; i < 12; ++i) {
+    of.imr_sourceaddr = ipv4_addr(0x0a000100u + i).raw;
+    EXPECT_EQ(option(ip_block_source), i < 10 ? errc::ok : errc::nobufs);
+  }
+}
+
+TEST_F(datagram_options, groups_are_joined_by_the_device_too) {
+  const int member = socket_on(b);
+  std::array<u8, 136> request{};
+  const u32 index = lab.b.dev().index().value;
+  std::memcpy(request.data(), &index, sizeof index);
+  sockaddr_in group;
+  group.sin_family.set(af_inet);
+  group.sin_addr = be32(0xef010101);
+  std::memcpy(request.data() + 8, &group, sizeof group);
+  EXPECT_TRUE(sys_setsockopt(b, member, sol_ip, mcast_join_group, request));
+  EXPECT_EQ(sys_setsockopt(b, member, sol_ip, mcast_join_group, request).error(), errc::addrinuse);
+  EXPECT_TRUE(sys_setsockopt(b, member, sol_ip, mcast_leave_group, request));
+  EXPECT_EQ(sys_setsockopt(b, member, sol_ip, mcast_leave_group, request).error(),
+            errc::addrnotavail);
+  const int stream = *sys_socket(b, af_inet, sock_stream, 0);
+  EXPECT_EQ(sys_setsockopt(b, stream, sol_ip, mcast_join_group, request).error(), errc::proto);
+}
+
+struct one_elsewhere : handed_on {
+  u32 waiting = 0;
+  [[nodiscard]] u32 bytes() const override { return waiting; }
+};
+
+TEST_F(datagram_options, what_waits_elsewhere_fills_the_receive_buffer) {
+  const int s = server();
+  ASSERT_TRUE(sys_setsockopt_int(b, s, sol_socket, so_rcvbuf, 5000));
+  one_elsewhere queue;
+  sock& sk = (*b.get(s))->as_socket()->sk();
+  sk.outside = &queue;
+  queue.waiting = 10'000;
+  send("no room");
+  EXPECT_EQ(text(b, s), "EAGAIN");
+  EXPECT_EQ(lab.b.mib(mib::udp_rcvbuf_errors), 1u);
+  std::array<u32, sk_meminfo_vars> info{};
+  const byte_span words{reinterpret_cast<u8*>(info.data()), sizeof info};
+  ASSERT_TRUE(sys_getsockopt(b, s, sol_socket, so_meminfo, words));
+  EXPECT_EQ(info[sk_meminfo_rmem_alloc], 10'000u);
+  EXPECT_EQ(info[sk_meminfo_drops], 1u);
+  queue.waiting = 5000;
+  send("room");
+  EXPECT_EQ(text(b, s), "room");
+  sk.outside = nullptr;
+}
+
+TEST_F(datagram_options, a_reassembled_datagram_tells_its_largest_fragment) {
+  const int s = server();
+  ASSERT_TRUE(sys_setsockopt_int(b, s, sol_ip, ip_recvfragsize, 1));
+  const auto fragment_size = [&](std::size_t n) {
+    const int c = socket_on(a);
+    EXPECT_TRUE(sys_sendto(a, c, std::vector<u8>(n), 0, addr4("10.0.0.2", 7)));
+    lab.settle();
+    std::vector<u8> bytes(9000), control(100);
+    const byte_span room(bytes);
+    recv_msg msg;
+    msg.iov = {&room, 1};
+    msg.control = control;
+    EXPECT_TRUE(sys_recvmsg(b, s, msg));
+    if (msg.control_len == 0) return s32{0};
+    return byte_reader(byte_view(control).subspan(sizeof(cmsghdr))).take<s32>();
+  };
+  EXPECT_EQ(fragment_size(100), 0);
+  EXPECT_EQ(fragment_size(3000), 1500);
+}
+
+}  // namespace
+}  // namespace ph
