@@ -18,7 +18,7 @@ struct pool_stats {
   u64 slabs = 0;       ///< times the pool went to the heap
 };
 
-/// Blocks of one size, taken from slabs; memory returns to the heap only with the pool.
+/// Blocks of one size, taken from slabs; memory returns to the heap with the pool, or by trim().
 class block_pool {
  public:
   /// block_bytes: size of each block (rounded up to 64); per_slab: blocks fetched at a time.
@@ -29,6 +29,9 @@ class block_pool {
   /// A block of block_bytes(), aligned to 64; its contents are unspecified.
   [[nodiscard]] void* allocate();
   void release(void* block);
+  /// Returns slabs of which no block is handed out to the heap; how many bytes. Looks at every free
+  /// block and allocates nothing.
+  std::size_t trim();
   [[nodiscard]] std::size_t block_bytes() const { return block_bytes_; }
   [[nodiscard]] const pool_stats& stats() const { return stats_; }
 
@@ -39,11 +42,16 @@ class block_pool {
   struct slab_delete {
     void operator()(std::byte* slab) const { ::operator delete(slab, std::align_val_t{64}); }
   };
+  struct slab {
+    std::unique_ptr<std::byte, slab_delete> memory;
+    std::size_t free = 0;  ///< counted by trim() only
+  };
   void grow();
+  slab& slab_of(const void* block);
   std::size_t block_bytes_;
   std::size_t per_slab_;
   free_block* free_ = nullptr;
-  std::vector<std::unique_ptr<std::byte, slab_delete>> slabs_;
+  std::vector<slab> slabs_;
   pool_stats stats_;
 };
 

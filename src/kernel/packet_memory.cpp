@@ -43,6 +43,12 @@ void packet_memory::release_block(data_block* block) {
   }
 }
 
+std::size_t packet_memory::trim() {
+  std::size_t out = descriptors_.trim();
+  for (block_pool& pool : classes_) out += pool.trim();
+  return out;
+}
+
 u64 packet_memory::heap_trips() const {
   u64 out = descriptors_.stats().slabs + big_blocks_;
   for (const auto& pool : classes_) out += pool.stats().slabs;

@@ -67,6 +67,8 @@ class packet_memory {
   /// Packets freed without consume() or drop(): a bug of the stack each.
   [[nodiscard]] u64 unreasoned() const { return unreasoned_; }
   void count_unreasoned() { ++unreasoned_; }
+  /// Returns what no packet uses to the heap; how many bytes.
+  std::size_t trim();
   /// Heap trips so far: constant in the steady state.
   [[nodiscard]] u64 heap_trips() const;
 

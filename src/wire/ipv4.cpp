@@ -48,16 +48,16 @@ option_check check_timestamp(const option& o, ipv4_options& out) {
   const u8 flags = o.bytes[3] & 15u;
   const unsigned overflow = o.bytes[3] >> 4u;
   if (o.pointer() <= o.length()) {
-    unsigned entry = 8;  // address and time
-    if (flags == uapi::ipopt_ts_tsonly) {
-      entry = 4;
-    } else if (flags != uapi::ipopt_ts_tsandaddr && flags != uapi::ipopt_ts_prespec) {
-      return bad_octet(o.at + 3);
-    }
+    // A kind of entries that nobody knows is none of ours to fill, but no error either (Linux).
+    const bool known = flags == uapi::ipopt_ts_tsonly || flags == uapi::ipopt_ts_tsandaddr ||
+                       flags == uapi::ipopt_ts_prespec;
+    // A time alone, or an address too.
+    const unsigned entry = known && flags != uapi::ipopt_ts_tsonly ? 8 : 4;
     if (o.pointer() + entry - 1 > o.length()) return bad_octet(o.at + 2);
-    out.ts_has_room = true;
-  } else if (overflow == 15) {
-    // RFC 791: when the overflow count itself overflows, the datagram is in error.
+    out.ts_has_room = known;
+  } else if (overflow == 15 && flags != uapi::ipopt_ts_prespec) {
+    // RFC 791: when the overflow count itself overflows, the datagram is in error. Where addresses
+    // are given nobody counts (Linux).
     return bad_octet(o.at + 3);
   }
   out.ts = static_cast<u8>(o.at);

@@ -67,6 +67,33 @@ TEST(pool, a_peak_goes_back_to_the_heap_when_it_is_over) {
   EXPECT_EQ(pool.stats().live, 0u);
 }
 
+TEST(pool, trim_returns_what_nobody_uses_and_nothing_else) {
+  block_pool pool(64, 8);
+  std::vector<void*> held;
+  for (int i = 0; i < 80; ++i) {
+    held.push_back(pool.allocate());
+    std::memset(held.back(), i, pool.block_bytes());
+  }
+  EXPECT_EQ(pool.trim(), 0u);
+  // All but every sixteenth: of ten slabs five are free.
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    if (i % 16 != 0) pool.release(held[i]);
+  }
+  EXPECT_EQ(pool.trim(), 5 * 8 * pool.block_bytes());
+  EXPECT_EQ(pool.trim(), 0u);
+  std::set<void*> fresh;
+  for (int i = 0; i < 75; ++i) fresh.insert(pool.allocate());
+  EXPECT_EQ(fresh.size(), 75u);
+  for (std::size_t i = 0; i < held.size(); i += 16) {
+    EXPECT_FALSE(fresh.contains(held[i]));
+    EXPECT_EQ(*static_cast<unsigned char*>(held[i]), i);
+    pool.release(held[i]);
+  }
+  for (void* block : fresh) pool.release(block);
+  EXPECT_EQ(pool.trim(), 10 * 8 * pool.block_bytes());
+  EXPECT_EQ(pool.trim(), 0u);
+}
+
 TEST(pool, last_released_is_first_reused) {
   block_pool pool(64, 4);
   void* a = pool.allocate();

@@ -140,6 +140,7 @@ TEST(forwarding, a_router_reports_what_it_cannot_reach) {
   lab.router.add_route("unreachable 10.9.0.0/16");
   task& app = lab.a.app();
   const auto answer = [&](const char* to) {
+    lab.advance(seconds(10));  // the limits of errors have forgotten the last one
     const int fd = *sys_socket(app, af_inet, sock_dgram, 0);
     EXPECT_TRUE(sys_setsockopt_int(app, fd, sol_ip, ip_recverr, 1));
     EXPECT_TRUE(sys_sendto(app, fd, bytes_of("x"sv), 0, addr4(to, 7)));

@@ -207,7 +207,7 @@ TEST(tcp_close, the_goodbye_goes_on_without_a_program) {
   p.close(fd);
   p.send(A, 0, 1001, {}, {1000});
   p.expect(A, 1001, 0, 1000);
-  p.send(A, 0, 2001, {}, {1000});
+  p.send(A, 0, 2001, {}, {1001});
   p.expect(F | A, 2001, 0, 1000);
   p.send(F | A, 0, 3002);
   p.expect(A, 3002, 1);

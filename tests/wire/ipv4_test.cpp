@@ -179,32 +179,54 @@ const options_case option_cases[] = {
     {"none", "", -1, {}},
     {"padding only", "01010000", -1, {}},
     {"after EOL nothing counts", "0007ff00", -1, {}},
-    {"record route with room", "070704 00000000 00", -1,
-     with([](auto& o) { o.rr = 20; o.rr_has_room = true; })},
+    {"record route with room", "070704 00000000 00", -1, with([](auto& o) {
+       o.rr = 20;
+       o.rr_has_room = true;
+     })},
     {"record route full", "070708 01020304 00", -1, with([](auto& o) { o.rr = 20; })},
-    {"record route after NOP", "01 070704 00000000", -1,
-     with([](auto& o) { o.rr = 21; o.rr_has_room = true; })},
+    {"record route after NOP", "01 070704 00000000", -1, with([](auto& o) {
+       o.rr = 21;
+       o.rr_has_room = true;
+     })},
     {"record route, pointer 3", "070703 00000000 00", 22, {}},
     {"record route, pointer leaves no room for an address", "070705 00000000 00", 22, {}},
     {"record route of 2 bytes", "0702 0000", 21, {}},
     {"two record routes", "070704 00000000 070704 00000000 0000", 27, {}},
     {"loose source route", "830704 01020304 00", -1, with([](auto& o) { o.srr = 20; })},
-    {"strict source route", "890704 01020304 00", -1,
-     with([](auto& o) { o.srr = 20; o.strict = true; })},
+    {"strict source route", "890704 01020304 00", -1, with([](auto& o) {
+       o.srr = 20;
+       o.strict = true;
+     })},
     {"source route, pointer 3", "830703 01020304 00", 22, {}},
     {"source route of 2 bytes", "8302 0000", 21, {}},
     {"two source routes", "830704 01020304 890704 01020304 0000", 27, {}},
-    {"timestamps with room", "44080500 00000000", -1,
-     with([](auto& o) { o.ts = 20; o.ts_has_room = true; })},
+    {"timestamps with room", "44080500 00000000", -1, with([](auto& o) {
+       o.ts = 20;
+       o.ts_has_room = true;
+     })},
     {"timestamps full", "44080900 00000000", -1, with([](auto& o) { o.ts = 20; })},
     {"timestamps full, overflow 14", "440809e0 00000000", -1, with([](auto& o) { o.ts = 20; })},
     {"timestamps full, overflow 15", "440809f0 00000000", 23, {}},
-    {"timestamps and addresses", "440c0501 00000000 00000000", -1,
-     with([](auto& o) { o.ts = 20; o.ts_has_room = true; o.ts_flags = 1; })},
-    {"timestamps, prespecified", "440c0503 01020304 00000000", -1,
-     with([](auto& o) { o.ts = 20; o.ts_has_room = true; o.ts_flags = 3; })},
+    {"prespecified full, overflow 15", "440809f3 00000000", -1, with([](auto& o) {
+       o.ts = 20;
+       o.ts_flags = 3;
+     })},
+    {"timestamps, unknown flags without room", "44070502 000000", 22, {}},
+    {"timestamps and addresses", "440c0501 00000000 00000000", -1, with([](auto& o) {
+       o.ts = 20;
+       o.ts_has_room = true;
+       o.ts_flags = 1;
+     })},
+    {"timestamps, prespecified", "440c0503 01020304 00000000", -1, with([](auto& o) {
+       o.ts = 20;
+       o.ts_has_room = true;
+       o.ts_flags = 3;
+     })},
     {"timestamps and addresses without room for both", "44080501 00000000", 22, {}},
-    {"timestamps, unknown flags", "44080502 00000000", 23, {}},
+    {"timestamps, unknown flags", "44080502 00000000", -1, with([](auto& o) {
+       o.ts = 20;
+       o.ts_flags = 2;
+     })},
     {"timestamps, pointer 4", "44080400 00000000", 22, {}},
     {"timestamps, pointer off by one", "44080600 00000000", 22, {}},
     {"timestamps of 3 bytes", "440305 00", 21, {}},

@@ -115,10 +115,13 @@ bool within_limits(cpu& cx, net_namespace& net, const rtable& rt, ipv4_addr dadd
   return false;
 }
 
-}  // namespace
+byte_view options_of(const sk_buff& skb) {
+  const auto header = skb.network_header<iphdr>().header_bytes();
+  return skb.network_bytes().subspan(sizeof(iphdr), header - sizeof(iphdr));
+}
 
-void icmp_send(cpu& cx, const sk_buff& about, u8 type, u8 code, u32 info) {
-  if (about.dev == nullptr || !about.has_network_header()) return;
+/// `options`: what the answer shows again (RFC 1122 §3.2.2).
+void send_error(cpu& cx, const sk_buff& about, u8 type, u8 code, u32 info, byte_view options) {
   net_namespace& net = about.dev->net();
   ipv4_net& v4 = ipv4_of(net);
   if (!may_report(about, v4, type)) return;
@@ -128,6 +131,9 @@ void icmp_send(cpu& cx, const sk_buff& about, u8 type, u8 code, u32 info) {
   answer.code = code;
   answer.rest = info;
   answer.daddr = iph.saddr;
+  auto shown = ip_options_echo(net, options);
+  if (!shown) return;
+  answer.options = std::move(*shown);
   // RFC 1812 §4.3.2.5: network control precedence, the type of service of the packet at fault.
   answer.tos = static_cast<u8>((iph.tos & iptos_tos_mask) | iptos_prec_internetcontrol);
   // The packet's destination answers, if it is one of our addresses.
@@ -144,10 +150,21 @@ void icmp_send(cpu& cx, const sk_buff& about, u8 type, u8 code, u32 info) {
   const result<ref<rtable>> rt = ip_route_output(cx, net, flow);
   if (!rt || !within_limits(cx, net, **rt, answer.daddr, type, code)) return;
   // RFC 1812 §4.3.2.3: as much of the packet as fits into 576 bytes.
-  constexpr u32 longest = 576 - sizeof(iphdr) - sizeof(icmphdr);
-  const u32 body = std::min(network_len(about), longest);
+  const auto room = static_cast<u32>(576 - sizeof(iphdr) - answer.options.size() - sizeof(icmphdr));
+  const u32 body = std::min(network_len(about), room);
   push_answer(cx, net, *rt, std::move(answer), body,
               [&](byte_span to) { copy_network(about, to); });
+}
+
+}  // namespace
+
+void icmp_send(cpu& cx, const sk_buff& about, u8 type, u8 code, u32 info) {
+  if (about.dev == nullptr || !about.has_network_header()) return;
+  send_error(cx, about, type, code, info, options_of(about));
+}
+
+void icmp_parameter_problem(cpu& cx, const sk_buff& about, u8 pointer, std::size_t good) {
+  send_error(cx, about, icmp_parameterprob, 0, u32{pointer} << 24, options_of(about).first(good));
 }
 
 icmp_error icmp_error_of(u8 type, u8 code) {
@@ -201,7 +218,12 @@ class icmp_protocol final : public inet_protocol {
   void rcv(cpu& cx, net_namespace& net, skb_ptr skb) override;
   /// Errors about ICMP messages of ours: for ping and raw sockets.
   void err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_buff& icmp) override {
-    if (!error.quoted.empty() && error.quoted[0] == icmp_echo) ping_err(cx, net, error, icmp);
+    if (error.quoted.empty()) return;
+    if (error.quoted[0] == icmp_echo) return ping_err(cx, net, error, icmp);
+    if (error.quoted[0] != icmp_echoreply || error.kind != icmp_kind::packet_too_big) return;
+    // No socket sent the answer, but the host itself may have.
+    if (ipv4_of(net).fib.addr_type(error.laddr.ipv4()) != route_type::local) return;
+    ip_rt_update_pmtu(cx, net, error.raddr.ipv4(), error.info);
   }
 
  private:
@@ -217,10 +239,14 @@ void icmp_protocol::count_in(cpu& cx, net_namespace& net, u8 type) {
     case icmp_dest_unreach: counter = mib::icmp_in_dest_unreachs; break;
     case icmp_time_exceeded: counter = mib::icmp_in_time_excds; break;
     case icmp_parameterprob: counter = mib::icmp_in_parm_probs; break;
+    case icmp_source_quench: counter = mib::icmp_in_src_quenchs; break;
     case icmp_redirect: counter = mib::icmp_in_redirects; break;
     case icmp_echo: counter = mib::icmp_in_echos; break;
     case icmp_echoreply: counter = mib::icmp_in_echo_reps; break;
     case icmp_timestamp: counter = mib::icmp_in_timestamps; break;
+    case icmp_timestampreply: counter = mib::icmp_in_timestamp_reps; break;
+    case icmp_address: counter = mib::icmp_in_addr_masks; break;
+    case icmp_addressreply: counter = mib::icmp_in_addr_mask_reps; break;
     default: return;
   }
   net.mib().add(cx, counter);
@@ -244,6 +270,7 @@ void icmp_protocol::rcv(cpu& cx, net_namespace& net, skb_ptr skb) {
     // RFC 1122 §3.2.2.6, §3.2.2.8: questions to a group may be ignored, and are.
     const bool question = type == icmp_echo || type == icmp_timestamp;
     if (question && ipv4_of(net).sysctl.icmp_echo_ignore_broadcasts != 0) {
+      net.mib().add(cx, mib::icmp_in_errors);
       return drop(cx, std::move(skb), drop_reason::icmp_echo_ignored);
     }
     if (!question && type != icmp_address && type != icmp_addressreply) {
@@ -263,7 +290,7 @@ void icmp_protocol::dispatch(cpu& cx, net_namespace& net, skb_ptr skb) {
       reply(cx, net, *skb, icmp_echoreply);
       return consume(cx, std::move(skb));
     case icmp_timestamp:
-      if (skb->len() < sizeof(icmphdr) + 12) {
+      if (skb->len() < sizeof(icmphdr) + sizeof(be32)) {  // the time when it was sent, at least
         return drop(cx, std::move(skb), drop_reason::icmp_malformed);
       }
       reply(cx, net, *skb, icmp_timestampreply);
@@ -279,7 +306,12 @@ void icmp_protocol::dispatch(cpu& cx, net_namespace& net, skb_ptr skb) {
     case icmp_router_advert: case icmp_router_solicit: case icmp_timestampreply:
     case icmp_info_request: case icmp_info_reply: case icmp_address: case icmp_addressreply:
       return consume(cx, std::move(skb));
-    default: return drop(cx, std::move(skb), drop_reason::icmp_unknown_type);
+    default:
+      // RFC 1122 §3.2.2: discarded. As Linux, only what is beyond the numbers it knows is an error.
+      if (type <= nr_icmp_types || type == icmp_ext_echo || type == icmp_ext_echoreply) {
+        return consume(cx, std::move(skb));
+      }
+      return drop(cx, std::move(skb), drop_reason::icmp_unknown_type);
   }
 }
 
@@ -287,15 +319,16 @@ void icmp_protocol::dispatch(cpu& cx, net_namespace& net, skb_ptr skb) {
 /// (RFC 1122 §3.2.2.6), or from the interface's when that was a group.
 void icmp_protocol::reply(cpu& cx, net_namespace& net, const sk_buff& skb, u8 type) {
   const iphdr& iph = skb.network_header<iphdr>();
-  const byte_view network = skb.network_bytes();
   icmp_answer answer;
   answer.type = type;
+  if (type == icmp_echoreply) answer.code = skb.transport_header<icmphdr>().code;
   answer.rest = skb.transport_header<icmphdr>().rest();
   answer.daddr = iph.saddr;
   if (static_cast<const rtable&>(*skb.dst).type == route_type::local) answer.saddr = iph.daddr;
   answer.tos = iph.tos;
-  answer.options =
-      ip_options_echo(network.subspan(sizeof(iphdr), iph.header_bytes() - sizeof(iphdr)));
+  auto options = ip_options_echo(net, options_of(skb));
+  if (!options) return;
+  answer.options = std::move(*options);
   flowi4 flow;
   flow.daddr = answer.daddr;
   flow.saddr = answer.saddr;
@@ -303,13 +336,17 @@ void icmp_protocol::reply(cpu& cx, net_namespace& net, const sk_buff& skb, u8 ty
   flow.proto = ipproto_icmp;
   const result<ref<rtable>> rt = ip_route_output(cx, net, flow);
   if (!rt) return;
-  const u32 body = skb.len() - static_cast<u32>(sizeof(icmphdr));
+  const u32 asked = skb.len() - static_cast<u32>(sizeof(icmphdr));
+  constexpr u32 three_times = 3 * sizeof(be32);
+  const u32 body = type == icmp_timestampreply ? three_times : asked;
   push_answer(cx, net, *rt, std::move(answer), body, [&](byte_span to) {
-    ph_check(skb.copy_bits(sizeof(icmphdr), to));
-    if (type != icmp_timestampreply) return;
-    // RFC 792: receive and transmit time in ms since midnight; ours is a count of its own, so
-    // the high bit is set.
-    const be32 now(static_cast<u32>(cx.now().ms() & 0x7fffffff) | 0x80000000);
+    if (type != icmp_timestampreply) {
+      ph_check(skb.copy_bits(sizeof(icmphdr), to));
+      return;
+    }
+    // RFC 792: when it was sent, when it came, when the answer goes.
+    ph_check(skb.copy_bits(sizeof(icmphdr), to.first(sizeof(be32))));
+    const be32 now(ip_timestamp(cx));
     copy_bytes(to.subspan(4), bytes_of(now));
     copy_bytes(to.subspan(8), bytes_of(now));
   });
@@ -321,15 +358,15 @@ bool icmp_protocol::unreach(cpu& cx, net_namespace& net, sk_buff& skb) {
   if (!skb.may_pull(cx, quote_at + static_cast<u32>(sizeof(iphdr)))) return false;
   const iphdr* quoted = view_as<iphdr>(skb.data(), quote_at);
   const auto header = static_cast<u32>(quoted->header_bytes());
-  if (quoted->version() != 4 || header < sizeof(iphdr)) return false;
+  if (header < sizeof(iphdr)) return false;
   // RFC 792: at least eight bytes of the transport.
   if (!skb.may_pull(cx, quote_at + header + 8)) return false;
   skb.linearize(cx);
   quoted = view_as<iphdr>(skb.data(), quote_at);
   const icmphdr& icmph = *view_as<icmphdr>(skb.data());
   if (icmph.type == icmp_dest_unreach && icmph.code > nr_icmp_unreach) return true;
-  // RFC 1812 §4.3.2.7 forbids answers to groups; such errors are bogus.
-  if (ipv4_of(net).fib.addr_type(quoted->daddr) == route_type::broadcast) return true;
+  // Fragments that never met: no error of whom they were for (Linux).
+  if (icmph.type == icmp_time_exceeded && icmph.code == icmp_exc_fragtime) return true;
 
   icmp_error error = icmp_error_of(icmph.type, icmph.code);
   error.laddr = inet_addr::of(quoted->saddr);
@@ -341,12 +378,7 @@ bool icmp_protocol::unreach(cpu& cx, net_namespace& net, sk_buff& skb) {
   const u8 protocol = quoted->protocol;
   if (icmph.type == icmp_dest_unreach && icmph.code == icmp_frag_needed) {
     if (ipv4_of(net).sysctl.ip_no_pmtu_disc != 0) return true;
-    error.info = icmph.frag_mtu();
-    // RFC 5927 §7: TCP first looks whether it sent the quoted segment; others cannot tell.
-    const bool ours = ipv4_of(net).fib.addr_type(quoted->saddr) == route_type::local;
-    if (ours && protocol != ipproto_tcp) {
-      ip_rt_update_pmtu(cx, net, quoted->daddr, error.info);
-    }
+    error.info = icmph.frag_mtu();  // a transport learns it when the packet can be its own
   }
   raw_icmp_error(cx, net, error, skb, protocol);
   inet_protocol* handler = ipv4_of(net).protocols.handlers[protocol].get();

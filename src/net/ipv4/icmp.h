@@ -26,6 +26,9 @@ class net_namespace;
 /// RFC 1122 §3.2.2 (never about errors, fragments beyond the first, broadcasts) and the rate
 /// limits. info: MTU, pointer or gateway, host order as in the header's second word.
 void icmp_send(cpu& cx, const sk_buff& about, u8 type, u8 code, u32 info);
+/// Reports that the options of a packet are at fault at an octet of its header; of its options, the
+/// first `good` bytes were understood. Obeys the same rules.
+void icmp_parameter_problem(cpu& cx, const sk_buff& about, u8 pointer, std::size_t good);
 /// What a socket sees for an ICMP error, and whether it is fatal (RFC 1122 §4.2.3.9).
 icmp_error icmp_error_of(u8 type, u8 code);
 void icmp_init(net_namespace& net);

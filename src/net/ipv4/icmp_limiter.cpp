@@ -18,28 +18,29 @@ bool icmp_limiter::allow_global(const ipv4_sysctls& limits, instant now) {
   return credit_ >= 1;
 }
 
-/// A message costs icmp_ratelimit milliseconds; at most six may follow each other at once.
-bool icmp_limiter::allow_peer(const ipv4_sysctls& limits, ipv4_addr daddr, instant now) {
-  constexpr s64 burst = 6;
-  const duration cost = milliseconds(limits.icmp_ratelimit);
+/// Takes what a message to a peer costs out of the time that was saved, of which at most `burst`
+/// messages' worth is kept.
+bool icmp_limiter::take(ipv4_addr daddr, instant now, duration cost, s64 burst) {
   if (cost.ns == 0) return true;
   if (peers_.size() >= most_peers && !peers_.contains(daddr)) {
     std::erase_if(peers_, [&](const auto& p) { return now - p.second.last >= cost * burst; });
     if (peers_.size() >= most_peers) return false;
   }
-  const auto [place, fresh] = peers_.try_emplace(daddr, bucket{cost * burst, now});
-  bucket& b = place->second;
-  if (!fresh) {
-    b.tokens = std::min(b.tokens + (now - b.last), cost * burst);
-    b.last = now;
-  }
+  bucket& b = peers_.try_emplace(daddr, bucket{cost * burst, now}).first->second;
+  b.tokens = std::min(b.tokens + (now - b.last), cost * burst);
+  b.last = now;
   if (b.tokens < cost) return false;
   b.tokens = b.tokens - cost;
   return true;
 }
 
+bool icmp_limiter::allow_route_error(ipv4_addr daddr, instant now) {
+  return take(daddr, now, seconds(1), 5);
+}
+
 bool icmp_limiter::allow(const ipv4_sysctls& limits, ipv4_addr daddr, instant now) {
-  if (!allow_global(limits, now) || !allow_peer(limits, daddr, now)) return false;
+  const duration cost = milliseconds(limits.icmp_ratelimit);
+  if (!allow_global(limits, now) || !take(daddr, now, cost, 6)) return false;
   credit_ -= 1;
   return true;
 }

@@ -17,14 +17,14 @@ inline constexpr drop_reason_info ip_csum{"ip_csum", "The IP header checksum is 
                                           mib::ip_in_hdr_errors, mib::ipext_in_csum_errors};
 inline constexpr drop_reason_info ip_truncated{
     "ip_truncated", "Shorter than its IP total length says.", mib::ipext_in_truncated_pkts};
-inline constexpr drop_reason_info ip_inaddrerrors{
-    "ip_inaddrerrors", "The address is not valid here.", mib::ip_in_addr_errors};
 inline constexpr drop_reason_info ip_innoroutes{"ip_innoroutes", "No route for a received packet.",
                                                 mib::ipext_in_no_routes};
 inline constexpr drop_reason_info ip_rpfilter{
     "ip_rpfilter", "The way back to the source is by another interface (rp_filter)."};
 inline constexpr drop_reason_info ip_martian_source{
     "ip_martian_source", "The source address cannot be on this interface."};
+inline constexpr drop_reason_info ip_martian_dest{
+    "ip_martian_dest", "Nobody on this interface can have the destination address."};
 inline constexpr drop_reason_info ip_noproto{"ip_noproto", "No handler for this IP protocol.",
                                              mib::ip_in_unknown_protos};
 inline constexpr drop_reason_info ip_options_bad{"ip_options_bad", "The IP options are malformed.",
@@ -56,9 +56,8 @@ inline constexpr drop_reason_info frag_overlap{"frag_overlap",
                                                "Fragments overlap (RFC 5722, RFC 8200 4.5)."};
 inline constexpr drop_reason_info frag_too_big{"frag_too_big",
                                                "The fragments add up to more than 65535 bytes."};
-inline constexpr drop_reason_info frag_memory{"frag_memory", "No memory left for reassembly."};
+inline constexpr drop_reason_info frag_memory{
+    "frag_memory", "Reassembly holds as much as it may (ipfrag_high_thresh)."};
 inline constexpr drop_reason_info frag_bad{"frag_bad", "A fragment contradicts the others."};
-inline constexpr drop_reason_info frag_evicted{"frag_evicted",
-                                               "Reassembly gave way to newer datagrams."};
 
 }  // namespace ph::drop_reason

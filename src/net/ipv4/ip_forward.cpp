@@ -51,20 +51,20 @@ void ip_forward(cpu& cx, skb_ptr skb) {
     icmp_send(cx, *skb, uapi::icmp_time_exceeded, uapi::icmp_exc_ttl, 0);
     return drop(cx, std::move(skb), drop_reason::ttl_expired);
   }
+  net_namespace& net = rt.net();
+  net.mib().add(cx, mib::ip_forw_datagrams);
   const u32 mtu = rt.mtu(cx.now());
   if (ip_wire_len(*skb) > mtu && iph.dont_fragment() && !skb->ignore_df) {
     icmp_send(cx, *skb, uapi::icmp_dest_unreach, uapi::icmp_frag_needed, mtu);
     return drop(cx, std::move(skb), drop_reason::pkt_too_big);
   }
-  maybe_redirect(cx, *skb, rt);
   skb->cow_head(cx, rt.dev->hard_header_len() + 16);
   decrease_ttl(*skb);
+  maybe_redirect(cx, *skb, rt);
   const nf_state state{nf_family::ipv4, nf_hooknum::forward, skb->dev, rt.dev, nullptr};
-  net_namespace& net = rt.net();
   if (!nf_hook(cx, net, skb, state)) return;
-  net.mib().add(cx, mib::ip_forw_datagrams);
   if (skb->network_header<iphdr>().ihl() > 5) {
-    ip_options_record(cx, *skb, inet_select_addr(*rt.dev, {}, static_cast<u8>(route_scope::link)));
+    ip_options_forward(cx, *skb, *skb->dev, *rt.dev);
   }
   skb->tstamp = {};
   static_cast<void>(way->output(cx, std::move(skb)));

@@ -11,20 +11,30 @@
 
 namespace ph {
 
-struct inet_frags::queue : list_hook<struct frag_age_tag> {
+struct inet_frags::queue {
   key id;
   timer expiry;
   std::map<u32, skb_ptr> fragments;  ///< by offset in the payload, without their IP headers
-  std::map<u32, u32> runs;           ///< begin and end of what is there without a hole
-  u32 len = 0;                       ///< end of the payload as far as known
-  u32 max_size = 0;                  ///< of the largest fragment, header included
+  /// Begin and end of what counts as one piece: a fragment that continues the last run joins it,
+  /// any other is a run of its own.
+  std::map<u32, u32> runs;
+  u32 len = 0;      ///< end of the payload as far as known
+  u32 present = 0;  ///< bytes that are there
   bool last_in = false;
   u8 ecn = 0;            ///< bit n: a fragment with ECN field n came
+  u32 longest = 0;       ///< of the fragments, with header
+  u32 longest_df = 0;    ///< of those that must not be fragmented
   u32 rid = 0;
   u32 iif = 0;
   [[nodiscard]] bool first_in() const { return !runs.empty() && runs.begin()->first == 0; }
-  [[nodiscard]] bool complete() const {
-    return last_in && first_in() && runs.begin()->second == len;
+  [[nodiscard]] bool complete() const { return last_in && first_in() && present == len; }
+  /// Forgets its fragments, which are gone.
+  void restart() {
+    fragments.clear();
+    runs.clear();
+    len = present = longest = longest_df = 0;
+    last_in = false;
+    ecn = 0;
   }
 };
 
@@ -59,7 +69,6 @@ inet_frags::queue& inet_frags::find_or_create(cpu& cx, const key& k) {
   q->id = k;
   q->expiry.set_callback([this, q](cpu& at) { expire(at, *q); });
   cx.timers().arm(q->expiry, cx.now() + seconds(ipv4_of(net_).sysctl.ipfrag_time));
-  by_age_.push_back(*q);
   source& from = sources_[k.saddr];
   ++from.waiting;
   q->rid = from.rid;
@@ -78,8 +87,7 @@ void inet_frags::drop_fragments(cpu& cx, queue& q, skb_drop_reason why) {
     memory_ -= skb->truesize;
     drop(cx, std::move(skb), why);
   }
-  q.fragments.clear();
-  q.runs.clear();
+  q.restart();
 }
 
 void inet_frags::fail(cpu& cx, queue& q, skb_drop_reason why) {
@@ -100,14 +108,6 @@ void inet_frags::expire(cpu& cx, queue& q) {
   fail(cx, q, drop_reason::frag_reasm_timeout);
 }
 
-/// Over the high mark the oldest datagrams go until the low mark is reached.
-void inet_frags::evict(cpu& cx) {
-  const ipv4_sysctls& sysctl = ipv4_of(net_).sysctl;
-  if (memory_ <= static_cast<u64>(sysctl.ipfrag_high_thresh)) return;
-  const auto low = static_cast<u64>(std::min(sysctl.ipfrag_low_thresh, sysctl.ipfrag_high_thresh));
-  while (memory_ > low && !by_age_.empty()) fail(cx, by_age_.front(), drop_reason::frag_evicted);
-}
-
 /// A source that sent many fragments of other datagrams meanwhile has wrapped its identification,
 /// or lost the rest: what waits is not joined with news (ip-sysctl: ipfrag_max_dist).
 void inet_frags::restart_if_too_far(cpu& cx, queue& q) {
@@ -118,30 +118,23 @@ void inet_frags::restart_if_too_far(cpu& cx, queue& q) {
   if (most == 0 || q.fragments.empty() || distance <= static_cast<u32>(most)) return;
   net_.mib().add(cx, mib::ip_reasm_fails);
   drop_fragments(cx, q, drop_reason::frag_bad);
-  q.len = q.max_size = 0;
-  q.last_in = false;
-  q.ecn = 0;
   cx.timers().arm(q.expiry, cx.now() + seconds(ipv4_of(net_).sysctl.ipfrag_time));
 }
 
-/// Whether bytes [offset, end) may join the runs that are there; they then do. frag_bad: all of
-/// them are there already (a duplicate). frag_overlap: some are.
+/// Whether bytes [offset, end) are new; they are then there. frag_bad: one run has them all (a
+/// duplicate). frag_overlap: some are there, or all in several runs.
 skb_drop_reason inet_frags::place(queue& q, u32 offset, u32 end) {
-  auto after = q.runs.lower_bound(end);  // the first run that begins behind
+  const auto after = q.runs.lower_bound(end);  // the first run that begins behind
   if (after != q.runs.begin()) {
     const auto before = std::prev(after);
     if (before->second > offset) {
       const bool there = before->first <= offset && end <= before->second;
       return there ? drop_reason::frag_bad : drop_reason::frag_overlap;
     }
-    if (before->second == offset) {
-      offset = before->first;
-      q.runs.erase(before);
+    if (before->second == offset && after == q.runs.end()) {
+      before->second = end;
+      return drop_reason::none;
     }
-  }
-  if (after != q.runs.end() && after->first == end) {
-    end = after->second;
-    q.runs.erase(after);
   }
   q.runs.emplace(offset, end);
   return drop_reason::none;
@@ -161,9 +154,8 @@ skb_drop_reason inet_frags::insert(cpu& cx, queue& q, skb_ptr& skb) {
     if (end > q.len && q.last_in) return drop_reason::frag_bad;
   }
   if (end <= offset) return drop_reason::frag_bad;
-  // No header is short enough for so many bytes. (reassemble() knows the header that counts.)
-  if (sizeof(iphdr) + end > ipv4_max_packet) return drop_reason::frag_too_big;
   const u8 ecn = static_cast<u8>(1u << (iph.tos & 3u));
+  const bool df = iph.dont_fragment();
   skb->trim(header + end - offset);
   skb->pull(header);
   skb->ip_summed = checksum_state::none;
@@ -181,7 +173,9 @@ skb_drop_reason inet_frags::insert(cpu& cx, queue& q, skb_ptr& skb) {
   memory_ += skb->truesize;
   q.fragments.emplace(offset, std::move(skb));
   q.len = std::max(q.len, end);
-  q.max_size = std::max(q.max_size, header + end - offset);
+  q.present += end - offset;
+  q.longest = std::max(q.longest, header + end - offset);
+  if (df) q.longest_df = std::max(q.longest_df, header + end - offset);
   q.last_in = q.last_in || !more;
   q.ecn |= ecn;
   return drop_reason::none;
@@ -190,10 +184,9 @@ skb_drop_reason inet_frags::insert(cpu& cx, queue& q, skb_ptr& skb) {
 skb_ptr inet_frags::defrag(cpu& cx, skb_ptr skb) {
   PH_TRACE(cx, *skb);
   net_.mib().add(cx, mib::ip_reasm_reqds);
-  evict(cx);
   const iphdr& iph = skb->network_header<iphdr>();
-  if (memory_ + skb->truesize > static_cast<u64>(ipv4_of(net_).sysctl.ipfrag_high_thresh) &&
-      queues_.empty()) {
+  const auto most = static_cast<u64>(ipv4_of(net_).sysctl.ipfrag_high_thresh);
+  if (most == 0 || memory_ > most) {
     net_.mib().add(cx, mib::ip_reasm_fails);
     drop(cx, std::move(skb), drop_reason::frag_memory);
     return {};
@@ -248,11 +241,12 @@ skb_ptr inet_frags::reassemble(cpu& cx, queue& q) {
   const byte_span front = whole->push(header);
   iphdr& iph = *view_as<iphdr>(front);
   iph.tot_len.set(static_cast<u16>(whole->len()));
-  iph.frag_off.set(0);
+  // As Linux: DF is the whole's when its longest fragment had it. Sockets and errors show it.
+  iph.frag_off.set(q.longest_df == q.longest ? ip_df : u16{0});
   iph.tos = static_cast<u8>((iph.tos & ~3u) | *ecn);
   ip_send_check(front);
   whole->dev = dev;
-  whole->frag_max_size = static_cast<u16>(q.max_size);
+  whole->frag_max_size = static_cast<u16>(q.longest);
   net_.mib().add(cx, mib::ip_reasm_oks);
   erase(q);
   return whole;

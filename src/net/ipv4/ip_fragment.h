@@ -1,6 +1,8 @@
 // Reassembly of IPv4 datagrams (RFC 791 §3.2, RFC 815, RFC 1858; overlaps end the datagram as in
-// RFC 5722). Keyed by source, destination, identification and protocol; bounded in memory, time,
-// and in how far one source may run ahead (ipfrag_max_dist).
+// RFC 5722). Keyed by source, destination, identification and protocol; bounded in time, in how far
+// one source may run ahead (ipfrag_max_dist), and in memory: over ipfrag_high_thresh every fragment
+// is refused until those that wait have had their time, so that a flood displaces nobody who was
+// there before it. ipfrag_low_thresh means nothing, as in Linux since 4.17.
 #pragma once
 
 #include <map>
@@ -42,7 +44,6 @@ class inet_frags {
   void fail(cpu& cx, queue& q, skb_drop_reason why);
   void expire(cpu& cx, queue& q);
   void erase(queue& q);
-  void evict(cpu& cx);
   void restart_if_too_far(cpu& cx, queue& q);
 
   struct source {
@@ -52,7 +53,6 @@ class inet_frags {
   net_namespace& net_;
   std::map<key, std::unique_ptr<queue>> queues_;
   std::map<ipv4_addr, source> sources_;
-  intrusive_list<queue, struct frag_age_tag> by_age_;
   u64 memory_ = 0;
 };
 

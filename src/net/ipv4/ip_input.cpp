@@ -16,11 +16,20 @@
 namespace ph {
 namespace {
 
+/// RFC 3168 §5: by the two bits, for each packet of the wire whose header can be one.
+void count_ecn(cpu& cx, net_namespace& net, const sk_buff& skb) {
+  constexpr std::array counters{mib::ipext_in_no_ect_pkts, mib::ipext_in_ect1_pkts,
+                                mib::ipext_in_ect0_pkts, mib::ipext_in_ce_pkts};
+  const u8 ecn = view_as<iphdr>(skb.data())->tos & uapi::iptos_ecn_mask;
+  net.mib().add(cx, counters[ecn], std::max<u64>(skb.gso_segs, 1));
+}
+
 /// none: the header is good and the packet is cut to its length.
-skb_drop_reason validate(cpu& cx, sk_buff& skb) {
+skb_drop_reason validate(cpu& cx, net_namespace& net, sk_buff& skb) {
   if (!skb.may_pull(cx, sizeof(iphdr))) return drop_reason::ip_pkt_too_small;
   const iphdr* iph = view_as<iphdr>(skb.data());
   if (iph->version() != 4 || iph->header_bytes() < sizeof(iphdr)) return drop_reason::ip_inhdr;
+  count_ecn(cx, net, skb);
   const auto header = static_cast<u32>(iph->header_bytes());
   if (!skb.may_pull(cx, header)) return drop_reason::ip_inhdr;
   iph = view_as<iphdr>(skb.data());
@@ -40,8 +49,13 @@ skb_drop_reason validate(cpu& cx, sk_buff& skb) {
 void count_groups(cpu& cx, const sk_buff& skb) {
   const rtable& rt = static_cast<const rtable&>(*skb.dst);
   mib_table& mib = rt.net().mib();
-  if (rt.type == route_type::multicast) mib.add(cx, mib::ipext_in_mcast_pkts);
-  if (rt.type == route_type::broadcast) mib.add(cx, mib::ipext_in_bcast_pkts);
+  if (rt.type == route_type::multicast) {
+    mib.add(cx, mib::ipext_in_mcast_pkts);
+    mib.add(cx, mib::ipext_in_mcast_octets, skb.len());
+  } else if (rt.type == route_type::broadcast) {
+    mib.add(cx, mib::ipext_in_bcast_pkts);
+    mib.add(cx, mib::ipext_in_bcast_octets, skb.len());
+  }
 }
 
 void ip_rcv_finish(cpu& cx, skb_ptr skb, net_device& dev) {
@@ -50,7 +64,7 @@ void ip_rcv_finish(cpu& cx, skb_ptr skb, net_device& dev) {
     if (why != drop_reason::none) return drop(cx, std::move(skb), why);
   }
   if (skb->network_header<iphdr>().ihl() > 5) {
-    const skb_drop_reason why = ip_rcv_options(cx, *skb);
+    const skb_drop_reason why = ip_rcv_options(cx, *skb, dev);
     if (why != drop_reason::none) return drop(cx, std::move(skb), why);
   }
   count_groups(cx, *skb);
@@ -78,14 +92,6 @@ void deliver_to_protocol(cpu& cx, net_namespace& net, skb_ptr skb) {
   handler->rcv(cx, net, std::move(skb));
 }
 
-/// RFC 3168 §5: by the two bits, for each packet of the wire.
-void count_ecn(cpu& cx, net_namespace& net, const sk_buff& skb) {
-  constexpr std::array counters{mib::ipext_in_no_ect_pkts, mib::ipext_in_ect1_pkts,
-                                mib::ipext_in_ect0_pkts, mib::ipext_in_ce_pkts};
-  const u8 ecn = skb.network_header<iphdr>().tos & uapi::iptos_ecn_mask;
-  net.mib().add(cx, counters[ecn], std::max<u64>(skb.gso_segs, 1));
-}
-
 }  // namespace
 
 void ip_rcv(cpu& cx, skb_ptr skb, net_device& dev) {
@@ -96,9 +102,8 @@ void ip_rcv(cpu& cx, skb_ptr skb, net_device& dev) {
   net_namespace& net = dev.net();
   net.mib().add(cx, mib::ip_in_receives);
   net.mib().add(cx, mib::ipext_in_octets, skb->len());
-  const skb_drop_reason why = validate(cx, *skb);
+  const skb_drop_reason why = validate(cx, net, *skb);
   if (why != drop_reason::none) return drop(cx, std::move(skb), why);
-  count_ecn(cx, net, *skb);
   const nf_state state{nf_family::ipv4, nf_hooknum::prerouting, &dev, nullptr, nullptr};
   if (!nf_hook(cx, net, skb, state)) return;
   ip_rcv_finish(cx, std::move(skb), dev);
@@ -113,14 +118,6 @@ void ip_local_deliver(cpu& cx, skb_ptr skb) {
   }
   const nf_state state{nf_family::ipv4, nf_hooknum::input, skb->dev, nullptr, nullptr};
   if (!nf_hook(cx, net, skb, state)) return;
-  if (skb->network_header<iphdr>().ihl() > 5) {
-    // RFC 1122 §3.2.1.8: the destination enters itself, too.
-    const ipv4_addr daddr = skb->network_header<iphdr>().daddr;
-    const rtable& rt = static_cast<rtable&>(*skb->dst);
-    const auto link = static_cast<u8>(route_scope::link);
-    ip_options_record(cx, *skb, rt.type == route_type::local
-                                    ? daddr : inet_select_addr(*skb->dev, {}, link));
-  }
   deliver_to_protocol(cx, net, std::move(skb));
 }
 

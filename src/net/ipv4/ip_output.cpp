@@ -31,8 +31,13 @@ xmit_result finish_output(cpu& cx, skb_ptr skb, const egress_pass& pass) {
   rtable& rt = static_cast<rtable&>(*keep);
   mib_table& mib = rt.net().mib();
   mib.add(cx, mib::ipext_out_octets, skb->len());
-  if (rt.type == route_type::multicast) mib.add(cx, mib::ipext_out_mcast_pkts);
-  if (rt.type == route_type::broadcast) mib.add(cx, mib::ipext_out_bcast_pkts);
+  if (rt.type == route_type::multicast) {
+    mib.add(cx, mib::ipext_out_mcast_pkts);
+    mib.add(cx, mib::ipext_out_mcast_octets, skb->len());
+  } else if (rt.type == route_type::broadcast) {
+    mib.add(cx, mib::ipext_out_bcast_pkts);
+    mib.add(cx, mib::ipext_out_bcast_octets, skb->len());
+  }
   result<ref<neighbour>> neigh = rt.neigh(cx, skb->network_header<iphdr>().daddr);
   if (!neigh) {
     drop(cx, std::move(skb), drop_reason::neigh_create_fail);
@@ -215,7 +220,7 @@ xmit_result ip_send_skb(cpu& cx, net_namespace& net, ref<rtable> rt, skb_ptr skb
     return xmit_result::refused;
   }
   // RFC 791 §3.1: the origin enters itself into a route that is recorded.
-  if (!header.options.empty()) ip_options_record(cx, *skb, header.saddr);
+  if (!header.options.empty()) ip_options_origin(cx, *skb, net, header.saddr);
   if (sk != nullptr) {
     skb->priority = header.priority;
     skb->mark = header.mark;

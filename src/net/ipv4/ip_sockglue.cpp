@@ -273,13 +273,14 @@ namespace {
 
 /// IP_RECVOPTS gives the options as they came, with what this host entered; IP_RETOPTS those with
 /// which an answer would be sent.
-void recv_ip_options(const inet_options& opt, const sk_buff& skb, recv_msg& msg) {
+void recv_ip_options(inet_sock& sk, const sk_buff& skb, recv_msg& msg) {
+  const inet_options& opt = sk.inet;
   const std::size_t header = skb.network_header<iphdr>().header_bytes();
   const byte_view options = skb.network_bytes().subspan(sizeof(iphdr), header - sizeof(iphdr));
   if (opt.recvopts) put_cmsg(msg, sol_ip, ip_recvopts, options);
   if (!opt.retopts) return;
-  const std::vector<u8> answer = ip_options_echo(options);
-  if (!answer.empty()) put_cmsg(msg, sol_ip, ip_retopts, answer);
+  const auto answer = ip_options_echo(sk.net(), options);
+  if (answer && !answer->empty()) put_cmsg(msg, sol_ip, ip_retopts, *answer);
 }
 
 }  // namespace
@@ -301,7 +302,7 @@ void ip_cmsg_recv(inet_sock& sk, const sk_buff& skb, recv_msg& msg) {
   }
   if (opt.recvttl) put_cmsg(msg, sol_ip, ip_ttl, bytes_of(s32{iph.ttl}));
   if (opt.recvtos) put_cmsg(msg, sol_ip, ip_tos, bytes_of(iph.tos));
-  if (iph.header_bytes() > sizeof(iphdr)) recv_ip_options(opt, skb, msg);
+  if (iph.header_bytes() > sizeof(iphdr)) recv_ip_options(sk, skb, msg);
   if (opt.recvorigdstaddr) {
     sockaddr_in to;
     to.sin_family.set(af_inet);

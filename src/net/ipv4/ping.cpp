@@ -154,6 +154,7 @@ void ping_err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_buf
   ping_sock* sk = icmph != nullptr ? find(net, icmph->echo_id()) : nullptr;
   if (sk == nullptr) return;
   const bool size = error.kind == icmp_kind::packet_too_big;
+  if (size) ip_rt_update_pmtu(cx, net, error.raddr.ipv4(), error.info);
   if (size && sk->inet.pmtudisc == ip_pmtudisc_dont) return;
   if (sk->inet.recverr) {
     ip_icmp_error(cx, *sk, icmp, error, {}, error.quoted);

@@ -178,8 +178,9 @@ bool raw_sock::wants(const sk_buff& skb, u8 of_protocol) const {
 
 /// Errors reach connected sockets if they are hard, and all that ask for them.
 void raw_sock::report(cpu& cx, const icmp_error& error, const sk_buff& icmp) {
-  if (!inet.recverr && daddr.is_any()) return;
   const bool size = error.kind == icmp_kind::packet_too_big;
+  if (size) ip_rt_update_pmtu(cx, net(), error.raddr.ipv4(), error.info);
+  if (!inet.recverr && daddr.is_any()) return;
   const bool hard = error.fatal || (size && inet.pmtudisc != ip_pmtudisc_dont);
   if (inet.recverr) ip_icmp_error(cx, *this, icmp, error, {}, error.quoted);
   if (inet.recverr || hard) set_error(error.error);

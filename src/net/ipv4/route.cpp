@@ -8,6 +8,7 @@
 #include "net/core/net_namespace.h"
 #include "net/ipv4/devinet.h"
 #include "net/ipv4/icmp.h"
+#include "net/ipv4/icmp_limiter.h"
 #include "net/ipv4/ip_input.h"
 #include "net/ipv4/ip_output.h"
 #include "net/ipv4/route_cache.h"
@@ -286,8 +287,8 @@ skb_drop_reason input_lookup::group() {
 skb_drop_reason input_lookup::martian() const {
   const bool on_lo = dev_.is_loopback();
   if (flow_.saddr.is_zeronet()) return drop_reason::ip_martian_source;
-  if (flow_.daddr.is_zeronet()) return drop_reason::ip_inaddrerrors;
-  if (flow_.daddr.is_loopback() && !on_lo) return drop_reason::ip_inaddrerrors;
+  if (flow_.daddr.is_zeronet()) return drop_reason::ip_martian_dest;
+  if (flow_.daddr.is_loopback() && !on_lo) return drop_reason::ip_martian_dest;
   if (flow_.saddr.is_loopback() && !on_lo) return drop_reason::ip_martian_source;
   return drop_reason::none;
 }
@@ -302,24 +303,26 @@ skb_drop_reason input_lookup::broadcast() {
 /// A router tells the sender; a host stays silent (RFC 1122 §3.2.1.3).
 skb_drop_reason input_lookup::refuse(errc error) {
   if (v4_.sysctl.ip_forward == 0) return drop_reason::ip_forwarding_off;
-  switch (error) {
-    case errc::hostunreach:
-      icmp_send(cx_, skb_, uapi::icmp_dest_unreach, uapi::icmp_host_unreach, 0);
-      return drop_reason::unreachable_route;
-    case errc::acces:
-      icmp_send(cx_, skb_, uapi::icmp_dest_unreach, uapi::icmp_pkt_filtered, 0);
-      return drop_reason::prohibit_route;
-    case errc::inval: return drop_reason::blackhole_route;
-    default:
-      icmp_send(cx_, skb_, uapi::icmp_dest_unreach, uapi::icmp_net_unreach, 0);
-      return drop_reason::ip_innoroutes;
+  if (error == errc::inval) return drop_reason::blackhole_route;
+  u8 code = uapi::icmp_net_unreach;
+  skb_drop_reason why = drop_reason::ip_innoroutes;
+  if (error == errc::hostunreach) {
+    code = uapi::icmp_host_unreach;
+    why = drop_reason::unreachable_route;
+  } else if (error == errc::acces) {
+    code = uapi::icmp_pkt_filtered;
+    why = drop_reason::prohibit_route;
   }
+  if (v4_.icmp_limits->allow_route_error(flow_.saddr, cx_.now())) {
+    icmp_send(cx_, skb_, uapi::icmp_dest_unreach, code, 0);
+  }
+  return why;
 }
 
 skb_drop_reason input_lookup::forward(const fib_result& found) {
   if (v4_.sysctl.ip_forward == 0) return drop_reason::ip_forwarding_off;
   if (found.route->type != route_type::unicast || found.nh == nullptr) {
-    return drop_reason::ip_inaddrerrors;
+    return drop_reason::ip_martian_dest;
   }
   if (const skb_drop_reason why = validate_source(); why != drop_reason::none) return why;
   net_device* out = net_.device(found.nh->oif);

@@ -162,12 +162,12 @@ void tcp_free_queued(cpu& cx, tcp_sock& tp, skb_ptr skb) {
 }
 
 void tcp_fragment(cpu& cx, tcp_sock& tp, tcp_queue queue, sk_buff& skb, u32 len, u32 mss) {
-  ph_check(len > 0 && len < skb.len());
   tcp_skb_cb& cb = tcp_cb(skb);
+  ph_check(len > 0 && cb.seq + len < cb.end_seq);
   skb_ptr rest = tcp_stream_alloc(cx, tp, cb.seq + len, 0);
   const u32 moved = skb.len() - len;
   const u32 segs_before = cb.pcount;
-  skb.split(cx, *rest, len);
+  if (moved != 0) skb.split(cx, *rest, len);  // else the FIN alone moves
   skb.truesize -= moved;
   rest->truesize += moved;
   tcp_skb_cb& rest_cb = tcp_cb(*rest);
@@ -356,7 +356,9 @@ xmit_result tcp_write_wakeup(cpu& cx, tcp_sock& tp) {
   const u32 len = std::min(room, mss);
   tcp_set_pcount(*skb, mss);
   cx.sometimes("tcp_window_override");
-  if (len < skb->len()) tcp_fragment(cx, tp, tcp_queue::write, *skb, len, mss);
+  if (tcp_cb(*skb).seq + len < tcp_cb(*skb).end_seq) {
+    tcp_fragment(cx, tp, tcp_queue::write, *skb, len, mss);
+  }
   tcp_cb(*skb).flags |= tcphdr_psh;
   tp.pushed_seq = seq_max(tp.pushed_seq, tcp_cb(*skb).end_seq);
   const xmit_result result =

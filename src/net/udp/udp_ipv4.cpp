@@ -114,9 +114,10 @@ void udp_v4::err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_
   const udp_flow flow{error.raddr, error.laddr, port_no(uh->dest.value()),
                       port_no(uh->source.value()), dev != nullptr ? dev->index().value : 0};
   udp_sock* sk = udp_lookup(cx, net, flavour_, flow, nullptr);
-  if (sk == nullptr) return;
+  if (sk == nullptr) return net.mib().add(cx, mib::icmp_in_errors);
   bool hard = error.fatal;
   if (error.kind == icmp_kind::packet_too_big) {
+    ip_rt_update_pmtu(cx, net, error.raddr.ipv4(), error.info);
     if (sk->inet.pmtudisc == ip_pmtudisc_dont) return;
     hard = true;
   }
