@@ -30,10 +30,24 @@ host& world::add_host(const std::string& name, const host_config& config) {
   return made;
 }
 
+/// Nobody is at the other end of its wire any more.
+void world::lose_carrier(net_device& dev) {
+  host* const its = find_host(dev.net().machine().name());
+  if (its == nullptr) return;
+  its->call([&] { dev.set_carrier(its->machine().boot_cpu(), false); });
+}
+
 /// Nothing that belongs to a dead host's machine is destroyed, nor the memory that it shares.
 void world::bury(host& dead) {
   keep_forever(memory_);
-  for (const auto& wire : links_) wire->host_died(dead.machine());
+  for (const auto& wire : links_) {
+    wire->host_died(dead.machine());
+    for (const link_end e : {link_end::a, link_end::b}) {
+      if (&wire->port(e).device().net().machine() == &dead.machine()) {
+        lose_carrier(wire->port(other_end(e)).device());
+      }
+    }
+  }
   for (const auto& a : apps_) {
     if (&a->at() == &dead) a->host_died();
   }

@@ -89,6 +89,7 @@ class world {
   friend class app;
   void check_progress();
   void bury(host& dead);
+  void lose_carrier(net_device& dev);
   [[nodiscard]] bool apps_done() const;
   void rethrow_failure();
   mem_port& plug(const attachment& at, const link_config& config);
