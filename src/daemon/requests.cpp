@@ -15,6 +15,8 @@ namespace {
 using nlohmann::json;
 
 constexpr u64 longest_journey_wait_s = 600;
+/// Fewer than there are connections: captures alone never fill the table.
+constexpr auto most_captures = 240;
 
 std::string text_of(const json& object, const char* key) {
   const auto found = object.find(key);
@@ -101,6 +103,10 @@ void server::do_capture(connection& c, control_request& request) {
       request.fds.size() == 1 ? capture::output_of(request.fds.front().get()) : unique_fd();
   c.line.discard(std::move(request.fds));
   if (!places) return c.line.refuse(places.error());
+  const auto captures =
+      std::count_if(connections_.begin(), connections_.end(),
+                    [](const auto& entry) { return entry.second->recording != nullptr; });
+  if (captures >= most_captures) return c.line.refuse("the lab serves too many captures already");
   if (!output) {
     return c.line.refuse(
         "capture needs one pipe or AF_UNIX socket to write to, passed beside the "

@@ -346,6 +346,23 @@ TEST(serve, a_capture_whose_reader_sleeps_holds_nobody_up) {
   drain.join();
 }
 
+TEST(serve, captures_leave_room_for_whoever_ends_the_lab) {
+  served_lab lab;
+  std::vector<control_client> capturing;
+  std::vector<std::array<unique_fd, 2>> pipes;
+  for (int i = 0; i < 300; ++i) {
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    pipes.push_back({unique_fd(ends[0]), unique_fd(ends[1])});
+    control_client c = lab.client();
+    if (c.start_capture({{"any"}, 0, 0}, pipes.back()[1].get())) capturing.push_back(std::move(c));
+  }
+  EXPECT_GE(capturing.size(), 200u);
+  EXPECT_LT(capturing.size(), 256u);
+  EXPECT_TRUE(lab.client().down());
+  EXPECT_TRUE(lab.join());
+}
+
 TEST(serve, a_capture_into_a_broken_pipe_says_so) {
   served_lab lab;
   std::array<int, 2> ends{};
