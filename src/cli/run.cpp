@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 
 #include "cli/background.h"
@@ -57,6 +58,13 @@ bool meets_daemon(const std::string& address) {
          errno != ECONNREFUSED;
 }
 
+/// A user namespace without a map of users shows everybody as nobody: programs in it would not know
+/// the lab's daemon from an impostor.
+bool knows_users() {
+  std::ifstream map("/proc/self/uid_map");
+  return !map || map.peek() != std::ifstream::traits_type::eof();
+}
+
 /// The control socket of the lab in which the program shall run. When nobody said which and none is
 /// running, that is a lab of the program's own.
 tl::expected<std::string, std::string> lab_of(const invocation& call, const std::string& host) {
@@ -86,6 +94,11 @@ void close_ways_out() {
 /// Puts into the environment what makes a program one of the lab's.
 tl::expected<void, std::string> enter_lab(const std::string& path, const std::string& host,
                                           const std::string& shim) {
+  if (!knows_users()) {
+    return tl::unexpected(std::string(
+        "this user namespace maps no users, so programs in it cannot tell whose lab it is: map "
+        "them (`unshare --map-root-user`), or run outside of it"));
+  }
   auto client = control_client::connect(path);
   if (!client) return tl::unexpected(client.error());
   const auto environment = client->run_env(host);

@@ -185,6 +185,19 @@ class EndingTest(lib.LabTest):
         self.assertEqual(done.returncode, 125)
         self.assertIn("runs in another network namespace of this machine", done.stderr)
 
+    def test_user_namespaces(self):
+        if subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode != 0:
+            self.skipTest("needs the right to make user namespaces")
+        words = [lib.PH, "run", "--socket", self.lab.socket, "--host", "alice", "--", lib.PYTHON,
+                 "-c", "import socket; socket.socket().listen(); print('served')"]
+        mapped = subprocess.run(["unshare", "--map-root-user", *words], capture_output=True,
+                                text=True, timeout=lib.PATIENCE_S)
+        self.assertEqual(mapped.stdout, "served\n", mapped.stderr)
+        bare = subprocess.run(["unshare", "--user", *words], capture_output=True, text=True,
+                              timeout=lib.PATIENCE_S)
+        self.assertEqual(bare.returncode, 125)
+        self.assertIn("maps no users", bare.stderr)
+
 
 if __name__ == "__main__":
     lib.main()
