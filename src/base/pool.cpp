@@ -66,7 +66,7 @@ void block_pool::release(void* block) {
   PH_POISON(static_cast<std::byte*>(block) + sizeof(free_block),
             block_bytes_ - sizeof(free_block));
   if (stats_.live != 0 || slabs_.size() * per_slab_ * block_bytes_ <= kept_bytes) return;
-  for ([[maybe_unused]] auto& slab : slabs_) PH_UNPOISON(slab.get(), block_bytes_ * per_slab_);
+  for ([[maybe_unused]] slab& s : slabs_) PH_UNPOISON(s.memory.get(), block_bytes_ * per_slab_);
   slabs_.clear();
   free_ = nullptr;
 }

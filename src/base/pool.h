@@ -18,7 +18,8 @@ struct pool_stats {
   u64 slabs = 0;       ///< times the pool went to the heap
 };
 
-/// Blocks of one size, taken from slabs; memory returns to the heap with the pool, or by trim().
+/// Blocks of one size, taken from slabs. Memory returns to the heap with the pool, by trim(), and
+/// after a peak when no block is handed out any more.
 class block_pool {
  public:
   /// block_bytes: size of each block (rounded up to 64); per_slab: blocks fetched at a time.

@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -23,6 +25,7 @@ using told = tl::unexpected<std::string>;
 
 constexpr int no_fd = -1;
 constexpr duration answer_patience = seconds(10);
+constexpr duration last_patience = seconds(2);
 constexpr duration journey_at_once = milliseconds(500);
 constexpr std::size_t longest_answer = 64 << 20;
 constexpr int captured_size = 1 << 20;  // of the pipe, when the system allows it
@@ -34,6 +37,15 @@ std::string start_one(const std::string& why, const std::string& path) {
 u64 number_of(const json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_number_unsigned() ? found->get<u64>() : 0;
+}
+
+/// The process at the other end, as a pidfd; none when it is this one, or cannot be seen from here.
+unique_fd process_of(int socket) {
+  ucred who{};
+  socklen_t len = sizeof who;
+  const bool known = ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0;
+  if (!known || who.pid <= 0 || who.pid == ::getpid()) return {};
+  return unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, who.pid, 0)));
 }
 
 answer<json> without_ok(answer<json> reply) {
@@ -201,11 +213,15 @@ answer<std::vector<std::pair<std::string, std::string>>> control_client::run_env
 answer<down_result> control_client::down(bool keep_programs) {
   json request{{"verb", "down"}};
   if (keep_programs) request["keep_programs"] = true;
+  const unique_fd daemon = process_of(socket_.get());
   const auto reply = ask(request, no_fd, answer_patience);
   if (!reply) return told(reply.error());
   const auto ended = readable(seconds(30));
   if (!ended) return told(ended.error());
   if (!*ended) return told(fmt::format("the lab at {} said yes but has not ended", path_));
+  // What it leaves behind, its log, it removes as the last thing.
+  pollfd gone{daemon.get(), POLLIN, 0};
+  if (daemon) ::poll(&gone, 1, static_cast<int>(last_patience.ms()));
   down_result out;
   out.programs_ended = reply->value("programs_end", json(true)) == true;
   for (const json& program : reply->value("programs", json::array())) {

@@ -120,14 +120,14 @@ TEST_F(dev_tx, without_a_discipline_a_busy_driver_loses_packets_but_keeps_order)
 TEST_F(dev_tx, a_device_that_is_down_or_without_carrier_sends_nothing) {
   net_device& dev = open(netif_f_none, true);
   dev.set_carrier(m.cx(), false);
-  EXPECT_EQ(send(dev, 1), xmit_result::dropped);
+  EXPECT_EQ(send(dev, 1), xmit_result::refused);
   dev.set_carrier(m.cx(), true);
   EXPECT_EQ(send(dev, 2), xmit_result::sent);
   {
     const rtnl_guard rtnl(m.host->rtnl());
     dev.close(rtnl.held(), m.cx());
   }
-  EXPECT_EQ(send(dev, 3), xmit_result::dropped);
+  EXPECT_EQ(send(dev, 3), xmit_result::refused);
   EXPECT_EQ(numbers(), (std::vector<u8>{2}));
   EXPECT_EQ(m.drops(drop_reason::dev_down), 2u);
 }

@@ -175,7 +175,7 @@ TEST_F(fib, routes_that_refuse_say_why) {
 }
 
 TEST_F(fib, sources) {
-  EXPECT_EQ(way("10.0.0.2", "10.0.0.9"), "EINVAL");  // not ours
+  EXPECT_EQ(way("10.0.0.2", "10.0.0.9"), "ENETUNREACH");  // not ours
   EXPECT_EQ(way("10.0.0.2", "224.0.0.1"), "EINVAL");
   EXPECT_EQ(way("10.0.0.2", "127.0.0.1"), "EINVAL");
   a.add_address(a.dev(), "172.16.0.1/24");

@@ -32,10 +32,19 @@ struct one_lost : segment_peer {
   int fd = -1;
 };
 
+/// A filter refuses all that leaves while `shut`, which must live as long as the host sends.
+void shut_the_way_out(segment_peer& p, const bool& shut) {
+  p.a.net().hooks().add(nf_family::ipv4, nf_hooknum::output,
+                        {0, [&shut](cpu&, net_namespace&, skb_ptr&, const nf_state&) {
+                           return shut ? nf_verdict::drop : nf_verdict::accept;
+                         }});
+}
+
 TEST(tcp_refused, a_retransmission_without_a_way_out_waits_for_the_timeout) {
   one_lost p;
   const u32 rto_ms = p.info(p.fd).tcpi_rto / 1000;
-  p.a.dev().set_carrier(false);
+  bool shut = true;
+  shut_the_way_out(p, shut);
   p.report_the_hole();
   EXPECT_EQ(p.tried(), 1u);
   EXPECT_EQ(p.failed(), 1u);
@@ -45,7 +54,7 @@ TEST(tcp_refused, a_retransmission_without_a_way_out_waits_for_the_timeout) {
   p.advance(milliseconds(100));
   EXPECT_EQ(p.tried(), 2u);
   EXPECT_EQ(p.info(p.fd).tcpi_backoff, 1u) << "RFC 6298 (5.5), as for a loss on the path";
-  p.a.dev().set_carrier(true);
+  shut = false;
   p.sent.clear();
   p.advance(milliseconds(2 * rto_ms));
   p.expect(A, 0, 0, 1000);
@@ -54,7 +63,8 @@ TEST(tcp_refused, a_retransmission_without_a_way_out_waits_for_the_timeout) {
 TEST(tcp_refused, no_way_out_does_not_shrink_the_window) {
   segment_peer p;
   const int fd = p.connected(p.with_sack());
-  p.a.dev().set_carrier(false);
+  const bool shut = true;
+  shut_the_way_out(p, shut);
   p.write(fd, std::string(3000, 'x'));
   EXPECT_EQ(p.info(fd).tcpi_snd_cwnd, 10u);
   EXPECT_EQ(p.info(fd).tcpi_unacked, 0u);
