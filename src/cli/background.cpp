@@ -102,8 +102,7 @@ tl::expected<void, std::string> start(background b) {
     std::_Exit(second < 0 ? 1 : 0);
   }
   report.reset();
-  while (::waitpid(first, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  while (::waitpid(first, nullptr, 0) < 0 && errno == EINTR) {}
   const std::string said = read_all(listener.get());
   if (said == up_message) return {};
   return tl::unexpected(said.empty() ? fmt::format("the lab's daemon ended at once; see {}", b.log)
@@ -118,7 +117,7 @@ tl::expected<void, std::string> serve_in_background(const lab& what, serve_optio
 }
 
 tl::expected<std::string, std::string> serve_this_process() {
-  std::string folder = "/tmp/posthaste-run-XXXXXX";
+  std::string folder = fmt::format("/tmp/{}XXXXXX", run_folder_prefix);
   if (::mkdtemp(folder.data()) == nullptr) {
     const int error = errno;
     const auto private_folder = private_run_folder();

@@ -1,5 +1,5 @@
 // `ph capture`: writes what passes devices of the running lab into a pcapng file, until Ctrl-C or
-// a number of packets. The daemon writes into a pipe, which this process copies into the file.
+// a number of packets. The daemon sends it to this process, which copies it into the file.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
@@ -37,9 +37,9 @@ int capture(const invocation& call, const capture_options& options) {
   auto client = control_client::connect(*path);
   if (!client) return fail(client.error());
   const bool to_stdout = options.file == "-";
-  const unique_fd output(to_stdout ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
-                                   : ::open(options.file.c_str(),
-                                            O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  const unique_fd output(
+      to_stdout ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+                : ::open(options.file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (!output) {
     return fail(fmt::format("cannot write {}: {}", options.file, std::strerror(errno)));
   }

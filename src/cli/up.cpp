@@ -6,6 +6,7 @@
 #include "cli/background.h"
 #include "cli/verb.h"
 #include "daemon/lab.h"
+#include "daemon/leftovers.h"
 #include "daemon/obituary.h"
 #include "daemon/serve.h"
 #include "daemon/socket_path.h"
@@ -21,8 +22,8 @@ struct up_options {
 
 std::string started(const lab& l, const std::string& path) {
   return fmt::format("{} host{}, {} link{}: up at {}\n", l.hosts.size(),
-                     l.hosts.size() == 1 ? "" : "s", l.links.size(),
-                     l.links.size() == 1 ? "" : "s", path);
+                     l.hosts.size() == 1 ? "" : "s", l.links.size(), l.links.size() == 1 ? "" : "s",
+                     path);
 }
 
 int up(const invocation& call, const up_options& options) {
@@ -30,6 +31,7 @@ int up(const invocation& call, const up_options& options) {
   if (!loaded) return fail(loaded.error().to_string());
   const auto path = lab_socket_path(call.socket);
   if (!path) return fail(path.error());
+  sweep_leftovers();
   serve_options serving;
   serving.socket_path = *path;
   serving.lab_name = options.file;

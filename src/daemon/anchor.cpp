@@ -2,11 +2,13 @@
 #include "daemon/anchor.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -101,14 +103,21 @@ bool connected_by_us(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid == ::getpid();
 }
 
-/// The last quarter of the table of descriptors, but no more than are needed.
-int reserve_begin() {
-  constexpr rlim_t enough = 400;  // one message passes up to 253 (SCM_MAX_FD)
+int most_descriptors() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::numeric_limits<int>::max();
-  const rlim_t most = std::min<rlim_t>(limit.rlim_cur, std::numeric_limits<int>::max());
-  return static_cast<int>(most - std::min(most / 4, enough));
+  return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, std::numeric_limits<int>::max()));
 }
+
+/// The last quarter of the table of descriptors, but no more than are needed.
+int reserve_begin() {
+  constexpr int enough = 400;  // one message passes up to 253 (SCM_MAX_FD)
+  const int most = most_descriptors();
+  return most - std::min(most / 4, enough);
+}
+
+/// What lies before that is for channels in which nobody has spoken yet.
+int sockets_end() { return reserve_begin() - std::clamp(most_descriptors() / 8, 8, 256); }
 
 std::size_t put_filler(int anchor, std::size_t len) {
   const std::vector<u8> filler(len);
@@ -120,31 +129,54 @@ std::size_t put_filler(int anchor, std::size_t len) {
 
 // --- the folder ---------------------------------------------------------------------------------
 
-result<anchor_folder> anchor_folder::create(u64 instance) {
+std::vector<std::string> anchor_folder::parents() {
+  std::vector<std::string> out{"/dev/shm"};
   const char* const run_folder = std::getenv("XDG_RUNTIME_DIR");
+  if (run_folder != nullptr && *run_folder == '/') out.emplace_back(run_folder);
+  out.emplace_back("/tmp");
+  return out;
+}
+
+/// Whoever sweeps up (daemon/leftovers.h) may find the folder before it is locked.
+result<anchor_folder> anchor_folder::create_in(const std::string& parent) {
+  constexpr int tries = 3;
   errc why = errc::noent;
-  for (const char* const parent : {"/dev/shm", run_folder, "/tmp"}) {
-    if (parent == nullptr || *parent != '/') continue;
+  for (int i = 0; i < tries; ++i) {
+    std::string path = parent + "/" + std::string(prefix) + "XXXXXX";
+    if (::mkdtemp(path.data()) == nullptr) return fail(last_error());
     anchor_folder out;
-    std::string path = std::string(parent) + "/posthaste-XXXXXX";
-    if (::mkdtemp(path.data()) == nullptr) {
-      why = last_error();
-      continue;
-    }
     out.path_ = std::move(path);
-    out.folder_.reset(::open(out.path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-    TRY(out.meeting_, unix_socket(SOCK_STREAM));
-    anchor_name name;
-    name.kind = name_kind::link;
-    name.instance = instance;
-    auto reach = out.bind(out.meeting_.get(), name);
-    take_descriptors(out.meeting_.get(), false);  // and so do those that it accepts
-    out.reserve_from_ = reserve_begin();
-    if (reach && ::listen(out.meeting_.get(), 1) == 0) {
-      out.meeting_reach_ = std::move(*reach);
+    out.folder_.reset(::open(out.path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    struct stat st {};
+    if (out.folder_ && ::flock(out.folder_.get(), LOCK_EX | LOCK_NB) == 0 &&
+        ::fstat(out.folder_.get(), &st) == 0 && st.st_nlink != 0) {
       return out;
     }
-    why = reach ? last_error() : reach.error();
+    why = last_error();
+  }
+  return fail(why);
+}
+
+result<void> anchor_folder::open_meeting(u64 instance) {
+  TRY(meeting_, unix_socket(SOCK_STREAM));
+  anchor_name name;
+  name.kind = name_kind::link;
+  name.instance = instance;
+  TRY(meeting_reach_, bind(meeting_.get(), name));
+  take_descriptors(meeting_.get(), false);  // and so do those that it accepts
+  if (::listen(meeting_.get(), 1) != 0) return fail(last_error());
+  sockets_to_ = sockets_end();
+  reserve_from_ = reserve_begin();
+  return {};
+}
+
+result<anchor_folder> anchor_folder::create(u64 instance) {
+  errc why = errc::noent;
+  for (const std::string& parent : parents()) {
+    auto out = create_in(parent);
+    const auto opened = out ? out->open_meeting(instance) : result<void>(fail(out.error()));
+    if (opened) return out;
+    why = opened.error();
   }
   return fail(why);
 }
@@ -169,12 +201,22 @@ result<unique_fd> anchor_folder::bind(int socket, const anchor_name& name) const
 
 result<unique_fd> anchor_folder::unless_crowded(unique_fd fd) const {
   // The kernel gives the lowest number that is free.
-  if (fd.get() >= reserve_from_) return fail(errc::nfile);
+  if (fd.get() >= sockets_to_) return fail(errc::nfile);
   return fd;
 }
 
 bool anchor_folder::crowded() const {
-  return !unless_crowded(unique_fd(::fcntl(folder_.get(), F_DUPFD_CLOEXEC, 0)));
+  const unique_fd next(::fcntl(folder_.get(), F_DUPFD_CLOEXEC, 0));
+  return !next || next.get() >= reserve_from_;
+}
+
+std::size_t anchor_folder::channel_room() const {
+  return static_cast<std::size_t>(reserve_from_ - sockets_to_);
+}
+
+std::size_t anchor_folder::socket_room() const {
+  const unique_fd next(::fcntl(folder_.get(), F_DUPFD_CLOEXEC, 0));
+  return next && next.get() < sockets_to_ ? static_cast<std::size_t>(sockets_to_ - next.get()) : 0;
 }
 
 result<made_anchor> anchor_folder::make_anchor(const anchor_name& name, bool nonblocking) const {

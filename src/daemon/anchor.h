@@ -8,6 +8,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -34,7 +35,12 @@ struct stream_end {
 /// but for moments; and the place where stream anchors meet the daemon.
 class anchor_folder {
  public:
-  /// In /dev/shm, else in $XDG_RUNTIME_DIR, else in /tmp. Errors: none of them lets us.
+  /// What the folder's name begins with, in one of its parents.
+  static constexpr std::string_view prefix = "posthaste-anchors-";
+  /// /dev/shm, $XDG_RUNTIME_DIR and /tmp, as far as there are such.
+  static std::vector<std::string> parents();
+  /// In the first parent that lets us. The folder is locked (flock) while somebody has it. Errors:
+  /// none lets us.
   static result<anchor_folder> create(u64 instance);
   anchor_folder(anchor_folder&&) = default;
   anchor_folder& operator=(anchor_folder&&) = delete;
@@ -54,14 +60,21 @@ class anchor_folder {
   [[nodiscard]] result<unique_fd> offer_stream(int reach, const anchor_name& name) const;
 
   /// True when only a reserve of descriptors is left, which is for the control socket and for what
-  /// programs pass: new sockets and channels must wait.
+  /// programs pass: new channels must wait. Sockets have stopped a little before, so that there is
+  /// a channel on which to say so.
   [[nodiscard]] bool crowded() const;
+  /// So many channels fit between the last socket and the reserve.
+  [[nodiscard]] std::size_t channel_room() const;
+  /// Descriptors that sockets may still take.
+  [[nodiscard]] std::size_t socket_room() const;
 
   /// The folder's path.
   [[nodiscard]] const std::string& path() const { return path_; }
 
  private:
   anchor_folder() = default;
+  static result<anchor_folder> create_in(const std::string& parent);
+  [[nodiscard]] result<void> open_meeting(u64 instance);
   /// Binds `socket` to a name in the folder; returns its reach.
   [[nodiscard]] result<unique_fd> bind(int socket, const anchor_name& name) const;
   /// A descriptor that was just made, unless it is one of the reserve.
@@ -71,6 +84,7 @@ class anchor_folder {
   unique_fd folder_;
   unique_fd meeting_;  ///< listens; stream anchors connect to it and are accepted at once
   unique_fd meeting_reach_;
+  int sockets_to_ = 0;    ///< no socket has a descriptor with this number or above
   int reserve_from_ = 0;  ///< descriptors with this number and above are the reserve
 };
 

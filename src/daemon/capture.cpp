@@ -1,14 +1,13 @@
 // Taps that copy, a buffer, and writes that cannot block.
 #include "daemon/capture.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "wire/udp.h"
 
@@ -36,21 +35,9 @@ void fill_checksum(const sk_buff& skb, byte_view linear, byte_span frame) {
 
 }  // namespace
 
-unique_fd capture::output_of(int passed) {
-  int domain = 0;
-  socklen_t len = sizeof domain;
-  if (::getsockopt(passed, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0) {
-    return unique_fd(domain == AF_UNIX ? ::fcntl(passed, F_DUPFD_CLOEXEC, 0) : -1);
-  }
-  if (::fcntl(passed, F_GETPIPE_SZ) < 0) return unique_fd();
-  // O_NONBLOCK belongs to the open file: that of the client's could change under us.
-  const std::string path = fmt::format("/proc/self/fd/{}", passed);
-  return unique_fd(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
-}
-
 capture::capture(unique_fd out, const std::vector<capture_place>& places, capture_limits limits,
-                 instant epoch)
-    : out_(std::move(out)), limits_(limits), epoch_(epoch), writer_(*this) {
+                 instant epoch, capture_budget& budget)
+    : out_(std::move(out)), budget_(budget), limits_(limits), epoch_(epoch), writer_(*this) {
   for (const capture_place& at : places) {
     auto p = std::make_unique<place>();
     p->interface = writer_.add_interface(at.name, linktype_of(*at.dev));
@@ -65,14 +52,14 @@ capture::capture(unique_fd out, const std::vector<capture_place>& places, captur
   flush();
 }
 
-capture::~capture() = default;
+capture::~capture() { budget_.used -= backlog_.size(); }
 
 void capture::stop() { places_.clear(); }
 
 /// One frame from its link header on: incoming ones have it before data.
 void capture::take(cpu& cx, const sk_buff& skb, u32 interface, bool outgoing) {
   if (over()) return;
-  if (backlog_.size() - written_ > longest_backlog) {
+  if (!budget_.lets_grow(backlog_.size())) {
     ++left_out_;
     return;
   }
@@ -80,8 +67,8 @@ void capture::take(cpu& cx, const sk_buff& skb, u32 interface, bool outgoing) {
   const std::size_t whole = linear.size() + skb.data_len();
   const std::size_t kept =
       limits_.snaplen == 0 ? whole : std::min<std::size_t>(whole, limits_.snaplen);
-  bytes_.assign(linear.begin(), linear.begin() + static_cast<std::ptrdiff_t>(
-                                                     std::min(kept, linear.size())));
+  bytes_.assign(linear.begin(),
+                linear.begin() + static_cast<std::ptrdiff_t>(std::min(kept, linear.size())));
   if (kept > linear.size()) {
     skb.for_pieces(skb.headlen(), static_cast<u32>(kept - linear.size()), [&](byte_view piece) {
       bytes_.insert(bytes_.end(), piece.begin(), piece.end());
@@ -98,25 +85,31 @@ void capture::take(cpu& cx, const sk_buff& skb, u32 interface, bool outgoing) {
 
 void capture::write(byte_view block) {
   backlog_.insert(backlog_.end(), block.begin(), block.end());
+  budget_.used += block.size();
 }
 
 void capture::flush() {
   while (!flushed()) {
-    const u8* const from = backlog_.data() + written_;
-    const std::size_t left = backlog_.size() - written_;
-    ssize_t wrote = ::send(out_.get(), from, left, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (wrote < 0 && errno == ENOTSOCK) wrote = ::write(out_.get(), from, left);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0 && errno == EAGAIN) break;
-    if (wrote < 0) {
+    const ssize_t sent = ::send(out_.get(), backlog_.data() + written_, backlog_.size() - written_,
+                                MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && errno == EAGAIN) break;
+    if (sent < 0) {
       error_ = fmt::format("cannot write the capture: {}", std::strerror(errno));
     } else {
-      written_ += static_cast<std::size_t>(wrote);
+      written_ += static_cast<std::size_t>(sent);
     }
   }
-  if (written_ * 2 < backlog_.size()) return;  // each byte moves once on the average
+  drop_written();
+}
+
+/// Each byte moves once on the average; a peak's memory is given back.
+void capture::drop_written() {
+  constexpr std::size_t kept_room = 1 << 20;
+  if (written_ == 0 || written_ * 2 < backlog_.size()) return;
   backlog_.erase(backlog_.begin(), backlog_.begin() + static_cast<std::ptrdiff_t>(written_));
-  written_ = 0;
+  budget_.used -= std::exchange(written_, 0);
+  if (backlog_.empty() && backlog_.capacity() > kept_room) backlog_.shrink_to_fit();
 }
 
 }  // namespace ph

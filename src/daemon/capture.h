@@ -1,6 +1,7 @@
-// One capture: what passes some devices of the lab, as pcapng, into a descriptor that a client has
-// opened. The descriptor may be a file, a pipe to a reader who stalls, or a terminal: the daemon
-// never waits for it. What does not fit in the buffer is left out and counted.
+// One capture: what passes some devices of the lab, as pcapng, into an AF_UNIX stream whose other
+// end a client has. The daemon made both ends and only ever sends: that waits for no lock which a
+// reader can hold, as a write to a pipe does. What does not fit in the buffer is left out and
+// counted.
 #pragma once
 
 #include <memory>
@@ -22,23 +23,25 @@ struct capture_place {
 };
 
 struct capture_limits {
-  u32 snaplen = 0;   ///< bytes kept of each packet; 0: all
-  u64 packets = 0;   ///< end after so many; 0: until told
+  u32 snaplen = 0;  ///< bytes kept of each packet; 0: all
+  u64 packets = 0;  ///< end after so many; 0: until told
+};
+
+/// What all captures of a daemon may keep for readers that are slow.
+struct capture_budget {
+  std::size_t all = 64 << 20;
+  std::size_t used = 0;
+  /// A capture that keeps `own` bytes may keep more: each may have as much as all leave free, so
+  /// however many stall, there is room for one that does not.
+  [[nodiscard]] bool lets_grow(std::size_t own) const { return own + used < all; }
 };
 
 class capture final : private pcapng_output {
  public:
-  static constexpr std::size_t longest_backlog = 32 << 20;
-
-  /// What the daemon may write to without ever waiting: an open file of its own for a pipe, or a
-  /// copy of an AF_UNIX stream socket. Empty for anything else: a file may be on a disk that is
-  /// slow or not be there at all.
-  static unique_fd output_of(int passed);
-
-  /// Starts. `out`: of output_of(). `epoch`: the wall-clock time at which the lab's clock was 0.
-  /// The devices must outlive the capture.
+  /// Starts. `out`: an AF_UNIX stream. `epoch`: the wall-clock time at which the lab's clock was 0.
+  /// The devices and the budget must outlive the capture.
   capture(unique_fd out, const std::vector<capture_place>& places, capture_limits limits,
-          instant epoch);
+          instant epoch, capture_budget& budget);
   capture(const capture&) = delete;
   capture& operator=(const capture&) = delete;
   ~capture() override;
@@ -50,19 +53,11 @@ class capture final : private pcapng_output {
   /// It takes no more: the asked number is reached, or the output is broken.
   [[nodiscard]] bool over() const { return !error_.empty() || reached_limit(); }
   void stop();
-  /// Writes what the descriptor takes at once.
+  /// Sends what the reader takes at once.
   void flush();
   [[nodiscard]] bool flushed() const { return written_ == backlog_.size() || !error_.empty(); }
   /// Why the output is broken; empty when it is not.
   [[nodiscard]] const std::string& error() const { return error_; }
-  [[nodiscard]] int fd() const { return out_.get(); }
-  /// Gives the descriptor away, for whoever closes it; nothing more is written.
-  unique_fd take_output() {
-    stop();
-    backlog_.clear();
-    written_ = 0;
-    return std::move(out_);
-  }
 
  private:
   struct place {
@@ -70,12 +65,14 @@ class capture final : private pcapng_output {
     u32 interface = 0;
   };
   void write(byte_view block) override;
+  void drop_written();
   void take(cpu& cx, const sk_buff& skb, u32 interface, bool outgoing);
   [[nodiscard]] bool reached_limit() const {
     return limits_.packets != 0 && packets_ >= limits_.packets;
   }
 
   unique_fd out_;
+  capture_budget& budget_;
   capture_limits limits_;
   instant epoch_;
   std::vector<u8> backlog_;

@@ -26,6 +26,8 @@ class channel_gate {
   /// It is gone.
   void leave(const channel_peer& who, bool greeted);
   [[nodiscard]] std::size_t count() const { return total_.all; }
+  /// Those that have not said hello.
+  [[nodiscard]] std::size_t silent() const { return total_.silent; }
 
  private:
   struct tally {

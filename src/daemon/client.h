@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "daemon/anchor.h"
+#include "daemon/descriptor_shares.h"
 #include "daemon/host_sockets.h"
 
 namespace ph::dropin {
@@ -57,8 +58,8 @@ class client_owner {
   /// Answers a call that was left for later.
   virtual void answer_later(u64 channel, const request_head& head, answer_data&& a) = 0;
   /// A connection that a listener of `host` has accepted: its end and the host's socket.
-  virtual void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd,
-                     u64 listener) = 0;
+  virtual void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd, u64 listener,
+                     descriptor_share&& share) = 0;
   /// A connection that was adopted is accepted by the program, or gone (see client::child_settled).
   virtual void child_settled(u64 listener, bool known) = 0;
   /// Resets the connection of a client that no program will have.
@@ -93,6 +94,8 @@ class client {
   [[nodiscard]] bool removed() const { return removed_; }
   void set_removed() { removed_ = true; }
   [[nodiscard]] const host_sockets& host() const { return host_; }
+  /// The descriptors that it is allowed to have.
+  void set_share(descriptor_share&& share) { share_ = std::move(share); }
 
   /// A new anchor for the program. Errors: nfile, nobufs.
   result<unique_fd> new_anchor(bool nonblocking);
@@ -169,6 +172,7 @@ class client {
   unique_fd reach_;        ///< of the newest anchor; not kept when it is linked
   u32 anchors_ = 0;        ///< watched ones that are open
   int pending_error_ = 0;  ///< for take_error
+  descriptor_share share_;
 
  private:
   answer_data get_name(bool peer);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -30,20 +31,11 @@ bool too_deep(std::string_view line) {
   return false;
 }
 
-void take_fds(msghdr& message, std::vector<unique_fd>& to) {
-  for_each_passed_fd(message, [&](int fd) { to.emplace_back(fd); });
-}
-
 }  // namespace
 
 control_connection::~control_connection() {
-  discard(std::exchange(fds_, {}));
-  // What nobody has read may hold descriptors, too.
+  // What nobody has read may hold descriptors.
   if (!drained_) closes_.close(std::move(socket_));
-}
-
-void control_connection::discard(std::vector<unique_fd> fds) {
-  for (unique_fd& fd : fds) closes_.close(std::move(fd));
 }
 
 bool control_connection::read() {
@@ -60,8 +52,12 @@ bool control_connection::read() {
     const ssize_t n = ::recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return errno == EAGAIN;
-    take_fds(message, fds_);
-    if (fds_.size() > most_fds) return false;
+    bool passed = false;
+    for_each_passed_fd(message, [&](int fd) {
+      closes_.close(unique_fd(fd));
+      passed = true;
+    });
+    if (passed) return false;
     if (n == 0) {
       at_end_ = drained_ = true;
       return true;
@@ -89,7 +85,7 @@ bool control_connection::has_next() {
   return out_.size() - out_at_ <= longest_backlog && has_line();
 }
 
-std::optional<control_request> control_connection::next() {
+std::optional<json> control_connection::next() {
   while (has_next()) {
     const std::string line = in_.substr(in_at_, in_seen_ - in_at_);
     in_at_ = ++in_seen_;
@@ -99,8 +95,7 @@ std::optional<control_request> control_connection::next() {
     }
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     json what = too_deep(line) ? json() : json::parse(line, nullptr, false);
-    if (what.is_object()) return control_request{std::move(what), std::exchange(fds_, {})};
-    discard(std::exchange(fds_, {}));
+    if (what.is_object()) return what;
     refuse("a request is one JSON object on one line");
   }
   return std::nullopt;
@@ -111,21 +106,46 @@ void control_connection::answer(const json& reply) {
   out_ += '\n';
 }
 
-void control_connection::refuse(const std::string& why) {
-  answer({{"ok", false}, {"error", why}});
+void control_connection::answer(const json& reply, unique_fd passed) {
+  passed_ = std::move(passed);
+  passed_at_ = out_.size();
+  answer(reply);
+}
+
+void control_connection::refuse(const std::string& why) { answer({{"ok", false}, {"error", why}}); }
+
+/// One message: what stands before a descriptor is sent before it.
+ssize_t control_connection::send_some() {
+  const bool before = passed_ && out_at_ < passed_at_;
+  iovec part{out_.data() + out_at_, (before ? passed_at_ : out_.size()) - out_at_};
+  passed_fd_room room;
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (passed_ && !before) room.put(message, passed_.get());
+  const ssize_t n = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (n >= 0 && !before) passed_.reset();
+  return n;
 }
 
 bool control_connection::flush() {
   while (out_at_ < out_.size()) {
-    const ssize_t n = ::send(socket_.get(), out_.data() + out_at_, out_.size() - out_at_,
-                             MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n = send_some();
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == ETOOMANYREFS) {  // too many descriptors of this user are on their way
+      out_.resize(passed_at_);
+      passed_.reset();
+      refuse("the kernel lets the lab pass no descriptor now");
+      closing_ = true;
+      continue;
+    }
     if (n < 0 && errno != EAGAIN) return false;
     if (n < 0) break;
     out_at_ += static_cast<std::size_t>(n);
   }
   if (out_at_ * 2 > out_.size()) {
     out_.erase(0, out_at_);
+    passed_at_ -= std::min(passed_at_, out_at_);
     out_at_ = 0;
   }
   return true;

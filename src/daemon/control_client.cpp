@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 
 #include "daemon/obituary.h"
@@ -24,11 +25,12 @@ using nlohmann::json;
 using told = tl::unexpected<std::string>;
 
 constexpr int no_fd = -1;
+constexpr duration without_end = milliseconds(-1);  // as poll(2) takes it
 constexpr duration answer_patience = seconds(10);
 constexpr duration last_patience = seconds(2);
 constexpr duration journey_at_once = milliseconds(500);
 constexpr std::size_t longest_answer = 64 << 20;
-constexpr int captured_size = 1 << 20;  // of the pipe, when the system allows it
+constexpr std::size_t copied_at_once = 64 << 10;
 
 std::string start_one(const std::string& why, const std::string& path) {
   return fmt::format("{} at {}: start one with `ph up -f lab.yaml`", why, path);
@@ -60,14 +62,6 @@ bool is_ours(int fd) {
   socklen_t len = sizeof who;
   return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 &&
          (who.uid == ::geteuid() || who.uid == 0);
-}
-
-/// What the daemon can write to without ever waiting.
-bool daemon_writes_to(int fd) {
-  int domain = 0;
-  socklen_t len = sizeof domain;
-  return ::fcntl(fd, F_GETPIPE_SZ) >= 0 ||
-         (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX);
 }
 
 /// A connected socket, or the errno.
@@ -103,31 +97,37 @@ answer<control_client> control_client::connect(const std::string& path) {
   switch (socket.error()) {
     case ENOENT: return told(start_one("no lab is running", path));
     case ECONNREFUSED:
-      return told(start_one(fmt::format("no lab is running (only its old socket is left{})",
-                                        obituary(path)),
-                            path));
+      return told(start_one(
+          fmt::format("no lab is running (only its old socket is left{})", obituary(path)), path));
     default:
       return told(
           fmt::format("cannot reach the lab at {}: {}", path, std::strerror(socket.error())));
   }
 }
 
-/// Sends one line; the descriptor, if any, travels with its first byte.
-answer<void> control_client::send(const std::string& line, int passed_fd) {
+answer<void> control_client::send(const std::string& line) {
   std::size_t sent = 0;
   while (sent < line.size()) {
-    iovec part{const_cast<char*>(line.data()) + sent, line.size() - sent};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    passed_fd_room room;
-    if (passed_fd >= 0 && sent == 0) room.put(message, passed_fd);
-    const ssize_t n = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+    const ssize_t n = ::send(socket_.get(), line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return told(fmt::format("the lab at {} has gone away{}", path_, obituary(path_)));
     sent += static_cast<std::size_t>(n);
   }
   return {};
+}
+
+/// What has arrived, at most, and the descriptor that came with it.
+ssize_t control_client::read_some(std::span<char> to) {
+  iovec part{to.data(), to.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t n = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
+  if (n >= 0) for_each_passed_fd(message, [this](int fd) { passed_.reset(fd); });
+  return n;
 }
 
 /// True when something (an answer or the end) can be read within `patience`.
@@ -153,7 +153,7 @@ answer<json> control_client::receive(duration patience) {
                               patience.ns / seconds(1).ns));
     }
     std::array<char, 65536> buffer;
-    const ssize_t n = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    const ssize_t n = read_some(buffer);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
       return told(fmt::format("the lab at {} ended before it answered{}", path_, obituary(path_)));
@@ -174,20 +174,19 @@ answer<json> control_client::receive(duration patience) {
   return reply;
 }
 
-answer<json> control_client::ask(const json& request, int passed_fd, duration patience) {
-  const std::string line =
-      request.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-  if (const auto sent = send(line, passed_fd); !sent) return told(sent.error());
+answer<json> control_client::ask(const json& request, duration patience) {
+  const std::string line = request.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  if (const auto sent = send(line); !sent) return told(sent.error());
   return receive(patience);
 }
 
 answer<json> control_client::status() {
-  return without_ok(ask({{"verb", "status"}}, no_fd, answer_patience));
+  return without_ok(ask({{"verb", "status"}}, answer_patience));
 }
 
 answer<json> control_client::journey(u64 wait_s, const std::function<void()>& still_waiting) {
   const std::string line = json{{"verb", "journey"}, {"wait_s", wait_s}}.dump() + "\n";
-  if (const auto sent = send(line, no_fd); !sent) return told(sent.error());
+  if (const auto sent = send(line); !sent) return told(sent.error());
   const auto at_once = readable(journey_at_once);
   if (!at_once) return told(at_once.error());
   if (!*at_once && still_waiting) still_waiting();
@@ -196,7 +195,7 @@ answer<json> control_client::journey(u64 wait_s, const std::function<void()>& st
 
 answer<std::vector<std::pair<std::string, std::string>>> control_client::run_env(
     const std::string& host) {
-  const auto reply = ask({{"verb", "attach"}, {"host", host}}, no_fd, answer_patience);
+  const auto reply = ask({{"verb", "attach"}, {"host", host}}, answer_patience);
   if (!reply) return told(reply.error());
   std::vector<std::pair<std::string, std::string>> environment;
   const auto env = reply->find("env");
@@ -214,7 +213,7 @@ answer<down_result> control_client::down(bool keep_programs) {
   json request{{"verb", "down"}};
   if (keep_programs) request["keep_programs"] = true;
   const unique_fd daemon = process_of(socket_.get());
-  const auto reply = ask(request, no_fd, answer_patience);
+  const auto reply = ask(request, answer_patience);
   if (!reply) return told(reply.error());
   const auto ended = readable(seconds(30));
   if (!ended) return told(ended.error());
@@ -234,79 +233,81 @@ answer<down_result> control_client::down(bool keep_programs) {
 }
 
 answer<void> control_client::start_capture(const capture_request& request, int output) {
-  unique_fd writing;
-  if (!daemon_writes_to(output)) {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-      return told(fmt::format("cannot make a pipe: {}", std::strerror(errno)));
-    }
-    captured_.reset(ends[0]);
-    writing.reset(ends[1]);
-    output_.reset(::fcntl(output, F_DUPFD_CLOEXEC, 0));
-    ::fcntl(captured_.get(), F_SETPIPE_SZ, captured_size);
-    ::fcntl(captured_.get(), F_SETFL, O_NONBLOCK);
-  }
+  output_.reset(::fcntl(output, F_DUPFD_CLOEXEC, 0));
+  if (!output_) return told(fmt::format("cannot write the capture: {}", std::strerror(errno)));
   const auto reply = ask({{"verb", "capture"},
                           {"on", request.on},
                           {"snaplen", request.snaplen},
                           {"packets", request.packets}},
-                         writing ? writing.get() : output, answer_patience);
+                         answer_patience);
   if (!reply) return told(reply.error());
+  captured_ = std::move(passed_);
+  if (!captured_) return told(fmt::format("what answers at {} is no lab of this version", path_));
   return {};
 }
 
-/// What has come through the pipe goes to the output. The pipe is closed at its end.
-answer<void> control_client::copy_captured() {
-  std::array<char, 65536> buffer;
-  for (;;) {
-    const ssize_t got = ::read(captured_.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && errno == EAGAIN) return {};
-    if (got <= 0) {
-      captured_.reset();
-      return {};
-    }
-    for (ssize_t at = 0; at < got;) {
-      const ssize_t n =
-          ::write(output_.get(), buffer.data() + at, static_cast<std::size_t>(got - at));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return told(fmt::format("cannot write the capture: {}", std::strerror(errno)));
-      at += n;
-    }
+void control_client::read_captured() {
+  unwritten_.resize(copied_at_once);
+  const ssize_t got = ::recv(captured_.get(), unwritten_.data(), unwritten_.size(), MSG_DONTWAIT);
+  const bool later = got < 0 && (errno == EINTR || errno == EAGAIN);
+  unwritten_.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  if (got <= 0 && !later) captured_.reset();
+}
+
+/// As much as whatever is ready to be written to takes without waiting (pipe(7)).
+answer<void> control_client::write_captured() {
+  const std::size_t len = std::min<std::size_t>(unwritten_.size(), PIPE_BUF);
+  const ssize_t n = ::write(output_.get(), unwritten_.data(), len);
+  if (n < 0 && (errno == EINTR || errno == EAGAIN)) return {};
+  if (n < 0) return told(fmt::format("cannot write the capture: {}", std::strerror(errno)));
+  unwritten_.erase(0, static_cast<std::size_t>(n));
+  return {};
+}
+
+/// Waits until something can be read or written, or something else happens, and moves that.
+answer<control_client::copy_turn> control_client::copy_some(bool for_answer, int other,
+                                                            duration patience) {
+  const bool full = !unwritten_.empty();
+  std::array<pollfd, 4> wanted{pollfd{for_answer ? socket_.get() : no_fd, POLLIN, 0},
+                               pollfd{other, POLLIN, 0},
+                               pollfd{full ? no_fd : captured_.get(), POLLIN, 0},
+                               pollfd{output_.get(), full ? short{POLLOUT} : short{0}, 0}};
+  const int n = ::poll(wanted.data(), wanted.size(), static_cast<int>(patience.ms()));
+  if (n < 0 && errno == EINTR) return copy_turn{};
+  if (n < 0) return told(fmt::format("cannot wait: {}", std::strerror(errno)));
+  if ((wanted[3].revents & (POLLERR | POLLHUP)) != 0) {
+    return told(std::string("cannot write the capture: nobody reads it"));
   }
+  if (wanted[2].revents != 0) read_captured();
+  if ((wanted[3].revents & POLLOUT) != 0) {
+    if (const auto written = write_captured(); !written) return told(written.error());
+  }
+  return copy_turn{wanted[0].revents != 0, wanted[1].revents != 0, n == 0};
 }
 
 answer<bool> control_client::wait_capture(int other) {
   while (received_.empty()) {
-    std::array<pollfd, 3> wanted{pollfd{socket_.get(), POLLIN, 0}, pollfd{other, POLLIN, 0},
-                                 pollfd{captured_.get(), POLLIN, 0}};
-    const int n = ::poll(wanted.data(), wanted.size(), -1);
-    if (n < 0 && errno != EINTR) {
-      return told(fmt::format("cannot wait: {}", std::strerror(errno)));
-    }
-    if (n > 0 && wanted[2].revents != 0) {
-      if (const auto copied = copy_captured(); !copied) return told(copied.error());
-    }
-    if (n > 0 && (wanted[0].revents | wanted[1].revents) != 0) return wanted[0].revents != 0;
+    const auto turn = copy_some(true, other, without_end);
+    if (!turn) return told(turn.error());
+    if (turn->answered || turn->told) return turn->answered;
   }
   return true;
 }
 
 answer<capture_result> control_client::finish_capture() {
   ::shutdown(socket_.get(), SHUT_WR);
-  // The answer comes when all is written, so what is in the pipe is taken meanwhile.
-  while (captured_ && received_.find('\n') == std::string::npos) {
-    std::array<pollfd, 2> wanted{pollfd{socket_.get(), POLLIN, 0},
-                                 pollfd{captured_.get(), POLLIN, 0}};
-    const int n = ::poll(wanted.data(), wanted.size(), static_cast<int>(answer_patience.ms()));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0 || wanted[0].revents != 0) break;
-    if (const auto copied = copy_captured(); !copied) return told(copied.error());
+  // The answer comes when the daemon has sent all, so it is copied meanwhile.
+  while (received_.find('\n') == std::string::npos) {
+    const auto turn = copy_some(true, no_fd, answer_patience);
+    if (!turn) return told(turn.error());
+    if (turn->answered || turn->idle) break;
   }
   const auto reply = receive(answer_patience);
   if (!reply) return told(reply.error());
-  if (captured_) {
-    if (const auto copied = copy_captured(); !copied) return told(copied.error());
+  while (captured_ || !unwritten_.empty()) {
+    const auto turn = copy_some(false, no_fd, answer_patience);
+    if (!turn) return told(turn.error());
+    if (turn->idle) return told(std::string("cannot write the capture: its output is full"));
   }
   return capture_result{number_of(*reply, "packets"), number_of(*reply, "left_out")};
 }

@@ -3,9 +3,9 @@
 // The protocol: AF_UNIX stream, one JSON object a line, one answer a request, in order.
 //   {"verb":"status"}              → {"ok":true, ...what docs/control.md lists}
 //   {"verb":"attach","host":"a"}   → {"ok":true,"env":{"NAME":"value", ...}}
-//   {"verb":"capture","on":["a:eth0"],"snaplen":0,"packets":0}, the output's descriptor beside
-//                                    the line (SCM_RIGHTS): a pipe or an AF_UNIX socket
-//                                  → {"ok":true} once capturing; a second answer
+//   {"verb":"capture","on":["a:eth0"],"snaplen":0,"packets":0}
+//                                  → {"ok":true} once capturing, and beside it (SCM_RIGHTS) a
+//                                    stream to read the capture from; a second answer
 //                                    {"ok":true,"packets":N} after N packets or once the client
 //                                    has shut down its sending side
 //   {"verb":"journey","wait_s":10} → {"ok":true,"text":["a line a step", ...],"events":[...], ...}
@@ -14,8 +14,11 @@
 // A refusal is {"ok":false,"error":"a sentence"}. Unknown keys are ignored by both sides.
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
@@ -67,28 +70,39 @@ class control_client {
   /// Ends the lab, and its programs unless they are to be kept; returns when it has ended.
   answer<down_result> down(bool keep_programs = false);
 
-  /// Begins to write what passes a device to `output` as pcapng: the daemon writes to pipes and
-  /// AF_UNIX sockets only, for anything else this client copies in the two calls below.
+  /// Begins to capture what passes a device. The two calls below copy it to `output` as pcapng,
+  /// and wait for nobody who reads that.
   answer<void> start_capture(const capture_request& request, int output);
-  /// Waits until the capture has ended by itself or `other` is readable; true: it has ended.
+  /// Copies until the capture has ended by itself or `other` is readable; true: it has ended.
   answer<bool> wait_capture(int other);
-  /// Ends the capture.
+  /// Ends the capture, and copies the rest.
   answer<capture_result> finish_capture();
 
  private:
   control_client(std::string path, unique_fd socket)
       : path_(std::move(path)), socket_(std::move(socket)) {}
-  answer<nlohmann::json> ask(const nlohmann::json& request, int passed_fd, duration patience);
-  answer<void> send(const std::string& line, int passed_fd);
+  /// What a step of the copy saw.
+  struct copy_turn {
+    bool answered = false;  ///< the daemon said something
+    bool told = false;      ///< the caller's descriptor is readable
+    bool idle = false;      ///< nothing happened
+  };
+  answer<nlohmann::json> ask(const nlohmann::json& request, duration patience);
+  answer<void> send(const std::string& line);
+  ssize_t read_some(std::span<char> to);
   answer<nlohmann::json> receive(duration patience);
   answer<bool> readable(duration patience);
-  answer<void> copy_captured();
+  answer<copy_turn> copy_some(bool for_answer, int other, duration patience);
+  void read_captured();
+  answer<void> write_captured();
 
   std::string path_;
   unique_fd socket_;
   std::string received_;
-  unique_fd captured_;  ///< the reading end of a capture's pipe
-  unique_fd output_;    ///< where copy_captured() writes
+  unique_fd passed_;       ///< came beside an answer
+  unique_fd captured_;     ///< to read the capture from; closed at its end
+  unique_fd output_;       ///< where it is copied to
+  std::string unwritten_;  ///< was read and not yet written
 };
 
 }  // namespace ph

@@ -2,8 +2,10 @@
 // clients when their ends, their sockets or their anchors have something new.
 #include "daemon/drop_in.h"
 
+#include <linux/sockios.h>
 #include <malloc.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
@@ -69,6 +71,12 @@ s64 clock_ms() {
   return s64{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
 }
 
+/// Something that was sent here has not been received yet.
+bool has_unread(int fd) {
+  int bytes = 0;
+  return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
+}
+
 channel_peer peer_of(int fd) {
   ucred who{};
   socklen_t len = sizeof who;
@@ -90,6 +98,7 @@ drop_in_state::drop_in_state(u64 instance, std::string token, anchor_folder anch
       alarm_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
       closer_(options.closes != nullptr ? *options.closes : own_closer_),
       gate_(::geteuid()),
+      shares_(anchors_.socket_room(), options.hosts, ::geteuid()),
       buffer_(max_message) {
   poll(EPOLL_CTL_ADD, closes_.fd(), EPOLLIN, source::closes, 0);
   poll(EPOLL_CTL_ADD, timer_.get(), EPOLLIN | EPOLLET, source::timer, 0);
@@ -324,10 +333,11 @@ void drop_in_state::forget_anchor(u64 id) {
 }
 
 void drop_in_state::adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd,
-                          u64 listener) {
-  auto made = std::make_unique<stream_client>(
-      *this, host, s, end.id, client_kind{end.domain, end.type, end.protocol});
+                          u64 listener, descriptor_share&& share) {
+  auto made = std::make_unique<stream_client>(*this, host, s, end.id,
+                                              client_kind{end.domain, end.type, end.protocol});
   stream_client& c = *made;
+  c.set_share(std::move(share));
   clients_.emplace(end.id, std::move(made));
   c.offered(std::move(fd), listener);
 }
@@ -359,6 +369,17 @@ void drop_in_state::add_channel(unique_fd fd) {
   ch.who = who;
   if (silent_.empty()) set_alarm();
   silent_.push_back({id, clock_ms() + hello_patience_ms_});
+  make_room_for_silent();
+}
+
+/// Programs say hello at once: when there are too many channels without one, the oldest goes.
+void drop_in_state::make_room_for_silent() {
+  while (gate_.silent() > anchors_.channel_room() && !silent_.empty()) {
+    const u64 oldest = silent_.front().id;
+    silent_.pop_front();
+    const auto at = channels_.find(oldest);
+    if (at != channels_.end() && at->second.host == nullptr) drop_channel(oldest);
+  }
 }
 
 /// What the program has put into the channel and nobody has read may hold descriptors.
@@ -461,6 +482,7 @@ void drop_in_state::send_answers() {
   }
 }
 
+/// False when the channel is of no more use.
 bool drop_in_state::reply(channel& ch, const request_head& head, answer_data&& a) {
   reply_head out;
   out.kind = head.kind;
@@ -473,8 +495,14 @@ bool drop_in_state::reply(channel& ch, const request_head& head, answer_data&& a
   msghdr message{};
   message.msg_iov = pieces;
   message.msg_iovlen = 2;
-  if (a.fd) room.put(message, a.fd.get());
-  return ::sendmsg(ch.fd.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+  if (a.fd) {
+    // A descriptor that nobody takes out of the channel costs its program none of its own.
+    if (has_unread(ch.fd.get())) return false;
+    room.put(message, a.fd.get());
+  }
+  if (::sendmsg(ch.fd.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return true;
+  if (!a.fd || (errno != ETOOMANYREFS && errno != ENOMEM && errno != ENOBUFS)) return false;
+  return reply(ch, head, refuse(errc::nfile));  // the kernel passes no descriptors now
 }
 
 // --- requests ---------------------------------------------------------------------------------
@@ -523,8 +551,13 @@ answer_data drop_in_state::hello(channel& ch, const request& r) {
   if (r.head.data_len != sizeof hello) return refuse(errc::inval);
   std::memcpy(&hello, r.data, sizeof hello);
   if (ch.who.user != ::geteuid() && text_in(hello.token) != token_) return refuse(errc::perm);
-  ch.host = hosts_(text_in(hello.host));
-  if (ch.host == nullptr) return refuse(errc::noent);
+  host_sockets* const host = hosts_(text_in(hello.host));
+  if (host == nullptr) return refuse(errc::noent);
+  // Itself, and an anchor that a call which waits has passed.
+  auto share = shares_.take({host, ch.who}, 2);
+  if (!share) return refuse(share.error());
+  ch.share = std::move(*share);
+  ch.host = host;
   gate_.greet(ch.who);
   take_descriptors(ch.fd.get(), true);
   const welcome_data welcome{instance_};
@@ -538,6 +571,9 @@ answer_data drop_in_state::make_socket(channel& ch, const request& r) {
   if ((r.head.arg[1] & ~(uapi::sock_type_mask | uapi::sock_nonblock | uapi::sock_cloexec)) != 0) {
     return refuse(errc::inval);
   }
+  const bool stream = type == uapi::sock_stream;
+  auto share = shares_.take({ch.host, ch.who}, stream ? 1 : 2);  // docs/dropin.md, Reach
+  if (!share) return refuse(share.error());
   const auto s = ch.host->open(domain, type, r.head.arg[2]);
   if (!s) return refuse(s.error());
   le32 protocol(static_cast<u32>(r.head.arg[2]));
@@ -547,13 +583,14 @@ answer_data drop_in_state::make_socket(channel& ch, const request& r) {
                          static_cast<u16>(protocol.value())};
   const u64 id = new_id();
   std::unique_ptr<client> made;
-  if (type == uapi::sock_stream) {
+  if (stream) {
     made = std::make_unique<stream_client>(*this, *ch.host, *s, id, kind);
   } else {
     made = std::make_unique<datagram_client>(*this, *ch.host, *s, id, kind);
   }
   auto anchor = made->new_anchor((r.head.arg[1] & uapi::sock_nonblock) != 0);
   if (!anchor) return refuse(anchor.error());
+  made->set_share(std::move(*share));
   clients_.emplace(id, std::move(made));
   answer_data a;
   a.fd = std::move(*anchor);
@@ -647,11 +684,9 @@ const std::string& drop_in::anchor_folder_path() const { return state_->anchors(
 const std::string& drop_in::address() const { return state_->address(); }
 std::vector<pid_t> drop_in::peers() const { return state_->peers(); }
 
-std::vector<std::pair<std::string, std::string>> drop_in::environment(
-    std::string_view host) const {
-  return {{env_socket, state_->address()},
-          {env_host, std::string(host)},
-          {env_token, state_->token()}};
+std::vector<std::pair<std::string, std::string>> drop_in::environment(std::string_view host) const {
+  return {
+      {env_socket, state_->address()}, {env_host, std::string(host)}, {env_token, state_->token()}};
 }
 
 }  // namespace ph::dropin

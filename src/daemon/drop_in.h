@@ -26,6 +26,8 @@ struct drop_in_options {
   u64 instance = 0;
   /// How long a channel may say nothing before it is closed.
   s64 hello_patience_ms = 5000;
+  /// How many hosts share the daemon's descriptors (daemon/descriptor_shares.h).
+  std::size_t hosts = 1;
   /// Closes what programs pass; outlives the drop_in, which otherwise has one of its own.
   closer* closes = nullptr;
 };

@@ -22,7 +22,8 @@ namespace ph::dropin {
 struct channel {
   unique_fd fd;
   channel_peer who;
-  host_sockets* host = nullptr;  ///< after hello
+  descriptor_share share;        ///< after hello
+  host_sockets* host = nullptr;  ///< likewise
   u64 waiting_client = 0;        ///< has a call of this channel to answer; 0: none
 };
 
@@ -76,8 +77,8 @@ class drop_in_state final : public client_owner {
   void mark_starving(client& c) override;
   void remove(client& c) override;
   void answer_later(u64 channel, const request_head& head, answer_data&& a) override;
-  void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd,
-             u64 listener) override;
+  void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd, u64 listener,
+             descriptor_share&& share) override;
   void child_settled(u64 listener, bool known) override;
   void abandon(u64 id) override;
   void know_anchor(u64 id, u64 cookie, const client& c) override;
@@ -96,6 +97,7 @@ class drop_in_state final : public client_owner {
   void add_channel(unique_fd fd);
   void close_channel(unique_fd fd, bool greeted);
   void drop_silent_channels();
+  void make_room_for_silent();
   void serve_channel(u64 id);
   void drop_channel(u64 id);
   result<passed_socket> take_passed(const channel& ch, msghdr& message);
@@ -109,7 +111,7 @@ class drop_in_state final : public client_owner {
   answer_data resolve(channel& ch, const request& r);
   answer_data resolve_address(channel& ch, const request& r);
   std::optional<answer_data> await_end(u64 id, channel& ch, const request& r);
-  bool reply(channel& ch, const request_head& head, answer_data&& a);
+  static bool reply(channel& ch, const request_head& head, answer_data&& a);
   client* find(u64 id);
   void forget_anchor(u64 id);
   result<client*> find_by(int anchor, const channel& ch);
@@ -131,6 +133,7 @@ class drop_in_state final : public client_owner {
   closer own_closer_;
   closer& closer_;
   channel_gate gate_;
+  descriptor_shares shares_;
   last_close_watch closes_;
   datagram_shared datagrams_;
   std::map<u64, channel> channels_;
@@ -143,7 +146,7 @@ class drop_in_state final : public client_owner {
   std::vector<held_answer> held_;
   std::vector<held_answer> answers_;  ///< given when every client has had its turn
   std::vector<u64> marked_, next_turn_, starving_, dead_;
-  bool trim_waits_ = false;        ///< what was buried will be given back
+  bool trim_waits_ = false;            ///< what was buried will be given back
   std::size_t buried_ = 0;             ///< clients removed since memory was given back
   std::multimap<s64, u64> later_;      ///< when to pump which client (nobody: to trim);
                                        ///< of CLOCK_MONOTONIC, in ms

@@ -15,6 +15,7 @@ namespace ph::dropin {
 
 class error_flag {
  public:
+  static constexpr std::size_t descriptors = 2;  ///< that one costs the daemon
   /// Errors: mfile and the like.
   static result<error_flag> create();
   error_flag(error_flag&&) = default;

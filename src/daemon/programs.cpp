@@ -10,11 +10,11 @@ tl::expected<std::unique_ptr<programs>, std::string> programs::serve(running_lab
   auto out = std::make_unique<programs>(lab);
   dropin::drop_in_options options;
   options.closes = &closes;
+  options.hosts = lab.world().hosts().size();
   auto made = dropin::drop_in::create(
       options, [p = out.get()](std::string_view host) { return p->sockets_of(host); });
   if (!made) {
-    return tl::unexpected(
-        fmt::format("cannot listen for programs: {}", errc_name(made.error())));
+    return tl::unexpected(fmt::format("cannot listen for programs: {}", errc_name(made.error())));
   }
   out->drop_in_ = std::move(*made);
   out->last_words_ = std::make_unique<dropin::last_words>(out->drop_in_->anchor_folder_path());

@@ -46,7 +46,7 @@ enum class request_kind : u16 {
   getsockname,   ///< fd; reply data sockaddr
   getpeername,   ///< fd; reply data sockaddr
   getsockopt,    ///< fd; arg0 level, arg1 name, arg2 room; data = what the buffer held; reply data
-  setsockopt,    ///< fd; arg0 level, arg1 name; data value
+  setsockopt,    ///< fd; arg0 level, arg1 name; data value; see reply_set_anchor
   ioctl,         ///< fd, or none (SIOCGIF* on any socket); arg0 request; data in, reply data
   take_error,    ///< fd; result = the pending error (an errno, or 0), cleared (SO_ERROR)
   sendmsg,       ///< fd; arg0 MSG_ flags; data = message_head, address, control, payload
@@ -79,6 +79,18 @@ inline constexpr u32 flag_settle = 2;
 inline constexpr u32 reply_renew = 1;
 /// Reply flag of shutdown: the shim shuts the anchor down in the kernel.
 inline constexpr u32 reply_shut_anchor = 2;
+/// Reply flag of setsockopt: AF_UNIX acts on the option, too, so the shim sets the anchor_option in
+/// the data. The daemon cannot: setsockopt() waits for whoever holds the socket's lock, and its
+/// program can hold that for as long as it likes.
+inline constexpr u32 reply_set_anchor = 4;
+
+/// An option of level SOL_SOCKET: `len` bytes of `value`.
+struct anchor_option {
+  s32 name = 0;
+  u32 len = 0;
+  s32 value[2] = {};
+};
+static_assert(sizeof(anchor_option) == 16);
 
 struct request_head {
   u32 magic = protocol_magic;

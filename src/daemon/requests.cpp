@@ -4,8 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
 #include <limits>
 
+#include "daemon/anchor.h"
 #include "daemon/server.h"
 #include "daemon/status.h"
 
@@ -15,8 +19,7 @@ namespace {
 using nlohmann::json;
 
 constexpr u64 longest_journey_wait_s = 600;
-/// Fewer than there are connections: captures alone never fill the table.
-constexpr auto most_captures = 240;
+constexpr std::ptrdiff_t most_captures = 32;
 
 std::string text_of(const json& object, const char* key) {
   const auto found = object.find(key);
@@ -30,15 +33,14 @@ u64 number_of(const json& object, const char* key, u64 otherwise) {
 
 }  // namespace
 
-void server::serve_request(connection& c, control_request request) {
-  const std::string verb = text_of(request.what, "verb");
+void server::serve_request(connection& c, const json& request) {
+  const std::string verb = text_of(request, "verb");
   if (verb == "status") return do_status(c);
-  if (verb == "attach") return do_attach(c, request.what);
+  if (verb == "attach") return do_attach(c, request);
   if (verb == "capture") return do_capture(c, request);
-  c.line.discard(std::move(request.fds));
-  if (verb == "journey") return do_journey(c, request.what);
-  if (verb == "trace") return do_trace(c, request.what);
-  if (verb == "down") return do_down(c, request.what);
+  if (verb == "journey") return do_journey(c, request);
+  if (verb == "trace") return do_trace(c, request);
+  if (verb == "down") return do_down(c, request);
   c.line.refuse(fmt::format("unknown verb '{}'", verb));
 }
 
@@ -90,34 +92,37 @@ tl::expected<std::vector<capture_place>, std::string> server::capture_places(con
       }
     }
     if (colon != std::string::npos && one->net().device(place.substr(colon + 1)) == nullptr) {
-      return tl::unexpected(fmt::format("{} has no device {}", one->name(),
-                                        place.substr(colon + 1)));
+      return tl::unexpected(
+          fmt::format("{} has no device {}", one->name(), place.substr(colon + 1)));
     }
   }
   return out;
 }
 
-void server::do_capture(connection& c, control_request& request) {
-  const auto places = capture_places(request.what.value("on", json()));
-  auto output =
-      request.fds.size() == 1 ? capture::output_of(request.fds.front().get()) : unique_fd();
-  c.line.discard(std::move(request.fds));
+/// Answers with one end of a stream; the packets go into the other one.
+void server::do_capture(connection& c, const json& request) {
+  const auto places = capture_places(request.value("on", json()));
   if (!places) return c.line.refuse(places.error());
-  const auto captures =
-      std::count_if(connections_.begin(), connections_.end(),
-                    [](const auto& entry) { return entry.second->recording != nullptr; });
-  if (captures >= most_captures) return c.line.refuse("the lab serves too many captures already");
-  if (!output) {
-    return c.line.refuse(
-        "capture needs one pipe or AF_UNIX socket to write to, passed beside the "
-        "request");
+  const auto running = std::count_if(connections_.begin(), connections_.end(), [](const auto& at) {
+    return at.second->recording != nullptr;
+  });
+  if (running >= most_captures) {
+    return c.line.refuse(fmt::format("{} captures run already: end one of them", running));
   }
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    return c.line.refuse(fmt::format("cannot begin a capture: {}", std::strerror(errno)));
+  }
+  unique_fd writing(ends[0]), reading(ends[1]);
+  dropin::take_descriptors(writing.get(), false);  // only the daemon sends here
+  ::shutdown(writing.get(), SHUT_RD);
   capture_limits limits;
   limits.snaplen = static_cast<u32>(
-      std::min<u64>(number_of(request.what, "snaplen", 0), std::numeric_limits<u32>::max()));
-  limits.packets = number_of(request.what, "packets", 0);
-  c.recording = std::make_unique<capture>(std::move(output), *places, limits, epoch_);
-  c.line.answer({{"ok", true}});
+      std::min<u64>(number_of(request, "snaplen", 0), std::numeric_limits<u32>::max()));
+  limits.packets = number_of(request, "packets", 0);
+  c.recording =
+      std::make_unique<capture>(std::move(writing), *places, limits, epoch_, capture_budget_);
+  c.line.answer({{"ok", true}}, std::move(reading));
 }
 
 /// Answers with the steps of a packet that carries data between hosts: the best of those seen if

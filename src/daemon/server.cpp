@@ -8,10 +8,12 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/anchor.h"
+
 namespace ph {
 namespace {
 
-constexpr u64 events_per_turn = 20'000;         // then programs and connections get theirs
+constexpr u64 events_per_turn = 20'000;  // then programs and connections get theirs
 constexpr std::size_t most_connections = 256;
 constexpr int accepts_a_turn = 16;
 constexpr duration requests_turn = milliseconds(1);  // and at least one request
@@ -23,13 +25,12 @@ constexpr duration journey_check = milliseconds(20);
 }  // namespace
 
 server::server(const serve_options& options, control_listener listener)
-    : options_(options), listener_(std::move(listener)), started_(clock_.now()),
+    : options_(options),
+      listener_(std::move(listener)),
+      started_(clock_.now()),
       epoch_(wall_clock_now()) {}
 
-server::~server() {
-  end_captures();
-  for (auto& [id, c] : connections_) end_recording(*c);
-}
+server::~server() { end_captures(); }
 
 /// The lab ends, and with it in good order the captures that run: whoever reads one is waited for
 /// a little.
@@ -46,11 +47,6 @@ void server::end_captures() {
     if (!unwritten || clock_.now() >= patience) return;
     ::usleep(static_cast<useconds_t>(slow_reader_retry.ns / 1000));
   }
-}
-
-void server::end_recording(connection& c) {
-  if (c.recording != nullptr) closer_.close(c.recording->take_output());
-  c.recording.reset();
 }
 
 tl::expected<std::unique_ptr<server>, std::string> server::start(const lab& what,
@@ -78,6 +74,7 @@ tl::expected<void, std::string> server::build(const lab& what) {
   if (!poller_.add(programs_->fd(), EPOLLIN, [](u32) {})) {
     return tl::unexpected(std::string("cannot wait for programs"));
   }
+  dropin::take_descriptors(listener_.fd(), false);
   if (options_.until_readable >= 0) watch_end(options_.until_readable);
   const auto listening =
       poller_.add(listener_.fd(), EPOLLIN, [this](u32) { accept_ready_ = true; });
@@ -201,7 +198,7 @@ void server::pause_accepting() {
 }
 
 /// Whoever holds connections keeps nobody from `ph down`: the oldest ends, an idle one if there is
-/// one, but no capture.
+/// one, but none of the few captures.
 bool server::make_room() {
   const auto end_oldest = [this](auto&& may_end) {
     const auto at = std::find_if(connections_.begin(), connections_.end(),
@@ -257,12 +254,13 @@ void server::settle(connection& c) {
     c.recording->flush();
     if (c.recording->flushed() || c.broken) {
       if (c.recording->error().empty()) {
-        c.line.answer({{"ok", true}, {"packets", c.recording->packets()},
+        c.line.answer({{"ok", true},
+                       {"packets", c.recording->packets()},
                        {"left_out", c.recording->left_out()}});
       } else {
         c.line.refuse(c.recording->error());
       }
-      end_recording(c);
+      c.recording.reset();
       c.line.close_after_flush();
     }
   }
@@ -285,7 +283,6 @@ void server::remove_ended() {
     connection& c = *entry.second;
     if (!c.broken && !(c.line.closing() && !c.line.wants_write())) return false;
     static_cast<void>(poller_.remove(c.line.fd()));
-    end_recording(c);
     return true;
   });
 }
@@ -316,8 +313,9 @@ void server::serve_journeys() {
       answer["ok"] = true;
       c->line.answer(answer);
     } else {
-      c->line.refuse("no packet with data went from one host of the lab to another and was "
-                     "delivered there; ask while programs of the lab talk to each other");
+      c->line.refuse(
+          "no packet with data went from one host of the lab to another and was "
+          "delivered there; ask while programs of the lab talk to each other");
     }
     queue(id, *c);
   }

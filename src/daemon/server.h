@@ -54,10 +54,10 @@ class server {
     std::unique_ptr<capture> recording;
     instant journey_until = never;  ///< when a `journey` request gives up
     bool wants_journey = false;
-    bool broken = false;            ///< the other side is gone
-    bool queued = false;            ///< stands in ready_connections_
+    bool broken = false;  ///< the other side is gone
+    bool queued = false;  ///< stands in ready_connections_
     [[nodiscard]] bool occupied() const { return recording != nullptr || wants_journey; }
-    u32 polled = 0;                 ///< events asked of the poller
+    u32 polled = 0;  ///< events asked of the poller
   };
   struct ready_tap {
     running_lab::tap tap;
@@ -79,9 +79,8 @@ class server {
   void queue(u64 id, connection& c);
   void serve_connections();
   void serve_connection(u64 id, connection& c);
-  void serve_request(connection& c, control_request request);
+  void serve_request(connection& c, const nlohmann::json& request);
   void settle(connection& c);
-  void end_recording(connection& c);
   void end_captures();
   void update_poll(u64 id, connection& c);
   void remove_ended();
@@ -90,16 +89,16 @@ class server {
 
   void do_status(connection& c);
   void do_attach(connection& c, const nlohmann::json& request);
-  void do_capture(connection& c, control_request& request);
+  void do_capture(connection& c, const nlohmann::json& request);
   void do_journey(connection& c, const nlohmann::json& request);
   void do_trace(connection& c, const nlohmann::json& request);
   void do_down(connection& c, const nlohmann::json& request);
-  tl::expected<std::vector<capture_place>, std::string> capture_places(
-      const nlohmann::json& on);
+  tl::expected<std::vector<capture_place>, std::string> capture_places(const nlohmann::json& on);
 
   // Destroyed from below: the connections, whose end tells a client that the lab has ended, last.
   private_process private_;
   closer closer_;
+  capture_budget capture_budget_;
   std::map<u64, std::unique_ptr<connection>> connections_;
   serve_options options_;
   control_listener listener_;

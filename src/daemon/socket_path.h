@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <tl/expected.hpp>
 
 #include "base/byteorder.h"
@@ -13,6 +14,9 @@ namespace ph {
 /// The environment variable that names the lab's control socket when there is no --socket;
 /// `ph run` sets it, so that `ph` inside a program of a lab finds the same lab.
 inline constexpr const char* lab_socket_variable = "PH_LAB";
+
+/// What the folder of a lab that `ph run` started begins with, in /tmp.
+inline constexpr std::string_view run_folder_prefix = "posthaste-run-";
 
 /// A folder of this user alone (mode 0700), made when it is not there: posthaste under
 /// $XDG_RUNTIME_DIR, else /tmp/posthaste-UID. The first is passed over when `fits` refuses its

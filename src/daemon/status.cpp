@@ -19,12 +19,18 @@ json device_status(net_device& dev) {
       addresses.push_back(ipv4_prefix{a.local, a.prefix_len}.to_string());
     }
   }
-  return {{"name", dev.name()},          {"up", dev.is_up()},
-          {"mac", dev.dev_addr().to_string()}, {"mtu", dev.mtu()},
+  return {{"name", dev.name()},
+          {"up", dev.is_up()},
+          {"carrier", dev.carrier()},
+          {"mac", dev.dev_addr().to_string()},
+          {"mtu", dev.mtu()},
           {"addresses", std::move(addresses)},
-          {"rx_packets", s.rx_packets},  {"tx_packets", s.tx_packets},
-          {"rx_bytes", s.rx_bytes},      {"tx_bytes", s.tx_bytes},
-          {"rx_errors", s.rx_errors},    {"tx_errors", s.tx_errors},
+          {"rx_packets", s.rx_packets},
+          {"tx_packets", s.tx_packets},
+          {"rx_bytes", s.rx_bytes},
+          {"tx_bytes", s.tx_bytes},
+          {"rx_errors", s.rx_errors},
+          {"tx_errors", s.tx_errors},
           {"rx_dropped", s.rx_dropped + s.rx_missed_errors},
           {"tx_dropped", s.tx_dropped}};
 }
@@ -60,19 +66,22 @@ json events_of(net_namespace& net) {
   const control_log* const log = net.slots().find(control_log_key);
   if (log == nullptr) return out;
   for (const control_log::entry& e : log->entries()) {
-    out.push_back({{"at_s", static_cast<double>(e.when.ns) / 1e9},
-                   {"what", e.what},
-                   {"times", e.times}});
+    out.push_back(
+        {{"at_s", static_cast<double>(e.when.ns) / 1e9}, {"what", e.what}, {"times", e.times}});
   }
   return out;
 }
 
 /// Of a dead host only its death is told: nobody may look into its machine.
 json death_of(const sim::host& h) {
-  return {{"name", h.name()},   {"dead", h.death()},
+  return {{"name", h.name()},
+          {"dead", h.death()},
           {"died_at_s", static_cast<double>(h.died_at().ns) / 1e9},
-          {"cpus", 0},          {"sockets", 0},
-          {"devices", json::array()}, {"counters", json::object()}, {"drops", json::object()}};
+          {"cpus", 0},
+          {"sockets", 0},
+          {"devices", json::array()},
+          {"counters", json::object()},
+          {"drops", json::object()}};
 }
 
 json host_status(sim::host& h) {
@@ -91,11 +100,16 @@ json host_status(sim::host& h) {
 
 json direction_status(const sim::link& l, sim::link_end sender) {
   const sim::link_stats& s = l.stats(sender);
-  return {{"packets", s.frames},          {"bytes", s.bytes},
-          {"delivered", s.delivered},     {"fault_loss", s.lost},
-          {"link_queue_full", s.queue_full}, {"fault_corrupt", s.corrupt_dropped},
-          {"corrupted", s.corrupted},     {"duplicated", s.duplicated},
-          {"reordered", s.reordered},     {"longest_queue", s.longest_queue},
+  return {{"packets", s.frames},
+          {"bytes", s.bytes},
+          {"delivered", s.delivered},
+          {"fault_loss", s.lost},
+          {"link_queue_full", s.queue_full},
+          {"fault_corrupt", s.corrupt_dropped},
+          {"corrupted", s.corrupted},
+          {"duplicated", s.duplicated},
+          {"reordered", s.reordered},
+          {"longest_queue", s.longest_queue},
           {"in_flight", l.in_flight(sender)}};
 }
 

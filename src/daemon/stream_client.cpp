@@ -22,8 +22,11 @@ int int_option(int fd, int name) {
   return value;
 }
 
-void set_int_option(int fd, int name, int value) {
-  ::setsockopt(fd, SOL_SOCKET, name, &value, sizeof value);
+/// What SO_SNDBUF shows after it was set; 1 when that cannot be known.
+int as_the_kernel_counts(int send_buffer) {
+  const unique_fd scratch(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ::setsockopt(scratch.get(), SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
+  return std::max(int_option(scratch.get(), SO_SNDBUF), 1);
 }
 
 }  // namespace
@@ -51,7 +54,7 @@ void stream_client::offered(unique_fd end, u64 listener) {
   accept_cookie(name_of(name_kind::stream, id_), cookie);
   owner_.poll_end(end.get(), id_);
   pipe_ = stream_pump::offered(host_, s_, std::move(end), cookie);
-  apply_settings(-1);
+  apply_settings();
   owner_.mark(*this);
 }
 
@@ -63,40 +66,75 @@ int stream_client::option(int level, int name) {
   return got ? static_cast<int>(value.value()) : 0;
 }
 
-/// Brings anchor (-1: not at hand) and pipe in line with what the socket's options say.
-void stream_client::apply_settings(int anchor) {
-  const int locked = option(uapi::sol_socket, uapi::so_buf_lock);
+/// Brings the pipe in line with what the socket's options say.
+void stream_client::apply_settings() {
+  if (!pipe_) return;
   pipe_settings settings;
   settings.lowat = option(uapi::sol_socket, uapi::so_rcvlowat);
   settings.stamped = wants_stamps();
-  // The stack's numbers are twice what was asked for; setsockopt will double them again.
-  if ((locked & 2) != 0) settings.receive_buffer = option(uapi::sol_socket, uapi::so_rcvbuf) / 2;
-  if (anchor >= 0) {
-    const bool small = (locked & 1) != 0;
-    const auto roomy = static_cast<int>(2 * heaviest_buffer());
-    const int wanted = small ? option(uapi::sol_socket, uapi::so_sndbuf) / 2 : roomy;
-    // Setting it wakes who waits for POLLOUT, also to what it was.
-    if (int_option(anchor, SO_SNDBUF) != 2 * wanted) set_int_option(anchor, SO_SNDBUF, wanted);
-    settings.send_buffer = int_option(anchor, SO_SNDBUF);
-    set_int_option(anchor, SO_RCVLOWAT, settings.lowat);
-    set_int_option(anchor, SO_OOBINLINE, option(uapi::sol_socket, uapi::so_oobinline));
-    // Says nothing to AF_UNIX, but tells the shim that close() has to wait.
-    const auto wait = linger_time();
-    const struct linger value {
-      wait ? 1 : 0, wait.value_or(0)
-    };
-    ::setsockopt(anchor, SOL_SOCKET, SO_LINGER, &value, sizeof value);
-  }
-  if (!pipe_) return;
+  // The stack's number is twice what was asked for; setsockopt will double it again.
+  const bool chosen = (option(uapi::sol_socket, uapi::so_buf_lock) & 2) != 0;
+  if (chosen) settings.receive_buffer = option(uapi::sol_socket, uapi::so_rcvbuf) / 2;
+  settings.send_buffer = send_buffer_;
   pipe_->apply(settings);
-  // From here on the urgent byte is in line, or not, at the anchor.
-  const le32 off(0);
-  if (anchor >= 0) (void)host_.setsockopt(s_, uapi::sol_socket, uapi::so_oobinline, bytes_of(off));
 }
 
+/// Notes the SO_SNDBUF of an anchor at hand, unless its shim is about to make that smaller.
+void stream_client::see_anchor(int anchor) {
+  const int seen = std::min(int_option(anchor, SO_SNDBUF), told_send_buffer_);
+  if (seen == send_buffer_) return;
+  send_buffer_ = seen;
+  apply_settings();
+}
+
+/// From here on the urgent byte is in line, or not, at the anchor.
+void stream_client::leave_urgent_byte_to_anchor() {
+  const le32 off(0);
+  (void)host_.setsockopt(s_, uapi::sol_socket, uapi::so_oobinline, bytes_of(off));
+}
+
+/// What the anchor's AF_UNIX socket is told of an option of ours.
+anchor_option stream_client::for_anchor(int name) {
+  anchor_option out{name, sizeof(s32), {}};
+  if (name == uapi::so_sndbuf) {
+    const bool chosen = (option(uapi::sol_socket, uapi::so_buf_lock) & 1) != 0;
+    out.value[0] = chosen ? option(uapi::sol_socket, uapi::so_sndbuf) / 2
+                          : static_cast<int>(2 * heaviest_buffer());
+  } else if (name == uapi::so_linger) {
+    // Says nothing to AF_UNIX, but tells the shim that close() has to wait.
+    const auto wait = linger_time();
+    out.len = sizeof out.value;
+    out.value[0] = wait ? 1 : 0;
+    out.value[1] = wait.value_or(0);
+  } else {
+    out.value[0] = option(uapi::sol_socket, name);
+  }
+  return out;
+}
+
+/// Nobody else has the anchor yet, so nothing waits here.
 result<void> stream_client::anchor_made(int anchor) {
-  apply_settings(anchor);
+  for (const int name : {uapi::so_sndbuf, uapi::so_rcvlowat, uapi::so_oobinline, uapi::so_linger}) {
+    const anchor_option told = for_anchor(name);
+    ::setsockopt(anchor, SOL_SOCKET, told.name, &told.value, told.len);
+  }
+  told_send_buffer_ = std::numeric_limits<int>::max();
   return {};
+}
+
+/// Lets the shim set an option at the anchor, and counts on that.
+void stream_client::tell_anchor(answer_data& a, int name, int anchor) {
+  const anchor_option told = for_anchor(name);
+  // Setting it wakes who waits for POLLOUT, also to what it was.
+  const bool there = name == uapi::so_sndbuf && int_option(anchor, SO_SNDBUF) == 2 * told.value[0];
+  if (there && told_send_buffer_ >= 2 * told.value[0]) return;
+  a.flags |= reply_set_anchor;
+  a.data.assign(bytes_of(told).begin(), bytes_of(told).end());
+  if (name == uapi::so_sndbuf) {
+    told_send_buffer_ = as_the_kernel_counts(told.value[0]);
+    see_anchor(anchor);
+  }
+  if (name == uapi::so_oobinline && pipe_) leave_urgent_byte_to_anchor();
 }
 
 answer_data stream_client::set_option(call& c) {
@@ -105,23 +143,22 @@ answer_data stream_client::set_option(call& c) {
   switch (c.head.arg[1]) {
     case uapi::so_sndbuf:
     case uapi::so_sndbufforce:
-    case uapi::so_rcvbuf:
-    case uapi::so_rcvbufforce:
-    case uapi::so_buf_lock:
+    case uapi::so_buf_lock: tell_anchor(a, uapi::so_sndbuf, c.anchor.get()); break;
     case uapi::so_rcvlowat:
     case uapi::so_oobinline:
-    case uapi::so_linger:
+    case uapi::so_linger: tell_anchor(a, c.head.arg[1], c.anchor.get()); break;
+    case uapi::so_rcvbuf:
+    case uapi::so_rcvbufforce:
     case uapi::so_timestamp:
     case uapi::so_timestampns:
     case uapi::so_timestamping:
     case uapi::so_timestamp_new:
     case uapi::so_timestampns_new:
-    case uapi::so_timestamping_new:
-      apply_settings(c.anchor.get());
-      owner_.mark(*this);
-      break;
-    default: break;
+    case uapi::so_timestamping_new: break;
+    default: return a;
   }
+  apply_settings();
+  owner_.mark(*this);
   return a;
 }
 
@@ -148,6 +185,7 @@ bool stream_client::lingers_for_nothing() { return linger_time() == 0; }
 /// What the program wrote before it asked comes first.
 void stream_client::before_request(const call& c) {
   if (phase_ != phase::connected || !pipe_) return;
+  see_anchor(c.anchor.get());
   pipe_->push();
   take_passed();
   const bool counts = c.head.kind == static_cast<u16>(request_kind::ioctl) &&
@@ -195,7 +233,8 @@ void stream_client::take_passed() {
       owner_.close_elsewhere(std::move(fd));
     } else if (anchors_ == 0) {
       if (owner_.closes().add(fd.get(), id_)) anchors_ = 1;
-      apply_settings(fd.get());
+      see_anchor(fd.get());  // its shim has set what the listener's anchor has
+      leave_urgent_byte_to_anchor();
     }
   }
   if (listener_ == 0 || pipe_->accepted() == acceptance::awaited) return;
@@ -359,9 +398,11 @@ answer_data stream_client::received(const call& c) {
 
 answer_data stream_client::give_error_flag() {
   if (!error_flag_) {
-    if (owner_.anchors().crowded()) return refusal(errc::nfile);
+    auto share = share_.another(error_flag::descriptors);
+    if (!share) return refusal(share.error());
     auto made = error_flag::create();
     if (!made) return refusal(made.error());
+    error_flag_share_ = std::move(*share);
     error_flag_ = std::make_unique<error_flag>(std::move(*made));
   }
   auto copy = error_flag_->copy();

@@ -2,6 +2,8 @@
 // bytes is a byte_pipe; here are the states, and the calls that change them.
 #pragma once
 
+#include <limits>
+
 #include "daemon/byte_pipe.h"
 #include "daemon/client.h"
 #include "daemon/error_flag.h"
@@ -91,7 +93,11 @@ class stream_client final : public client {
   void tell_offered();
 
   // stream_client.cpp
-  void apply_settings(int anchor);
+  void apply_settings();
+  void see_anchor(int anchor);
+  void leave_urgent_byte_to_anchor();
+  anchor_option for_anchor(int name);
+  void tell_anchor(answer_data& a, int name, int anchor);
   int option(int level, int name);
   std::optional<int> linger_time();
   bool lingers_for_nothing();
@@ -117,11 +123,15 @@ class stream_client final : public client {
   bool errors_new_ = false;          ///< the error queue may have something new
   bool joined_ = false;              ///< a second blocking connect waits, too
   errc ended_ = errc::ok;            ///< how the last connect ended
-  sockaddr_buf target_;              ///< of the connect under way
+  /// SO_SNDBUF that the shim was told to give the anchor last.
+  int told_send_buffer_ = std::numeric_limits<int>::max();
+  int send_buffer_ = 0;  ///< SO_SNDBUF that the anchor has, or soon has; 0: unknown
+  sockaddr_buf target_;  ///< of the connect under way
   std::vector<waiting_connect> connects_;
   std::vector<waiting_send> sends_;
   std::vector<waiting_close> closes_;
-  std::unique_ptr<error_flag> error_flag_;        ///< once a program has asked for it
+  std::unique_ptr<error_flag> error_flag_;  ///< once a program has asked for it
+  descriptor_share error_flag_share_;
   std::unique_ptr<closed_socket> closed_socket_;  ///< while lingering
 
   u64 listener_ = 0;          ///< who offered it, until it is known to be accepted

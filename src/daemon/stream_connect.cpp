@@ -151,7 +151,9 @@ result<void> stream_client::link(int anchor, bool hold) {
   const std::size_t filler = hold && made.filler > 0 ? made.filler - 1 : 0;
   pipe_ = stream_pump::linked(host_, s_, std::move(made.fd), filler);
   fin_sent_ = false;
-  apply_settings(anchor);
+  send_buffer_ = 0;
+  see_anchor(anchor);
+  leave_urgent_byte_to_anchor();
   owner_.mark(*this);
   return {};
 }

@@ -76,7 +76,9 @@ bool stream_client::offer_parked() {
   const auto local = host_.name(parked_, false), remote = host_.name(parked_, true);
   if (local) end.local.len = static_cast<u8>(copy_bytes(end.local.bytes, local->view()));
   if (remote) end.remote.len = static_cast<u8>(copy_bytes(end.remote.bytes, remote->view()));
-  auto fd = owner_.anchors().offer_stream(reach_.get(), end);
+  auto share = share_.another(1);
+  auto fd = share ? owner_.anchors().offer_stream(reach_.get(), end)
+                  : result<unique_fd>(fail(share.error()));
   if (!fd) {
     const errc why = fd.error();
     if (why == errc::again || why == errc::addrinuse) {
@@ -90,7 +92,7 @@ bool stream_client::offer_parked() {
   patience_ms_ = 1;
   ++offered_;
   tell_offered();
-  owner_.adopt(host_, std::exchange(parked_, -1), end, std::move(*fd), id_);
+  owner_.adopt(host_, std::exchange(parked_, -1), end, std::move(*fd), id_, std::move(*share));
   return true;
 }
 

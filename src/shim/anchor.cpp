@@ -38,8 +38,18 @@ void look_at_peer(int fd, anchor& a) {
   a.linked = raw::getpeername(fd, sun, len) == 0 && decode_address(&sun, len, a.peer);
 }
 
-int give_address(int socket, const void* from, std::size_t from_len, sockaddr* to,
-                 socklen_t* len) {
+void copy_anchor_options(int from, int to) {
+  for (const int name : {SO_SNDBUF, SO_RCVLOWAT, SO_OOBINLINE, SO_LINGER}) {
+    int value[2] = {};
+    socklen_t len = name == SO_LINGER ? sizeof value : sizeof value[0];
+    if (raw::getsockopt(from, SOL_SOCKET, name, value, len) != 0) continue;
+    if (name == SO_SNDBUF) value[0] /= 2;                     // the kernel doubles it again
+    if (value[0] == (name == SO_RCVLOWAT ? 1 : 0)) continue;  // as it is born
+    raw::setsockopt(to, SOL_SOCKET, name, value, len);
+  }
+}
+
+int give_address(int socket, const void* from, std::size_t from_len, sockaddr* to, socklen_t* len) {
   socklen_t room;
   if (!copy_in(room, len)) return -EFAULT;
   if (static_cast<int>(room) < 0) return -EINVAL;

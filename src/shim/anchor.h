@@ -25,6 +25,9 @@ bool is_anchor(int fd, anchor& out);
 /// Also looks at the peer (one more system call).
 void look_at_peer(int fd, anchor& a);
 
+/// Gives a stream's anchor the options that another one's kernel socket has of ours.
+void copy_anchor_options(int from, int to);
+
 /// The name in an AF_UNIX address that the kernel returned. False when it is not one of ours.
 bool decode_address(const void* address, socklen_t len, dropin::anchor_name& out);
 

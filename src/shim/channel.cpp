@@ -341,7 +341,7 @@ int open_channel(int pid, int& fd) {
     return 0;
   }
   raw::close(high);
-  return ECONNRESET;
+  return result == -ENFILE ? ENFILE : ECONNRESET;
 }
 
 /// A channel to use, kept or `fresh`. Returns 0 or an errno.

@@ -104,6 +104,12 @@ void copy_state(int from, int to) {
   const int signal = raw::fcntl(from, F_GETSIG);
   if (signal > 0) raw::fcntl(to, F_SETSIG, signal);
   if (status >= 0) raw::fcntl(to, F_SETFL, status);
+  // The daemon knows the other options; this one is the anchor's alone while it is linked.
+  int in_line = 0;
+  socklen_t in_line_len = sizeof in_line;
+  if (raw::getsockopt(from, SOL_SOCKET, SO_OOBINLINE, &in_line, in_line_len) == 0 && in_line != 0) {
+    raw::setsockopt(to, SOL_SOCKET, SO_OOBINLINE, &in_line, sizeof in_line);
+  }
   for (const int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
     timeval limit{};
     socklen_t len = sizeof limit;

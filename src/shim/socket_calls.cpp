@@ -34,14 +34,12 @@ bool ours_to_make(int domain, int protocol) {
   switch (domain) {
     case AF_INET:
     case AF_INET6:
-    case AF_PACKET:
-      return true;
+    case AF_PACKET: return true;
     case AF_NETLINK:  // audit, uevents and the like are about the machine, not its network
       return protocol == NETLINK_ROUTE || protocol == NETLINK_SOCK_DIAG ||
              protocol == NETLINK_NETFILTER || protocol == NETLINK_GENERIC ||
              protocol == NETLINK_XFRM;
-    default:
-      return false;
+    default: return false;
   }
 }
 
@@ -219,6 +217,27 @@ bool fills_error_queue(int level, int name) {
   return name == SO_ZEROCOPY || name == SO_TIMESTAMPING_OLD || name == SO_TIMESTAMPING_NEW;
 }
 
+/// The daemon's socket takes the option; and the anchor, when its kernel socket acts on it.
+int set_option(int fd, int level, int name, const void* value, socklen_t len) {
+  iovec piece{const_cast<void*>(value), len};
+  dropin::anchor_option told;
+  exchange x;
+  x.kind = request_kind::setsockopt;
+  x.fd = fd;
+  x.arg[0] = level;
+  x.arg[1] = name;
+  x.data = &piece;
+  x.data_pieces = len != 0 ? 1 : 0;
+  x.out = &told;
+  x.out_room = sizeof told;
+  const int result = ask(x);
+  const bool whole = x.out_len == sizeof told && told.len <= sizeof told.value;
+  if ((x.reply_flags & dropin::reply_set_anchor) != 0 && whole) {
+    raw::setsockopt(fd, SOL_SOCKET, told.name, told.value, told.len);
+  }
+  return result;
+}
+
 int shutdown_anchor(int fd, const anchor& a, int how) {
   if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
   exchange x;
@@ -301,8 +320,7 @@ PH_HOOK(int, getsockname, int fd, sockaddr* address, socklen_t* len) {
   }
   sockaddr_storage found;
   std::size_t room = sizeof found;
-  const int result =
-      ask_for(fd, request_kind::getsockname, 0, 0, 0, nullptr, 0, &found, &room);
+  const int result = ask_for(fd, request_kind::getsockname, 0, 0, 0, nullptr, 0, &found, &room);
   if (result < 0) return finish(result);
   return finish(give_address(fd, &found, room, address, len));
 }
@@ -317,8 +335,7 @@ PH_HOOK(int, getpeername, int fd, sockaddr* address, socklen_t* len) {
   if (a.stream() && !a.linked) return finish(-ENOTCONN);
   sockaddr_storage found;
   std::size_t room = sizeof found;
-  const int result =
-      ask_for(fd, request_kind::getpeername, 0, 0, 0, nullptr, 0, &found, &room);
+  const int result = ask_for(fd, request_kind::getpeername, 0, 0, 0, nullptr, 0, &found, &room);
   if (result < 0) return finish(result);
   return finish(give_address(fd, &found, room, address, len));
 }
@@ -334,7 +351,7 @@ PH_HOOK(int, setsockopt, int fd, int level, int name, const void* value, socklen
     return finish(attach_program(fd, name, value, len));
   }
   if (a.stream()) prepare_for_option(level, name);
-  const int result = ask_about(fd, request_kind::setsockopt, level, name, 0, value, len);
+  const int result = set_option(fd, level, name, value, len);
   if (result >= 0 && a.stream() && fills_error_queue(level, name)) want_error_flag(fd);
   return finish(result);
 }

@@ -135,13 +135,7 @@ ssize_t send_rest(int fd, message_bytes& bytes, int flags) {
 }  // namespace
 
 void tell_accepted(int listener, int fd, const dropin::anchor_name& end) {
-  // The daemon would do it, too, but later, and the kernel wakes who waits for POLLOUT then.
-  int size = 0;
-  socklen_t len = sizeof size;
-  if (raw::getsockopt(listener, SOL_SOCKET, SO_SNDBUF, &size, len) == 0) {
-    size /= 2;  // the kernel doubles it
-    raw::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-  }
+  copy_anchor_options(listener, fd);
   u8 cookie[dropin::cookie_len];
   dropin::accept_cookie(end, cookie);
   iovec piece{cookie, sizeof cookie};

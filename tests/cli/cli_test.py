@@ -27,7 +27,7 @@ class StandIn:
 
     def __init__(self, path, replies):
         self.requests = []
-        self.descriptors = []
+        self.capture = None  # the daemon's end of a capture
         self.told_to_stop = threading.Event()
         self._replies = replies
         self._socket = socket.socket(socket.AF_UNIX)
@@ -43,16 +43,18 @@ class StandIn:
                 if callable(reply):
                     reply(self, connection)
                     continue
-                data, descriptors, _, _ = socket.recv_fds(connection, 65536, 1)
-                self.requests.append(json.loads(data))
-                self.descriptors += descriptors
+                self.requests.append(json.loads(connection.recv(65536)))
                 connection.sendall(json.dumps(reply).encode() + b"\n")
+
+    def begin_capture(self, connection):
+        self.requests.append(json.loads(connection.recv(65536)))
+        self.capture, reading = socket.socketpair()
+        with reading:
+            socket.send_fds(connection, [b'{"ok":true}\n'], [reading.fileno()])
 
     def close(self):
         self._socket.close()
         self._thread.join(10)
-        for descriptor in self.descriptors:
-            os.close(descriptor)
 
 
 class PhTest(unittest.TestCase):
@@ -205,16 +207,17 @@ class VerbsTest(PhTest):
         self.assertEqual(out, "alice tcp_sendmsg\nbob tcp_v4_rcv\n")
         self.assertEqual(lab.requests, [{"verb": "journey", "wait_s": 3}])
 
-    def test_capture_hands_over_its_file_and_ends_on_ctrl_c(self):
+    def test_capture_fills_its_file_and_ends_on_ctrl_c(self):
         capturing = threading.Event()
 
         def until_told(lab, connection):
-            os.write(lab.descriptors[0], b"frames")
+            lab.capture.sendall(b"frames")
             capturing.set()
             self.assertEqual(connection.recv(1), b"")
             connection.sendall(b'{"ok":true,"packets":4}\n')
+            lab.capture.close()
 
-        lab = self.lab({"ok": True}, until_told)
+        lab = self.lab(StandIn.begin_capture, until_told)
         file = os.path.join(self.folder, "a.pcapng")
         process = subprocess.Popen([PH, "capture", "--on", "alice:eth0", "--on", "bob", "-w", file,
                                     "--socket", self.socket], stderr=subprocess.PIPE, text=True,

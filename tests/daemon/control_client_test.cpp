@@ -18,6 +18,7 @@
 
 #include "daemon/obituary.h"
 #include "daemon/socket_path.h"
+#include "platform/passed_fd.h"
 
 namespace ph {
 namespace {
@@ -109,8 +110,8 @@ TEST(control_client, nobody_listens) {
   const temp_folder folder;
   const auto c = control_client::connect(folder.socket());
   ASSERT_FALSE(c);
-  EXPECT_EQ(c.error(), "no lab is running at " + folder.socket() +
-                           ": start one with `ph up -f lab.yaml`");
+  EXPECT_EQ(c.error(),
+            "no lab is running at " + folder.socket() + ": start one with `ph up -f lab.yaml`");
 }
 
 TEST(control_client, a_socket_left_behind_is_named_as_such) {
@@ -216,39 +217,55 @@ TEST(control_client, down_returns_when_the_daemon_closes) {
   EXPECT_TRUE(down) << down.error();
 }
 
-TEST(control_client, a_capture_passes_its_output_and_ends_when_told) {
-  std::array<int, 2> pipe{};
+/// The daemon's yes to a capture, and one end of a stream beside it; the other one is returned.
+unique_fd begin_capture(int connection) {
+  std::array<int, 2> ends{};
+  EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  unique_fd writing(ends[0]);
+  const unique_fd reading(ends[1]);
+  std::string yes = "{\"ok\":true}\n";
+  iovec part{yes.data(), yes.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  passed_fd_room room;
+  room.put(message, reading.get());
+  EXPECT_EQ(::sendmsg(connection, &message, MSG_NOSIGNAL), static_cast<ssize_t>(yes.size()));
+  return writing;
+}
+
+TEST(control_client, a_capture_is_copied_to_its_output_and_ends_when_told) {
+  std::array<int, 2> pipe{}, stop{};
   ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
-  const unique_fd output_reader(pipe[0]);
-  unique_fd output(pipe[1]);
-  const scripted_lab server([](int connection) {
-    const auto [line, passed] = read_line(connection);
-    EXPECT_EQ(line,
+  ASSERT_EQ(::pipe2(stop.data(), O_CLOEXEC), 0);
+  const unique_fd output_reader(pipe[0]), output(pipe[1]), told(stop[0]), tell(stop[1]);
+  const scripted_lab server([&](int connection) {
+    EXPECT_EQ(read_line(connection).first,
               "{\"on\":[\"alice:eth0\"],\"packets\":3,\"snaplen\":96,\"verb\":\"capture\"}\n");
-    const unique_fd out(passed);
-    ASSERT_TRUE(out);
+    const unique_fd out = begin_capture(connection);
     ASSERT_EQ(::write(out.get(), "frames", 6), 6);
-    say(connection, "{\"ok\":true}\n");
+    ASSERT_EQ(::write(tell.get(), "x", 1), 1);   // stands for a signal that says "enough"
     EXPECT_EQ(read_line(connection).first, "");  // the client's end: told to stop
+    ASSERT_EQ(::write(out.get(), "last", 4), 4);
     say(connection, "{\"ok\":true,\"packets\":2}\n");
   });
   control_client client = server.client();
   const auto started = client.start_capture({{"alice:eth0"}, 96, 3}, output.get());
   ASSERT_TRUE(started) << started.error();
-  std::array<char, 16> got{};
-  ASSERT_EQ(::read(output_reader.get(), got.data(), got.size()), 6);
-  ASSERT_EQ(::write(output.get(), "x", 1), 1);  // stands for a signal that says "enough"
-  EXPECT_EQ(client.wait_capture(output_reader.get()), false);
+  EXPECT_EQ(client.wait_capture(told.get()), false);
   const auto packets = client.finish_capture();
   ASSERT_TRUE(packets) << packets.error();
   EXPECT_EQ(packets->packets, 2u);
   EXPECT_EQ(packets->left_out, 0u);
+  std::array<char, 16> got{};
+  ASSERT_EQ(::read(output_reader.get(), got.data(), got.size()), 10);
+  EXPECT_EQ(std::string_view(got.data(), 10), "frameslast");
 }
 
 TEST(control_client, a_capture_may_end_by_itself) {
   const scripted_lab server([](int connection) {
-    const unique_fd out(read_line(connection).second);
-    say(connection, "{\"ok\":true}\n");
+    read_line(connection);
+    const unique_fd out = begin_capture(connection);
     say(connection, "{\"ok\":true,\"packets\":3,\"left_out\":7}\n");
   });
   std::array<int, 2> pipe{};
@@ -262,6 +279,21 @@ TEST(control_client, a_capture_may_end_by_itself) {
   ASSERT_TRUE(result) << result.error();
   EXPECT_EQ(result->packets, 3u);
   EXPECT_EQ(result->left_out, 7u);
+}
+
+TEST(control_client, a_capture_whose_output_is_gone_says_so) {
+  const scripted_lab server([](int connection) {
+    read_line(connection);
+    const unique_fd out = begin_capture(connection);
+    EXPECT_EQ(read_line(connection).first, "");
+  });
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
+  const unique_fd output(pipe[1]);
+  control_client client = server.client();
+  ASSERT_TRUE(client.start_capture({{"alice"}, 0, 3}, output.get()));
+  ::close(pipe[0]);
+  EXPECT_THAT(client.wait_capture(-1).error(), HasSubstr("nobody reads it"));
 }
 
 TEST(control_listener, refuses_a_path_where_a_lab_runs_and_replaces_a_dead_ones) {

@@ -2,6 +2,7 @@
 // stop the world. tests/programs/isolation_test.py does the same as another user.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 
 #include <chrono>
@@ -9,8 +10,10 @@
 
 #include "daemon/anchor.h"
 #include "daemon/channel_gate.h"
+#include "daemon/descriptor_shares.h"
 #include "daemon/drop_in.h"
 #include "platform/closer.h"
+#include "tests/daemon/absent_page.h"
 #include "tests/daemon/served_lab.h"
 #include "tests/daemon/unflushed_file.h"
 
@@ -137,6 +140,37 @@ TEST(isolation, a_passed_file_of_a_dead_file_system_holds_nobody_up) {
   }
 }
 
+/// A program holds the lock of its own socket for as long as it likes: a call that copies its
+/// arguments from a page which does not come.
+TEST(isolation, a_stream_whose_lock_is_held_holds_nobody_up) {
+  absent_page page;
+  if (!page.works()) GTEST_SKIP() << "userfaultfd needs root";
+  const served_lab lab;
+  raw_program hostile(lab, "alice"), other(lab, "bob");
+  const unique_fd anchor(hostile.socket(SOCK_STREAM));
+  std::thread holder([&] {
+    const sock_fprog program{4, static_cast<sock_filter*>(page.data())};
+    ::setsockopt(anchor.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+  });
+  page.wait_for_waiter();
+  const s32 size = 10'000;
+  EXPECT_EQ(hostile.ask(request_kind::setsockopt, {SOL_SOCKET, SO_SNDBUF, 0}, bytes_of(size),
+                        anchor.get()),
+            0);
+  anchor_option told;
+  ASSERT_EQ(hostile.reply_data.size(), sizeof told);
+  std::memcpy(&told, hostile.reply_data.data(), sizeof told);
+  EXPECT_EQ(told.name, SO_SNDBUF) << "for the shim to set";
+  EXPECT_EQ(told.value[0], size);
+  EXPECT_EQ(hostile.bind(anchor.get(), "10.0.1.1", 5000), 0);
+  EXPECT_EQ(hostile.connect(anchor.get(), "10.0.1.2", 5000), -EINPROGRESS);
+  EXPECT_EQ(hostile.ask(request_kind::getsockname, {}, {}, anchor.get()), 0);
+  EXPECT_TRUE(unique_fd(other.socket(SOCK_DGRAM)));
+  EXPECT_FALSE(page.came_by_itself());
+  page.come();
+  holder.join();
+}
+
 TEST(isolation, an_anchor_carries_no_descriptors_to_the_daemon) {
   if (const auto probe = unix_socket(SOCK_STREAM); !take_descriptors(probe.get(), false)) {
     GTEST_SKIP() << "Linux is older than 6.16";
@@ -221,6 +255,59 @@ TEST(channel_gate, strangers_leave_room_for_the_owner) {
   EXPECT_FALSE(gate.enter({1, 2000}));
   EXPECT_TRUE(gate.enter({2, 1000}));
   EXPECT_TRUE(gate.enter({3, 0}));
+}
+
+// --- descriptors --------------------------------------------------------------------------------
+
+const host_sockets* host_number(std::uintptr_t n) {
+  return reinterpret_cast<const host_sockets*>(n);  // only its number counts
+}
+
+/// Takes until it is refused.
+std::vector<descriptor_share> take_all(descriptor_shares& from, const share_holder& who) {
+  std::vector<descriptor_share> out;
+  for (auto more = from.take(who, 1); more; more = from.take(who, 1)) {
+    out.push_back(std::move(*more));
+  }
+  return out;
+}
+
+TEST(descriptor_shares, no_process_and_no_host_takes_what_others_need) {
+  constexpr uid_t owner = 1000;
+  descriptor_shares all(1000, 2, owner);
+  auto hog = take_all(all, {host_number(1), {7, owner}});
+  EXPECT_EQ(hog.size(), 500u) << "half of all for one process";
+  const auto neighbour = take_all(all, {host_number(1), {8, owner}});
+  EXPECT_EQ(neighbour.size(), 250u) << "what is left to its host";
+  EXPECT_EQ(take_all(all, {host_number(2), {9, owner}}).size(), 250u);
+  EXPECT_FALSE(hog.front().another(1));
+  hog.resize(100);
+  EXPECT_EQ(take_all(all, {host_number(2), {9, owner}}).size(), 500u) << "given back";
+  EXPECT_TRUE(hog.front().another(1));
+}
+
+TEST(descriptor_shares, other_users_have_half_of_them) {
+  descriptor_shares all(1000, 1, 1000);
+  const auto first = take_all(all, {host_number(1), {7, 2000}});
+  EXPECT_EQ(first.size(), 250u);
+  const auto second = take_all(all, {host_number(1), {8, 2001}});
+  EXPECT_EQ(second.size(), 250u);
+  EXPECT_EQ(take_all(all, {host_number(1), {9, 2002}}).size(), 0u);
+  EXPECT_EQ(take_all(all, {host_number(1), {10, 0}}).size(), 500u);
+}
+
+/// Descriptors that lie in a channel are none of the program's own.
+TEST(isolation, who_does_not_take_descriptors_gets_no_more) {
+  const served_lab lab;
+  raw_program hog(lab, "alice"), other(lab, "bob");
+  request_head head;
+  head.kind = static_cast<u16>(request_kind::socket);
+  head.arg[0] = uapi::af_inet;
+  head.arg[1] = uapi::sock_dgram;
+  for (int i = 0; i < 2; ++i) hog.send(head, {}, -1);
+  EXPECT_TRUE(hog.hung_up());
+  EXPECT_EQ((*lab.client().status())["hosts"][0]["sockets"], 1);
+  EXPECT_TRUE(unique_fd(other.socket(SOCK_DGRAM)));
 }
 
 class channel_test : public ::testing::Test {

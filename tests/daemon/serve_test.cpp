@@ -24,9 +24,11 @@
 #include <thread>
 
 #include "base/rng.h"
+#include "daemon/capture.h"
 #include "daemon/control_client.h"
 #include "daemon/protocol.h"
 #include "daemon/socket_path.h"
+#include "platform/passed_fd.h"
 #include "tests/daemon/served_lab.h"
 #include "uapi/socket.h"
 #include "wire/inet_addr.h"
@@ -169,11 +171,11 @@ TEST(serve, a_lab_that_cannot_be_built_says_why) {
 TEST(serve, requests_that_make_no_sense_are_refused_one_by_one) {
   served_lab lab;
   const std::string deep = std::string(50'000, '[') + "\n";
-  const auto answers = answers_to(
-      lab, "nonsense\n{\"verb\":\"fly\"}\n[1]\n\n{\"verb\":7}\n" + deep +
-               "{\"verb\":\"capture\",\"on\":[\"alice\"]}\n"
-               "{\"verb\":\"attach\",\"host\":\"carol\"}\n{\"verb\":\"trace\"}\n"
-               "{\"verb\":\"status\"}\n");
+  const auto answers =
+      answers_to(lab, "nonsense\n{\"verb\":\"fly\"}\n[1]\n\n{\"verb\":7}\n" + deep +
+                          "{\"verb\":\"capture\",\"on\":[\"carol\"]}\n"
+                          "{\"verb\":\"attach\",\"host\":\"carol\"}\n{\"verb\":\"trace\"}\n"
+                          "{\"verb\":\"status\"}\n");
   ASSERT_EQ(answers.size(), 9u);
   for (std::size_t i = 0; i < 8; ++i) {
     EXPECT_EQ(answers[i]["ok"], false) << i;
@@ -194,9 +196,23 @@ TEST(serve, an_endless_line_ends_its_connection_alone) {
 TEST(serve, random_bytes_do_no_harm) {
   served_lab lab;
   rng random(5);
-  const std::vector<std::string> words = {
-      "{\"verb\":", "\"status\"", "\"capture\"", "\"journey\",\"wait_s\":0", "\"on\":", "[", "]",
-      "{", "}", "\n", ",", "\"any\"", "\"alice:eth0\"", "true", "1e999", "\\u0000", "\xff\xfe"};
+  const std::vector<std::string> words = {"{\"verb\":",
+                                          "\"status\"",
+                                          "\"capture\"",
+                                          "\"journey\",\"wait_s\":0",
+                                          "\"on\":",
+                                          "[",
+                                          "]",
+                                          "{",
+                                          "}",
+                                          "\n",
+                                          ",",
+                                          "\"any\"",
+                                          "\"alice:eth0\"",
+                                          "true",
+                                          "1e999",
+                                          "\\u0000",
+                                          "\xff\xfe"};
   for (int round = 0; round < 100; ++round) {
     std::string bytes;
     for (u64 i = random.below(60); i > 0; --i) {
@@ -320,63 +336,97 @@ TEST(serve, a_capture_ends_by_itself_after_so_many_packets) {
   EXPECT_THAT(file_bytes(path), testing::Not(HasSubstr("0123456789"))) << "cut to 40 bytes";
 }
 
+/// A capture of everything that nobody copies, and its control connection.
+struct unread_capture {
+  unique_fd connection, stream;
+  std::string answer;
+};
+
+unread_capture begin_capture(const served_lab& lab) {
+  unread_capture out{raw_connection(lab.folder.socket()), {}, {}};
+  send_text(out.connection.get(), "{\"verb\":\"capture\",\"on\":[\"any\"]}\n");
+  std::array<char, 4096> buffer;
+  iovec part{buffer.data(), buffer.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t n = ::recvmsg(out.connection.get(), &message, MSG_CMSG_CLOEXEC);
+  for_each_passed_fd(message, [&](int fd) { out.stream.reset(fd); });
+  if (n > 0) out.answer.assign(buffer.data(), static_cast<std::size_t>(n));
+  return out;
+}
+
 TEST(serve, a_capture_whose_reader_sleeps_holds_nobody_up) {
   served_lab lab;
-  std::array<int, 2> ends{};
-  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
-  const unique_fd reader(ends[0]);
-  control_client capturing = lab.client();
-  {
-    const unique_fd writer(ends[1]);
-    ASSERT_TRUE(capturing.start_capture({{"any"}, 0, 0}, writer.get()));
-  }
+  const unread_capture capturing = begin_capture(lab);
+  ASSERT_TRUE(capturing.stream) << capturing.answer;
   const std::string big(1'400, 'b');
-  for (int i = 0; i < 30; ++i) EXPECT_EQ(send_datagram(lab, big), big);  // more than a pipe holds
-  std::thread drain([&] {
-    std::array<char, 65536> buffer;
-    std::size_t all = 0;
-    for (ssize_t n = 0; (n = ::read(reader.get(), buffer.data(), buffer.size())) > 0;) {
-      all += static_cast<std::size_t>(n);
-    }
-    EXPECT_GT(all, 2 * 30 * big.size());
-  });
-  const auto end = capturing.finish_capture();
-  EXPECT_TRUE(end) << end.error();
-  EXPECT_EQ(end->left_out, 0u);
-  drain.join();
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(send_datagram(lab, big), big);
+  ::shutdown(capturing.connection.get(), SHUT_WR);
+  EXPECT_GT(read_to_end(capturing.stream.get()).size(), 2 * 100 * big.size());
+  const json end = json::parse(read_to_end(capturing.connection.get()));
+  EXPECT_EQ(end["ok"], true);
+  EXPECT_EQ(end["left_out"], 0);
 }
 
-TEST(serve, captures_leave_room_for_whoever_ends_the_lab) {
+TEST(serve, a_capture_that_nobody_reads_any_more_says_so) {
   served_lab lab;
-  std::vector<control_client> capturing;
-  std::vector<std::array<unique_fd, 2>> pipes;
-  for (int i = 0; i < 300; ++i) {
-    int ends[2];
-    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
-    pipes.push_back({unique_fd(ends[0]), unique_fd(ends[1])});
-    control_client c = lab.client();
-    if (c.start_capture({{"any"}, 0, 0}, pipes.back()[1].get())) capturing.push_back(std::move(c));
-  }
-  EXPECT_GE(capturing.size(), 200u);
-  EXPECT_LT(capturing.size(), 256u);
-  EXPECT_TRUE(lab.client().down());
-  EXPECT_TRUE(lab.join());
-}
-
-TEST(serve, a_capture_into_a_broken_pipe_says_so) {
-  served_lab lab;
-  std::array<int, 2> ends{};
-  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
-  unique_fd reader(ends[0]);
-  unique_fd writer(ends[1]);
-  control_client capturing = lab.client();
-  ASSERT_TRUE(capturing.start_capture({{"any"}, 0, 0}, writer.get()));
-  writer.reset();
-  reader.reset();
+  unread_capture capturing = begin_capture(lab);
+  capturing.stream.reset();
   EXPECT_EQ(send_datagram(lab, "x"), "x");
-  const auto end = capturing.finish_capture();
-  ASSERT_FALSE(end);
-  EXPECT_THAT(end.error(), HasSubstr("cannot write"));
+  EXPECT_THAT(read_to_end(capturing.connection.get()), HasSubstr("cannot write"));
+}
+
+/// Whoever holds captures and connections keeps the owner from nothing.
+TEST(serve, captures_and_connections_leave_room_for_the_owner) {
+  served_lab lab;
+  std::vector<unread_capture> captures;
+  int begun = 0;
+  for (int i = 0; i < 60; ++i) {
+    captures.push_back(begin_capture(lab));
+    begun += captures.back().stream ? 1 : 0;
+  }
+  EXPECT_EQ(begun, 32);
+  EXPECT_THAT(captures.back().answer, HasSubstr("captures run already"));
+  std::vector<unique_fd> idle;
+  for (int i = 0; i < 300; ++i) idle.push_back(raw_connection(lab.folder.socket()));
+  EXPECT_TRUE(lab.client().status());
+  captures.erase(captures.begin(), captures.begin() + 8);
+  EXPECT_TRUE(lab.client().status());
+  EXPECT_TRUE(begin_capture(lab).stream) << "an ended one makes room";
+}
+
+/// A passed descriptor could make a write or a close of the daemon wait.
+TEST(serve, the_control_socket_takes_no_descriptors) {
+  served_lab lab;
+  const unique_fd fd = raw_connection(lab.folder.socket());
+  std::string request = "{\"verb\":\"status\"}\n";
+  iovec part{request.data(), request.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  passed_fd_room room;
+  room.put(message, fd.get());
+  const ssize_t n = ::sendmsg(fd.get(), &message, MSG_NOSIGNAL);
+  if (n < 0) {
+    EXPECT_EQ(errno, EPERM);
+  } else {
+    EXPECT_EQ(read_to_end(fd.get()), "");
+  }
+  EXPECT_TRUE(lab.client().status());
+}
+
+TEST(capture_budget, each_may_keep_as_much_as_all_leave_free) {
+  capture_budget budget{100, 0};
+  std::size_t first = 0, second = 0;
+  while (budget.lets_grow(first)) ++first, ++budget.used;
+  EXPECT_EQ(first, 50u);
+  while (budget.lets_grow(second)) ++second, ++budget.used;
+  EXPECT_EQ(second, 25u);
+  EXPECT_TRUE(budget.lets_grow(0));
 }
 
 TEST(serve, captures_of_unknown_places_are_refused) {

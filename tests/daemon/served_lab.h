@@ -174,6 +174,11 @@ class raw_program {
     }
     EXPECT_GT(::sendmsg(channel_.get(), &message, MSG_NOSIGNAL), 0);
   }
+  /// Waits until the daemon has closed the channel.
+  bool hung_up() {
+    pollfd channel{channel_.get(), 0, 0};
+    return ::poll(&channel, 1, 30'000) == 1 && (channel.revents & POLLHUP) != 0;
+  }
   int socket(int type) {
     EXPECT_EQ(ask(dropin::request_kind::socket, {uapi::af_inet, type, 0}, {}, -1), 0);
     return passed.release();

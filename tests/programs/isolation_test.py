@@ -128,6 +128,22 @@ with tempfile.TemporaryDirectory() as folder:
     print("anchor", ask(GETSOCKNAME, fds=[anchor.fileno()])[0])
 """
 
+# As many descriptors on their way as the kernel lets this user have.
+IN_FLIGHT = """
+import array, socket, sys
+pairs = []
+try:
+    while True:
+        pairs.append(socket.socketpair())
+        for _ in range(20):
+            pairs[-1][0].sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                                           array.array("i", [0] * 50))])
+except OSError as error:
+    print("in flight", error, flush=True)
+sys.stdin.readline()
+"""
+
+
 # Takes sockets until there are no more, and keeps them.
 HOARDER = """
 import errno, socket, sys
@@ -194,11 +210,11 @@ class OtherUserTest(lib.LabTest):
         program.wait_for("ECONNRESET")
         impostor.wait_for("told b''")
 
-    def lab_of_nobody(self):
+    def lab_of_nobody(self, limits=()):
         folder = tempfile.TemporaryDirectory(prefix="ph-test-")
         self.addCleanup(folder.cleanup)
         os.chown(folder.name, 65534, 65534)
-        lab = lib.Lab(lib.TWO_HOSTS, folder.name, NOBODY)
+        lab = lib.Lab(lib.TWO_HOSTS, folder.name, (*limits, *NOBODY))
         self.addCleanup(lab.close)
         return lab
 
@@ -217,6 +233,17 @@ class OtherUserTest(lib.LabTest):
                               capture_output=True, text=True, timeout=lib.PATIENCE_S)
         self.assertEqual(done.returncode, 125)
         self.assertIn("another user's", done.stderr)
+
+    def test_when_no_descriptor_can_be_passed_socket_says_so(self):
+        lab = self.lab_of_nobody(("prlimit", "--nofile=600:600"))
+        ask = ("import errno, socket\n"
+               "try: socket.socket()\n"
+               "except OSError as error: print(errno.errorcode[error.errno])")
+        flight = lab.spawn("bob", lib.PYTHON, "-c", IN_FLIGHT, stdin=-1)
+        flight.wait_for("in flight")
+        self.assertEqual(lab.python("alice", ask), "ENFILE\n")
+        flight.end()
+        self.assertEqual(lab.python("alice", ask), "")
 
     def _assert_alive(self, lab):
         """One of these daemons is killed."""
@@ -252,6 +279,14 @@ class SameUserTest(lib.LabTest):
         hoarder.end()
         lab.wait_port("alice", "10.0.0.2", 80)
         self.assertIsNone(server.returncode)
+
+    def test_a_hoarder_takes_nothing_from_other_hosts(self):
+        lab = self.start_lab(lib.TWO_HOSTS, prefix=("prlimit", "--nofile=400:400"))
+        for _ in range(3):
+            hoarder = lab.spawn("alice", lib.PYTHON, "-c", HOARDER, stdin=-1)
+            hoarder.wait_for("full ENFILE")  # the last ones do not even get a channel
+        lab.python("bob", "import socket; kept = [socket.socket() for _ in range(20)]")
+        self.assertEqual(lab.status()["pid"], lab.pid)
 
 
 if __name__ == "__main__":

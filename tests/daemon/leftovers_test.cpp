@@ -1,0 +1,87 @@
+// What killed daemons leave behind goes with the next start; what somebody holds, or what is not
+// ours, stays.
+#include "daemon/leftovers.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "daemon/anchor.h"
+#include "daemon/socket_path.h"
+
+namespace ph {
+namespace {
+
+namespace fs = std::filesystem;
+
+class leftovers : public ::testing::Test {
+ protected:
+  ~leftovers() override {
+    std::error_code ignored;
+    for (const std::string& path : made_) fs::remove_all(path, ignored);
+  }
+  std::string make(const std::string& pattern) {
+    std::string path = pattern;
+    EXPECT_NE(::mkdtemp(path.data()), nullptr);
+    made_.push_back(path);
+    return path;
+  }
+  std::string run_folder() { return make("/tmp/" + std::string(run_folder_prefix) + "XXXXXX"); }
+  static void write(const std::string& path, const char* text) { std::ofstream(path) << text; }
+  static void age(const std::string& path) {
+    const timespec old[2] = {{1'000'000, 0}, {1'000'000, 0}};
+    ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), old, 0), 0);
+  }
+  std::vector<std::string> made_;
+};
+
+TEST_F(leftovers, folders_of_anchors_that_nobody_holds) {
+  auto held = dropin::anchor_folder::create(7);
+  ASSERT_TRUE(held);
+  const std::string left = make(held->path().substr(0, held->path().size() - 6) + "XXXXXX");
+  const std::string used = make(held->path().substr(0, held->path().size() - 6) + "XXXXXX");
+  write(used + "/file", "x");
+  sweep_leftovers();
+  EXPECT_TRUE(fs::exists(held->path()));
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_TRUE(fs::exists(used + "/file")) << "no daemon leaves that";
+}
+
+TEST_F(leftovers, folders_of_labs_of_a_program) {
+  const std::string dead = run_folder(), held = run_folder(), crashed = run_folder(),
+                    starting = run_folder(), never_started = run_folder();
+  for (const std::string& folder : {dead, held, crashed}) write(folder + "/lab.sock.lock", "");
+  write(dead + "/lab.sock", "");
+  write(crashed + "/log", "posthaste: this is a bug");
+  age(never_started);
+  const unique_fd lock(::open((held + "/lab.sock.lock").c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(::flock(lock.get(), LOCK_EX), 0);
+  sweep_leftovers();
+  EXPECT_FALSE(fs::exists(dead));
+  EXPECT_FALSE(fs::exists(never_started));
+  EXPECT_TRUE(fs::exists(held));
+  EXPECT_TRUE(fs::exists(starting));
+  EXPECT_TRUE(fs::exists(crashed)) << "its log is for people to read";
+  age(crashed + "/log");
+  sweep_leftovers();
+  EXPECT_FALSE(fs::exists(crashed));
+}
+
+TEST_F(leftovers, nothing_is_followed) {
+  const std::string elsewhere = make("/tmp/ph-elsewhere-XXXXXX");
+  write(elsewhere + "/lab.sock.lock", "");
+  write(elsewhere + "/log", "");
+  const std::string link = "/tmp/" + std::string(run_folder_prefix) + "link-of-a-test";
+  ASSERT_EQ(::symlink(elsewhere.c_str(), link.c_str()), 0);
+  sweep_leftovers();
+  EXPECT_TRUE(fs::exists(elsewhere + "/log"));
+  EXPECT_EQ(::unlink(link.c_str()), 0);
+}
+
+}  // namespace
+}  // namespace ph
