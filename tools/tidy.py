@@ -71,7 +71,8 @@ MORE_FOR = (
 
 # The shim may not depend on the daemon's machinery, only on what both sides say to each other, and
 # on what tells programs apart before they are started.
-SHIM_SHARES = re.compile(r"(daemon/(protocol|anchor_name)|platform/(passed_fd|program_file))\.h$")
+SHIM_SHARES = re.compile(
+    r"(daemon/(protocol|anchor_name|received_choice)|platform/(passed_fd|program_file))\.h$")
 
 # Where the operating system may be seen.
 SYSTEM_FOLDERS = ("platform", "daemon", "shim", "cli", "web", "judge")

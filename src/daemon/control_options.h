@@ -5,6 +5,7 @@
 #pragma once
 
 #include "daemon/host_sockets.h"
+#include "daemon/received_choice.h"
 
 namespace ph::dropin {
 
@@ -16,16 +17,19 @@ class control_options {
   /// True when level and name are one of these options.
   [[nodiscard]] static bool covers(int level, int name);
   /// After a successful setsockopt of one: notes the choice, and turns it on again at the socket.
-  /// Returns whether the choice is another one than before.
-  bool set(host_sockets& host, int s, int level, int name, byte_view value);
+  void set(host_sockets& host, int s, int level, int name, byte_view value);
   /// After a successful getsockopt of one: writes the program's choice over the socket's.
   void get(int level, int name, byte_span value) const;
 
   /// Did the program ask for control messages of this level and type?
-  [[nodiscard]] bool wants(int level, int type) const;
+  [[nodiscard]] bool wants(int level, int type) const {
+    return dropin::chosen(chosen_, static_cast<u32>(level), static_cast<u32>(type));
+  }
+  /// The choice (daemon/received_choice.h).
+  [[nodiscard]] u32 chosen() const { return chosen_; }
 
  private:
-  u32 chosen_ = 0;  ///< bits in the order of the table
+  u32 chosen_ = 0;
 };
 
 }  // namespace ph::dropin

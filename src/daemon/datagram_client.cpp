@@ -25,7 +25,7 @@ void append(std::vector<u8>& to, byte_view bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
 }
 
-/// A tag without choices (datagram_tags.h).
+/// A tag (datagram_tags.h).
 std::vector<u8> make_tag(byte_view from, byte_view items) {
   message_head head;
   head.name_len = static_cast<u16>(from.size());
@@ -39,9 +39,11 @@ std::vector<u8> make_tag(byte_view from, byte_view items) {
 
 byte_view items_of(const message_parts& parts) { return {parts.control, parts.head.control_len}; }
 
-/// Control messages as control items, behind those in `items`.
+/// Control messages as control items, behind those in `items`. The forms of a time stamp are the
+/// shim's to make, from our own item.
 void append_items(std::vector<u8>& items, byte_view control) {
   (void)for_each_cmsg(control, [&](int level, int type, byte_view value) -> result<void> {
+    if (datagram_stamps::covers(level, type)) return {};
     const control_item item{static_cast<u32>(level), static_cast<u32>(type),
                             static_cast<u32>(value.size())};
     append(items, bytes_of(item));
@@ -99,9 +101,7 @@ std::optional<answer_data> datagram_client::connect(call& c) {
   return answer_data{};
 }
 
-answer_data datagram_client::listen(call& c) {
-  return answer_of(host_.listen(s_, c.head.arg[0]));
-}
+answer_data datagram_client::listen(call& c) { return answer_of(host_.listen(s_, c.head.arg[0])); }
 
 answer_data datagram_client::shutdown(call& c) {
   if (!drain_out()) return refuse(errc::nobufs);
@@ -116,10 +116,11 @@ answer_data datagram_client::set_option(call& c) {
   const auto set = host_.setsockopt(s_, level, name, c.data);
   if (!set) return answer_of(set);
   if (control_options::covers(level, name)) {
-    if (options_.set(host_, s_, level, name, c.data)) take_back_waiting(c.anchor.get());
+    options_.set(host_, s_, level, name, c.data);
+    return tell_choice();
   } else if (datagram_stamps::covers(level, name)) {
     stamps_.start();
-    take_back_waiting(c.anchor.get());
+    return tell_choice();
   } else if (level == uapi::sol_socket &&
              (name == uapi::so_rcvbuf || name == uapi::so_rcvbufforce)) {
     read_buffer_size();
@@ -136,66 +137,19 @@ answer_data datagram_client::get_option(const call& c) {
   return a;
 }
 
-/// Marks in a tag what the program asks for now.
-void datagram_client::choose(std::vector<u8>& tag) const {
-  message_parts parts;
-  if (!parse_message(tag.data(), tag.size(), parts)) return;
-  control_walk walk{parts.control, parts.head.control_len};
-  control_item item;
-  const u8* value = nullptr;
-  parts.head.flags = 0;
-  for (unsigned i = 0; i < 16 && walk.next(item, value); ++i) {
-    const bool wanted = !datagram_stamps::hides(item.level) &&
-                        options_.wants(static_cast<int>(item.level), static_cast<int>(item.type));
-    if (wanted) parts.head.flags = static_cast<u16>(parts.head.flags | 1u << i);
-  }
-  std::memcpy(tag.data(), &parts.head, sizeof parts.head);
+/// What the program asks for now is kept at the anchor, where whoever receives finds it.
+answer_data datagram_client::tell_choice() {
+  const u32 choice = options_.chosen() | datagram_stamps::choice(host_, s_);
+  const anchor_option told{uapi::so_rcvlowat, sizeof(s32), {anchor_value(choice), 0}};
+  answer_data a;
+  a.flags = reply_set_anchor;
+  append(a.data, bytes_of(told));
+  return a;
 }
 
-/// An error of the anchor is only in the way: the anchor will show it again.
-result<taken_back> datagram_client::take_back_one(int anchor, int flags) {
-  auto got = take_back(anchor, owner_.datagrams().buffer, flags);
-  while (!got && got.error() == errc::connreset) {
-    error_due_ = true;
-    got = take_back(anchor, owner_.datagrams().buffer, flags);
-  }
-  return got;
-}
-
-/// The program changed its mind about ancillary values: datagrams that it has not read yet are
-/// given again, in order, with others.
-void datagram_client::take_back_waiting(int anchor) {
-  std::deque<arrived> back;
-  while (auto got = take_back_one(anchor, 0)) {
-    auto tag = read_tag(got->tag.get());
-    if (!tag) tag = make_tag({}, {});
-    message_parts parts;
-    if (stamps_.on() && parse_message(tag->data(), tag->size(), parts)) {
-      const time_stamp given{got->given.tv_sec, got->given.tv_nsec};
-      tag = make_tag({parts.name, parts.head.name_len},
-                     datagram_stamps::remake(host_, s_, items_of(parts), given));
-    }
-    const byte_view payload = byte_view(owner_.datagrams().buffer).first(got->len);
-    back.push_back({std::move(*tag), {payload.begin(), payload.end()}});
-  }
-  to_program_.insert(to_program_.begin(), std::make_move_iterator(back.begin()),
-                     std::make_move_iterator(back.end()));
-  for (arrived& a : to_program_) choose(a.tag);
-  while (!to_program_.empty() && give(to_program_.front().tag, to_program_.front().payload)) {
-    to_program_.pop_front();
-  }
-  owner_.mark(*this);
-}
-
-result<time_stamp> datagram_client::stamp_of_last_read(int anchor) {
-  const auto next = take_back_one(anchor, uapi::msg_peek);
-  if (error_due_) owner_.mark(*this);
-  std::vector<u8> tag;
-  if (next) {
-    TRY(tag, read_tag(next->tag.get()));
-  } else if (!to_program_.empty()) {
-    tag = to_program_.front().tag;
-  }
+result<time_stamp> datagram_client::stamp_of_last_read(byte_view next_tag) const {
+  const bool here = next_tag.empty() && !to_program_.empty();
+  const byte_view tag = here ? byte_view(to_program_.front().tag) : next_tag;
   message_parts parts;
   if (!parse_message(tag.data(), tag.size(), parts)) return stamps_.last_read({});
   return stamps_.last_read(items_of(parts));
@@ -206,57 +160,20 @@ result<time_stamp> datagram_client::stamp_of_last_read(int anchor) {
 answer_data datagram_client::do_ioctl(const call& c) {
   const auto command = static_cast<u32>(c.head.arg[0]);
   if (!datagram_stamps::asks(command)) return client::do_ioctl(c);
+  const byte_view argument = c.data.first(std::min(c.data.size(), sizeof(time_stamp)));
+  if (c.head.arg[1] != 0) {
+    error_due_ = true;
+    owner_.mark(*this);
+  }
   if (!stamps_.on()) {
     stamps_.start();
-    return client::do_ioctl(c);
+    return client::do_ioctl({c.channel, c.head, argument, {}});
   }
-  const auto last = stamp_of_last_read(c.anchor.get());
+  const auto last = stamp_of_last_read(c.data.subspan(argument.size()));
   answer_data a = answer_of(last);
   if (!last) return a;
   const bool nano = command == uapi::siocgstampns || command == uapi::siocgstampns_new;
   append(a.data, bytes_of(time_stamp{last->sec, nano ? last->nsec : last->nsec / 1000}));
-  return a;
-}
-
-/// For a program that has no descriptor left for a tag: what waits at its anchor, with address and
-/// control data.
-answer_data datagram_client::receive(const call& c) {
-  const auto flags = static_cast<u32>(c.head.arg[0]);
-  if ((flags & (uapi::msg_errqueue | uapi::msg_oob)) != 0) return client::receive(c);
-  std::vector<u8>& buffer = owner_.datagrams().buffer;
-  const auto peek = static_cast<int>(flags & uapi::msg_peek);
-  auto got = take_back(c.anchor.get(), buffer, peek);
-  if (!got && got.error() == errc::connreset) {
-    const int noted = std::exchange(pending_error_, 0);
-    const errc meant = noted != 0 ? static_cast<errc>(noted) : stack_error();
-    if (meant != errc::ok) return refuse(meant);
-    got = take_back(c.anchor.get(), buffer, peek);
-  }
-  if (!got) return refuse(got.error());
-  auto tag = read_tag(got->tag.get());
-  message_parts parts;
-  if (!tag) tag = make_tag({}, {});
-  if (!parse_message(tag->data(), tag->size(), parts)) return refuse(errc::badmsg);
-  std::vector<u8> wanted;
-  control_walk walk{parts.control, parts.head.control_len};
-  control_item item;
-  const u8* value = nullptr;
-  for (unsigned i = 0; walk.next(item, value); ++i) {
-    if ((parts.head.flags >> i & 1) == 0) continue;
-    append(wanted, bytes_of(item));
-    append(wanted, {value, item.len});
-  }
-  const auto room = static_cast<std::size_t>(std::max(c.head.arg[1], 0));
-  message_head head = parts.head;
-  head.flags = static_cast<u16>(got->len > room ? uapi::msg_trunc : 0);
-  head.control_len = static_cast<u32>(wanted.size());
-  head.payload_len = static_cast<u32>(std::min(got->len, room));
-  answer_data a;
-  a.result = static_cast<int>(got->len);
-  append(a.data, bytes_of(head));
-  append(a.data, {parts.name, parts.head.name_len});
-  append(a.data, wanted);
-  append(a.data, byte_view(buffer).first(head.payload_len));
   return a;
 }
 
@@ -359,8 +276,7 @@ void datagram_client::depart(byte_view payload) {
 /// What was sent plainly is on its way before what follows. False when the end holds more than may
 /// be on its way.
 bool datagram_client::drain_out() {
-  while (pump_one_out()) {
-  }
+  while (pump_one_out()) {}
   return receive_plain_sends();
 }
 
@@ -393,7 +309,6 @@ bool datagram_client::take_from_stack() {
   std::vector<u8> items = stamps_.items_of_received(host_, s_);
   append_items(items, byte_view(control).first(msg.control_len));
   std::vector<u8> tag = make_tag(from.view(), items);
-  choose(tag);
   if (give(tag, payload)) return true;
   to_program_.push_back({std::move(tag), {payload.begin(), payload.end()}});
   return false;
@@ -416,12 +331,10 @@ bool datagram_client::give(byte_view tag, byte_view payload) {
   if (given) return true;
   owner_.datagrams().in_flight.give_back(*this);
   switch (given.error()) {
-    case errc::again:
-      wants_room_ = true;
-      return false;
+    case errc::again: wants_room_ = true; return false;
     case errc::connrefused:  // the anchor is gone, and the news of its last close on its way
     case errc::notconn:
-    case errc::pipe:         // nobody will read
+    case errc::pipe:  // nobody will read
       return true;
     case errc::msgsize:  // net.core.wmem_max lets no sender have a buffer for it
       host_.count_lost(s_);

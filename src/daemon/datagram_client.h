@@ -28,7 +28,6 @@ class datagram_client final : public client, private handed_on {
   answer_data get_option(const call& c) override;
   answer_data do_ioctl(const call& c) override;
   std::optional<answer_data> send(call& c) override;
-  answer_data receive(const call& c) override;
   void before_error(const call& c) override;
   void error_told(const call& c, int told) override;
   void woken(u32 events) override;
@@ -65,10 +64,8 @@ class datagram_client final : public client, private handed_on {
   void pump_in();
   bool take_from_stack();
   bool give(byte_view tag, byte_view payload);
-  void choose(std::vector<u8>& tag) const;
-  result<taken_back> take_back_one(int anchor, int flags);
-  void take_back_waiting(int anchor);
-  result<time_stamp> stamp_of_last_read(int anchor);
+  [[nodiscard]] answer_data tell_choice();
+  [[nodiscard]] result<time_stamp> stamp_of_last_read(byte_view next_tag) const;
   [[nodiscard]] u32 bytes() const override { return end_.waiting(); }
   bool may_pass_tag();
   void read_buffer_size();
@@ -80,8 +77,8 @@ class datagram_client final : public client, private handed_on {
   datagram_end end_;
   control_options options_;
   datagram_stamps stamps_;
-  u32 rcvbuf_ = 0;             ///< SO_RCVBUF: what may wait at the anchor
-  bool wants_room_ = false;    ///< the anchor is full: its reader is waited for
+  u32 rcvbuf_ = 0;           ///< SO_RCVBUF: what may wait at the anchor
+  bool wants_room_ = false;  ///< the anchor is full: its reader is waited for
   bool polls_room_ = false;
   int shown_for_nothing_ = 0;  ///< times that the anchor's error was none for the program
   bool error_due_ = false;     ///< an error came that the anchor does not show yet

@@ -73,16 +73,6 @@ void prepare_cut(int end, const unix_name& anchor) {
   connect_to(end, anchor);
 }
 
-/// The descriptor and the time that came with a datagram.
-void read_control(msghdr& message, taken_back& into) {
-  for_each_passed_fd(message, [&](int fd) { into.tag.reset(fd); });
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS) continue;
-    if (c->cmsg_len < CMSG_LEN(sizeof into.given)) continue;
-    std::memcpy(&into.given, CMSG_DATA(c), sizeof into.given);
-  }
-}
-
 }  // namespace
 
 closed_door::closed_door() : fd_(datagram_socket()) {
@@ -106,7 +96,7 @@ result<datagram_end> datagram_end::create(int anchor, int reach, const anchor_na
   TRY_VOID(bind_abstract(out.fd_.get(), name));
   if (!connect_to(anchor, name_of_socket(out.fd_.get()))) return fail(last_error());
   connect_to(out.fd_.get(), door.name());
-  // Whoever takes a datagram back learns when it came.
+  // The shim needs the time of a datagram that came before its program asked for stamps.
   const int on = 1;
   ::setsockopt(anchor, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
   return out;
@@ -166,22 +156,6 @@ int take_anchor_error(int anchor) {
   socklen_t len = sizeof error;
   ::getsockopt(anchor, SOL_SOCKET, SO_ERROR, &error, &len);
   return error;
-}
-
-result<taken_back> take_back(int anchor, byte_span into, int flags) {
-  iovec piece{into.data(), into.size()};
-  alignas(cmsghdr) char control[256];
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  const ssize_t got = ::recvmsg(anchor, &message, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (got < 0) return fail(last_error());
-  taken_back out;
-  out.len = static_cast<std::size_t>(got);
-  read_control(message, out);
-  return out;
 }
 
 }  // namespace ph::dropin

@@ -9,7 +9,6 @@
 
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -79,15 +78,5 @@ void cut_pair(int end, int reach);
 
 /// Clears the pending error of an anchor; the errno, or 0.
 int take_anchor_error(int anchor);
-
-/// A datagram that waits at an anchor, taken back (or only looked at, with MSG_PEEK): its payload
-/// and the descriptor that goes with it. Errors: again (none waits), connreset (the pending error,
-/// cleared).
-struct taken_back {
-  std::size_t len = 0;
-  unique_fd tag;
-  timespec given{};  ///< when it went to the anchor, by the wall clock
-};
-result<taken_back> take_back(int anchor, byte_span into, int flags = 0);
 
 }  // namespace ph::dropin

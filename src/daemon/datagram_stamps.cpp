@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <array>
 
+#include "daemon/received_choice.h"
 #include "uapi/socket.h"
 
 namespace ph::dropin {
 namespace {
 
-constexpr u32 own_level = ~u32{0};
-constexpr u32 own_stamp = 0, stamp_before = 1;
+constexpr u32 stamp_before = 1;  // beside own_stamp
 
 void append(std::vector<u8>& to, byte_view bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
@@ -19,11 +19,6 @@ void append(std::vector<u8>& to, byte_view bytes) {
 void append_item(std::vector<u8>& to, u32 level, u32 type, byte_view value) {
   append(to, bytes_of(control_item{level, type, static_cast<u32>(value.size())}));
   append(to, value);
-}
-
-bool is_form(const control_item& item) {
-  return item.level == u32{uapi::sol_socket} &&
-         datagram_stamps::covers(uapi::sol_socket, static_cast<int>(item.type));
 }
 
 /// Calls f(item, value) for each.
@@ -50,21 +45,6 @@ u32 option(host_sockets& host, int s, int name) {
   return byte_reader(value).take<u32>();
 }
 
-/// The control messages that a receive on the socket would tell of this stamp.
-void append_forms(host_sockets& host, int s, const time_stamp& stamp, std::vector<u8>& to) {
-  using namespace uapi;
-  const time_stamp micro{stamp.sec, stamp.nsec / 1000};
-  for (const int name : {so_timestampns_new, so_timestampns, so_timestamp_new, so_timestamp}) {
-    if (option(host, s, name) == 0) continue;
-    const bool nano = name == so_timestampns_new || name == so_timestampns;
-    append_item(to, sol_socket, static_cast<u32>(name), bytes_of(nano ? stamp : micro));
-    break;
-  }
-  if ((option(host, s, so_timestamping) & sof_timestamping_software) == 0) return;
-  // By software, by a scheme of old, by hardware.
-  append_item(to, sol_socket, scm_timestamping, bytes_of(std::array<time_stamp, 3>{stamp}));
-}
-
 }  // namespace
 
 bool datagram_stamps::covers(int level, int name) {
@@ -86,7 +66,14 @@ bool datagram_stamps::asks(u32 command) {
          command == uapi::siocgstamp_new || command == uapi::siocgstampns_new;
 }
 
-bool datagram_stamps::hides(u32 level) { return level == own_level; }
+u32 datagram_stamps::choice(host_sockets& host, int s) {
+  u32 out = 0;
+  for (std::size_t i = 0; i < std::size(stamp_forms) && out == 0; ++i) {
+    if (option(host, s, stamp_forms[i]) != 0) out = static_cast<u32>(i + 1) << stamp_form_shift;
+  }
+  const u32 flags = option(host, s, uapi::so_timestamping);
+  return (flags & uapi::sof_timestamping_software) != 0 ? out | stamp_timestamping : out;
+}
 
 std::vector<u8> datagram_stamps::items_of_received(host_sockets& host, int s) {
   std::vector<u8> out;
@@ -96,18 +83,6 @@ std::vector<u8> datagram_stamps::items_of_received(host_sockets& host, int s) {
   append_item(out, own_level, own_stamp, bytes_of(came));
   if (last_) append_item(out, own_level, stamp_before, bytes_of(*last_));
   last_ = came;
-  return out;
-}
-
-std::vector<u8> datagram_stamps::remake(host_sockets& host, int s, byte_view items,
-                                        time_stamp given) {
-  std::vector<u8> out;
-  for_each_item(items, [&](const control_item& item, byte_view value) {
-    if (!is_form(item)) append_item(out, item.level, item.type, value);
-  });
-  const auto stamp = find_own(items, own_stamp);
-  if (!stamp) append_item(out, own_level, own_stamp, bytes_of(given));
-  append_forms(host, s, stamp.value_or(given), out);
   return out;
 }
 

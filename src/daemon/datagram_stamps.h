@@ -2,7 +2,7 @@
 // SO_TIMESTAMPING tell of each, and SIOCGSTAMP of the one read last.
 //
 // A tag (datagram_tags.h) of a socket that was ever asked for time stamps has two items that no
-// program sees: when its datagram came, so that the forms which the program wants can be made anew,
+// program sees: when its datagram came, from which the shim makes the forms that the program wants,
 // and when the one before came, which is the answer to SIOCGSTAMP while this one waits unread.
 #pragma once
 
@@ -24,8 +24,8 @@ class datagram_stamps {
   [[nodiscard]] static bool covers(int level, int name);
   /// True for SIOCGSTAMP and its relatives.
   [[nodiscard]] static bool asks(u32 command);
-  /// True for the items that are ours alone.
-  [[nodiscard]] static bool hides(u32 level);
+  /// The forms that the socket's options ask for, as bits of a choice (daemon/received_choice.h).
+  static u32 choice(host_sockets& host, int s);
 
   /// From now on tags have stamps.
   void start() { on_ = true; }
@@ -33,9 +33,6 @@ class datagram_stamps {
 
   /// The items of the datagram that was just received from the host's socket.
   std::vector<u8> items_of_received(host_sockets& host, int s);
-  /// A tag's items with those forms of its stamp that the socket's options ask for by now; `given`
-  /// is when the datagram went to the anchor, for one that has no stamp.
-  static std::vector<u8> remake(host_sockets& host, int s, byte_view items, time_stamp given);
   /// SIOCGSTAMP (or in nanoseconds) while a datagram with these items is the next to be read, or
   /// nothing when none waits. Errors: noent (none was read).
   [[nodiscard]] result<time_stamp> last_read(std::optional<byte_view> next) const;

@@ -41,14 +41,4 @@ result<int> datagram_tags::find(byte_view tag) {
   return newest_first_.front().file.get();
 }
 
-result<std::vector<u8>> read_tag(int file) {
-  std::vector<u8> out(max_tag);
-  const ssize_t got = ::pread(file, out.data(), out.size(), 0);
-  if (got < 0) return fail(last_error());
-  out.resize(static_cast<std::size_t>(got));
-  message_parts parts;
-  if (!parse_message(out.data(), out.size(), parts)) return fail(errc::inval);
-  return out;
-}
-
 }  // namespace ph::dropin

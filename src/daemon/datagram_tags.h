@@ -3,8 +3,8 @@
 // a plain read drops it, recvfrom and recvmsg (the shim in them) read it and close it.
 //
 // A tag's bytes are a message_head (daemon/protocol.h) with the address, the control items and no
-// payload. Bit i of its flags says that the program asked for control item i; the others are there
-// for the case that it asks while the datagram waits.
+// payload. All items are there; the shim looks which of them the program wants when it receives
+// (daemon/received_choice.h).
 #pragma once
 
 #include <list>
@@ -36,8 +36,5 @@ class datagram_tags {
   std::map<std::vector<u8>, order::iterator> by_tag_;
   std::size_t most_;
 };
-
-/// Reads a tag's bytes back. Errors: badf, inval.
-result<std::vector<u8>> read_tag(int file);
 
 }  // namespace ph::dropin

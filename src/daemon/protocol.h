@@ -37,22 +37,23 @@ inline constexpr char env_token[] = "PH_TOKEN";
 
 /// What is asked. "fd" = the anchor is passed with the request. Reply result: >= 0, or -errno.
 enum class request_kind : u16 {
-  hello = 1,     ///< first; arg0 pid; data hello_data; reply data welcome_data
-  socket,        ///< arg0 domain, arg1 type with flags, arg2 protocol; reply passes the anchor
-  bind,          ///< fd; data sockaddr
-  connect,       ///< fd; data sockaddr (AF_UNSPEC dissolves); see flag_wait, flag_settle
-  listen,        ///< fd; arg0 backlog
-  shutdown,      ///< fd; arg0 how; see reply_shut_anchor
-  getsockname,   ///< fd; reply data sockaddr
-  getpeername,   ///< fd; reply data sockaddr
-  getsockopt,    ///< fd; arg0 level, arg1 name, arg2 room; data = what the buffer held; reply data
-  setsockopt,    ///< fd; arg0 level, arg1 name; data value; see reply_set_anchor
-  ioctl,         ///< fd, or none (SIOCGIF* on any socket); arg0 request; data in, reply data
-  take_error,    ///< fd; result = the pending error (an errno, or 0), cleared (SO_ERROR)
-  sendmsg,       ///< fd; arg0 MSG_ flags; data = message_head, address, control, payload
-  recvmsg,       ///< fd; arg0 MSG_ flags, arg1 room; reply data likewise. With MSG_ERRQUEUE or
-                 ///< MSG_OOB from the socket, else what waits at a datagram anchor
-  resolve,       ///< data = host name; reply data = sockaddrs of 16 bytes; ENOENT if unknown here
+  hello = 1,    ///< first; arg0 pid; data hello_data; reply data welcome_data
+  socket,       ///< arg0 domain, arg1 type with flags, arg2 protocol; reply passes the anchor
+  bind,         ///< fd; data sockaddr
+  connect,      ///< fd; data sockaddr (AF_UNSPEC dissolves); see flag_wait, flag_settle
+  listen,       ///< fd; arg0 backlog
+  shutdown,     ///< fd; arg0 how; see reply_shut_anchor
+  getsockname,  ///< fd; reply data sockaddr
+  getpeername,  ///< fd; reply data sockaddr
+  getsockopt,   ///< fd; arg0 level, arg1 name, arg2 room; data = what the buffer held; reply data
+  setsockopt,   ///< fd; arg0 level, arg1 name; data value; see reply_set_anchor
+  ioctl,        ///< fd, or none (SIOCGIF* on any socket); arg0 request; data in, reply data.
+                ///< SIOCGSTAMP of datagrams: behind the argument the tag of the next one at the
+                ///< anchor; arg1 = 1: an error was in the way
+  take_error,   ///< fd; result = the pending error (an errno, or 0), cleared (SO_ERROR)
+  sendmsg,      ///< fd; arg0 MSG_ flags; data = message_head, address, control, payload
+  recvmsg,  ///< fd; arg0 MSG_ERRQUEUE or MSG_OOB and other flags, arg1 room; reply data likewise
+  resolve,  ///< data = host name; reply data = sockaddrs of 16 bytes; ENOENT if unknown here
   resolve_addr,  ///< data sockaddr; reply data = host name
   interfaces,    ///< reply data = interface_record[]
   renew,         ///< fd; reply passes a new anchor for the same socket (EALREADY: none is needed)
@@ -80,8 +81,8 @@ inline constexpr u32 reply_renew = 1;
 /// Reply flag of shutdown: the shim shuts the anchor down in the kernel.
 inline constexpr u32 reply_shut_anchor = 2;
 /// Reply flag of setsockopt: AF_UNIX acts on the option, too, so the shim sets the anchor_option in
-/// the data. The daemon cannot: setsockopt() waits for whoever holds the socket's lock, and its
-/// program can hold that for as long as it likes.
+/// the data (of a datagram socket: daemon/received_choice.h). The daemon cannot: setsockopt() waits
+/// for whoever holds the socket's lock, and its program can hold that for as long as it likes.
 inline constexpr u32 reply_set_anchor = 4;
 
 /// An option of level SOL_SOCKET: `len` bytes of `value`.

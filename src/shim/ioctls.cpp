@@ -13,6 +13,7 @@
 #include "shim/anchor.h"
 #include "shim/channel.h"
 #include "shim/config.h"
+#include "shim/datagram_io.h"
 #include "shim/interfaces.h"
 #include "shim/next.h"
 #include "shim/program_memory.h"
@@ -38,14 +39,11 @@ bool about_network(unsigned long request) {
 std::size_t argument_size(unsigned long request) {
   switch (request) {
     case SIOCADDRT:
-    case SIOCDELRT:
-      return 120;  // struct rtentry
+    case SIOCDELRT: return 120;  // struct rtentry
     case SIOCGARP:
     case SIOCSARP:
-    case SIOCDARP:
-      return 68;  // struct arpreq
-    default:
-      return sizeof(ifreq);
+    case SIOCDARP: return 68;  // struct arpreq
+    default: return sizeof(ifreq);
   }
 }
 
@@ -91,6 +89,27 @@ int unread_bytes(int fd, void* argument) {
   return copy_out(fd, argument, &here, sizeof here) ? 0 : finish(-EFAULT);
 }
 
+/// Of a datagram socket, what waits at the anchor says what came before it.
+int last_stamp(int fd, const anchor& a, unsigned long request, void* argument) {
+  s64 stamp[2] = {};
+  u8 tag[dropin::max_tag];
+  next_tag next;
+  if (!a.stream()) next = peek_tag(fd, tag, sizeof tag);
+  const iovec pieces[2] = {{stamp, sizeof stamp}, {tag, next.len}};
+  exchange x;
+  x.kind = request_kind::ioctl;
+  x.fd = fd;
+  x.arg[0] = static_cast<s32>(request);
+  x.arg[1] = next.error ? 1 : 0;
+  x.data = pieces;
+  x.data_pieces = a.stream() ? 1 : 2;
+  x.out = stamp;
+  x.out_room = sizeof stamp;
+  const int result = ask(x);
+  if (result < 0) return result;
+  return copy_out(fd, argument, stamp, sizeof stamp) ? result : -EFAULT;
+}
+
 int any_ioctl(int fd, unsigned long request, void* argument) {
   if (!config().active || (!about_network(request) && !about_socket(request))) {
     return next::ioctl(fd, request, argument);
@@ -104,7 +123,8 @@ int any_ioctl(int fd, unsigned long request, void* argument) {
   if (request == SIOCATMARK && a.stream()) return next::ioctl(fd, request, argument);
   if (request == FIONREAD)
     return a.stream() ? unread_bytes(fd, argument) : next::ioctl(fd, request, argument);
-  std::size_t len = is_stamp(request) ? sizeof(timespec) : sizeof(int);
+  if (is_stamp(request)) return finish(last_stamp(fd, a, request, argument));
+  std::size_t len = sizeof(int);
   return finish(ask_for(fd, request_kind::ioctl, static_cast<s32>(request), 0, 0, argument, len,
                         argument, &len));
 }

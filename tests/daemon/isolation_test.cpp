@@ -171,6 +171,31 @@ TEST(isolation, a_stream_whose_lock_is_held_holds_nobody_up) {
   holder.join();
 }
 
+/// The lock of those who receive, likewise.
+TEST(isolation, a_datagram_socket_whose_lock_is_held_holds_nobody_up) {
+  absent_page page;
+  if (!page.works()) GTEST_SKIP() << "userfaultfd needs root";
+  const served_lab lab;
+  raw_program hostile(lab, "alice"), other(lab, "bob");
+  const unique_fd anchor(hostile.socket(SOCK_DGRAM));
+  ASSERT_EQ(hostile.bind(anchor.get(), "10.0.1.1", 5000), 0);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(hostile.send_to(anchor.get(), "10.0.1.1", 5000, "x"), 1);
+  std::thread holder([&] { (void)!::recv(anchor.get(), page.data(), 100, 0); });
+  page.wait_for_waiter();
+  const s32 on = 1;
+  const std::array<s64, 2> stamp{};
+  using enum request_kind;
+  EXPECT_EQ(hostile.ask(setsockopt, {SOL_IP, IP_PKTINFO, 0}, bytes_of(on), anchor.get()), 0);
+  EXPECT_EQ(hostile.ask(setsockopt, {SOL_SOCKET, SO_TIMESTAMP, 0}, bytes_of(on), anchor.get()), 0);
+  hostile.ask(ioctl, {uapi::siocgstamp, 0, 0}, bytes_of(stamp), anchor.get());
+  hostile.ask(recvmsg, {MSG_DONTWAIT, 100, 0}, {}, anchor.get());
+  EXPECT_EQ(hostile.connect(anchor.get(), "10.0.1.2", 5000), 0);
+  EXPECT_TRUE(unique_fd(other.socket(SOCK_DGRAM)));
+  EXPECT_FALSE(page.came_by_itself());
+  page.come();
+  holder.join();
+}
+
 TEST(isolation, an_anchor_carries_no_descriptors_to_the_daemon) {
   if (const auto probe = unix_socket(SOCK_STREAM); !take_descriptors(probe.get(), false)) {
     GTEST_SKIP() << "Linux is older than 6.16";
