@@ -1,7 +1,6 @@
 // Reading /proc, and waiting for processes by their descriptors.
 #include "daemon/lab_processes.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,7 +10,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <filesystem>
 #include <map>
@@ -19,27 +17,21 @@
 #include <string_view>
 
 #include "daemon/protocol.h"
+#include "platform/patient_reader.h"
 
 namespace ph {
 namespace {
 
-constexpr std::size_t most_read = 4 << 20;  // of one file of a process
-
-std::string read_file(const std::string& path) {
-  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string out;
-  std::array<char, 16384> buffer;
-  while (file && out.size() < most_read) {
-    const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
-    if (got <= 0) break;
-    out.append(buffer.data(), static_cast<std::size_t>(got));
+/// The files of processes below /proc.
+class process_files {
+ public:
+  std::string read(pid_t pid, std::string_view name) {
+    return reader_.read(fmt::format("/proc/{}/{}", pid, name));
   }
-  return out;
-}
 
-std::string file_of(pid_t pid, std::string_view name) {
-  return read_file(fmt::format("/proc/{}/{}", pid, name));
-}
+ private:
+  patient_reader reader_;
+};
 
 /// Is `name=value` an entry of the environment? With an empty value: any entry of that name.
 bool has_entry(const std::string& environment, const std::string& name, const std::string& value) {
@@ -53,20 +45,20 @@ bool has_entry(const std::string& environment, const std::string& name, const st
   return false;
 }
 
-bool leads_to(pid_t pid, const std::string& address) {
-  return has_entry(file_of(pid, "environ"), dropin::env_socket, address);
+bool leads_to(process_files& files, pid_t pid, const std::string& address) {
+  return has_entry(files.read(pid, "environ"), dropin::env_socket, address);
 }
 
 /// A process that once opened a channel may be gone and its number another's: it counts only while
 /// it has the shim and does not say that it belongs elsewhere.
-bool is_peer(pid_t pid) {
-  return file_of(pid, "maps").find("libph_preload") != std::string::npos &&
-         !has_entry(file_of(pid, "environ"), dropin::env_socket, "");
+bool is_peer(process_files& files, pid_t pid) {
+  return files.read(pid, "maps").find("libph_preload") != std::string::npos &&
+         !has_entry(files.read(pid, "environ"), dropin::env_socket, "");
 }
 
 /// The parent, from the fourth field of stat; the second, the name, may hold anything.
-pid_t parent_of(pid_t pid) {
-  const std::string stat = file_of(pid, "stat");
+pid_t parent_of(process_files& files, pid_t pid) {
+  const std::string stat = files.read(pid, "stat");
   const std::size_t name_end = stat.rfind(')');
   pid_t parent = 0;
   if (name_end == std::string::npos || name_end + 4 >= stat.size()) return 0;
@@ -87,9 +79,9 @@ std::vector<pid_t> all_processes() {
 }
 
 /// Adds the descendants of the processes that are in it.
-void add_descendants(std::set<pid_t>& found, const std::vector<pid_t>& all) {
+void add_descendants(process_files& files, std::set<pid_t>& found, const std::vector<pid_t>& all) {
   std::map<pid_t, pid_t> parents;
-  for (const pid_t pid : all) parents[pid] = parent_of(pid);
+  for (const pid_t pid : all) parents[pid] = parent_of(files, pid);
   for (const pid_t pid : all) {
     pid_t above = pid;
     for (std::size_t steps = 0; steps < all.size() && above > 1; ++steps) {
@@ -112,8 +104,8 @@ void send(const lab_process& p, int signal) {
   ::syscall(SYS_pidfd_send_signal, p.pidfd.get(), signal, nullptr, 0);
 }
 
-std::string name_of(pid_t pid) {
-  std::string name = file_of(pid, "comm");
+std::string name_of(process_files& files, pid_t pid) {
+  std::string name = files.read(pid, "comm");
   if (!name.empty() && name.back() == '\n') name.pop_back();
   return name;
 }
@@ -148,18 +140,19 @@ std::vector<lab_process> find_lab_processes(const std::string& address,
                                             const std::vector<pid_t>& peers) {
   const std::vector<pid_t> all = all_processes();
   std::set<pid_t> found;
+  process_files files;
   for (const pid_t pid : all) {
-    if (leads_to(pid, address)) found.insert(pid);
+    if (leads_to(files, pid, address)) found.insert(pid);
   }
   for (const pid_t pid : peers) {
-    if (pid > 1 && is_peer(pid)) found.insert(pid);
+    if (pid > 1 && is_peer(files, pid)) found.insert(pid);
   }
   found.erase(::getpid());
-  add_descendants(found, all);
+  add_descendants(files, found, all);
   found.erase(::getpid());
   std::vector<lab_process> out;
   for (const pid_t pid : found) {
-    lab_process p{pid, name_of(pid),
+    lab_process p{pid, name_of(files, pid),
                   unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))};
     const bool ours =
         p.pidfd && ::syscall(SYS_pidfd_send_signal, p.pidfd.get(), 0, nullptr, 0) == 0;
