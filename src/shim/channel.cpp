@@ -390,14 +390,6 @@ bool ask_on(const channel& c, bool fresh, bool may_keep, exchange& x, int& resul
 
 }  // namespace
 
-bool give_up_channel() {
-  const int pid = raw::getpid();
-  if (owner.load(std::memory_order_relaxed) != pid) return false;
-  const channel c = take_channel(pid);
-  if (c.fd >= 0) raw::close(c.fd);
-  return c.fd >= 0;
-}
-
 int ask(exchange& x) {
   const int pid = raw::getpid();
   const bool may_keep = owner.load(std::memory_order_relaxed) == pid;

@@ -17,10 +17,6 @@ bool owns_memory();
 /// the shim's own. Returns its new number.
 int move_high(int fd);
 
-/// Closes a channel that nobody uses now, so that its number is free for something else. False when
-/// there is none.
-bool give_up_channel();
-
 /// A request and what comes back.
 struct exchange {
   dropin::request_kind kind{};

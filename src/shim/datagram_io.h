@@ -29,14 +29,6 @@ int datagram_receive_error(int fd, int error);
 /// A receive gave nothing, or EAGAIN: true when nothing will come any more, as the daemon is gone.
 bool is_ending(int fd);
 
-/// The tag of the datagram that waits, into `to`: its length, or 0. `error`: an error of the anchor
-/// was in the way and is gone.
-struct next_tag {
-  std::size_t len = 0;
-  bool error = false;
-};
-next_tag peek_tag(int fd, void* to, std::size_t room);
-
 /// Receives with the address and the control data that the message asks for. Bytes, or -errno.
 ssize_t receive_datagram(int fd, msghdr& message, int flags);
 

@@ -13,7 +13,7 @@
 #include "shim/anchor.h"
 #include "shim/channel.h"
 #include "shim/config.h"
-#include "shim/datagram_io.h"
+#include "shim/datagram_tag.h"
 #include "shim/interfaces.h"
 #include "shim/next.h"
 #include "shim/program_memory.h"
@@ -92,15 +92,14 @@ int unread_bytes(int fd, void* argument) {
 /// Of a datagram socket, what waits at the anchor says what came before it.
 int last_stamp(int fd, const anchor& a, unsigned long request, void* argument) {
   s64 stamp[2] = {};
-  u8 tag[dropin::max_tag];
-  next_tag next;
-  if (!a.stream()) next = peek_tag(fd, tag, sizeof tag);
-  const iovec pieces[2] = {{stamp, sizeof stamp}, {tag, next.len}};
+  received_tag next;
+  const int error = a.stream() ? 0 : peek_tag(fd, next);
+  const iovec pieces[2] = {{stamp, sizeof stamp}, {next.bytes, next.len}};
   exchange x;
   x.kind = request_kind::ioctl;
   x.fd = fd;
   x.arg[0] = static_cast<s32>(request);
-  x.arg[1] = next.error ? 1 : 0;
+  x.arg[1] = error == -ECONNRESET ? 1 : 0;
   x.data = pieces;
   x.data_pieces = a.stream() ? 1 : 2;
   x.out = stamp;
