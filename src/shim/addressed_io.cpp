@@ -13,6 +13,7 @@
 #include "shim/anchor.h"
 #include "shim/config.h"
 #include "shim/datagram_io.h"
+#include "shim/lab_files.h"
 #include "shim/message.h"
 #include "shim/next.h"
 #include "shim/program_memory.h"
@@ -136,6 +137,12 @@ ssize_t taken(int fd, ssize_t sent) {
   if (sent < 0 || !too_long(fd, static_cast<std::size_t>(sent))) return sent;
   true_error(fd);
   return finish_io(-EMSGSIZE);
+}
+
+/// The same for a plain write, which may have gone to a file of the host's.
+ssize_t written(int fd, ssize_t sent) {
+  const int error = sent >= 0 && lab_files_written() ? lab_file_error(fd) : 0;
+  return error == 0 ? sent : finish_io(error);
 }
 
 /// The kernel does it, on any socket.
@@ -339,7 +346,7 @@ PH_HOOK(ssize_t, readv, int fd, const iovec* pieces, int count) {
 PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {
   if (too_long(fd, len)) return finish_io(-EMSGSIZE);
   const ssize_t sent = next::write(fd, bytes, len);
-  if (sent >= 0) return sent;
+  if (sent >= 0) return written(fd, sent);
   iovec piece{const_cast<void*>(bytes), len};
   msghdr message{};
   message.msg_iov = &piece;
@@ -349,7 +356,7 @@ PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {
 
 PH_HOOK(ssize_t, writev, int fd, const iovec* pieces, int count) {
   const ssize_t sent = next::writev(fd, pieces, count);
-  if (sent >= 0) return taken(fd, sent);
+  if (sent >= 0) return written(fd, taken(fd, sent));
   if (count <= 0) return sent;
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces);

@@ -306,7 +306,9 @@ TEST(lab, more_hosts_than_sane_are_refused) {
 TEST(lab, a_file_that_cannot_be_read_is_named) {
   const auto l = load_lab("/nonexistent/lab.yaml");
   ASSERT_FALSE(l);
-  EXPECT_EQ(l.error().to_string(), "/nonexistent/lab.yaml: cannot be read; expected a lab file");
+  EXPECT_EQ(l.error().to_string(),
+            "/nonexistent/lab.yaml: cannot be read: No such file or directory; "
+            "expected a lab file");
 }
 
 TEST(lab, the_examples_of_the_documentation_are_valid) {
