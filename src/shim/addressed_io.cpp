@@ -208,8 +208,8 @@ ssize_t receive_stream(int fd, msghdr& message, int flags) {
   message.msg_flags = nameless.msg_flags;
   if (message.msg_name != nullptr) message.msg_namelen = 0;
   if (message.msg_control != nullptr && stream_control_expected()) {
-    const int added = add_stream_control(fd, message, got, flags);
-    return added == 0 ? got : finish_io(added);
+    add_stream_control(fd, message, got, flags);
+    return got;
   }
   message.msg_controllen = 0;
   return got;
@@ -245,11 +245,14 @@ ssize_t receive_bytes(int fd, void* bytes, size_t len, int flags, sockaddr* addr
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  if (address != nullptr && !copy_in(message.msg_namelen, address_len)) return finish_io(-EFAULT);
-  if (static_cast<int>(message.msg_namelen) < 0) return finish_io(-EINVAL);
-  message.msg_name = address;
+  // A bad length is found when there is an address to give: what was received is gone.
+  const bool known = address == nullptr || copy_in(message.msg_namelen, address_len);
+  const int bad = !known ? EFAULT : static_cast<int>(message.msg_namelen) < 0 ? EINVAL : 0;
+  message.msg_name = bad == 0 ? address : nullptr;
+  if (bad != 0) message.msg_namelen = 0;
   const ssize_t got = receive_message(fd, message, flags);
   if (got < 0 || address == nullptr) return got;
+  if (bad != 0) return finish_io(-bad);
   return copy_out(fd, address_len, &message.msg_namelen, sizeof(socklen_t)) ? got
                                                                             : finish_io(-EFAULT);
 }
@@ -293,6 +296,7 @@ PH_HOOK(ssize_t, sendto, int fd, const void* bytes, size_t len, int flags, const
 PH_HOOK(ssize_t, sendmsg, int fd, const msghdr* message, int flags) {
   msghdr own;
   if (!config().active || !copy_in(own, message)) return next::sendmsg(fd, message, flags);
+  if (const int error = check_lengths(own, true); error != 0) return finish_io(error);
   return send_message(fd, own, flags);
 }
 
@@ -322,6 +326,7 @@ PH_HOOK(ssize_t, recvmsg, int fd, msghdr* message, int flags) {
   if (!config().active || !copy_in(own, message) || !is_anchor(fd, a)) {
     return next::recvmsg(fd, message, flags);
   }
+  if (const int error = check_lengths(own, false); error != 0) return finish_io(error);
   const ssize_t got = receive_message(fd, own, flags);
   if (got >= 0 && !copy_out(fd, message, &own, sizeof own)) return finish_io(-EFAULT);
   return got;
