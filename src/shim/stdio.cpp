@@ -80,8 +80,14 @@ int meant_by(int fd, int error) {
 /// whose error was somebody else's business can be made again.
 int flush(FILE* file) {
   constexpr int most_tries = 4;
+  const int before = errno;
   int result = next_fflush(file);
   if (!config().active || file == nullptr) return result;
+  if (result == 0 && ferror(file) != 0) {
+    // A write inside putchar(3) or the like has failed: errno still says why, and is looked at now.
+    const int meant = meant_by(fileno(file), before);
+    errno = meant != 0 ? meant : before;
+  }
   for (int tries = 1; result != 0; ++tries) {
     errno = meant_by(fileno(file), errno);
     if (errno != 0 || tries == most_tries) return result;

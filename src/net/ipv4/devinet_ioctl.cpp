@@ -73,8 +73,8 @@ result<int> inet_ioctl(task& who, u32 command, byte_span arg) {
   if (arg.size() < ifreq_bytes) return fail(errc::fault);
   std::string_view name = text_of(arg.first(ifnamsiz - 1));
   name = name.substr(0, name.find('\0'));
-  if (who.net().device(name.substr(0, name.find(':'))) == nullptr) return fail(errc::nodev);
   if (sets) return inet_set_ioctl(who, command, name, arg.subspan(ifreq_value_offset));
+  if (who.net().device(name.substr(0, name.find(':'))) == nullptr) return fail(errc::nodev);
   const in_ifaddr* ifa = find_address(who.net(), name);
   if (ifa == nullptr) return fail(errc::addrnotavail);
   switch (command) {
