@@ -40,7 +40,6 @@ interface_record with_address(interface_record r, const in_ifaddr& addr) {
   return r;
 }
 
-constexpr std::string_view names_file = "/etc/hosts";
 constexpr std::string_view settings_folder = "/proc/sys/net/";
 
 /// What sysctl(8) calls a file below /proc/sys, with slashes; empty for another.
@@ -252,7 +251,8 @@ std::vector<interface_record> stack_sockets::interfaces() {
 }
 
 result<std::string> stack_sockets::read_file(std::string_view path) {
-  if (path == names_file) return lab_.names_file(host_);
+  if (path == "/etc/hosts") return lab_.names_file(host_);
+  if (path == "/etc/hostname" || path == "/proc/sys/kernel/hostname") return host_.name() + "\n";
   return in<result<std::string>>(host_, fail(errc::netdown), [&]() -> result<std::string> {
     TRY(std::string value, host_.net().sysctls().get(setting_at(path)));
     return value + "\n";

@@ -1,4 +1,4 @@
-// One mount over each folder, of itself, that cannot be written.
+// One mount over each folder or file, of itself, that cannot be written.
 #include "platform/machine_settings.h"
 
 #include <sched.h>
@@ -50,7 +50,11 @@ bool seal(const char* folder) {
 result<void> seal_machine_settings() {
   if (is_sealed("/proc/sys/net")) return {};
   if (::unshare(CLONE_NEWNS) != 0) return fail(static_cast<errc>(errno));
-  bool all = becomes_private("/proc") && seal("/proc/sys/net");
+  bool all = becomes_private("/proc");
+  for (const char* const settings :
+       {"/proc/sys/net", "/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname"}) {
+    all = all && seal(settings);
+  }
   if (::access("/sys/class/net", F_OK) == 0) {
     all = becomes_private("/sys") && all;
     for (const std::string& folder : device_folders()) all = all && seal(folder.c_str());

@@ -11,9 +11,9 @@
 namespace ph {
 
 /// Gives the calling process, and whatever it becomes or starts, a mount namespace in which
-/// /proc/sys/net and the network devices of sysfs are read-only. Mounts that it makes elsewhere,
-/// or that are made outside, go on to reach the other side where they are shared. Errors: perm and
-/// the like: this process may not, so what it can write stays as it is.
+/// /proc/sys/net, the machine's names and the network devices of sysfs are read-only. Mounts that
+/// it makes elsewhere, or that are made outside, go on to reach the other side where they are
+/// shared. Errors: perm and the like: this process may not, so what it can write stays as it is.
 result<void> seal_machine_settings();
 
 }  // namespace ph

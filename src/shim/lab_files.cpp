@@ -23,7 +23,7 @@ using dropin::request_kind;
 
 /// The longest name of a file that a host has of its own.
 constexpr std::size_t longest_name = 256;
-constexpr char names_file[] = "/etc/hosts";
+constexpr const char* read_only[] = {"/etc/hosts", "/etc/hostname", "/proc/sys/kernel/hostname"};
 constexpr char settings_folder[] = "/proc/sys/net/";
 constexpr std::size_t settings_len = sizeof settings_folder - 1;
 
@@ -60,7 +60,9 @@ bool normalize(const char* path, char (&out)[longest_name]) {
 /// True when the path itself names a file of the host's, whether or not the machine has it.
 bool named_lab_file(const char* path, int flags, char (&name)[longest_name]) {
   if (path[0] != '/' || !normalize(path, name)) return false;
-  if (std::strcmp(name, names_file) == 0) return !writes(flags);
+  for (const char* const file : read_only) {
+    if (std::strcmp(name, file) == 0) return !writes(flags);
+  }
   return begins_with(name, settings_folder);
 }
 
@@ -94,7 +96,10 @@ what look_at(int fd, char (&name)[longest_name]) {
     std::memcpy(name + settings_len, below, std::strlen(below) + 1);
     return what::settings;
   }
-  return std::strstr(path, "/net/") != nullptr ? what::machines : what::other;
+  // Its names are no host's to change (sethostname(2)).
+  const bool names = proc && (std::strstr(path, "/sys/kernel/hostname") != nullptr ||
+                              std::strstr(path, "/sys/kernel/domainname") != nullptr);
+  return names || std::strstr(path, "/net/") != nullptr ? what::machines : what::other;
 }
 
 /// A file in memory with what the host's file holds, or -errno.

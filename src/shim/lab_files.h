@@ -1,7 +1,8 @@
 // Files that a host of the lab has of its own, and files of the machine that are none of a
 // program's business: which path is which, and what a program gets instead of the machine's file.
 //
-// The host's: /etc/hosts, for reading, and what lies below /proc/sys/net. Its content is the
+// The host's: its names (/etc/hosts, /etc/hostname, /proc/sys/kernel/hostname), for reading, and
+// what lies below /proc/sys/net. Its content is the
 // daemon's: a file in memory for who reads, a channel for who writes, so that also writes that no
 // hook sees (those of stdio) arrive. The machine's: what lies below a folder "net" of procfs and
 // sysfs may be read, but never written.

@@ -2,6 +2,7 @@
 them, it gets the host's; nothing that it writes reaches the machine's settings."""
 
 import os
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -96,7 +97,8 @@ class SettingsTest(lib.LabTest):
         with tempfile.TemporaryDirectory() as folder:
             program = f"{folder}/escape"
             subprocess.run(["gcc", "-O1", "-o", program, f"{HERE}/escape.c"], check=True)
-            for file in (FILE, "/sys/class/net/lo/mtu", "/sys/devices/virtual/net/lo/mtu"):
+            for file in (FILE, "/sys/class/net/lo/mtu", "/sys/devices/virtual/net/lo/mtu",
+                         "/proc/sys/kernel/hostname"):
                 done = self.lab.run("alice", program, "write", file)
                 self.assertEqual(done.stdout, "error 30\n", file)  # EROFS
 
@@ -133,6 +135,15 @@ class NamesTest(lib.LabTest):
                        "while l.fgets(b, 99, f): print(b.value.decode(), end='')"]):
             out = lab.run("alice", *words).stdout
             self.assertEqual([" ".join(line.split()) for line in out.splitlines()], self.NAMES)
+
+    def test_the_hosts_own_name(self):
+        lab = self.start_lab(lib.TWO_HOSTS)
+        for file in ("/etc/hostname", "/proc/sys/kernel/hostname"):
+            self.assertEqual(lab.run("bob", "cat", file).stdout, "bob\n")
+        self.assertEqual(lab.run("bob", "sysctl", "-n", "kernel.hostname").stdout, "bob\n")
+        own = socket.gethostname()  # to which it is set, should this test fail
+        done = lab.run("bob", "sh", "-c", f"echo {own} > /proc/sys/kernel/hostname", check=False)
+        self.assertNotEqual(done.returncode, 0)
 
     def test_it_is_not_written(self):
         lab = self.start_lab(lib.TWO_HOSTS)
