@@ -260,6 +260,7 @@ std::string running_lab::names_file(sim::host& asker) {
   };
   std::string out = "127.0.0.1\tlocalhost\n";
   for (const auto& h : world_.hosts()) {
+    if (same_host_name(h->name(), "localhost")) continue;  // of a lab of one program's own
     for (const ipv4_addr addr : resolve(asker, h->name())) {
       fmt::format_to(std::back_inserter(out), "{}\t{}\n", addr.to_string(), names_of(*h));
     }

@@ -136,6 +136,11 @@ class NamesTest(lib.LabTest):
             out = lab.run("alice", *words).stdout
             self.assertEqual([" ".join(line.split()) for line in out.splitlines()], self.NAMES)
 
+    def test_hosts_file_of_a_program_alone(self):
+        out = subprocess.run([lib.PH, "run", "--", "cat", "/etc/hosts"], capture_output=True,
+                             text=True, timeout=lib.PATIENCE_S).stdout
+        self.assertEqual(out.split(), self.NAMES[0].split())
+
     def test_the_hosts_own_name(self):
         lab = self.start_lab(lib.TWO_HOSTS)
         for file in ("/etc/hostname", "/proc/sys/kernel/hostname"):
