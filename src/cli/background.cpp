@@ -63,6 +63,7 @@ struct background {
 };
 
 [[noreturn]] void run_daemon(background& b, unique_fd report) {
+  // What was there before is the user's, or tells of a lab that died: it stays.
   const bool fresh = ::access(b.log.c_str(), F_OK) != 0;
   if (const auto redirected = redirect(b.log); !redirected) {
     write_all(report.get(), redirected.error());
@@ -73,11 +74,13 @@ struct background {
     report.reset();
   };
   // A log that tells of no fault goes with the lab.
-  b.options.on_end = [&b] { ::unlink(b.log.c_str()); };
+  b.options.on_end = [&b, fresh] {
+    if (fresh) ::unlink(b.log.c_str());
+  };
   const auto served = serve(b.what, b.options);
   if (!served && report) {
     write_all(report.get(), served.error());
-    if (fresh) ::unlink(b.log.c_str());  // else it is that of the lab which runs there
+    if (fresh) ::unlink(b.log.c_str());
   } else if (!served) {
     say(served.error());
   }

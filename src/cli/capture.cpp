@@ -6,7 +6,9 @@
 #include <sys/signalfd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
+#include <limits>
 #include <memory>
 
 #include "cli/verb.h"
@@ -21,14 +23,27 @@ struct capture_options {
   std::string file;
 };
 
-/// A descriptor that becomes readable instead of SIGINT and SIGTERM ending the process.
+/// A descriptor that becomes readable instead of SIGINT, SIGTERM and SIGHUP ending the
+/// process.
 unique_fd catch_stop_signals() {
   sigset_t stop;
   ::sigemptyset(&stop);
   ::sigaddset(&stop, SIGINT);
   ::sigaddset(&stop, SIGTERM);
+  ::sigaddset(&stop, SIGHUP);
   ::sigprocmask(SIG_BLOCK, &stop, nullptr);
   return unique_fd(::signalfd(-1, &stop, SFD_CLOEXEC));
+}
+
+/// What is wrong with a number of packets or bytes; empty: nothing.
+template <class T>
+std::string not_a_count(const std::string& text) {
+  T value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error == std::errc() && stop == end) return {};
+  return fmt::format("expected a whole number up to {}, not {}", std::numeric_limits<T>::max(),
+                     text);
 }
 
 int capture(const invocation& call, const capture_options& options) {
@@ -76,8 +91,10 @@ void add_capture(CLI::App& app, invocation& call) {
       ->required()
       ->type_name("FILE");
   verb->add_option("-c,--packets", options->request.packets, "End after so many packets")
+      ->check(not_a_count<decltype(options->request.packets)>)
       ->type_name("N");
   verb->add_option("-s,--snaplen", options->request.snaplen, "Keep so many bytes of each packet")
+      ->check(not_a_count<decltype(options->request.snaplen)>)
       ->type_name("BYTES");
   verb->callback([&call, options] { call.exit_code = capture(call, *options); });
 }

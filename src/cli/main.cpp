@@ -81,7 +81,10 @@ std::string usage_error(const CLI::App* app, const CLI::Error& error) {
   for (const CLI::App* verb : about->get_subcommands({})) verbs += " " + verb->get_name();
   const bool needs_verb =
       dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !verbs.empty();
-  const std::string what = needs_verb ? "expected one of:" + verbs : error.what();
+  const std::vector<std::string> unknown =
+      needs_verb ? about->remaining() : std::vector<std::string>();
+  const std::string instead = unknown.empty() ? "" : fmt::format("`{}` is no verb; ", unknown[0]);
+  const std::string what = needs_verb ? instead + "expected one of:" + verbs : error.what();
   return fmt::format("ph: {}\n`{} --help` says more\n", what, named);
 }
 
@@ -102,11 +105,15 @@ int run_command_line(int argc, char** argv) {
   add_sim(app, call);
   std::vector<std::string> words(argv + 1, argv + argc);
   call.program = cut_program(words);
+  if (!words.empty() && words[0] == "help") {
+    words.erase(words.begin());
+    words.emplace_back("--help");
+  }
   std::reverse(words.begin(), words.end());  // as CLI11 wants them
   try {
     app.parse(words);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : exit_usage;
+    return app.exit(error) == 0 ? finish_output(0) : exit_usage;
   }
   return finish_output(call.exit_code);
 }

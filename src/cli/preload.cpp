@@ -4,9 +4,12 @@
 #include <fmt/format.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <sstream>
 #include <vector>
@@ -48,23 +51,88 @@ bool fits_ld_preload(const std::string& path) {
   return path.find_first_of(" :$") == std::string::npos;
 }
 
-/// A symbolic link to the shim in this user's private folder, made when it is not there.
-tl::expected<std::string, std::string> link_to(const std::string& shim) {
+/// True when every user can read the file and enter the folders on its way.
+bool is_for_everybody(const fs::path& file) {
+  struct stat st {};
+  if (::stat(file.c_str(), &st) != 0 || (st.st_mode & S_IROTH) == 0) return false;
+  for (fs::path at = file; at != at.root_path();) {
+    at = at.parent_path();
+    if (::stat(at.c_str(), &st) != 0 || (st.st_mode & S_IXOTH) == 0) return false;
+  }
+  return true;
+}
+
+/// What this user's programs are told of a file that has no fitting name: a link to it in the
+/// private folder.
+tl::expected<std::string, std::string> link_to(const std::string& file, const fs::path& link) {
+  std::error_code error;
+  if (fs::read_symlink(link, error) == file) return link.string();
+  const fs::path fresh = fmt::format("{}.{}", link.string(), ::getpid());
+  fs::create_symlink(file, fresh, error);
+  if (!error) fs::rename(fresh, link, error);  // programs that start now find the old or the new
+  if (!error) return link.string();
+  return tl::unexpected(
+      fmt::format("a link to {} cannot be made at {}: {}", file, link.string(), error.message()));
+}
+
+/// Only this user can change what lies at the path.
+bool is_own(const fs::path& path, mode_t kind) {
+  struct stat st {};
+  return ::lstat(path.c_str(), &st) == 0 && (st.st_mode & S_IFMT) == kind &&
+         st.st_uid == ::geteuid() && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+/// A folder with a name that nobody can foresee, in one of those in which everybody may make
+/// some and nobody may replace those of others.
+std::string fresh_open_folder() {
+  for (const char* const parent : {"/tmp", "/var/tmp", "/dev/shm"}) {
+    struct stat st {};
+    struct statvfs system {};
+    const bool sound = ::stat(parent, &st) == 0 && (st.st_mode & S_ISVTX) != 0 && st.st_uid == 0;
+    if (!sound || ::statvfs(parent, &system) != 0 || (system.f_flag & ST_NOEXEC) != 0) continue;
+    std::string folder = fmt::format("{}/posthaste-shim-XXXXXX", parent);
+    if (::mkdtemp(folder.data()) != nullptr && ::chmod(folder.c_str(), 0711) == 0) return folder;
+  }
+  return {};
+}
+
+/// A copy of the shim which every user can load; `link` leads to the one that was made before.
+tl::expected<std::string, std::string> copy_of(const std::string& shim, const fs::path& link) {
+  std::error_code error;
+  const fs::path known = fs::read_symlink(link, error);
+  if (!error && is_own(known.parent_path(), S_IFDIR) && is_own(known, S_IFREG) &&
+      fs::file_size(known, error) == fs::file_size(shim, error)) {
+    return known.string();
+  }
+  const std::string folder = fresh_open_folder();
+  if (folder.empty()) return tl::unexpected(std::string("no folder takes a copy of the shim"));
+  const std::string copy = fmt::format("{}/{}", folder, shim_name);
+  fs::copy_file(shim, copy, error);
+  if (error || ::chmod(copy.c_str(), 0755) != 0) {
+    const std::string why = error ? error.message() : std::strerror(errno);
+    fs::remove_all(folder, error);
+    return tl::unexpected(fmt::format("{} cannot be written: {}", copy, why));
+  }
+  if (const auto linked = link_to(copy, link); !linked) return linked;
+  return copy;
+}
+
+/// A name of the shim's for LD_PRELOAD. Root's programs become other users, who must reach it.
+tl::expected<std::string, std::string> reachable(const std::string& shim) {
+  const bool fits = fits_ld_preload(shim);
+  const bool copies = ::geteuid() == 0 && (!fits || !is_for_everybody(shim));
+  if (fits && !copies) return shim;
   const auto folder = private_run_folder(fits_ld_preload);
   if (!folder) return tl::unexpected(folder.error());
   struct stat st {};
   ::stat(shim.c_str(), &st);
-  const fs::path link = fmt::format("{}/shim-{:x}-{:x}.so", *folder, st.st_dev, st.st_ino);
-  std::error_code error;
-  if (fs::read_symlink(link, error) == shim) return link.string();
-  const fs::path fresh = fmt::format("{}.{}", link.string(), ::getpid());
-  fs::create_symlink(shim, fresh, error);
-  if (!error) fs::rename(fresh, link, error);  // programs that start now find the old or the new
-  if (!error) return link.string();
-  return tl::unexpected(
-      fmt::format("{} has a blank, a colon or a dollar sign in its path, and a "
-                  "link to it cannot be made at {}: {}",
-                  shim, link.string(), error.message()));
+  const std::string link =
+      fmt::format("{}/shim-{:x}-{:x}-{:x}.so", *folder, st.st_dev, st.st_ino, st.st_mtime);
+  if (copies) {
+    if (const auto copy = copy_of(shim, link)) return copy;  // else it serves root alone
+    if (fits) return shim;
+  }
+  return link_to(shim, link);
 }
 
 }  // namespace
@@ -74,8 +142,7 @@ tl::expected<std::string, std::string> find_preload() {
   const fs::path self = own_path();
   for (const fs::path& candidate : shim_candidates(self.parent_path())) {
     if (!fs::exists(candidate, error)) continue;
-    if (fits_ld_preload(candidate.string())) return candidate.string();
-    return link_to(candidate.string());
+    return reachable(candidate.string());
   }
   return tl::unexpected(fmt::format("{} is neither beside {} nor in ../lib*/posthaste: build it "
                                     "with `./ph build`, or install posthaste again",

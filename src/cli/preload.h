@@ -8,7 +8,8 @@ namespace ph::cli {
 
 /// The path of libph_preload.so: beside `ph` in a build tree, in lib*/posthaste when installed.
 /// Where that path has characters that LD_PRELOAD cannot hold, a link to it in the user's private
-/// folder.
+/// folder. For root, whose programs become other users, a copy under /tmp unless everybody can
+/// reach it.
 /// Errors: a sentence for the user.
 tl::expected<std::string, std::string> find_preload();
 

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
@@ -20,6 +21,7 @@
 #include "daemon/control_client.h"
 #include "daemon/protocol.h"
 #include "daemon/socket_path.h"
+#include "platform/machine_settings.h"
 #include "platform/program_file.h"
 #include "platform/socket_filter.h"
 #include "platform/unique_fd.h"
@@ -82,6 +84,10 @@ tl::expected<std::string, std::string> lab_of(const invocation& call, const std:
 /// that set-uid programs and file capabilities (ping) would give: the loader drops LD_PRELOAD for
 /// such programs, and the lab's host grants what they need.
 void close_ways_out() {
+  if (::geteuid() == 0 && !seal_machine_settings()) {
+    say("this machine lets nobody mount here: what the shim does not see, such as system calls "
+        "that a program makes itself, may change this machine's network settings");
+  }
   const auto filtered = install_socket_filter();
   if (filtered) return;
   const auto why = errc_name(filtered.error());
@@ -123,6 +129,21 @@ tl::expected<void, std::string> enter_lab(const std::string& path, const std::st
   return {};
 }
 
+/// Advice on a program that will not do what it is started for; nullptr for others.
+const char* better_way(const std::vector<std::string>& words) {
+  const std::string name = std::filesystem::path(words[0]).filename().string();
+  const auto reads_a_file = [](const std::string& word) { return word.starts_with("-r"); };
+  if (std::any_of(words.begin(), words.end(), reads_a_file)) return nullptr;
+  for (const char* const sniffer : {"tcpdump", "tshark", "dumpcap", "wireshark", "ngrep"}) {
+    if (name != sniffer) continue;
+    return "hosts have no packet sockets: `ph capture --on HOST:DEVICE -w - | tcpdump -r -` shows "
+           "a host's packets";
+  }
+  if (name != "valgrind") return nullptr;
+  return "valgrind's own programs are static, so the lab's library cannot be loaded into them: "
+         "build the program with a sanitizer instead";
+}
+
 int run(const invocation& call, const std::string& host) {
   const auto shim = find_preload();
   if (!shim) return fail(shim.error());
@@ -135,6 +156,7 @@ int run(const invocation& call, const std::string& host) {
                          : fmt::format("{} is run by {}, which {}", program, runs, why));
     return exit_not_executable;
   }
+  if (const char* const instead = better_way(call.program)) say(instead);
   const auto path = lab_of(call, host);
   if (!path) return fail(path.error());
   if (const auto entered = enter_lab(*path, host, *shim); !entered) return fail(entered.error());

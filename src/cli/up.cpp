@@ -1,10 +1,13 @@
 // `ph up`: runs a lab, here or (--detach) as a daemon of its own.
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <cstring>
 #include <memory>
 
 #include "cli/background.h"
 #include "cli/verb.h"
+#include "daemon/control_client.h"
 #include "daemon/lab.h"
 #include "daemon/leftovers.h"
 #include "daemon/obituary.h"
@@ -41,7 +44,12 @@ int up(const invocation& call, const up_options& options) {
     const auto ready = serve_in_background(*loaded, serving, log);
     if (!ready) return fail(ready.error());
     fmt::print("{}its log: {}\n", started(*loaded, *path), log);
-    return 0;
+    if (std::fflush(stdout) == 0) return 0;
+    // Who is not told that the lab is up gives up, and would leave it behind.
+    const int error = errno;
+    if (auto client = control_client::connect(*path)) static_cast<void>(client->down(false));
+    return fail(fmt::format("cannot write to standard output: {}; the lab has ended",
+                            std::strerror(error)));
   }
   serving.on_ready = [&] {
     fmt::print("{}Ctrl-C ends it\n", started(*loaded, *path));

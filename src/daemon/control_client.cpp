@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -64,6 +65,11 @@ bool is_ours(int fd) {
          (who.uid == ::geteuid() || who.uid == 0);
 }
 
+bool is_socket(const std::string& path) {
+  struct stat st {};
+  return ::stat(path.c_str(), &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
 /// A connected socket, or the errno.
 tl::expected<unique_fd, int> open_socket(const std::string& path) {
   sockaddr_un address{};
@@ -97,6 +103,7 @@ answer<control_client> control_client::connect(const std::string& path) {
   switch (socket.error()) {
     case ENOENT: return told(start_one("no lab is running", path));
     case ECONNREFUSED:
+      if (!is_socket(path)) return told(start_one("that is no socket, so no lab is running", path));
       return told(start_one(
           fmt::format("no lab is running (only its old socket is left{})", obituary(path)), path));
     default:

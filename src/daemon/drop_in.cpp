@@ -410,6 +410,7 @@ void drop_in_state::drop_channel(u64 id) {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd.get(), nullptr);
   close_channel(std::move(fd), greeted);
   channels_.erase(at);
+  files_.erase(id);
   if (waiting == 0) return;
   if (client* c = find(waiting)) c->give_up(id);
 }
@@ -417,6 +418,8 @@ void drop_in_state::drop_channel(u64 id) {
 void drop_in_state::serve_channel(u64 id) {
   const auto at = channels_.find(id);
   if (at == channels_.end()) return;
+  if (at->second.file) return serve_file(id, at->second);
+  serve_files();  // what was written to them before this request came holds for it
   iovec piece{buffer_.data(), buffer_.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(most_passed * sizeof(int))];
   msghdr message{};
@@ -517,6 +520,9 @@ std::optional<answer_data> drop_in_state::dispatch(u64 id, channel& ch, const re
     case request_kind::resolve: return resolve(ch, r);
     case request_kind::resolve_addr: return resolve_address(ch, r);
     case request_kind::await_end: return await_end(id, ch, r);
+    case request_kind::read_file: return read_file(ch, r);
+    case request_kind::open_file: return open_file(id, ch, r);
+    case request_kind::file_error: return file_error(ch, r);
     case request_kind::ioctl:
       if (about_none) return host_ioctl(ch, r);
       break;

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -18,13 +19,20 @@
 
 namespace ph::dropin {
 
+/// A file of a host's that a program has open for writing (request_kind::open_file).
+struct open_lab_file {
+  std::string path;
+  int error = 0;  ///< -errno of the first write that failed, until it is asked for
+};
+
 /// A program's control connection.
 struct channel {
   unique_fd fd;
   channel_peer who;
-  descriptor_share share;        ///< after hello
-  host_sockets* host = nullptr;  ///< likewise
-  u64 waiting_client = 0;        ///< has a call of this channel to answer; 0: none
+  descriptor_share share;             ///< after hello
+  host_sockets* host = nullptr;       ///< likewise
+  u64 waiting_client = 0;             ///< has a call of this channel to answer; 0: none
+  std::optional<open_lab_file> file;  ///< no longer a channel, but this
 };
 
 /// A channel that must have said hello by a time of CLOCK_MONOTONIC.
@@ -111,6 +119,12 @@ class drop_in_state final : public client_owner {
   answer_data resolve(channel& ch, const request& r);
   answer_data resolve_address(channel& ch, const request& r);
   std::optional<answer_data> await_end(u64 id, channel& ch, const request& r);
+  answer_data read_file(channel& ch, const request& r);
+  std::optional<answer_data> open_file(u64 id, channel& ch, const request& r);
+  answer_data file_error(channel& ch, const request& r);
+  void serve_file(u64 id, channel& ch);
+  void serve_files();
+  bool write_one(channel& ch);
   static bool reply(channel& ch, const request_head& head, answer_data&& a);
   client* find(u64 id);
   void forget_anchor(u64 id);
@@ -137,6 +151,7 @@ class drop_in_state final : public client_owner {
   last_close_watch closes_;
   datagram_shared datagrams_;
   std::map<u64, channel> channels_;
+  std::set<u64> files_;  ///< those channels that have become files
   std::map<u64, std::unique_ptr<client>> clients_;
   std::map<u64, known_anchor> known_;  ///< open anchors that were made for clients, by id
   /// Those whose id is not their client's: pairs of client and anchor.

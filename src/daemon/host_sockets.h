@@ -62,6 +62,12 @@ class host_sockets {
   /// The host name of a socket address; empty when it has none.
   virtual std::string name_of(byte_view addr) = 0;
   virtual std::vector<interface_record> interfaces() = 0;
+
+  /// Files that are the host's own, not the machine's: /etc/hosts, its hostname, and what lies
+  /// below /proc/sys/net. noent: this host has no such file.
+  virtual result<std::string> read_file(std::string_view path) = 0;
+  /// One write(2) to such a file.
+  virtual result<void> write_file(std::string_view path, std::string_view text) = 0;
 };
 
 }  // namespace ph::dropin

@@ -7,6 +7,8 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <functional>
 #include <initializer_list>
@@ -70,6 +72,15 @@ bool is_name(std::string_view text, std::size_t longest) {
   return !text.empty() && text.size() <= longest && text.front() != '-' && text.front() != '.' &&
          std::all_of(text.begin(), text.end(), is_name_char);
 }
+
+/// What is_name() wants, for somebody who wrote `text`.
+std::string name_form(std::string_view text, std::size_t longest) {
+  const bool begins_wrong = text.starts_with('-') || text.starts_with('.');
+  return fmt::format("1 to {} letters, digits, `-`, `_` or `.`{}", longest,
+                     begins_wrong ? ", beginning with a letter, a digit or `_`" : "");
+}
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 /// The line of a `---` that ends the first document, or 0. YAML::LoadAll would tell, but it does
 /// not end on some malformed files, and YAML::Load reads the first document without a word.
@@ -222,8 +233,15 @@ lab lab_reader::read(const YAML::Node& root) {
 
 void lab_reader::read_host(const std::string& name, const YAML::Node& node) {
   if (!is_name(name, max_host_name)) {
-    fail(node, fmt::format("host name {}", quote(name)),
-         fmt::format("1 to {} letters, digits, `-`, `_` or `.`", max_host_name));
+    fail(node, fmt::format("host name {}", quote(name)), name_form(name, max_host_name));
+  }
+  if (same_host_name(name, "localhost") || ipv4_addr::parse(name)) {
+    fail(node, fmt::format("host name {}", quote(name)), "a name that means nothing else");
+  }
+  for (const lab_host& other : lab_.hosts) {
+    if (!same_host_name(other.name, name)) continue;
+    fail(node, fmt::format("host names {} and {}", quote(other.name), quote(name)),
+         "names that differ in more than capital letters: they resolve in any case");
   }
   lab_host host;
   host.name = name;
@@ -335,7 +353,7 @@ void lab_reader::claim_device(const std::string& host, const std::string& dev,
                               const YAML::Node& at) {
   if (!is_name(dev, max_device_name) || dev == "lo") {
     fail(at, fmt::format("device name {}", quote(dev)),
-         fmt::format("1 to {} letters, digits, `-`, `_` or `.`; not lo", max_device_name));
+         name_form(dev, max_device_name) + "; not lo");
   }
   const auto [used, fresh] = devices_.try_emplace({host, dev}, line_of(at));
   if (!fresh) {
@@ -526,6 +544,7 @@ tl::expected<lab, lab_error> parse_lab(std::string_view text, std::string_view f
 }
 
 tl::expected<lab, lab_error> load_lab(const std::string& path) {
+  errno = 0;
   std::ifstream in(path, std::ios::binary);
   std::string text;
   if (in) {
@@ -534,9 +553,15 @@ tl::expected<lab, lab_error> load_lab(const std::string& path) {
     text.resize(static_cast<std::size_t>(in.gcount()));
   }
   if (in.bad() || (!in.eof() && in.fail()) || !in.is_open()) {
-    return tl::unexpected(lab_error{path, 0, "cannot be read", "a lab file"});
+    const char* const why = errno != 0 ? std::strerror(errno) : "an error";
+    return tl::unexpected(lab_error{path, 0, fmt::format("cannot be read: {}", why), "a lab file"});
   }
   return parse_lab(text, path);
+}
+
+bool same_host_name(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
+                                            [](char x, char y) { return lower(x) == lower(y); });
 }
 
 lab loopback_lab(std::string host) {

@@ -99,6 +99,9 @@ tl::expected<lab, lab_error> parse_lab(std::string_view text, std::string_view f
 /// Reads a lab from a file of at most 4 MiB.
 tl::expected<lab, lab_error> load_lab(const std::string& path);
 
+/// Names of hosts are the same in any case (RFC 4343).
+bool same_host_name(std::string_view a, std::string_view b);
+
 /// The lab of `ph run` without a lab file: one host of that name that has only its loopback.
 lab loopback_lab(std::string host);
 

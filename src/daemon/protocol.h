@@ -63,9 +63,15 @@ enum class request_kind : u16 {
                  ///< stream is not empty
   await_end,     ///< data = the id (u64) of a socket that the caller has closed (SO_LINGER); reply
                  ///< when its peer has acknowledged all of it, or at once when copies are open
+  read_file,     ///< arg0 offset; data = path of a file of the host's (daemon/host_sockets.h);
+                 ///< result = its whole length, reply data = what follows the offset
+  open_file,   ///< arg0 flags of open(2); data = such a path, to be written. From the reply on the
+               ///< channel is the file: each message is what one write(2) writes
+  file_error,  ///< data = sockaddr of the program's end of such a channel; result = minus the
+               ///< errno of the first write that failed since this was last asked, or 0
 };
 inline constexpr u16 first_kind = static_cast<u16>(request_kind::hello);
-inline constexpr u16 last_kind = static_cast<u16>(request_kind::await_end);
+inline constexpr u16 last_kind = static_cast<u16>(request_kind::file_error);
 
 /// Request flag: the caller blocks. The reply comes when the operation ends (connect: handshake
 /// done or failed; sendmsg: there was room). If the channel closes first, the caller was

@@ -105,13 +105,7 @@ std::string nearest(std::string_view word, const std::vector<std::string>& words
   return found == words.end() ? "none" : *found;
 }
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-/// Names of hosts are the same in any case (RFC 4343).
-bool same_name(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
-                                            [](char x, char y) { return lower(x) == lower(y); });
-}
+std::string_view first_label(std::string_view name) { return name.substr(0, name.find('.')); }
 
 }  // namespace
 
@@ -190,8 +184,22 @@ void running_lab::add_tap(const lab_device& device) {
 }
 
 sim::host* running_lab::find_host(std::string_view name) {
-  if (!name.empty()) return world_.find_host(name);
+  if (!name.empty()) return find_named(name);
   return world_.hosts().size() == 1 ? world_.hosts().front().get() : nullptr;
+}
+
+/// By its name in any case, or by the part before its first dot when no other host has that.
+sim::host* running_lab::find_named(std::string_view name) {
+  if (sim::host* const exactly = world_.find_host(name)) return exactly;
+  sim::host* by_label = nullptr;
+  std::size_t labels = 0;
+  for (const auto& h : world_.hosts()) {
+    if (same_host_name(h->name(), name)) return h.get();
+    if (!same_host_name(first_label(h->name()), name)) continue;
+    by_label = h.get();
+    ++labels;
+  }
+  return labels == 1 ? by_label : nullptr;
 }
 
 std::string running_lab::no_such_host(std::string_view name) const {
@@ -215,13 +223,10 @@ std::string running_lab::dead_host(const sim::host& h) {
 
 std::vector<ipv4_addr> running_lab::resolve(sim::host& asker, std::string_view name) {
   const ipv4_addr local(127, 0, 0, 1);
-  sim::host* named = world_.find_host(name);  // a name of the lab may itself end with a dot
+  sim::host* named = find_named(name);  // a name of the lab may itself end with a dot
   if (named == nullptr && name.size() > 1 && name.ends_with('.')) name.remove_suffix(1);
-  if (same_name(name, "localhost")) return {local};
-  if (named == nullptr) named = world_.find_host(name);
-  for (const auto& h : world_.hosts()) {
-    if (named == nullptr && same_name(h->name(), name)) named = h.get();
-  }
+  if (same_host_name(name, "localhost")) return {local};
+  if (named == nullptr) named = find_named(name);
   if (named == nullptr) return {};
   std::vector<ipv4_addr> out;
   for_each_address(*named, [&](net_device&, const in_ifaddr& addr) { out.push_back(addr.local); });
@@ -243,6 +248,22 @@ std::string running_lab::name_of(sim::host& asker, ipv4_addr addr) {
   for (const auto& h : world_.hosts()) {
     if (!out.empty()) break;
     look_at(*h);
+  }
+  return out;
+}
+
+std::string running_lab::names_file(sim::host& asker) {
+  const auto names_of = [this](const sim::host& h) {
+    const std::string_view label = first_label(h.name());
+    const bool both = label != h.name() && find_named(label) == &h;
+    return both ? fmt::format("{} {}", h.name(), label) : h.name();
+  };
+  std::string out = "127.0.0.1\tlocalhost\n";
+  for (const auto& h : world_.hosts()) {
+    if (same_host_name(h->name(), "localhost")) continue;  // of a lab of one program's own
+    for (const ipv4_addr addr : resolve(asker, h->name())) {
+      fmt::format_to(std::back_inserter(out), "{}\t{}\n", addr.to_string(), names_of(*h));
+    }
   }
   return out;
 }

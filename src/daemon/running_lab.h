@@ -28,7 +28,8 @@ class running_lab {
 
   [[nodiscard]] sim::world& world() { return world_; }
   [[nodiscard]] const lab& description() const { return description_; }
-  /// The host of that name; for an empty name the lab's only host. nullptr when there is none.
+  /// The host of that name, in any case; for an empty name the lab's only host. nullptr when there
+  /// is none.
   [[nodiscard]] sim::host* find_host(std::string_view name);
   /// What a person who names a wrong host needs to know.
   [[nodiscard]] std::string no_such_host(std::string_view name) const;
@@ -43,6 +44,9 @@ class running_lab {
   /// The host that has this address; empty for an address that is not in the lab.
   [[nodiscard]] std::string name_of(sim::host& asker, ipv4_addr addr);
 
+  /// /etc/hosts as `asker` would have it: every name that resolve() knows.
+  [[nodiscard]] std::string names_file(sim::host& asker);
+
   struct tap {
     tap_port* port;
     sim::host* host;
@@ -50,6 +54,7 @@ class running_lab {
   [[nodiscard]] const std::vector<tap>& taps() const { return taps_; }
 
  private:
+  sim::host* find_named(std::string_view name);
   void add_tap(const lab_device& device);
   void set_sysctl(sim::host& h, const lab_sysctl& s);
 

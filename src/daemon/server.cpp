@@ -17,6 +17,7 @@ constexpr u64 events_per_turn = 20'000;  // then programs and connections get th
 constexpr std::size_t most_connections = 256;
 constexpr int accepts_a_turn = 16;
 constexpr duration requests_turn = milliseconds(1);  // and at least one request
+constexpr duration name_retry = seconds(2);
 constexpr duration accept_retry = milliseconds(50);
 constexpr duration slow_reader_retry = milliseconds(5);
 constexpr duration last_flush_patience = milliseconds(500);
@@ -76,10 +77,27 @@ tl::expected<void, std::string> server::build(const lab& what) {
   }
   dropin::take_descriptors(listener_.fd(), false);
   if (options_.until_readable >= 0) watch_end(options_.until_readable);
-  const auto listening =
-      poller_.add(listener_.fd(), EPOLLIN, [this](u32) { accept_ready_ = true; });
-  if (!listening) return tl::unexpected(std::string("cannot wait for connections"));
+  if (!watch_listener()) return tl::unexpected(std::string("cannot wait for connections"));
   return {};
+}
+
+bool server::watch_listener() {
+  static_cast<void>(
+      poller_.add(listener_.watch_fd(), EPOLLIN, [this](u32) { name_may_be_lost_ = true; }));
+  return poller_.add(listener_.fd(), EPOLLIN, [this](u32) { accept_ready_ = true; }).has_value();
+}
+
+/// A session's end and cleaners of /tmp remove the control socket's file while the lab runs: it is
+/// put back as soon as there is a place for it.
+void server::keep_name() {
+  if (!std::exchange(name_may_be_lost_, false) && clock_.now() < name_again_) return;
+  name_again_ = never;
+  if (!listener_.lost()) return;
+  const int fd = listener_.fd(), watch = listener_.watch_fd();
+  static_cast<void>(poller_.remove(fd));
+  static_cast<void>(poller_.remove(watch));
+  if (!listener_.listen_again()) name_again_ = clock_.now() + name_retry;
+  static_cast<void>(watch_listener());
 }
 
 void server::watch_taps() {
@@ -121,6 +139,7 @@ void server::take_turns() {
     bool behind = !lab_->world().run_some_until(lab_now(), events_per_turn);
     serve_taps();
     if (programs_->process()) behind = true;
+    keep_name();
     if (std::exchange(accept_ready_, false) || clock_.now() >= accept_again_) accept_connections();
     serve_connections();
     serve_captures();
@@ -136,6 +155,7 @@ duration server::patience(bool busy) {
   if (busy) return {0};
   duration out = time_until(lab_->world().next_deadline(), lab_now());
   if (accept_again_ != never) out = std::min(out, accept_retry);
+  if (name_again_ != never) out = std::min(out, name_retry);
   for (const auto& [id, c] : connections_) {
     if (c->recording != nullptr && !c->recording->flushed()) {
       out = std::min(out, slow_reader_retry);

@@ -69,12 +69,14 @@ class server {
   void take_turns();
   void watch_taps();
   void watch_end(int fd);
+  bool watch_listener();
   [[nodiscard]] instant lab_now() { return {(clock_.now() - started_).ns}; }
   duration patience(bool busy);
 
   void serve_taps();
   void accept_connections();
   void pause_accepting();
+  void keep_name();
   bool make_room();
   void queue(u64 id, connection& c);
   void serve_connections();
@@ -114,6 +116,8 @@ class server {
   bool tracing_ = false;  ///< asked for by `trace`
   bool ending_ = false;
   pid_t spared_ = 0;  ///< a `ph down` among the lab's programs must live to say what it did
+  bool name_may_be_lost_ = false;  ///< of the control socket
+  instant name_again_ = never;     ///< when to try once more to get it back
   bool accept_ready_ = false;
   instant accept_again_ =
       never;  ///< when to look at the listener again; until then it is not polled

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -74,16 +76,26 @@ bool lab_lives(const std::string& path) {
   return ::poll(&ended, 1, 0) == 0;
 }
 
+std::string lock_path_of(const std::string& path) { return path + ".lock"; }
+
+/// True while the lock of a control socket's path lies beside it.
+bool has_its_name(const unique_fd& lock, const std::string& path) {
+  struct stat st {};
+  return ::fstat(lock.get(), &st) == 0 && st.st_ino == inode_of(lock_path_of(path));
+}
+
+/// Turns of 10 ms: a crashed daemon's last process holds the lock for a moment.
+constexpr int patience = 100;
+constexpr int without_patience = 0;
+
 /// The lock beside a control socket. Who ends a lab removes it, so it counts only while it has its
 /// name.
-tl::expected<unique_fd, std::string> take_lock(const std::string& path) {
-  const std::string lock_path = path + ".lock";
+tl::expected<unique_fd, std::string> take_lock(const std::string& path, int most = patience) {
   for (int tries = 0;; ++tries) {
-    auto lock = open_own_file(lock_path);
+    auto lock = open_own_file(lock_path_of(path));
     if (!lock) return told(lock.error());
     if (::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) {
-      // A crashed daemon's last process holds the lock for a moment.
-      if (tries < 100 && !lab_lives(path)) {
+      if (tries < most && !lab_lives(path)) {
         ::usleep(10'000);
         continue;
       }
@@ -92,8 +104,7 @@ tl::expected<unique_fd, std::string> take_lock(const std::string& path) {
                       "another --socket",
                       path));
     }
-    struct stat st {};
-    if (::fstat(lock->get(), &st) == 0 && st.st_ino == inode_of(lock_path)) return lock;
+    if (has_its_name(*lock, path)) return lock;
   }
 }
 
@@ -107,6 +118,26 @@ tl::expected<void, std::string> remove_leftover(const std::string& path) {
   }
   ::unlink(path.c_str());
   return {};
+}
+
+/// A socket that listens at the path; the caller holds the lock.
+tl::expected<unique_fd, std::string> bound_socket(const std::string& path) {
+  if (const auto free = remove_leftover(path); !free) return told(free.error());
+  unique_fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const sockaddr_un address = address_of(path);
+  // The mode is set before the name is there: in a shared folder the name may soon be another's.
+  if (!socket || ::fchmod(socket.get(), 0600) != 0 ||
+      ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(socket.get(), 64) != 0) {
+    return told(fmt::format("cannot listen at {}: {}", path, std::strerror(errno)));
+  }
+  return socket;
+}
+
+/// A folder that private_run_folder() gives: another that has gone is its owner's to make again.
+bool is_run_folder(const std::string& folder) {
+  const std::string name = folder.substr(folder.rfind('/') + 1);
+  return name == "posthaste" || name == fmt::format("posthaste-{}", ::geteuid());
 }
 
 }  // namespace
@@ -156,32 +187,54 @@ tl::expected<control_listener, std::string> control_listener::listen(const std::
   if (const auto fits = fits_a_socket(path); !fits) return told(fits.error());
   auto lock = take_lock(path);
   if (!lock) return told(lock.error());
-  if (const auto free = remove_leftover(path); !free) return told(free.error());
-  unique_fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  const sockaddr_un address = address_of(path);
-  // The mode is set before the name is there: in a shared folder the name may soon be another's.
-  if (!socket || ::fchmod(socket.get(), 0600) != 0 ||
-      ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(socket.get(), 64) != 0) {
-    return told(fmt::format("cannot listen at {}: {}", path, std::strerror(errno)));
+  auto socket = bound_socket(path);
+  if (!socket) {
+    ::unlink(lock_path_of(path).c_str());  // ours, and nobody's
+    return told(socket.error());
   }
-  return control_listener(path, std::move(socket), std::move(*lock));
+  return control_listener(path, std::move(*socket), std::move(*lock));
 }
 
 control_listener::control_listener(std::string path, unique_fd socket, unique_fd lock)
     : path_(std::move(path)),
       socket_(std::move(socket)),
       lock_(std::move(lock)),
-      inode_(inode_of(path_)) {}
+      inode_(inode_of(path_)) {
+  watch();
+}
+
+void control_listener::watch() {
+  watch_.reset(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  // The socket keeps its inode: that a name of it goes is a change of IN_ATTRIB.
+  ::inotify_add_watch(watch_.get(), path_.c_str(), IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF);
+}
+
+bool control_listener::lost() {
+  std::array<char, 4096> events;
+  while (::read(watch_.get(), events.data(), events.size()) > 0) {}
+  return inode_of(path_) != inode_;
+}
+
+bool control_listener::listen_again() {
+  const std::string folder = path_.substr(0, path_.rfind('/'));
+  if (is_run_folder(folder) && !private_folder(folder)) return false;
+  if (!has_its_name(lock_, path_)) {
+    auto lock = take_lock(path_, without_patience);
+    if (!lock) return false;
+    lock_ = std::move(*lock);
+  }
+  auto socket = bound_socket(path_);
+  if (!socket) return false;
+  socket_ = std::move(*socket);
+  inode_ = inode_of(path_);
+  watch();
+  return true;
+}
 
 control_listener::~control_listener() {
   if (!socket_) return;
   if (inode_of(path_) == inode_) ::unlink(path_.c_str());
-  const std::string lock_path = path_ + ".lock";
-  struct stat st {};
-  if (::fstat(lock_.get(), &st) == 0 && st.st_ino == inode_of(lock_path)) {
-    ::unlink(lock_path.c_str());
-  }
+  if (has_its_name(lock_, path_)) ::unlink(lock_path_of(path_).c_str());
 }
 
 }  // namespace ph

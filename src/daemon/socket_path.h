@@ -49,13 +49,25 @@ class control_listener {
   /// The listening socket: AF_UNIX, SOCK_STREAM, non-blocking, close-on-exec.
   [[nodiscard]] int fd() const { return socket_.get(); }
   [[nodiscard]] const std::string& path() const { return path_; }
+  /// Readable when the socket's file may have been removed; -1 when the system watches no more
+  /// files.
+  [[nodiscard]] int watch_fd() const { return watch_.get(); }
+  /// Takes what watch_fd() reports. True when the path no longer leads here: nobody can find the
+  /// lab, not even to end it.
+  bool lost();
+  /// Listens at the path again, on another fd(), and makes the private run folder again if that
+  /// has gone (a session's end removes it). False when that cannot be done now, as when another
+  /// lab runs there by now.
+  bool listen_again();
 
  private:
   control_listener(std::string path, unique_fd socket, unique_fd lock);
+  void watch();
 
   std::string path_;
   unique_fd socket_;
   unique_fd lock_;
+  unique_fd watch_;
   u64 inode_ = 0;  // of the path
 };
 

@@ -40,6 +40,14 @@ interface_record with_address(interface_record r, const in_ifaddr& addr) {
   return r;
 }
 
+constexpr std::string_view settings_folder = "/proc/sys/net/";
+
+/// What sysctl(8) calls a file below /proc/sys, with slashes; empty for another.
+std::string_view setting_at(std::string_view path) {
+  constexpr std::size_t before_net = std::string_view("/proc/sys/").size();
+  return path.starts_with(settings_folder) ? path.substr(before_net) : std::string_view();
+}
+
 /// A call into a host. One that is dead, or dies of this call, answers `if_dead`.
 template <class T, class F>
 T in(sim::host& h, T if_dead, F&& f) {
@@ -240,6 +248,20 @@ std::vector<interface_record> stack_sockets::interfaces() {
     for (const in_ifaddr& addr : in_dev->addrs) out.push_back(with_address(describe(*dev), addr));
   }
   return out;
+}
+
+result<std::string> stack_sockets::read_file(std::string_view path) {
+  if (path == "/etc/hosts") return lab_.names_file(host_);
+  if (path == "/etc/hostname" || path == "/proc/sys/kernel/hostname") return host_.name() + "\n";
+  return in<result<std::string>>(host_, fail(errc::netdown), [&]() -> result<std::string> {
+    TRY(std::string value, host_.net().sysctls().get(setting_at(path)));
+    return value + "\n";
+  });
+}
+
+result<void> stack_sockets::write_file(std::string_view path, std::string_view text) {
+  return in<result<void>>(host_, fail(errc::netdown),
+                          [&] { return host_.net().sysctls().set(setting_at(path), text); });
 }
 
 }  // namespace ph::dropin

@@ -38,6 +38,8 @@ class stack_sockets final : public host_sockets {
   std::vector<sockaddr_buf> resolve(std::string_view name) override;
   std::string name_of(byte_view addr) override;
   std::vector<interface_record> interfaces() override;
+  result<std::string> read_file(std::string_view path) override;
+  result<void> write_file(std::string_view path, std::string_view text) override;
 
  private:
   class closed_tcp;

@@ -4,7 +4,9 @@
 #include "drivers/net/loopback.h"
 #include "net/core/softnet.h"
 #include "net/ipv4/af_inet.h"
+#include "net/ipv4/arp.h"
 #include "net/ipv4/devinet.h"
+#include "net/ipv4/fib_frontend.h"
 #include "net/ipv4/ipv4_net.h"
 #include "net/sched/sch_pfifo.h"
 #include "net/socket/socket.h"
@@ -25,7 +27,9 @@ void register_families(kernel& machine) {
                      {uapi::sock_dgram, uapi::ipproto_udp, udp_create},
                      {uapi::sock_dgram, uapi::ipproto_udplite, udplite_create}};
   families.create[uapi::af_inet] = inet_create;
-  families.ioctls.push_back(inet_ioctl);
+  for (const family_ioctl_fn answers : {inet_ioctl, ip_rt_ioctl, arp_ioctl}) {
+    families.ioctls.push_back(answers);
+  }
 }
 
 void furnish(net_namespace& net) {

@@ -13,6 +13,7 @@
 #include "shim/anchor.h"
 #include "shim/config.h"
 #include "shim/datagram_io.h"
+#include "shim/lab_files.h"
 #include "shim/message.h"
 #include "shim/next.h"
 #include "shim/program_memory.h"
@@ -138,6 +139,12 @@ ssize_t taken(int fd, ssize_t sent) {
   return finish_io(-EMSGSIZE);
 }
 
+/// The same for a plain write, which may have gone to a file of the host's.
+ssize_t written(int fd, ssize_t sent) {
+  const int error = sent >= 0 && lab_files_written() ? lab_file_error(fd) : 0;
+  return error == 0 ? sent : finish_io(error);
+}
+
 /// The kernel does it, on any socket.
 ssize_t send_plainly(int fd, const msghdr& message, int flags) {
   const ssize_t sent = next::sendmsg(fd, &message, flags | MSG_NOSIGNAL);
@@ -201,8 +208,8 @@ ssize_t receive_stream(int fd, msghdr& message, int flags) {
   message.msg_flags = nameless.msg_flags;
   if (message.msg_name != nullptr) message.msg_namelen = 0;
   if (message.msg_control != nullptr && stream_control_expected()) {
-    const int added = add_stream_control(fd, message, got, flags);
-    return added == 0 ? got : finish_io(added);
+    add_stream_control(fd, message, got, flags);
+    return got;
   }
   message.msg_controllen = 0;
   return got;
@@ -238,11 +245,14 @@ ssize_t receive_bytes(int fd, void* bytes, size_t len, int flags, sockaddr* addr
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  if (address != nullptr && !copy_in(message.msg_namelen, address_len)) return finish_io(-EFAULT);
-  if (static_cast<int>(message.msg_namelen) < 0) return finish_io(-EINVAL);
-  message.msg_name = address;
+  // A bad length is found when there is an address to give: what was received is gone.
+  const bool known = address == nullptr || copy_in(message.msg_namelen, address_len);
+  const int bad = !known ? EFAULT : static_cast<int>(message.msg_namelen) < 0 ? EINVAL : 0;
+  message.msg_name = bad == 0 ? address : nullptr;
+  if (bad != 0) message.msg_namelen = 0;
   const ssize_t got = receive_message(fd, message, flags);
   if (got < 0 || address == nullptr) return got;
+  if (bad != 0) return finish_io(-bad);
   return copy_out(fd, address_len, &message.msg_namelen, sizeof(socklen_t)) ? got
                                                                             : finish_io(-EFAULT);
 }
@@ -286,6 +296,7 @@ PH_HOOK(ssize_t, sendto, int fd, const void* bytes, size_t len, int flags, const
 PH_HOOK(ssize_t, sendmsg, int fd, const msghdr* message, int flags) {
   msghdr own;
   if (!config().active || !copy_in(own, message)) return next::sendmsg(fd, message, flags);
+  if (const int error = check_lengths(own, true); error != 0) return finish_io(error);
   return send_message(fd, own, flags);
 }
 
@@ -315,6 +326,7 @@ PH_HOOK(ssize_t, recvmsg, int fd, msghdr* message, int flags) {
   if (!config().active || !copy_in(own, message) || !is_anchor(fd, a)) {
     return next::recvmsg(fd, message, flags);
   }
+  if (const int error = check_lengths(own, false); error != 0) return finish_io(error);
   const ssize_t got = receive_message(fd, own, flags);
   if (got >= 0 && !copy_out(fd, message, &own, sizeof own)) return finish_io(-EFAULT);
   return got;
@@ -339,7 +351,7 @@ PH_HOOK(ssize_t, readv, int fd, const iovec* pieces, int count) {
 PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {
   if (too_long(fd, len)) return finish_io(-EMSGSIZE);
   const ssize_t sent = next::write(fd, bytes, len);
-  if (sent >= 0) return sent;
+  if (sent >= 0) return written(fd, sent);
   iovec piece{const_cast<void*>(bytes), len};
   msghdr message{};
   message.msg_iov = &piece;
@@ -349,7 +361,7 @@ PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {
 
 PH_HOOK(ssize_t, writev, int fd, const iovec* pieces, int count) {
   const ssize_t sent = next::writev(fd, pieces, count);
-  if (sent >= 0) return taken(fd, sent);
+  if (sent >= 0) return written(fd, taken(fd, sent));
   if (count <= 0) return sent;
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces);

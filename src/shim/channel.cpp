@@ -403,4 +403,32 @@ int ask(exchange& x) {
   }
 }
 
+int ask_for_channel(exchange& x) {
+  int high = -1;
+  if (const int error = open_channel(raw::getpid(), high); error != 0) return -error;
+  int result = -ECONNRESET;
+  converse(high, x, result);
+  // The kernel gives the program's end a name of its own, by which both sides can speak of it.
+  sockaddr_un unnamed{};
+  unnamed.sun_family = AF_UNIX;
+  if (result >= 0) {
+    result = static_cast<int>(
+        raw::call(SYS_bind, high, raw::arg(&unnamed), static_cast<long>(sizeof(sa_family_t))));
+  }
+  if (result >= 0) result = raw::fcntl(high, x.cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
+  raw::close(high);
+  return result;
+}
+
+bool is_asked_channel(int fd, sockaddr_un& own, socklen_t& len) {
+  sockaddr_un peer, daemon;
+  socklen_t peer_len = sizeof peer;
+  if (raw::getpeername(fd, peer, peer_len) != 0) return false;
+  const socklen_t daemon_len = daemon_address(daemon);
+  const std::size_t compared = daemon_len < peer_len ? daemon_len : peer_len;
+  if (std::memcmp(&peer, &daemon, compared) != 0) return false;
+  len = sizeof own;
+  return raw::getsockname(fd, own, len) == 0 && len > sizeof(sa_family_t);
+}
+
 }  // namespace ph::shim

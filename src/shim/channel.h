@@ -1,7 +1,9 @@
 // Asking the daemon: one request, one reply, from any thread, signal handler or fork child.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 
 #include "daemon/protocol.h"
 
@@ -40,5 +42,11 @@ struct exchange {
 /// flag_wait also -EINTR (a handler without SA_RESTART ran, or any with a timeout) and -EAGAIN
 /// (timeout); such a call is a cancellation point. Leaves errno alone.
 int ask(exchange& x);
+
+/// The same on a channel of its own, which the daemon does not answer on any more after a result
+/// >= 0: returns it then, a descriptor like any that open(2) gives.
+int ask_for_channel(exchange& x);
+/// True for such a descriptor, from whatever process; fills in the address of the program's end.
+bool is_asked_channel(int fd, sockaddr_un& own, socklen_t& len);
 
 }  // namespace ph::shim

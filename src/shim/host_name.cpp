@@ -1,5 +1,5 @@
-// Hooks of what says and sets the machine's name: a program's machine is its host of the lab. What
-// reads /proc/sys/kernel/hostname or /etc/hostname, or calls uname(2) itself, sees the real one.
+// Hooks of what says and sets the machine's name: a program's machine is its host of the lab. Who
+// calls uname(2) itself sees the real one. Files that tell it are in lab_files.h.
 #include <sys/utsname.h>
 #include <unistd.h>
 

@@ -2,6 +2,7 @@
 // programs ask them on whatever socket they have.
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <net/route.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -38,8 +39,6 @@ bool about_network(unsigned long request) {
 /// Bytes of the argument that the daemon must see and may change.
 std::size_t argument_size(unsigned long request) {
   switch (request) {
-    case SIOCADDRT:
-    case SIOCDELRT: return 120;  // struct rtentry
     case SIOCGARP:
     case SIOCSARP:
     case SIOCDARP: return 68;  // struct arpreq
@@ -57,10 +56,28 @@ int list_interfaces(int fd, void* argument) {
   return copy_out(fd, argument, &conf, sizeof conf) ? 0 : -EFAULT;
 }
 
+/// A route's device is a name elsewhere in memory: it follows the rest in the request.
+int change_route(unsigned long request, const void* argument) {
+  struct {
+    rtentry route;
+    char name[IFNAMSIZ];
+  } all{};
+  if (!copy_in(all.route, argument)) return -EFAULT;
+  const char* const name = all.route.rt_dev;
+  for (std::size_t i = 0; name != nullptr && i + 1 < sizeof all.name; ++i) {
+    if (!readable(name + i, 1)) return -EFAULT;
+    if (name[i] == 0) break;
+    all.name[i] = name[i];
+  }
+  return ask_about(-1, request_kind::ioctl, static_cast<s32>(request), 0, 0, &all, sizeof all);
+}
+
 int network_ioctl(int fd, bool is_ours, unsigned long request, void* argument) {
   if (argument == nullptr) return -EFAULT;
   if (request == SIOCGIFCONF) return list_interfaces(fd, argument);
-  if (request == SIOCETHTOOL) return -EOPNOTSUPP;
+  ifreq own;
+  if (request == SIOCETHTOOL) return copy_in(own, argument) ? -EOPNOTSUPP : -EFAULT;
+  if (request == SIOCADDRT || request == SIOCDELRT) return change_route(request, argument);
   std::size_t len = argument_size(request);
   return ask_for(is_ours ? fd : -1, request_kind::ioctl, static_cast<s32>(request), 0, 0, argument,
                  len, argument, &len);
@@ -118,6 +135,7 @@ int any_ioctl(int fd, unsigned long request, void* argument) {
   if (about_network(request) && (ours || is_socket(fd))) {
     return finish(network_ioctl(fd, ours, request, argument));
   }
+  if (ours && is_stamp(request) && argument == nullptr) return finish(-EFAULT);
   if (!ours || argument == nullptr) return next::ioctl(fd, request, argument);
   if (request == SIOCATMARK && a.stream()) return next::ioctl(fd, request, argument);
   if (request == FIONREAD)

@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstring>
 
 #include "shim/channel.h"
@@ -25,7 +26,7 @@ using dropin::request_kind;
 long pack_control(const msghdr& message, u8* out, std::size_t room) {
   std::size_t at = 0;
   auto* m = const_cast<msghdr*>(&message);
-  if (message.msg_control == nullptr) return 0;
+  if (message.msg_controllen == 0) return 0;
   if (!readable(message.msg_control, message.msg_controllen)) return -EFAULT;
   for (cmsghdr* c = CMSG_FIRSTHDR(m); c != nullptr; c = CMSG_NXTHDR(m, c)) {
     const std::size_t left =
@@ -105,6 +106,16 @@ long scatter(int socket, const u8* from, std::size_t len, msghdr& message) {
 
 }  // namespace
 
+int check_lengths(msghdr& message, bool sends) {
+  if (message.msg_name == nullptr) message.msg_namelen = 0;
+  if (static_cast<int>(message.msg_namelen) < 0) return -EINVAL;
+  if (message.msg_namelen > sizeof(sockaddr_storage)) {
+    message.msg_namelen = sizeof(sockaddr_storage);
+  }
+  if (message.msg_iovlen > UIO_MAXIOV) return -EMSGSIZE;
+  return sends && message.msg_controllen > INT_MAX ? -ENOBUFS : 0;
+}
+
 ssize_t send_by_daemon(int fd, const msghdr& message, int flags) {
   const long bytes = total_of(message);
   if (bytes < 0) return bytes;
@@ -176,7 +187,7 @@ ssize_t receive_by_daemon(int fd, msghdr& message, int flags) {
   while (walk.next(item, value)) {
     out.append(static_cast<int>(item.level), static_cast<int>(item.type), value, item.len);
   }
-  if (!out.finish()) return -EFAULT;
+  out.finish();
   return (flags & MSG_TRUNC) != 0 ? result : copied;
 }
 
@@ -202,16 +213,12 @@ void control_writer::append(int level, int type, const void* data, std::size_t l
   u8* const at = static_cast<u8*>(message_.msg_control) + used_;
   if (!copy_out(socket_, at, &head, sizeof head) ||
       !copy_out(socket_, at + CMSG_LEN(0), data, head.cmsg_len - CMSG_LEN(0))) {
-    fault_ = true;
     return;
   }
   const std::size_t space = CMSG_SPACE(len);
   used_ = space < left ? used_ + space : room_;
 }
 
-bool control_writer::finish() {
-  message_.msg_controllen = used_;
-  return !fault_;
-}
+void control_writer::finish() { message_.msg_controllen = used_; }
 
 }  // namespace ph::shim

@@ -45,6 +45,12 @@ bool same_name(const char* a, const char* b) {
   return len == name_length(b) && strncasecmp(a, b, len) == 0;
 }
 
+/// True when `label` is what stands before the first dot.
+bool begins_with_label(const char* name, const char* label) {
+  const std::size_t len = name_length(label);
+  return std::strcspn(name, ".") == len && strncasecmp(name, label, len) == 0;
+}
+
 /// The IPv4 addresses of a host of the lab. False when the daemon does not know it.
 bool resolve(const char* name, resolved& out) {
   if (same_name(name, "localhost")) {
@@ -89,9 +95,8 @@ void spell(const char* name, const in_addr& address, char (&out)[256]) {
   sockaddr_in from{};
   from.sin_family = AF_INET;
   from.sin_addr = address;
-  if (name_of(reinterpret_cast<const sockaddr*>(&from), sizeof from, out) && same_name(out, name)) {
-    return;
-  }
+  const bool known = name_of(reinterpret_cast<const sockaddr*>(&from), sizeof from, out);
+  if (known && (same_name(out, name) || begins_with_label(out, name))) return;
   const std::size_t len = name_length(name) < sizeof out ? name_length(name) : sizeof out - 1;
   for (std::size_t i = 0; i < len; ++i) {
     const char c = name[i];

@@ -273,6 +273,7 @@ PH_HOOK(int, socket, int domain, int type, int protocol) {
 PH_HOOK(int, bind, int fd, const sockaddr* address, socklen_t len) {
   anchor a;
   if (!is_anchor(fd, a)) return next::bind(fd, address, len);
+  if (len > sizeof(sockaddr_storage)) return finish(-EINVAL);
   if (address == nullptr) return finish(-EFAULT);
   return finish(ask_about(fd, request_kind::bind, 0, 0, 0, address, len));
 }
@@ -280,8 +281,9 @@ PH_HOOK(int, bind, int fd, const sockaddr* address, socklen_t len) {
 PH_HOOK(int, connect, int fd, const sockaddr* address, socklen_t len) {
   anchor a;
   if (!is_anchor(fd, a)) return next::connect(fd, address, len);
+  if (len > sizeof(sockaddr_storage)) return finish(-EINVAL);
   if (address == nullptr) return finish(-EFAULT);
-  if (len < sizeof(sa_family_t) || len > sizeof(sockaddr_storage)) return finish(-EINVAL);
+  if (len < sizeof(sa_family_t)) return finish(-EINVAL);
   return finish(connect_anchor(fd, a, address, len));
 }
 
@@ -345,6 +347,7 @@ PH_HOOK(int, setsockopt, int fd, int level, int name, const void* value, socklen
   if (!is_anchor(fd, a) || is_kernels_option(level, name)) {
     return next::setsockopt(fd, level, name, value, len);
   }
+  if (static_cast<int>(len) < 0) return finish(-EINVAL);
   if (value == nullptr && len != 0) return finish(-EFAULT);
   if (len > dropin::max_data) return finish(-EINVAL);
   if (level == SOL_SOCKET && (name == SO_ATTACH_FILTER || name == SO_ATTACH_REUSEPORT_CBPF)) {

@@ -172,7 +172,7 @@ bool stream_send_is_daemons(const msghdr& message, int flags) {
 ssize_t send_stream(int fd, const msghdr& message, int flags) {
   if (message.msg_namelen > sizeof(sockaddr_storage)) return -EINVAL;
   if (!readable(message.msg_iov, message.msg_iovlen * sizeof(iovec))) return -EFAULT;
-  if (message.msg_control != nullptr && !readable(message.msg_control, message.msg_controllen)) {
+  if (message.msg_controllen != 0 && !readable(message.msg_control, message.msg_controllen)) {
     return -EFAULT;
   }
   u8 control[512];
@@ -309,7 +309,7 @@ ssize_t discard_stream(int fd, const msghdr& room, int flags) {
 void expect_stream_control() { some_control.store(true, std::memory_order_relaxed); }
 bool stream_control_expected() { return some_control.load(std::memory_order_relaxed); }
 
-int add_stream_control(int fd, msghdr& message, ssize_t got, int flags) {
+void add_stream_control(int fd, msghdr& message, ssize_t got, int flags) {
   u8 items[1024];
   std::size_t len = sizeof items;
   const auto only_seen = static_cast<s32>((flags & MSG_PEEK) != 0 ? got : 0);
@@ -323,7 +323,7 @@ int add_stream_control(int fd, msghdr& message, ssize_t got, int flags) {
     if (got == 0 && level == SOL_SOCKET) continue;  // no byte came, so none has a time
     out.append(level, static_cast<int>(item.type), value, item.len);
   }
-  return out.finish() ? 0 : -EFAULT;
+  out.finish();
 }
 
 void expect_shut_reads() { some_shut.store(true, std::memory_order_relaxed); }

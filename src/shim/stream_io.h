@@ -59,8 +59,8 @@ ssize_t discard_stream(int fd, const msghdr& room, int flags);
 void expect_stream_control();
 bool stream_control_expected();
 /// Puts what came with the `got` bytes that were just received into the program's control buffer,
-/// which `message` describes. 0, or -errno.
-int add_stream_control(int fd, msghdr& message, ssize_t got, int flags);
+/// which `message` describes.
+void add_stream_control(int fd, msghdr& message, ssize_t got, int flags);
 
 /// This process has shut a stream for reading: what still comes stays in the stack, where a receive
 /// that finds the end may get it, as from TCP.

@@ -1,17 +1,22 @@
 // Hook of syscall(2): the same calls as through their own functions. io_uring's operations would
 // reach the host's network past every hook, so programs are told that there is none.
+#include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdarg>
 #include <cstdint>
 
+#include "shim/anchor.h"
 #include "shim/config.h"
+#include "shim/lab_files.h"
+#include "shim/program_memory.h"
 #include "shim/raw.h"
 
 namespace {
@@ -62,6 +67,38 @@ bool hooked_data_call(long nr, const long (&a)[6], long& result) {
       return true;
     default:
       return false;
+  }
+}
+
+/// openat2(2) has no function of its own.
+long open_by_how(const long (&a)[6]) {
+  const int dir = number(a[0]);
+  const auto* const path = pointer<const char*>(a[1]);
+  const auto fd = static_cast<int>(ph::shim::raw::call(SYS_openat2, a[0], a[1], a[2], a[3]));
+  open_how how{};
+  if (!ph::shim::copy_in(how, pointer<const void*>(a[2]))) return ph::shim::finish(fd);
+  const int mended = ph::shim::mend_open(dir, path, static_cast<int>(how.flags), fd);
+  if (mended < 0 && fd >= 0) ph::shim::raw::close(fd);
+  return ph::shim::finish(mended);
+}
+
+/// The same for what opens files.
+bool hooked_open(long nr, const long (&a)[6], long& result) {
+  switch (nr) {
+#if defined(SYS_open)
+    case SYS_open:
+      result = open(pointer<const char*>(a[0]), number(a[1]), static_cast<mode_t>(a[2]));
+      return true;
+    case SYS_creat:
+      result = creat(pointer<const char*>(a[0]), static_cast<mode_t>(a[1]));
+      return true;
+#endif
+    case SYS_openat:
+      result =
+          openat(number(a[0]), pointer<const char*>(a[1]), number(a[2]), static_cast<mode_t>(a[3]));
+      return true;
+    case SYS_openat2: result = open_by_how(a); return true;
+    default: return false;
   }
 }
 
@@ -123,8 +160,8 @@ extern "C" long ph_hook_syscall(long nr, ...) {
   for (long& value : a) value = va_arg(list, long);
   va_end(list);
   long result = 0;
-  if (ph::shim::config().active &&
-      (hooked_call(nr, a, result) || hooked_data_call(nr, a, result))) {
+  if (ph::shim::config().active && (hooked_call(nr, a, result) || hooked_data_call(nr, a, result) ||
+                                    hooked_open(nr, a, result))) {
     return result;
   }
   result = ph::shim::raw::call(nr, a[0], a[1], a[2], a[3], a[4], a[5]);

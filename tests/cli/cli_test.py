@@ -9,6 +9,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import stat
@@ -84,7 +85,13 @@ class PhTest(unittest.TestCase):
 class VerbsTest(PhTest):
     def test_usage_errors_exit_with_2_and_name_the_way_on(self):
         self.assertIn("ph: expected one of: ", self.ph(expect=2).stderr)
-        self.assertIn("ph: expected one of: ", self.ph("bogus", expect=2).stderr)
+        self.assertIn("ph: `bogus` is no verb; expected one of: ",
+                      self.ph("bogus", expect=2).stderr)
+        for count in ("-1", "99999999999999999999", "x"):
+            done = self.ph("capture", "--on", "any", "-w", "-", "-c", count, expect=2)
+            self.assertIn(f"not {count}", done.stderr)
+        self.assertEqual(self.ph("packetdrill", "nofile.pkt", expect=125).stderr,
+                         "ph: cannot read nofile.pkt: No such file or directory\n")
         self.assertIn("`ph status --help`", self.ph("status", "--jsn", expect=2).stderr)
         self.assertIn("PROGRAM", self.ph("run", expect=2).stderr)
         self.assertIn("PROGRAM", self.ph("run", "--host", "a", "--", expect=2).stderr)
@@ -95,8 +102,10 @@ class VerbsTest(PhTest):
                  self.ph("--help").stdout.split("Subcommands:\n")[1].splitlines() if line]
         for_a_lab = {"up", "run", "status", "capture", "journey", "down"}
         self.assertLessEqual(for_a_lab, set(verbs))
+        self.assertEqual(self.ph("help").stdout, self.ph("--help").stdout)
         for verb in verbs:
             help_text = self.ph(verb, "--help").stdout
+            self.assertEqual(self.ph("help", verb).stdout, help_text)
             self.assertIn(f"Usage: ph {verb} ", help_text)
             if verb in for_a_lab:
                 self.assertIn("--socket PATH", help_text)
@@ -240,6 +249,7 @@ class RunTest(PhTest):
         super().setUp()
         self.bin = os.path.join(self.folder, "bin")
         self.shim = os.path.join(self.folder, "lib", "posthaste", "libph_preload.so")
+        os.chmod(self.folder, 0o755)  # else root's programs get a copy that everybody can reach
         os.makedirs(self.bin)
         os.makedirs(os.path.dirname(self.shim))
         subprocess.run(["cp", PH, os.path.join(self.bin, "ph")], check=True)
@@ -347,6 +357,17 @@ class SurroundingsTest(PhTest):
             self.assertEqual(done.returncode, 125)
             self.assertRegex(done.stderr, "^ph: cannot write .*No space left on device\n$")
         with open("/dev/full", "w", encoding="utf-8") as full:
+            other = self.socket + "2"
+            done = subprocess.run([PH, "up", self.file, "--detach", "--socket", other], text=True,
+                                  stdout=full, stderr=subprocess.PIPE, timeout=60,
+                                  env=self.environment)
+            self.assertEqual(done.returncode, 125)
+            self.assertIn("the lab has ended", done.stderr)
+            self.assertFalse(os.path.exists(other))
+            done = subprocess.run([PH, "--help"], stdout=full, stderr=subprocess.PIPE, timeout=60,
+                                  env=self.environment)
+            self.assertEqual(done.returncode, 125)
+        with open("/dev/full", "w", encoding="utf-8") as full:
             done = subprocess.run([PH, "status", "--socket", "/nowhere"], stderr=full, timeout=60,
                                   env=self.environment)
         self.assertEqual(done.returncode, 125)
@@ -377,6 +398,68 @@ class SurroundingsTest(PhTest):
         self.assertTrue(os.path.exists(self.socket + ".log"))
         self.ph("down", "--socket", self.socket)
         self.assertEqual(os.listdir(self.folder), ["lab.yaml"])
+
+    def test_a_log_that_was_there_stays(self):
+        log = self.socket + ".log"
+        with open(log, "w", encoding="utf-8") as out:
+            out.write("precious\n")
+        self.up()
+        self.ph("down", "--socket", self.socket)
+        with open(log, encoding="utf-8") as file:
+            self.assertTrue(file.read().startswith("precious\n"))
+
+    def test_what_is_no_socket(self):
+        for make in (os.mkdir, lambda path: open(path, "w", encoding="utf-8").close()):
+            make(self.socket)
+            self.in_the_way("")
+            self.assertEqual(sorted(os.listdir(self.folder)), ["lab.sock", "lab.yaml"])
+            if os.path.isdir(self.socket):
+                os.rmdir(self.socket)
+        done = self.ph("status", "--socket", self.socket, expect=125)
+        self.assertIn("that is no socket", done.stderr)
+
+    def test_a_lab_is_found_again_when_its_folder_was_removed(self):
+        environment = {"XDG_RUNTIME_DIR": self.folder}
+        folder = os.path.join(self.folder, "posthaste")
+        self.ph("up", self.file, "--detach", env=environment)
+        self.addCleanup(subprocess.run, [PH, "down"], capture_output=True, timeout=60,
+                        env={**self.environment, **environment})
+        pid = json.loads(self.ph("status", "--json", env=environment).stdout)["pid"]
+        for whole in (False, True):
+            if whole:  # the daemon may be faster than what removes the rest
+                os.rename(folder, folder + "-gone")
+                shutil.rmtree(folder + "-gone")
+            else:
+                os.unlink(os.path.join(folder, "lab.sock"))
+            deadline = time.monotonic() + 60
+            while not os.path.exists(os.path.join(folder, "lab.sock")):
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.02)
+            again = json.loads(self.ph("status", "--json", env=environment).stdout)["pid"]
+            self.assertEqual(again, pid)
+        self.ph("down", env=environment)
+        self.assertFalse(os.path.exists(os.path.join(folder, "lab.sock")))
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, whose programs become other users")
+    def test_root_s_servers_reach_the_library_wherever_it_is(self):
+        built = os.path.dirname(PH)
+        if not os.path.exists(os.path.join(built, "libph_preload.so")):
+            self.skipTest("the library is not built")
+        home = os.path.join(self.folder, "a home: mine")  # as /root: nobody else enters
+        os.mkdir(home, 0o700)
+        for name in ("ph", "libph_preload.so"):
+            shutil.copy(os.path.join(built, name), home)
+        environment = {**self.environment, "XDG_RUNTIME_DIR": self.folder}
+        for _ in range(2):
+            done = subprocess.run(
+                [os.path.join(home, "ph"), "run", "--", "setpriv", "--reuid=65534", "--regid=65534",
+                 "--clear-groups", "sh", "-c", "hostname; echo $LD_PRELOAD"], text=True,
+                capture_output=True, timeout=60, env=environment)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            name, library = done.stdout.split()
+            self.assertEqual(name, "localhost")
+        self.addCleanup(shutil.rmtree, os.path.dirname(library))
+        self.assertEqual(os.stat(os.path.dirname(library)).st_mode & 0o777, 0o711)
 
     def in_the_way(self, name):
         """Starting a lab must fail at once, with a sentence that names the file."""
@@ -491,6 +574,7 @@ class InstallTest(PhTest):
         built = os.path.dirname(PH)
         if not os.path.exists(os.path.join(built, "libph_packetdrill.so")):
             self.skipTest("not all is built")
+        os.chmod(self.folder, 0o755)
         subprocess.run(["cmake", "--install", built, "--prefix", self.folder], check=True,
                        capture_output=True)
         self.lab({"ok": True, "env": {"PH_HOST": "alice"}})

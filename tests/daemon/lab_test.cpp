@@ -137,8 +137,7 @@ INSTANTIATE_TEST_SUITE_P(
                   "lab.yaml:3: `a` twice in hosts; expected each name once"},
         wrong_lab{"seed: -1\nhosts: { a: {} }\n",
                   "lab.yaml:1: `-1`; expected a number from 0 to 18446744073709551615"},
-        wrong_lab{"hosts: { a: {cpus: 0} }\n",
-                  "lab.yaml:1: `0`; expected a number from 1 to 64"},
+        wrong_lab{"hosts: { a: {cpus: 0} }\n", "lab.yaml:1: `0`; expected a number from 1 to 64"},
         wrong_lab{"hosts:\n  a:\n    cpus: two\n",
                   "lab.yaml:3: `two`; expected a number from 1 to 64"},
         wrong_lab{"hosts: { a: {cpu: 1} }\n",
@@ -147,6 +146,16 @@ INSTANTIATE_TEST_SUITE_P(
         wrong_lab{"hosts: { \"a b\": {} }\n",
                   "lab.yaml:1: host name `a b`; expected 1 to 63 letters, digits, `-`, `_` or "
                   "`.`"},
+        wrong_lab{"hosts: { \"-a\": {} }\n",
+                  "lab.yaml:1: host name `-a`; expected 1 to 63 letters, digits, `-`, `_` or "
+                  "`.`, beginning with a letter, a digit or `_`"},
+        wrong_lab{"hosts: { LocalHost: {} }\n",
+                  "lab.yaml:1: host name `LocalHost`; expected a name that means nothing else"},
+        wrong_lab{"hosts: { 10.0.0.1: {} }\n",
+                  "lab.yaml:1: host name `10.0.0.1`; expected a name that means nothing else"},
+        wrong_lab{"hosts: { ab: {}, aB: {} }\n",
+                  "lab.yaml:1: host names `ab` and `aB`; expected names that differ in more than "
+                  "capital letters: they resolve in any case"},
         wrong_lab{"hosts: { a: { sysctl: { kernel.panic: 1 } } }\n",
                   "lab.yaml:1: sysctl `kernel.panic`; expected a name that begins with net."},
         wrong_lab{"hosts: [\n", "lab.yaml:2: not YAML: end of sequence flow not found"}));
@@ -306,7 +315,9 @@ TEST(lab, more_hosts_than_sane_are_refused) {
 TEST(lab, a_file_that_cannot_be_read_is_named) {
   const auto l = load_lab("/nonexistent/lab.yaml");
   ASSERT_FALSE(l);
-  EXPECT_EQ(l.error().to_string(), "/nonexistent/lab.yaml: cannot be read; expected a lab file");
+  EXPECT_EQ(l.error().to_string(),
+            "/nonexistent/lab.yaml: cannot be read: No such file or directory; "
+            "expected a lab file");
 }
 
 TEST(lab, the_examples_of_the_documentation_are_valid) {

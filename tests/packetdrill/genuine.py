@@ -10,6 +10,7 @@ packetdrill should get stand behind `--`.
 import argparse
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,19 @@ OPTIONS = ["--ip_version=ipv4", "--local_ip=192.168.0.1", "--gateway_ip=192.168.
            "--netmask_ip=255.255.0.0", "--remote_ip=192.0.2.1",
            "-DTFO_COOKIE=3021b9d889017eeb", "-DCODE=host_unreachable",
            "-DCMSG_LEVEL_IP=SOL_IP", "-DCMSG_TYPE_RECVERR=IP_RECVERR"]
+
+
+def options_for(script):
+    """OPTIONS without those that the script itself gives (packetdrill would let ours win), and the
+    stack's address where the script has another one."""
+    given = dict(re.findall(r"^(--\w+)=(\S+)", script.read_text(errors="replace"), re.MULTILINE))
+    options = [option for option in OPTIONS if option.split("=")[0] not in given]
+    if "--local_ip" in given and "--gateway_ip" not in given:
+        options = [option for option in options if not option.startswith("--gateway_ip")]
+        options.append(f"--gateway_ip={given['--local_ip']}")
+    if "--local_ip" in given:
+        options.append(f"--so_flags=local={given['--local_ip']}")
+    return options
 
 
 def suite_root(script):
@@ -76,7 +90,7 @@ def run(script, options):
         # Only packetdrill itself gets the object; what it starts does not need it.
         process = subprocess.Popen(
             ["env", f"LD_PRELOAD={options.object}", str(options.packetdrill),
-             f"--so_filename={options.object}", *OPTIONS, *options.more, script.name],
+             f"--so_filename={options.object}", *options_for(script), *options.more, script.name],
             cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace")
         try:

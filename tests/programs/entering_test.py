@@ -229,19 +229,33 @@ class OtherUserTest(ProgramsTest):
         self.assertEqual(self.lab.run("alice", path).stdout, f"in the lab:{path}\n")
         self.assertEqual(self.lab.run("alice", "sh", "-c", path).stdout, f"in the lab:{path}\n")
 
-    def test_a_library_that_a_user_cannot_read_is_said(self):
-        """A lab of root whose program becomes somebody who may not enter the library's folder."""
+    def become_nobody(self, mode, *before):
+        """Root's program becomes somebody else; the library lies in a folder of this mode."""
         place = self.path("private")
-        os.makedirs(place, mode=0o700, exist_ok=True)
+        os.makedirs(place, exist_ok=True)
+        os.chmod(place, mode)
         for name in ("ph", "libph_preload.so"):
             shutil.copy(os.path.join(os.path.dirname(lib.PH), name), place)
         lab = self.start_lab(lib.TWO_HOSTS)
-        done = subprocess.run([os.path.join(place, "ph"), "run", "--socket", lab.socket, "--host",
-                               "alice", "--", *NOBODY, self.probe], capture_output=True, text=True,
-                              timeout=lib.PATIENCE_S)
+        return subprocess.run([os.path.join(place, "ph"), "run", "--socket", lab.socket, "--host",
+                               "alice", "--", *before, *NOBODY, self.probe], capture_output=True,
+                              text=True, timeout=lib.PATIENCE_S,
+                              env={**os.environ, "XDG_RUNTIME_DIR": self.folder})
+
+    def test_a_library_that_a_user_cannot_read_is_said(self):
+        done = self.become_nobody(
+            0o755, "sh", "-c", 'chmod 700 "${LD_PRELOAD%/*}"; exec "$0" "$@"')
         self.assertEqual((done.returncode, done.stdout), (126, ""), done.stderr)
         self.assertIn(f"ph: {self.probe} would have no network: the lab's library cannot be read",
                       done.stderr)
+
+    def test_a_library_in_a_private_folder_is_copied(self):
+        done = self.become_nobody(0o700)
+        for link in os.listdir(self.path("posthaste")):
+            copy = os.path.realpath(self.path(os.path.join("posthaste", link)))
+            if "posthaste-shim-" in copy:
+                self.addCleanup(shutil.rmtree, os.path.dirname(copy))
+        self.assertEqual((done.returncode, done.stdout), (0, f"in the lab:{self.probe}\n"))
 
 
 if __name__ == "__main__":

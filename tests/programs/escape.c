@@ -1,7 +1,9 @@
 /* Tries to reach a server on 127.0.0.1 past every library: escape WAY PORT. Prints "connected", or
  * the error's number. Ways: raw (system calls of its own), compat (those of 32-bit programs),
- * uring (io_uring), x32 (the numbers of x32), exec FILE (starts a program by a call of its own). */
+ * uring (io_uring), x32 (the numbers of x32), exec FILE (starts a program by a call of its own).
+ * "write FILE" opens a file for writing instead, and prints "opened". */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/io_uring.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -78,6 +80,14 @@ static long connect_uring(void) {
 
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
+  if (strcmp(argv[1], "write") == 0) {
+    const long fd = call(SYS_openat, AT_FDCWD, (long)argv[2], O_WRONLY, 0);
+    if (fd >= 0)
+      puts("opened");
+    else
+      printf("error %ld\n", -fd);
+    return 0;
+  }
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   to.sin_port = htons((unsigned short)atoi(argv[2]));
   long result = -EINVAL;

@@ -80,6 +80,23 @@ class HostsTest(lib.LabTest):
             "gethostbyaddr('10.0.1.2')": ("Web-1", [], ["10.0.1.2"]),
             "gethostbyname('web')": "gaierror -2"})
 
+    def test_a_name_with_dots_has_a_short_one(self):
+        lab = self.start_lab("hosts: { alice: {}, db.lab.example: {}, www.a: {}, www.b: {} }\n"
+                             "links:\n"
+                             '- ends: [ "alice:e0 10.0.0.1/24", "db.lab.example:e0 10.0.0.2/24" ]\n'
+                             '- ends: [ "www.a:e0 10.0.1.1/24", "www.b:e0 10.0.1.2/24" ]\n')
+        for name in ("db.lab.example", "db", "DB."):
+            self.assertEqual(lab.run("alice", "getent", "hosts", name).stdout.split(),
+                             ["10.0.0.2", "db.lab.example"])
+        self.assertNotEqual(lab.run("alice", "getent", "hosts", "www", check=False).returncode, 0)
+        lines = lab.run("alice", "cat", "/etc/hosts").stdout.splitlines()
+        self.assertIn("10.0.0.2\tdb.lab.example db", lines)
+        self.assertIn("10.0.1.1\twww.a", lines)
+
+    def test_run_finds_a_host_in_any_case(self):
+        for host in ("web-1", "WEB-1"):
+            self.assertEqual(self.lab.run(host, "hostname").stdout, "Web-1\n")
+
     def test_localhost(self):
         self.assert_answers({
             "addresses('LocalHost', 80)": ["127.0.0.1"],

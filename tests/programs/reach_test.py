@@ -114,6 +114,12 @@ except ConnectionRefusedError:
                 self.assertEqual(lab.python("alice", TRY, address, str(port)), f"{error}\n")
         self.assertEqual(lab.python("r1", TRY, "192.0.2.1", "80"), "ENETUNREACH\n")
 
+    def test_the_error_of_a_write_inside_libc(self):
+        lab = self.start_lab(lib.TWO_HOSTS)
+        done = lab.run("alice", "bash", "-c", "exec 5<>/dev/udp/10.0.0.2/9; for i in {1..100}; do "
+                       "echo x >&5 || exit; sleep 0.01; done; exit 7", check=False)
+        self.assertIn("echo: write error: Connection refused", done.stderr)
+
     def test_loopback_is_each_hosts_own(self):
         lab = self.start_lab(lib.TWO_HOSTS)
         lab.spawn("alice", lib.PYTHON, "-c", ECHO_SERVER, "127.0.0.1", "7000").wait_for("listening")

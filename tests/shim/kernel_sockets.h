@@ -153,8 +153,23 @@ class kernel_sockets final : public host_sockets {
     lo4.address[3] = 1;
     return {lo, lo4};
   }
+  result<std::string> read_file(std::string_view path) override {
+    if (path == "/etc/hosts") return std::string("127.0.0.1\tserver.lab\n");
+    if (path != setting_path) return fail(errc::noent);
+    return setting_ + "\n";
+  }
+  result<void> write_file(std::string_view path, std::string_view text) override {
+    if (path != setting_path) return fail(errc::acces);
+    if (text.empty() || text.front() < '0' || text.front() > '9') return fail(errc::inval);
+    setting_ = text.substr(0, text.find('\n'));
+    return {};
+  }
 
  private:
+  /// The one setting that this host has.
+  static constexpr std::string_view setting_path = "/proc/sys/net/ipv4/ip_forward";
+  std::string setting_ = "0";
+
   static const sockaddr* address(byte_view addr) {
     return reinterpret_cast<const sockaddr*>(addr.data());
   }

@@ -137,8 +137,8 @@ INSTANTIATE_TEST_SUITE_P(tests, program,
                          ::testing::Values("tcp_echo", "tcp_states", "tcp_reset", "tcp_blocking",
                                            "tcp_large", "tcp_connect", "tcp_table", "tcp_special",
                                            "tcp_unseen", "udp_talk", "udp_waiting", "udp_stamps",
-                                           "bad_pointers", "descriptors", "full_table",
-                                           "processes", "names"),
+                                           "bad_pointers", "odd_lengths", "descriptors",
+                                           "full_table", "processes", "names"),
                          [](const auto& one) { return std::string(one.param); });
 
 /// What a daemon with the kernel's sockets cannot do; streams_test.py runs them on our own stack.

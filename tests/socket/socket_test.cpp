@@ -72,6 +72,8 @@ TEST_F(syscalls, flags_and_numbers) {
   EXPECT_EQ(get(so_domain), af_inet);
   EXPECT_EQ(get(so_protocol), ipproto_udp);
   EXPECT_EQ(get(so_acceptconn), 0);
+  EXPECT_EQ(get(so_debug), 0);
+  EXPECT_EQ(sys_getsockopt_int(t, fd, sol_ip, ip_hdrincl).value_or(-1), 0);
   EXPECT_EQ(set(so_priority, 6), errc::ok);
   EXPECT_EQ(get(so_priority), 6);
   t.cred.net_admin = false;

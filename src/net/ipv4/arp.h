@@ -21,6 +21,8 @@ void arp_rcv(cpu& cx, skb_ptr skb, net_device& dev);
 void arp_netdev_event(net_namespace& net, const netdev_event& event);
 /// Listener of ipv4_net::inetaddr_events: announces a new address on a device that is up.
 void arp_inetaddr_event(const struct inetaddr_event& event);
+/// SIOCGARP, SIOCSARP, SIOCDARP: `arg` is a struct arpreq.
+result<int> arp_ioctl(class task& who, u32 command, byte_span arg);
 /// Tells the link that `addr` is ours: a request for our own address (RFC 5227 §3).
 void arp_announce(cpu& cx, net_device& dev, ipv4_addr addr);
 /// Asks whether somebody uses `addr`: a request with sender address 0 (RFC 5227 §2.1.1).

@@ -64,13 +64,16 @@ const in_ifaddr* find_address(net_namespace& net, std::string_view name) {
 
 result<int> inet_ioctl(task& who, u32 command, byte_span arg) {
   if (command == siocgifconf) return ifconf(who, arg);
-  if (command != siocgifaddr && command != siocgifnetmask && command != siocgifbrdaddr &&
+  const bool sets =
+      command == siocsifaddr || command == siocsifnetmask || command == siocsifbrdaddr;
+  if (!sets && command != siocgifaddr && command != siocgifnetmask && command != siocgifbrdaddr &&
       command != siocgifdstaddr) {
     return fail(errc::notty);
   }
   if (arg.size() < ifreq_bytes) return fail(errc::fault);
   std::string_view name = text_of(arg.first(ifnamsiz - 1));
   name = name.substr(0, name.find('\0'));
+  if (sets) return inet_set_ioctl(who, command, name, arg.subspan(ifreq_value_offset));
   if (who.net().device(name.substr(0, name.find(':'))) == nullptr) return fail(errc::nodev);
   const in_ifaddr* ifa = find_address(who.net(), name);
   if (ifa == nullptr) return fail(errc::addrnotavail);

@@ -152,9 +152,7 @@ result<s32> get_int(cpu& cx, inet_sock& sk, int name) {
       return sk.inet.uc_ttl >= 0 ? sk.inet.uc_ttl : ipv4_of(sk.net()).sysctl.ip_default_ttl;
     case ip_mtu_discover: return sk.inet.pmtudisc;
     case ip_minttl: return sk.inet.min_ttl;
-    case ip_hdrincl:
-      if (sk.type() != sock_raw) return fail(errc::noprotoopt);
-      return sk.inet.hdrincl ? 1 : 0;
+    case ip_hdrincl: return sk.inet.hdrincl ? 1 : 0;
     case ip_transparent: return sk.inet.transparent ? 1 : 0;
     case ip_multicast_ttl: return sk.inet.mc_ttl;
     case ip_mtu:

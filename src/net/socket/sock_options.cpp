@@ -249,7 +249,8 @@ result<s32> get_number(sock& sk, int name) {
     case so_busy_poll: return static_cast<s32>(opt.busy_poll_us);
     case so_bindtoifindex: return static_cast<s32>(opt.bound_dev_if.value);
     case so_incoming_napi_id: return 0;
-    case so_bsdcompat: return 0;
+    case so_bsdcompat:
+    case so_debug: return 0;
     case so_lock_filter: return opt.lock_filter ? 1 : 0;
     case so_buf_lock: return (opt.sndbuf_locked ? 1 : 0) | (opt.rcvbuf_locked ? 2 : 0);
     default: return fail(errc::noprotoopt);
