@@ -6,9 +6,12 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
+#include <time.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 
 #include "shim/anchor.h"
 #include "shim/config.h"
@@ -101,12 +104,13 @@ class select_sets {
   select_sets(int count, fd_set* read, fd_set* write, fd_set* except)
       : count_(count), sets_{read, write, except} {}
 
-  [[nodiscard]] bool concerned() const {
-    if (!config().active || !error_flags_in_use() || count_ > FD_SETSIZE) return false;
+  /// A socket of the sets that has an error flag, or -1.
+  [[nodiscard]] int concerned() const {
+    if (!config().active || !error_flags_in_use() || count_ > FD_SETSIZE) return -1;
     for (int fd = 0; fd < count_; ++fd) {
-      if (wanted(fd) != 0 && error_flag_of(fd) >= 0) return true;
+      if (wanted(fd) != 0 && error_flag_of(fd) >= 0) return fd;
     }
-    return false;
+    return -1;
   }
   nfds_t write(pollfd* to) const {
     nfds_t n = 0;
@@ -153,6 +157,14 @@ class select_sets {
   fd_set* sets_[3];
 };
 
+constexpr long second_us = 1'000'000;
+
+long now_us() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * second_us + now.tv_nsec / 1000;
+}
+
 int select_by_poll(const select_sets& sets, const timespec* limit, const sigset_t* mask) {
   pollfd list[FD_SETSIZE];
   const nfds_t n = sets.write(list);
@@ -196,16 +208,30 @@ PH_HOOK(int, __ppoll_chk, pollfd* list, nfds_t count, const timespec* limit, con
 
 PH_HOOK(int, select, int count, fd_set* read, fd_set* write, fd_set* except, timeval* limit) {
   const select_sets sets(count, read, write, except);
-  if (!sets.concerned()) return next::select(count, read, write, except, limit);
-  timespec patience{};
-  if (limit != nullptr) patience = {limit->tv_sec, limit->tv_usec * 1000};
-  return select_by_poll(sets, limit != nullptr ? &patience : nullptr, nullptr);
+  const int concerned = sets.concerned();
+  if (concerned < 0) return next::select(count, read, write, except, limit);
+  if (limit == nullptr) return select_by_poll(sets, nullptr, nullptr);
+  timeval asked{};
+  if (!copy_in(asked, limit)) return finish(-EFAULT);
+  if (asked.tv_sec < 0 || asked.tv_usec < 0) return finish(-EINVAL);
+  constexpr long for_ever = std::numeric_limits<long>::max() / 2;
+  const timespec patience{std::min(asked.tv_sec, for_ever) + asked.tv_usec / second_us,
+                          asked.tv_usec % second_us * 1000};
+  const long begin = now_us();
+  const int ready = select_by_poll(sets, &patience, nullptr);
+  // As Linux, it tells what is left of the time.
+  const long most_seconds = 1'000'000'000, beyond = std::max(patience.tv_sec - most_seconds, 0L);
+  const long given = (patience.tv_sec - beyond) * second_us + patience.tv_nsec / 1000;
+  const long left = std::max(given - (now_us() - begin), 0L);
+  const timeval rest{beyond + left / second_us, left % second_us};
+  static_cast<void>(copy_out(concerned, limit, &rest, sizeof rest));
+  return ready;
 }
 
 PH_HOOK(int, pselect, int count, fd_set* read, fd_set* write, fd_set* except, const timespec* limit,
         const sigset_t* mask) {
   const select_sets sets(count, read, write, except);
-  if (!sets.concerned()) return next::pselect(count, read, write, except, limit, mask);
+  if (sets.concerned() < 0) return next::pselect(count, read, write, except, limit, mask);
   return select_by_poll(sets, limit, mask);
 }
 

@@ -126,6 +126,7 @@ static void shown(void) {
   FD_ZERO(&out);
   FD_SET(a, &in);
   CHECK(select(a + 1, &in, &out, NULL, &soon) == 1 && FD_ISSET(a, &in));
+  CHECK(soon.tv_sec < 5); /* what is left of it */
   e.data.ptr = &e;
   CHECK(epoll_ctl(set_of_late, EPOLL_CTL_MOD, a, &e) == 0);
   CHECK(epoll_events(set_of_late, 5000, &data) == EPOLLERR && data == &e);
@@ -133,6 +134,10 @@ static void shown(void) {
   CHECK(epoll_events(set_of_late, 0, &data) == 0);
   take_until(a, 0, 0);
   CHECK(epoll_events(old, 0, &data) == 0);
+  FD_ZERO(&in);
+  FD_SET(a, &in);
+  soon = (struct timeval){0, 1000 * 1000 + 2000};
+  CHECK(select(a + 1, &in, NULL, NULL, &soon) == 0 && soon.tv_sec == 0 && soon.tv_usec == 0);
   CHECK(send(a, "abc", 3, MSG_ZEROCOPY) == 3);
   CHECK(epoll_events(old, 5000, &data) == EPOLLERR);
   int copy = dup(a);
