@@ -23,7 +23,6 @@ namespace ph::dropin {
 namespace {
 
 constexpr u64 tag_shift = 56;
-constexpr int most_passed = 253;  ///< SCM_MAX_FD
 constexpr int accepts_a_turn = 64;
 constexpr int channel_backlog = 256;
 constexpr s64 alarm_ms = 50;
@@ -96,6 +95,8 @@ drop_in_state::drop_in_state(u64 instance, std::string token, anchor_folder anch
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
       alarm_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
+      files_(::epoll_create1(EPOLL_CLOEXEC)),
+      give_back_(options.give_back),
       closer_(options.closes != nullptr ? *options.closes : own_closer_),
       gate_(::geteuid()),
       shares_(anchors_.socket_room(), options.hosts, ::geteuid()),
@@ -222,28 +223,32 @@ void drop_in_state::add_later(s64 due, u64 id) {
 void drop_in_state::run_later() {
   u64 count = 0;
   static_cast<void>(!::read(timer_.get(), &count, sizeof count));
-  const auto due = later_.upper_bound(clock_ms());
-  for (auto i = later_.begin(); i != due; ++i) {
-    if (i->second == nobody) give_memory_back();
-    if (client* c = find(i->second)) mark(*c);
+  const auto end = later_.upper_bound(clock_ms());
+  std::vector<u64> due;  // what they do may make new ones
+  for (auto i = later_.begin(); i != end; ++i) due.push_back(i->second);
+  later_.erase(later_.begin(), end);
+  for (const u64 id : due) {
+    if (id == nobody) give_memory_back();
+    if (client* c = find(id)) mark(*c);
   }
-  later_.erase(later_.begin(), due);
   if (!later_.empty()) set_timer(timer_.get(), later_.begin()->first);
 }
 
 void drop_in_state::mark_starving(client& c) {
-  starving_.push_back(c.id());
+  starving_.insert(c.id());
   set_alarm();
 }
 
 /// Soon on_alarm() looks again at what waits for better times.
 void drop_in_state::set_alarm() {
+  if (std::exchange(alarm_set_, true)) return;  // what comes meanwhile does not put it off
   itimerspec soon{};
   soon.it_value.tv_nsec = alarm_ms * 1'000'000;
   ::timerfd_settime(alarm_.get(), 0, &soon, nullptr);
 }
 
 void drop_in_state::on_alarm() {
+  alarm_set_ = false;
   if (paused_ && !anchors_.crowded()) {
     paused_ = false;
     poll(EPOLL_CTL_MOD, listener_.get(), EPOLLIN, source::listener, 0);
@@ -291,6 +296,7 @@ void drop_in_state::bury() {
 void drop_in_state::give_memory_back() {
   trim_waits_ = std::exchange(buried_, 0) != 0;
   if (trim_waits_) add_later(clock_ms() + trim_again_ms, nobody);
+  if (give_back_) give_back_();
   ::malloc_trim(0);
 }
 
@@ -408,9 +414,9 @@ void drop_in_state::drop_channel(u64 id) {
   gate_.leave(at->second.who, greeted);
   unique_fd fd = std::move(at->second.fd);
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd.get(), nullptr);
+  if (at->second.file) forget_file(id, *at->second.file, fd.get());
   close_channel(std::move(fd), greeted);
   channels_.erase(at);
-  files_.erase(id);
   if (waiting == 0) return;
   if (client* c = find(waiting)) c->give_up(id);
 }

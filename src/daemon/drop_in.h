@@ -28,6 +28,8 @@ struct drop_in_options {
   s64 hello_patience_ms = 5000;
   /// How many hosts share the daemon's descriptors (daemon/descriptor_shares.h).
   std::size_t hosts = 1;
+  /// Gives memory of a peak that is over back to the system; called when little happens.
+  std::function<void()> give_back{};
   /// Closes what programs pass; outlives the drop_in, which otherwise has one of its own.
   closer* closes = nullptr;
 };

@@ -22,7 +22,8 @@ namespace ph::dropin {
 /// A file of a host's that a program has open for writing (request_kind::open_file).
 struct open_lab_file {
   std::string path;
-  int error = 0;  ///< -errno of the first write that failed, until it is asked for
+  std::string name;  ///< address of the program's end, or nothing
+  int error = 0;     ///< -errno of the first write that failed, until it is asked for
 };
 
 /// A program's control connection.
@@ -40,6 +41,10 @@ struct silent_channel {
   u64 id;
   s64 due_ms;
 };
+
+/// SCM_MAX_FD. What a message has beyond the room for it is closed by the kernel in the receiver,
+/// which may wait.
+inline constexpr int most_passed = 253;
 
 /// A socket that a request is about: its client, and the anchor that was passed.
 struct passed_socket {
@@ -124,6 +129,7 @@ class drop_in_state final : public client_owner {
   answer_data file_error(channel& ch, const request& r);
   void serve_file(u64 id, channel& ch);
   void serve_files();
+  void forget_file(u64 id, const open_lab_file& file, int fd);
   bool write_one(channel& ch);
   static bool reply(channel& ch, const request_head& head, answer_data&& a);
   client* find(u64 id);
@@ -144,6 +150,8 @@ class drop_in_state final : public client_owner {
   anchor_folder anchors_;
   find_host hosts_;
   unique_fd epoll_, listener_, timer_, alarm_;
+  unique_fd files_;  ///< epoll of those channels that have become files
+  std::function<void()> give_back_;
   closer own_closer_;
   closer& closer_;
   channel_gate gate_;
@@ -151,7 +159,9 @@ class drop_in_state final : public client_owner {
   last_close_watch closes_;
   datagram_shared datagrams_;
   std::map<u64, channel> channels_;
-  std::set<u64> files_;  ///< those channels that have become files
+  std::size_t file_count_ = 0;
+  /// Channels that have become files, by the name of the program's end.
+  std::map<std::string, u64, std::less<>> file_names_;
   std::map<u64, std::unique_ptr<client>> clients_;
   std::map<u64, known_anchor> known_;  ///< open anchors that were made for clients, by id
   /// Those whose id is not their client's: pairs of client and anchor.
@@ -160,7 +170,9 @@ class drop_in_state final : public client_owner {
   /// when the program goes on.
   std::vector<held_answer> held_;
   std::vector<held_answer> answers_;  ///< given when every client has had its turn
-  std::vector<u64> marked_, next_turn_, starving_, dead_;
+  std::vector<u64> marked_, next_turn_, dead_;
+  std::set<u64> starving_;
+  bool alarm_set_ = false;
   bool trim_waits_ = false;            ///< what was buried will be given back
   std::size_t buried_ = 0;             ///< clients removed since memory was given back
   std::multimap<s64, u64> later_;      ///< when to pump which client (nobody: to trim);

@@ -2,7 +2,9 @@
 // to them through a channel that has become the file, so that whatever writes to the descriptor, a
 // shim in it or not, sets what it would on Linux.
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,12 +17,17 @@ namespace {
 /// What one write(2) to a file of proc(5) may bring: less than a page.
 constexpr std::size_t most_written = 4095;
 constexpr int writes_a_turn = 64;
+constexpr int rounds_of_files = 4;  // who writes without end does not hold up the others
 
 answer_data refuse(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
 
-bool same_address(const sockaddr_storage& a, socklen_t len, byte_view b) {
-  const byte_view mine{reinterpret_cast<const u8*>(&a), len};
-  return std::equal(mine.begin(), mine.end(), b.begin(), b.end());
+/// The address of the other end of a channel, if it has one.
+std::string name_of_peer(int fd) {
+  sockaddr_un program{};
+  socklen_t len = sizeof program;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&program), &len) != 0) return {};
+  if (len <= offsetof(sockaddr_un, sun_path) || len > sizeof program) return {};
+  return {reinterpret_cast<const char*>(&program), len};
 }
 
 }  // namespace
@@ -52,15 +59,28 @@ std::optional<answer_data> drop_in_state::open_file(u64 id, channel& ch, const r
     static_cast<void>(::send(ch.fd.get(), text->data(), text->size(), MSG_DONTWAIT | MSG_NOSIGNAL));
   }
   ::shutdown(ch.fd.get(), SHUT_WR);
-  ch.file = open_lab_file{std::move(path)};
-  files_.insert(id);
+  take_descriptors(ch.fd.get(), false);
+  ch.file = open_lab_file{std::move(path), name_of_peer(ch.fd.get())};
+  epoll_event readable{};
+  readable.events = EPOLLIN;
+  readable.data.u64 = id;
+  ::epoll_ctl(files_.get(), EPOLL_CTL_ADD, ch.fd.get(), &readable);
+  ++file_count_;
+  if (!ch.file->name.empty()) file_names_.emplace(ch.file->name, id);
   return std::nullopt;
+}
+
+void drop_in_state::forget_file(u64 id, const open_lab_file& file, int fd) {
+  ::epoll_ctl(files_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  --file_count_;
+  const auto named = file_names_.find(file.name);
+  if (named != file_names_.end() && named->second == id) file_names_.erase(named);
 }
 
 /// Takes one write out of the channel; false when there is none or the file is closed.
 bool drop_in_state::write_one(channel& ch) {
   iovec piece{buffer_.data(), buffer_.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))];
+  alignas(cmsghdr) char control[CMSG_SPACE(most_passed * sizeof(int))];
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
@@ -88,28 +108,27 @@ void drop_in_state::serve_file(u64 id, channel& ch) {
 }
 
 void drop_in_state::serve_files() {
-  for (auto at = files_.begin(); at != files_.end();) {
-    const u64 id = *at++;  // it may be closed, and then be no longer one of them
-    serve_file(id, channels_.at(id));
+  if (file_count_ == 0) return;
+  epoll_event ready[64];
+  for (int round = 0; round < rounds_of_files; ++round) {
+    const int n = ::epoll_wait(files_.get(), ready, static_cast<int>(std::size(ready)), 0);
+    if (n <= 0) return;
+    for (int i = 0; i < n; ++i) {
+      const auto at = channels_.find(ready[i].data.u64);
+      if (at != channels_.end()) serve_file(at->first, at->second);
+    }
   }
 }
 
 answer_data drop_in_state::file_error(channel& ch, const request& r) {
-  const byte_view asked{r.data, r.head.data_len};
-  for (const u64 id : files_) {
-    channel& other = channels_.at(id);
-    sockaddr_storage program{};
-    socklen_t len = sizeof program;
-    if (other.host != ch.host ||
-        ::getpeername(other.fd.get(), reinterpret_cast<sockaddr*>(&program), &len) != 0 ||
-        !same_address(program, len, asked)) {
-      continue;
-    }
-    answer_data a;
-    a.result = std::exchange(other.file->error, 0);
-    return a;
-  }
-  return refuse(errc::badf);
+  const std::string_view asked(reinterpret_cast<const char*>(r.data), r.head.data_len);
+  const auto named = file_names_.find(asked);
+  if (named == file_names_.end()) return refuse(errc::badf);
+  channel& other = channels_.at(named->second);
+  if (other.host != ch.host) return refuse(errc::badf);
+  answer_data a;
+  a.result = std::exchange(other.file->error, 0);
+  return a;
 }
 
 }  // namespace ph::dropin

@@ -11,6 +11,7 @@ tl::expected<std::unique_ptr<programs>, std::string> programs::serve(running_lab
   dropin::drop_in_options options;
   options.closes = &closes;
   options.hosts = lab.world().hosts().size();
+  options.give_back = [&lab] { static_cast<void>(lab.world().memory().trim()); };
   auto made = dropin::drop_in::create(
       options, [p = out.get()](std::string_view host) { return p->sockets_of(host); });
   if (!made) {

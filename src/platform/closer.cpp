@@ -16,7 +16,7 @@ namespace ph {
 namespace {
 
 /// So many closes may hang before the next one waits for one of them.
-constexpr std::size_t most_threads = 16;
+constexpr std::size_t most_threads = 128;
 constexpr std::chrono::milliseconds last_patience{200};
 
 }  // namespace

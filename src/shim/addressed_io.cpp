@@ -81,10 +81,14 @@ ssize_t checked_receive(int fd, void* bytes, size_t len, int flags, Call call) {
   return checked_receive(fd, room, flags, call);
 }
 
-/// Does the signal part of a write on a broken connection, where the kernel was told not to.
+/// Does the signal part of a write on a broken connection, where the kernel was told not to. Only
+/// streams raise one.
 ssize_t broken_pipe(int fd, int flags) {
+  int type = 0;
+  socklen_t len = sizeof type;
+  const bool known = raw::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, len) == 0;
+  if (known && type != SOCK_STREAM) return finish_io(-EPIPE);
   anchor a;
-  if (is_anchor(fd, a) && !a.stream()) return finish_io(-EPIPE);  // datagrams raise no signal
   const int error = is_anchor(fd, a) ? stream_broken_error(fd) : EPIPE;
   if (error == EPIPE && (flags & MSG_NOSIGNAL) == 0) {
     raw::call(SYS_tgkill, raw::getpid(), raw::call(SYS_gettid), SIGPIPE);
@@ -98,7 +102,10 @@ ssize_t broken_pipe(int fd, int flags) {
 ssize_t send_when_taken(int fd, const msghdr& message, int flags) {
   const ssize_t taken = make_room(fd);
   if (taken == -EPIPE) return broken_pipe(fd, flags);
-  if (taken < 0) return finish_io(taken);
+  // What keeps this process from asking is no error of the connection.
+  const bool could_not_ask = taken == -EMFILE || taken == -ENFILE || taken == -ENOMEM ||
+                             taken == -ENOBUFS || taken == -EINTR;
+  if (taken < 0) return finish_io(could_not_ask ? -EAGAIN : taken);
   const ssize_t sent = next::sendmsg(fd, &message, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent >= 0 || errno == EAGAIN) return sent;
   if (errno == EPIPE) return broken_pipe(fd, flags);
@@ -262,8 +269,7 @@ ssize_t receive_plain(int fd, void* bytes, size_t len, int flags) {
   if ((flags & (MSG_ERRQUEUE | MSG_OOB | MSG_TRUNC)) != 0) {
     return receive_bytes(fd, bytes, len, flags, nullptr, nullptr);
   }
-  return checked_receive(fd, bytes, len, flags,
-                         [&] { return next::recv(fd, bytes, len, flags); });
+  return checked_receive(fd, bytes, len, flags, [&] { return next::recv(fd, bytes, len, flags); });
 }
 
 ssize_t receive_from(int fd, void* bytes, size_t len, int flags, sockaddr* address,

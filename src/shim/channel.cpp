@@ -406,14 +406,14 @@ int ask(exchange& x) {
 int ask_for_channel(exchange& x) {
   int high = -1;
   if (const int error = open_channel(raw::getpid(), high); error != 0) return -error;
-  int result = -ECONNRESET;
-  converse(high, x, result);
   // The kernel gives the program's end a name of its own, by which both sides can speak of it.
   sockaddr_un unnamed{};
   unnamed.sun_family = AF_UNIX;
+  int result = static_cast<int>(
+      raw::call(SYS_bind, high, raw::arg(&unnamed), static_cast<long>(sizeof(sa_family_t))));
   if (result >= 0) {
-    result = static_cast<int>(
-        raw::call(SYS_bind, high, raw::arg(&unnamed), static_cast<long>(sizeof(sa_family_t))));
+    result = -ECONNRESET;
+    converse(high, x, result);
   }
   if (result >= 0) result = raw::fcntl(high, x.cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
   raw::close(high);
@@ -424,9 +424,12 @@ bool is_asked_channel(int fd, sockaddr_un& own, socklen_t& len) {
   sockaddr_un peer, daemon;
   socklen_t peer_len = sizeof peer;
   if (raw::getpeername(fd, peer, peer_len) != 0) return false;
-  const socklen_t daemon_len = daemon_address(daemon);
-  const std::size_t compared = daemon_len < peer_len ? daemon_len : peer_len;
-  if (std::memcmp(&peer, &daemon, compared) != 0) return false;
+  socklen_t daemon_len = daemon_address(daemon);
+  if (daemon.sun_path[0] != 0) {  // the kernel tells a path with its end
+    daemon_len =
+        static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(daemon.sun_path) + 1);
+  }
+  if (peer_len != daemon_len || std::memcmp(&peer, &daemon, daemon_len) != 0) return false;
   len = sizeof own;
   return raw::getsockname(fd, own, len) == 0 && len > sizeof(sa_family_t);
 }

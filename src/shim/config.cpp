@@ -58,8 +58,7 @@ const settings& config() {
       read_environment();
       state.store(2, std::memory_order_release);
     } else {
-      while (state.load(std::memory_order_acquire) != 2) {
-      }
+      while (state.load(std::memory_order_acquire) != 2) {}
     }
   }
   return kept;

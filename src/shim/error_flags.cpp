@@ -17,6 +17,7 @@ constexpr unsigned most_flags = 256;
 struct entry {
   std::atomic<unsigned long> inode{0};  ///< of the anchor; 0: free
   std::atomic<int> flag{-1};
+  std::atomic<int> maker{0};  ///< the process that put it into epoll sets
 };
 constinit entry table[most_flags];
 constinit std::atomic<bool> in_use{false};
@@ -36,7 +37,8 @@ entry* find(unsigned long inode) {
 void release(entry& e) {
   const int flag = e.flag.exchange(-1, std::memory_order_acq_rel);
   if (flag >= 0) {
-    leave_epoll_sets(flag);
+    // Sets are shared with a parent, for which the flag stays open.
+    if (e.maker.load(std::memory_order_relaxed) == raw::getpid()) leave_epoll_sets(flag);
     raw::close(flag);
   }
   e.inode.store(0, std::memory_order_release);
@@ -80,6 +82,7 @@ void want_error_flag(int fd) {
   x.fd = fd;
   ask(x);
   if (x.reply_fd < 0) return release(*e);
+  e->maker.store(raw::getpid(), std::memory_order_relaxed);
   e->flag.store(move_high(x.reply_fd), std::memory_order_release);
   in_use.store(true, std::memory_order_relaxed);
   follow_into_epoll_sets(fd, e->flag.load(std::memory_order_relaxed));

@@ -197,22 +197,20 @@ std::size_t count_arguments(va_list list) {
 }  // namespace
 
 // The variadic forms: the arguments up to the null pointer become an array on the stack.
-#define PH_COLLECT(first)                                                     \
-  va_list list;                                                               \
-  va_start(list, first);                                                      \
-  const std::size_t count = count_arguments(list);                            \
-  va_end(list);                                                               \
-  auto** argv = static_cast<char**>(alloca((count + 1) * sizeof(char*)));      \
-  argv[0] = const_cast<char*>(first);                                         \
-  va_start(list, first);                                                      \
+#define PH_COLLECT(first)                                                 \
+  va_list list;                                                           \
+  va_start(list, first);                                                  \
+  const std::size_t count = count_arguments(list);                        \
+  va_end(list);                                                           \
+  auto** argv = static_cast<char**>(alloca((count + 1) * sizeof(char*))); \
+  argv[0] = const_cast<char*>(first);                                     \
+  va_start(list, first);                                                  \
   for (std::size_t i = 1; i <= count; ++i) argv[i] = va_arg(list, char*)
 
 PH_HOOK(int, execve, const char* path, char* const* argv, char* const* environment) {
   return run_execve(path, argv, environment);
 }
-PH_HOOK(int, execv, const char* path, char* const* argv) {
-  return run_execve(path, argv, environ);
-}
+PH_HOOK(int, execv, const char* path, char* const* argv) { return run_execve(path, argv, environ); }
 PH_HOOK(int, execvp, const char* file, char* const* argv) {
   return run_execvpe(file, argv, environ);
 }

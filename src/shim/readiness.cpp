@@ -32,6 +32,17 @@ bool is_stream(int fd) {
   return is_anchor(fd, a) && a.stream();
 }
 
+/// Takes POLLWRBAND of streams out of what was found; how many show nothing then.
+int hide_wrband(pollfd* found, nfds_t count) {
+  int emptied = 0;
+  for (nfds_t i = 0; i < count; ++i) {
+    if ((found[i].revents & POLLWRBAND) == 0 || !is_stream(found[i].fd)) continue;
+    found[i].revents = static_cast<short>(found[i].revents & ~POLLWRBAND);
+    if (found[i].revents == 0) ++emptied;
+  }
+  return emptied;
+}
+
 /// What poll() is asked with in place of the program's own list.
 class poll_list {
  public:
@@ -82,7 +93,14 @@ class poll_list {
 /// wait(list, count) is the kernel's call.
 template <class Wait>
 int poll_with(pollfd* asked, nfds_t count, Wait wait) {
-  if (!config().active || count == 0 || !readable(asked, count * sizeof *asked)) {
+  if (!config().active || count == 0) return wait(asked, count);
+  if (!error_flags_in_use()) {
+    const int ready = wait(asked, count);
+    if (ready <= 0) return ready;
+    const int shown = ready - hide_wrband(asked, count);
+    if (shown != 0) return shown;
+    // Nothing but what is never shown: it must wait without that.
+  } else if (!readable(asked, count * sizeof *asked)) {
     return wait(asked, count);
   }
   const poll_list list(asked, count);
@@ -236,16 +254,14 @@ PH_HOOK(int, pselect, int count, fd_set* read, fd_set* write, fd_set* except, co
 }
 
 PH_HOOK(int, epoll_ctl, int epoll, int operation, int fd, epoll_event* event) {
-  epoll_event own;
-  const bool looks = config().active && operation != EPOLL_CTL_DEL && copy_in(own, event);
-  epoll_event* asked = event;
-  if (looks && (own.events & EPOLLWRBAND) != 0 && is_stream(fd)) {
+  const int result = next::epoll_ctl(epoll, operation, fd, event);
+  if (result != 0 || !config().active) return result;
+  epoll_event* const wanted = operation != EPOLL_CTL_DEL ? event : nullptr;  // the kernel read it
+  if (wanted != nullptr && (wanted->events & EPOLLWRBAND) != 0 && is_stream(fd)) {
+    epoll_event own = *wanted;
     own.events &= ~static_cast<unsigned>(EPOLLWRBAND);
-    asked = &own;
+    raw::call(SYS_epoll_ctl, epoll, EPOLL_CTL_MOD, fd, raw::arg(&own));
   }
-  const int result = next::epoll_ctl(epoll, operation, fd, asked);
-  if (result == 0 && config().active && error_flags_in_use()) {
-    follow(epoll, operation, fd, looks ? &own : nullptr);
-  }
+  if (error_flags_in_use()) follow(epoll, operation, fd, wanted);
   return result;
 }

@@ -41,12 +41,8 @@ bool hooked_data_call(long nr, const long (&a)[6], long& result) {
       result = recvfrom(fd, pointer<void*>(a[1]), static_cast<std::size_t>(a[2]), number(a[3]),
                         pointer<sockaddr*>(a[4]), pointer<socklen_t*>(a[5]));
       return true;
-    case SYS_sendmsg:
-      result = sendmsg(fd, pointer<const msghdr*>(a[1]), number(a[2]));
-      return true;
-    case SYS_recvmsg:
-      result = recvmsg(fd, pointer<msghdr*>(a[1]), number(a[2]));
-      return true;
+    case SYS_sendmsg: result = sendmsg(fd, pointer<const msghdr*>(a[1]), number(a[2])); return true;
+    case SYS_recvmsg: result = recvmsg(fd, pointer<msghdr*>(a[1]), number(a[2])); return true;
     case SYS_sendmmsg:
       result = sendmmsg(fd, pointer<mmsghdr*>(a[1]), static_cast<unsigned>(a[2]), number(a[3]));
       return true;
@@ -65,8 +61,7 @@ bool hooked_data_call(long nr, const long (&a)[6], long& result) {
     case SYS_ioctl:
       result = ioctl(fd, static_cast<unsigned long>(a[1]), pointer<void*>(a[2]));
       return true;
-    default:
-      return false;
+    default: return false;
   }
 }
 
@@ -145,8 +140,7 @@ bool hooked_call(long nr, const long (&a)[6], long& result) {
       errno = ENOSYS;
       result = -1;
       return true;
-    default:
-      return false;
+    default: return false;
   }
 }
 

@@ -1,4 +1,5 @@
 // SIOCADDRT and SIOCDELRT: routes as route(8) states them (struct rtentry).
+#include <algorithm>
 #include <bit>
 
 #include "kernel/kernel.h"
@@ -74,7 +75,7 @@ result<fib_route> route_of(net_namespace& net, byte_view entry) {
   TRY(fib_nh nh, next_hop(net, entry, flags));
   if (nh.gateway.is_any()) route.scope = route_scope::link;
   route.nexthops.push_back(nh);
-  const u64 mtu = field<u64>(entry, mtu_at);
+  const u64 mtu = std::min(field<u64>(entry, mtu_at), u64{65535});
   if ((flags & rtf_mtu) != 0 && mtu > tcp_ip_headers) {
     route.metrics.advmss = static_cast<u32>(mtu) - tcp_ip_headers;
   }
