@@ -55,9 +55,14 @@ entry* take_free(unsigned long inode) {
 /// An entry for a socket. What was closed in ways that no hook sees gives way when there is none.
 entry* take(unsigned long inode) {
   if (entry* const e = take_free(inode); e != nullptr) return e;
-  for (entry& e : table) {
-    const unsigned long old = e.inode.load(std::memory_order_acquire);
-    if (e.flag.load(std::memory_order_acquire) >= 0 && !process_holds(old)) release(e);
+  unsigned long inodes[most_flags];
+  bool held[most_flags] = {};
+  for (unsigned i = 0; i < most_flags; ++i) {
+    inodes[i] = table[i].inode.load(std::memory_order_acquire);
+  }
+  note_held(inodes, held, most_flags);
+  for (unsigned i = 0; i < most_flags; ++i) {
+    if (!held[i] && table[i].flag.load(std::memory_order_acquire) >= 0) release(table[i]);
   }
   return take_free(inode);
 }

@@ -262,6 +262,13 @@ bool process_holds(unsigned long inode) {
   return found;
 }
 
+void note_held(const unsigned long* inodes, bool* held, unsigned count) {
+  for_each_descriptor([&](int number) {
+    const u64 inode = inode_of(number);
+    for (unsigned i = 0; inode != 0 && i < count; ++i) held[i] = held[i] || inodes[i] == inode;
+  });
+}
+
 int ask_renewing(exchange& x) {
   const int result = ask(x);
   if ((x.reply_flags & dropin::reply_renew) == 0) return result;

@@ -20,4 +20,7 @@ void leave_epoll_sets(int flag);
 /// True when this process has a descriptor of the socket with this inode.
 bool process_holds(unsigned long inode);
 
+/// The same for many, by one look at all descriptors: sets held[i] for each inodes[i] that it has.
+void note_held(const unsigned long* inodes, bool* held, unsigned count);
+
 }  // namespace ph::shim

@@ -103,6 +103,30 @@ class SettingsTest(lib.LabTest):
                 self.assertEqual(done.stdout, "error 30\n", file)  # EROFS
 
     @unittest.skipIf(os.geteuid() != 0, "only root may write there at all")
+    def test_other_sockets_are_no_files(self):
+        self.assertEqual(self.lab.python("alice", f'''
+import os, socket, tempfile
+with open("{FILE}", "w") as file: file.write("61")
+with tempfile.TemporaryDirectory() as folder:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(folder + "/s")
+    listener.listen()
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(folder + "/s")
+    server = listener.accept()[0]
+    print(os.write(server.fileno(), b"hello"), client.recv(10))
+'''), "5 b'hello'\n")
+
+    def test_many_open_ones_cost_others_nothing(self):
+        self.lab.python("alice", f'''
+import os, socket
+kept = [os.open("{FILE}", os.O_WRONLY) for _ in range(300)]
+for i, file in enumerate(kept): os.write(file, str(60 + i % 2).encode())
+for file in kept[1:]: os.close(file)
+os.write(kept[0], b"77")
+''')
+        self.assertEqual(self.value_on("alice"), "77\n")
+
     def test_devices_of_the_machine(self):
         for file in ("/sys/class/net/lo/mtu", "/sys/devices/virtual/net/lo/tx_queue_len",
                      f"/proc/1/root{FILE}"):

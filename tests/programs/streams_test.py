@@ -64,6 +64,39 @@ class StreamsTest(lib.LabTest):
         with open(f"/proc/{self.lab.pid}/status", encoding="ascii") as file:
             return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
 
+    def test_a_child_takes_no_error_queue_out_of_a_shared_epoll_set(self):
+        self.assertEqual(self.lab.python("alice", '''
+import os, select, socket
+ends = socket.create_server(("127.0.0.1", 7000))
+client = socket.create_connection(("127.0.0.1", 7000))
+server = ends.accept()[0]
+epoll = select.epoll()
+epoll.register(client, select.EPOLLET)
+client.setsockopt(socket.SOL_SOCKET, 60, 1)  # SO_ZEROCOPY
+if os.fork() == 0:
+    os.close(client.fileno())
+    os._exit(0)
+os.wait()
+client.send(b"x", 0x4000000)  # MSG_ZEROCOPY
+print(server.recv(1), [events for _, events in epoll.poll(10)])
+'''), "b'x' [8]\n")
+
+    def test_only_streams_raise_sigpipe(self):
+        self.assertEqual(self.lab.python("alice", '''
+import os, signal, socket
+for kind in socket.SOCK_SEQPACKET, socket.SOCK_DGRAM, socket.SOCK_STREAM:
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        end, other = socket.socketpair(socket.AF_UNIX, kind)
+        other.shutdown(socket.SHUT_RD)
+        try:
+            end.send(b"x")
+        except BrokenPipeError:
+            os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), end=" ")
+'''), "1 1 -13 ")
+
     def test_idle_connections_cost_the_daemon_little(self):
         count = 400  # of two sockets each
         warm = self.lab.spawn("alice", lib.PYTHON, "-c", MANY, "20", stdin=lib.subprocess.PIPE)
