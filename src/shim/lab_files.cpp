@@ -171,10 +171,18 @@ int look_at_refused(int dir, const char* path, int flags, int error) {
   return ours ? open_lab_file(name, flags, -1) : error;
 }
 
+/// Whether the kernel, which gave this error, has read the path: others it gives for the flags.
+bool path_was_read(int error) {
+  return error == -ENOENT || error == -EACCES || error == -EROFS || error == -ENOTDIR ||
+         error == -EISDIR;
+}
+
 }  // namespace
 
 int mend_open(int dir, const char* path, int flags, int fd) {
-  if (fd == -EFAULT || (flags & O_PATH) != 0) return fd;
+  if ((flags & O_PATH) != 0 || (fd < 0 && ((flags & O_DIRECTORY) != 0 || !path_was_read(fd)))) {
+    return fd;
+  }
   char name[longest_name];
   if (named_lab_file(path, flags, name)) return open_lab_file(name, flags, fd);
   if (!worth_a_look(path, flags)) return fd;

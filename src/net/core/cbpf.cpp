@@ -127,6 +127,13 @@ class packet_view {
     if (at >= network_header) return from_headers(at - network_header, n);
     if (at >= link_header) return {};  // no device of ours keeps it for sockets
     u32 out = 0;
+    if (at >= origin_) {  // in the packet's data: one copy
+      std::array<u8, 4> bytes{};
+      if (u64{at} + n > len() || !skb_.copy_bits(at - origin_, byte_span(bytes).first(n)))
+        return {};
+      for (u32 i = 0; i < n; ++i) out = out << 8 | bytes[i];
+      return out;
+    }
     for (u32 i = 0; i < n; ++i) {
       const std::optional<u8> b = byte(u64{at} + i);
       if (!b) return {};
