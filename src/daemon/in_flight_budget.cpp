@@ -65,7 +65,9 @@ void in_flight_budget::recount_all() {
   const auto now = clock::now();
   if (now - recounted_ < between_recounts) return;
   recounted_ = now;
-  for (auto& [queue, taken] : taken_) recount(*queue, taken);
+  for (auto& [queue, taken] : taken_) {
+    if (taken != 0) recount(*queue, taken);
+  }
 }
 
 }  // namespace ph::dropin

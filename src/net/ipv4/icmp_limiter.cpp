@@ -4,6 +4,11 @@
 #include <algorithm>
 
 namespace ph {
+namespace {
+
+constexpr duration between_sweeps = milliseconds(100);
+
+}  // namespace
 
 bool icmp_limiter::allow_global(const ipv4_sysctls& limits, instant now) {
   const double burst = limits.icmp_msgs_burst;
@@ -23,6 +28,8 @@ bool icmp_limiter::allow_global(const ipv4_sysctls& limits, instant now) {
 bool icmp_limiter::take(ipv4_addr daddr, instant now, duration cost, s64 burst) {
   if (cost.ns == 0) return true;
   if (peers_.size() >= most_peers && !peers_.contains(daddr)) {
+    if (now - swept_ < between_sweeps) return false;  // forged sources cost no more than this
+    swept_ = now;
     std::erase_if(peers_, [&](const auto& p) { return now - p.second.last >= cost * burst; });
     if (peers_.size() >= most_peers) return false;
   }

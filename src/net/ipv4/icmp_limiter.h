@@ -26,6 +26,7 @@ class icmp_limiter {
   };
   static constexpr std::size_t most_peers = 4096;
   std::map<ipv4_addr, bucket> peers_;
+  instant swept_{};      ///< when peers_ was last looked through for old ones
   double credit_ = 0;    ///< messages
   instant filled_{};
   bool started_ = false;
