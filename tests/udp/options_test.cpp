@@ -105,6 +105,25 @@ TEST_F(datagram_options, only_programs_that_end_are_taken) {
   EXPECT_EQ(sys_setsockopt_int(b, s, sol_socket, so_lock_filter, 0).error(), errc::perm);
 }
 
+/// The raw socket's packet and UDP's share their bytes.
+TEST_F(datagram_options, a_raw_socket_sees_what_no_udp_socket_wants) {
+  const int raw = *sys_socket(b, af_inet, sock_raw, ipproto_udp);
+  send("nobody", 9);
+  const auto answer = *icmp_view::parse(lab.frames.back().ip().payload);
+  EXPECT_EQ(answer.icmph->type, icmp_dest_unreach);
+  EXPECT_EQ(text(b, raw).substr(28), "nobody");
+}
+
+TEST_F(datagram_options, a_filter_leaves_the_ip_header_of_a_raw_socket) {
+  const int raw = *sys_socket(b, af_inet, sock_raw, ipproto_udp);
+  ASSERT_TRUE(attach(raw, {{give, 0, 0, 1}}));
+  server();
+  send("hello");
+  sockaddr_buf from;
+  std::vector<u8> room(100);
+  EXPECT_EQ(sys_recvfrom(b, raw, room, 0, &from).value_or(0), 20u);
+}
+
 TEST_F(datagram_options, a_program_chooses_in_its_group) {
   std::vector<int> group;
   for (int i = 0; i < 3; ++i) group.push_back(server(7, so_reuseport));

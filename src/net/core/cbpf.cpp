@@ -1,6 +1,7 @@
 // Checking and running classic BPF.
 #include "net/core/cbpf.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -274,11 +275,19 @@ u32 cbpf_program::charge() const {
   return static_cast<u32>(sizeof *this + code_.size() * sizeof(cbpf_insn));
 }
 
+/// Of a packet that begins with its IP header, as raw sockets get them: that header's length. It is
+/// read when the program receives, so a filter leaves it.
+static u32 ip_header_in_front(const sk_buff& skb) {
+  if (!skb.has_network_header() || skb.network_bytes().size() != skb.headlen()) return 0;
+  const byte_view front = skb.network_bytes();
+  return front.empty() ? 0 : (front[0] & 15u) * 4;
+}
+
 bool sk_filter(cpu& cx, const sock& sk, sk_buff& skb, u32 header) {
   if (!sk.filter) return true;
   const u32 left = sk.filter->run(cx, skb, header);
   if (left == 0) return false;
-  const u32 payload = left > header ? left - header : 0;
+  const u32 payload = std::max(left > header ? left - header : 0, ip_header_in_front(skb));
   if (payload < skb.len()) skb.trim(payload);
   return true;
 }

@@ -79,7 +79,6 @@ void udp_v4::rcv(cpu& cx, net_namespace& net, skb_ptr skb) {
   skb->pull(sizeof(udphdr));
   udp_sock* sk = udp_lookup(cx, net, flavour_, flow, skb.get());
   if (sk == nullptr) {
-    skb->push(sizeof(udphdr));
     icmp_send(cx, *skb, icmp_dest_unreach, icmp_port_unreach, 0);
     return drop(cx, std::move(skb), flavour_.no_port);
   }
