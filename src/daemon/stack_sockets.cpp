@@ -127,6 +127,10 @@ std::unique_ptr<closed_socket> stack_sockets::close_watched(int s, wait_entry& e
   });
   close(s);
   if (!sk) return nullptr;
+  if (host_.dead()) {  // of that close: nothing of the machine is touched again
+    sim::keep_forever(std::make_shared<ref<sock>>(std::move(sk)));
+    return nullptr;
+  }
   return std::make_unique<closed_tcp>(*this, std::move(sk), entry);
 }
 
