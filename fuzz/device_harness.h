@@ -171,12 +171,14 @@ class device_harness {
   /// Reads what there is on every descriptor. `flags`: MSG_ of recv.
   void read_all(u32 flags = 0) {
     std::vector<u8> room(70'000);
-    for (const int fd : fds_) {
+    const auto read = [&](int fd) {
       for (int i = 0; i < 100; ++i) {
         const auto got = sys_recv(enter(), fd, room, flags);
         if (!got || *got == 0 || (flags & uapi::msg_peek) != 0) break;
       }
-    }
+    };
+    for (const int fd : fds_) read(fd);
+    for (const int fd : listening_in_) read(fd);
     settle();
   }
 
@@ -247,6 +249,10 @@ class device_harness {
     open(uapi::sock_raw, 253);  // for experiments (RFC 3692)
     const int ping = open(uapi::sock_dgram, uapi::ipproto_icmp);
     ph_check(sys_bind(enter(), ping, inet_name({}, 7).view()).has_value());
+    // Whatever arrives is shared with these: nobody may write into it.
+    for (const int protocol : {uapi::ipproto_tcp, uapi::ipproto_udp}) {
+      listening_in_.push_back(*sys_socket(enter(), uapi::af_inet, uapi::sock_raw, protocol));
+    }
     settle();
   }
 
@@ -403,6 +409,7 @@ class device_harness {
   std::unique_ptr<tcp_peer> talking_;  ///< a handshake under way
   std::array<tcp_peer, 4> peers_{};
   std::vector<int> fds_;
+  std::vector<int> listening_in_;  ///< raw sockets, of which no operation knows
   u8 lost_on_lo_ = 0;
   int listener_ = -1;
   u64 sockets_before_ = 0;
