@@ -34,6 +34,8 @@ struct answer_data {
   u32 flags = 0;
 };
 
+inline answer_data refusal(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
+
 /// What clients need of drop_in.
 class client_owner {
  public:

@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "platform/passed_fd.h"
+#include "platform/fd_message.h"
 
 namespace ph {
 namespace {
@@ -117,13 +117,9 @@ void control_connection::refuse(const std::string& why) { answer({{"ok", false},
 /// One message: what stands before a descriptor is sent before it.
 ssize_t control_connection::send_some() {
   const bool before = passed_ && out_at_ < passed_at_;
-  iovec part{out_.data() + out_at_, (before ? passed_at_ : out_.size()) - out_at_};
-  passed_fd_room room;
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  if (passed_ && !before) room.put(message, passed_.get());
-  const ssize_t n = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  const std::size_t end = before ? passed_at_ : out_.size();
+  const ssize_t n = send_with_fd(socket_.get(), std::span(out_).subspan(out_at_, end - out_at_),
+                                 before ? -1 : passed_.get(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (n >= 0 && !before) passed_.reset();
   return n;
 }

@@ -17,7 +17,7 @@
 #include <cstring>
 
 #include "daemon/obituary.h"
-#include "platform/passed_fd.h"
+#include "platform/fd_message.h"
 
 namespace ph {
 namespace {
@@ -123,20 +123,6 @@ answer<void> control_client::send(const std::string& line) {
   return {};
 }
 
-/// What has arrived, at most, and the descriptor that came with it.
-ssize_t control_client::read_some(std::span<char> to) {
-  iovec part{to.data(), to.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  const ssize_t n = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
-  if (n >= 0) for_each_passed_fd(message, [this](int fd) { passed_.reset(fd); });
-  return n;
-}
-
 /// True when something (an answer or the end) can be read within `patience`.
 answer<bool> control_client::readable(duration patience) {
   for (;;) {
@@ -160,7 +146,7 @@ answer<json> control_client::receive(duration patience) {
                               patience.ns / seconds(1).ns));
     }
     std::array<char, 65536> buffer;
-    const ssize_t n = read_some(buffer);
+    const ssize_t n = receive_with_fd(socket_.get(), buffer, passed_);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
       return told(fmt::format("the lab at {} ended before it answered{}", path_, obituary(path_)));

@@ -14,11 +14,8 @@
 // A refusal is {"ok":false,"error":"a sentence"}. Unknown keys are ignored by both sides.
 #pragma once
 
-#include <sys/types.h>
-
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <span>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
@@ -89,7 +86,6 @@ class control_client {
   };
   answer<nlohmann::json> ask(const nlohmann::json& request, duration patience);
   answer<void> send(const std::string& line);
-  ssize_t read_some(std::span<char> to);
   answer<nlohmann::json> receive(duration patience);
   answer<bool> readable(duration patience);
   answer<copy_turn> copy_some(bool for_answer, int other, duration patience);

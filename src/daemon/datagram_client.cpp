@@ -19,8 +19,6 @@ constexpr u32 least_limit = 2 * (max_datagram_payload + 65);
 /// the end's queue again at once, and would have the daemon keep all that it sends.
 constexpr std::size_t most_departing = 256 * 1024;
 
-answer_data refuse(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
-
 void append(std::vector<u8>& to, byte_view bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
 }
@@ -38,19 +36,6 @@ std::vector<u8> make_tag(byte_view from, byte_view items) {
 }
 
 byte_view items_of(const message_parts& parts) { return {parts.control, parts.head.control_len}; }
-
-/// Control messages as control items, behind those in `items`. The forms of a time stamp are the
-/// shim's to make, from our own item.
-void append_items(std::vector<u8>& items, byte_view control) {
-  (void)for_each_cmsg(control, [&](int level, int type, byte_view value) -> result<void> {
-    if (datagram_stamps::covers(level, type)) return {};
-    const control_item item{static_cast<u32>(level), static_cast<u32>(type),
-                            static_cast<u32>(value.size())};
-    append(items, bytes_of(item));
-    append(items, value);
-    return {};
-  });
-}
 
 }  // namespace
 
@@ -89,10 +74,10 @@ void datagram_client::read_buffer_size() {
 }
 
 std::optional<answer_data> datagram_client::connect(call& c) {
-  if (!drain_out()) return refuse(errc::nobufs);
+  if (!drain_out()) return refusal(errc::nobufs);
   const auto before = host_.name(s_, true);
   const auto done = host_.connect(s_, c.data);
-  if (!done) return refuse(done.error());
+  if (!done) return refusal(done.error());
   for (departing& d : to_stack_) {
     if (d.to.len == 0 && before) d.to = *before;
   }
@@ -104,7 +89,7 @@ std::optional<answer_data> datagram_client::connect(call& c) {
 answer_data datagram_client::listen(call& c) { return answer_of(host_.listen(s_, c.head.arg[0])); }
 
 answer_data datagram_client::shutdown(call& c) {
-  if (!drain_out()) return refuse(errc::nobufs);
+  if (!drain_out()) return refusal(errc::nobufs);
   return answer_of(host_.shutdown(s_, c.head.arg[0]));
 }
 
@@ -185,7 +170,7 @@ std::optional<answer_data> datagram_client::send(call& c) {
   if (pending_error_ != 0 && kind_.type != uapi::sock_raw) {
     const auto error = static_cast<errc>(std::exchange(pending_error_, 0));
     error_told(c, static_cast<int>(error));
-    return refuse(error);
+    return refusal(error);
   }
   const auto sent = to_stack_.empty() ? send_message(c) : result<std::size_t>(fail(errc::again));
   if (!sent && sent.error() == errc::again && c.wait()) {
@@ -306,8 +291,11 @@ bool datagram_client::take_from_stack() {
   }
   if (*got == 0 && from.len == 0) return false;  // it is shut down: an empty datagram has a source
   const byte_view payload = byte_view(buffer).first(std::min(*got, buffer.size()));
-  std::vector<u8> items = stamps_.items_of_received(host_, s_);
-  append_items(items, byte_view(control).first(msg.control_len));
+  // The forms of a time stamp are the shim's to make, from our own item.
+  std::vector<u8> items =
+      to_items(byte_view(control).first(msg.control_len),
+               [](int level, int type) { return !datagram_stamps::covers(level, type); });
+  append(items, stamps_.items_of_received(host_, s_));
   std::vector<u8> tag = make_tag(from.view(), items);
   if (give(tag, payload)) return true;
   to_program_.push_back({std::move(tag), {payload.begin(), payload.end()}});

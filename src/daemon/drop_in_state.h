@@ -46,6 +46,27 @@ struct silent_channel {
 /// which may wait.
 inline constexpr int most_passed = 253;
 
+/// A message of a program, with whatever descriptors it passes.
+class passing_message {
+ public:
+  /// recvmsg(2), into `to`; may be longer than that, and says so.
+  ssize_t receive(int fd, byte_span to) {
+    piece_ = {to.data(), to.size()};
+    header.msg_iov = &piece_;
+    header.msg_iovlen = 1;
+    header.msg_control = control_;
+    header.msg_controllen = sizeof control_;
+    const ssize_t got = ::recvmsg(fd, &header, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    if (got < 0) header.msg_controllen = 0;
+    return got;
+  }
+  msghdr header{};
+
+ private:
+  iovec piece_{};
+  alignas(cmsghdr) char control_[CMSG_SPACE(most_passed * sizeof(int))];
+};
+
 /// A socket that a request is about: its client, and the anchor that was passed.
 struct passed_socket {
   client* what;

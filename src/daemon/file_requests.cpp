@@ -19,8 +19,6 @@ constexpr std::size_t most_written = 4095;
 constexpr int writes_a_turn = 64;
 constexpr int rounds_of_files = 4;  // who writes without end does not hold up the others
 
-answer_data refuse(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
-
 /// The address of the other end of a channel, if it has one.
 std::string name_of_peer(int fd) {
   sockaddr_un program{};
@@ -34,7 +32,7 @@ std::string name_of_peer(int fd) {
 
 answer_data drop_in_state::read_file(channel& ch, const request& r) {
   const auto text = ch.host->read_file(text_of({r.data, r.head.data_len}));
-  if (!text) return refuse(text.error());
+  if (!text) return refusal(text.error());
   const auto offset = static_cast<std::size_t>(std::max(r.head.arg[0], 0));
   answer_data a;
   a.result = static_cast<int>(text->size());
@@ -47,10 +45,10 @@ answer_data drop_in_state::read_file(channel& ch, const request& r) {
 /// Nothing is answered on the channel after this, but who reads the file gets its content first.
 std::optional<answer_data> drop_in_state::open_file(u64 id, channel& ch, const request& r) {
   // Elsewhere, too, only who administers a host may change its settings.
-  if (ch.who.user != ::geteuid() && ch.who.user != 0) return refuse(errc::acces);
+  if (ch.who.user != ::geteuid() && ch.who.user != 0) return refusal(errc::acces);
   std::string path(text_of({r.data, r.head.data_len}));
   const auto text = ch.host->read_file(path);
-  if (!text) return refuse(text.error());
+  if (!text) return refusal(text.error());
   if (!reply(ch, r.head, {})) {
     drop_channel(id);
     return std::nullopt;
@@ -79,16 +77,10 @@ void drop_in_state::forget_file(u64 id, const open_lab_file& file, int fd) {
 
 /// Takes one write out of the channel; false when there is none or the file is closed.
 bool drop_in_state::write_one(channel& ch) {
-  iovec piece{buffer_.data(), buffer_.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(most_passed * sizeof(int))];
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  const ssize_t got = ::recvmsg(ch.fd.get(), &message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+  passing_message message;
+  const ssize_t got = message.receive(ch.fd.get(), buffer_);
   if (got < 0) return false;
-  static_cast<void>(take_passed(ch, message));
+  static_cast<void>(take_passed(ch, message.header));
   if (got == 0) errno = EPIPE;
   if (got == 0) return false;
   result<void> done = fail(errc::inval);
@@ -123,9 +115,9 @@ void drop_in_state::serve_files() {
 answer_data drop_in_state::file_error(channel& ch, const request& r) {
   const std::string_view asked(reinterpret_cast<const char*>(r.data), r.head.data_len);
   const auto named = file_names_.find(asked);
-  if (named == file_names_.end()) return refuse(errc::badf);
+  if (named == file_names_.end()) return refusal(errc::badf);
   channel& other = channels_.at(named->second);
-  if (other.host != ch.host) return refuse(errc::badf);
+  if (other.host != ch.host) return refusal(errc::badf);
   answer_data a;
   a.result = std::exchange(other.file->error, 0);
   return a;

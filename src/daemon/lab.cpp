@@ -31,7 +31,7 @@ constexpr std::size_t max_device_addresses = 64;
 constexpr u64 max_cpus = 64;
 constexpr u64 max_queue_packets = 1'000'000;
 constexpr u64 min_mtu = 68, max_mtu = 65535;  // what an Ethernet device of ours can be given
-constexpr std::size_t max_device_name = 15;  // IFNAMSIZ without its final zero
+constexpr std::size_t max_device_name = 15;   // IFNAMSIZ without its final zero
 constexpr std::size_t max_host_name = 63;
 
 /// How the file's author wrote it, short enough for one line of a terminal.
@@ -80,8 +80,6 @@ std::string name_form(std::string_view text, std::size_t longest) {
                      begins_wrong ? ", beginning with a letter, a digit or `_`" : "");
 }
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
 /// The line of a `---` that ends the first document, or 0. YAML::LoadAll would tell, but it does
 /// not end on some malformed files, and YAML::Load reads the first document without a word.
 int second_document(std::string_view text) {
@@ -91,8 +89,8 @@ int second_document(std::string_view text) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
     const std::string_view line = text.substr(at, end - at);
     if (content && line.starts_with("---")) return number;
-    content = content || (!line.empty() && line.front() != '#' && line.front() != '%' &&
-                          line.front() != '\r');
+    content = content ||
+              (!line.empty() && line.front() != '#' && line.front() != '%' && line.front() != '\r');
     at = end + 1;
   }
   return 0;
@@ -183,8 +181,7 @@ void lab_reader::only_keys(const YAML::Node& map, std::string_view what,
   }
 }
 
-void lab_reader::want_list(const YAML::Node& node, std::string_view what,
-                           std::size_t most) const {
+void lab_reader::want_list(const YAML::Node& node, std::string_view what, std::size_t most) const {
   if (!node.IsSequence()) fail(node, describe(node), fmt::format("a list: {}", what));
   if (node.size() > most) {
     fail(node, fmt::format("{} entries", node.size()), fmt::format("at most {} {}", most, what));
@@ -248,8 +245,8 @@ void lab_reader::read_host(const std::string& name, const YAML::Node& node) {
   only_keys(node, fmt::format("host {}", name), {"cpus", "sysctl"});
   if (node.IsMap()) {
     if (const YAML::Node cpus = node["cpus"]) {
-      host.cpus = static_cast<u32>(
-          value(cpus, parse_count(scalar(cpus, "a number of cpus"), 1, max_cpus)));
+      host.cpus =
+          static_cast<u32>(value(cpus, parse_count(scalar(cpus, "a number of cpus"), 1, max_cpus)));
     }
     if (const YAML::Node sysctl = node["sysctl"]) read_sysctls(sysctl, host);
   }
@@ -342,8 +339,8 @@ ipv4_prefix lab_reader::interface_address(const std::string& text, const YAML::N
   }
   const auto [used, fresh] = addresses_.try_emplace(address, line_of(at));
   if (!fresh) {
-    fail(at, fmt::format("address {} again (first on line {})", prefix->addr.to_string(),
-                         used->second),
+    fail(at,
+         fmt::format("address {} again (first on line {})", prefix->addr.to_string(), used->second),
          "each address once");
   }
   return *prefix;
@@ -456,8 +453,7 @@ void lab_reader::check_next_hop(const YAML::Node& node, const lab_route& route) 
   }
   const auto found = on_link_.find(route.host);
   const auto any_address = [&](auto&& pred) {
-    return found != on_link_.end() &&
-           std::any_of(found->second.begin(), found->second.end(), pred);
+    return found != on_link_.end() && std::any_of(found->second.begin(), found->second.end(), pred);
   };
   if (!route.via && route.dev.empty()) fail(node, describe(node), "via ADDRESS or dev DEVICE");
   if (route.via && !any_address([&](const attached& a) {
@@ -560,8 +556,9 @@ tl::expected<lab, lab_error> load_lab(const std::string& path) {
 }
 
 bool same_host_name(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
-                                            [](char x, char y) { return lower(x) == lower(y); });
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
+           return lower_case(x) == lower_case(y);
+         });
 }
 
 lab loopback_lab(std::string host) {

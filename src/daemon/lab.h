@@ -37,16 +37,16 @@ struct lab_end {
 /// A wire between two devices; what it does holds for each direction on its own.
 struct lab_link {
   std::array<lab_end, 2> ends;
-  bit_rate rate;          // 0 bps: unlimited
-  duration delay;         // one way
-  duration jitter;        // at most `delay`
+  bit_rate rate;    // 0 bps: unlimited
+  duration delay;   // one way
+  duration jitter;  // at most `delay`
   bool jitter_reorders = false;
-  double loss = 0;        // probabilities per packet, 0.0 to 1.0
+  double loss = 0;  // probabilities per packet, 0.0 to 1.0
   double reorder = 0;
   double duplicate = 0;
   double corrupt = 0;
   u32 queue_packets = 1000;
-  u32 mtu = 1500;         // of both ends
+  u32 mtu = 1500;  // of both ends
 };
 
 enum class lab_route_kind : u8 { unicast, blackhole, unreachable, prohibit };
@@ -99,6 +99,9 @@ tl::expected<lab, lab_error> parse_lab(std::string_view text, std::string_view f
 /// Reads a lab from a file of at most 4 MiB.
 tl::expected<lab, lab_error> load_lab(const std::string& path);
 
+inline constexpr char lower_case(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 /// Names of hosts are the same in any case (RFC 4343).
 bool same_host_name(std::string_view a, std::string_view b);
 

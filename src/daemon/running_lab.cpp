@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <new>
 #include <numeric>
 
@@ -75,9 +76,8 @@ void for_each_address(sim::host& h, F&& f) {
 
 bool on_subnet_of(sim::host& h, ipv4_addr addr) {
   bool found = false;
-  for_each_address(h, [&](net_device&, const in_ifaddr& own) {
-    found = found || own.subnet().contains(addr);
-  });
+  for_each_address(
+      h, [&](net_device&, const in_ifaddr& own) { found = found || own.subnet().contains(addr); });
   return found;
 }
 
@@ -107,6 +107,12 @@ std::string nearest(std::string_view word, const std::vector<std::string>& words
 
 std::string_view first_label(std::string_view name) { return name.substr(0, name.find('.')); }
 
+std::string lower_case_of(std::string_view name) {
+  std::string out(name);
+  std::transform(out.begin(), out.end(), out.begin(), lower_case);
+  return out;
+}
+
 }  // namespace
 
 tl::expected<std::unique_ptr<running_lab>, std::string> running_lab::build(const lab& what,
@@ -133,8 +139,7 @@ running_lab::running_lab(const lab& what, entropy& secrets)
     net.slots().set(control_log_key, std::make_unique<control_log>(net));
   }
   for (const lab_link& l : what.links) {
-    world_.connect(attachment_of(l.ends[0], l.mtu), attachment_of(l.ends[1], l.mtu),
-                   config_of(l));
+    world_.connect(attachment_of(l.ends[0], l.mtu), attachment_of(l.ends[1], l.mtu), config_of(l));
   }
   for (const lab_device& d : what.devices) add_tap(d);
   for (const lab_host& h : what.hosts) {  // after the devices: some settings are about one
@@ -216,9 +221,10 @@ std::string running_lab::no_such_host(std::string_view name) const {
 }
 
 std::string running_lab::dead_host(const sim::host& h) {
-  return fmt::format("host {} has died of a bug in posthaste ({}); the other hosts go on: "
-                     "`ph down` and `ph up` bring it back",
-                     h.name(), h.death());
+  return fmt::format(
+      "host {} has died of a bug in posthaste ({}); the other hosts go on: "
+      "`ph down` and `ph up` bring it back",
+      h.name(), h.death());
 }
 
 std::vector<ipv4_addr> running_lab::resolve(sim::host& asker, std::string_view name) {
@@ -253,9 +259,11 @@ std::string running_lab::name_of(sim::host& asker, ipv4_addr addr) {
 }
 
 std::string running_lab::names_file(sim::host& asker) {
-  const auto names_of = [this](const sim::host& h) {
+  std::map<std::string, int> labels;  // how many hosts answer to each, in any case
+  for (const auto& h : world_.hosts()) ++labels[lower_case_of(first_label(h->name()))];
+  const auto names_of = [&](const sim::host& h) {
     const std::string_view label = first_label(h.name());
-    const bool both = label != h.name() && find_named(label) == &h;
+    const bool both = label != h.name() && labels[lower_case_of(label)] == 1;
     return both ? fmt::format("{} {}", h.name(), label) : h.name();
   };
   std::string out = "127.0.0.1\tlocalhost\n";

@@ -84,7 +84,8 @@ class stack_sockets::closed_tcp final : public closed_socket {
 };
 
 stack_sockets::stack_sockets(running_lab& lab, sim::host& where)
-    : lab_(lab), host_(where),
+    : lab_(lab),
+      host_(where),
       task_(std::make_shared<task>(where.machine(), where.net(), "programs")) {
   host_.add_on_death([this, alive = std::weak_ptr<task>(task_)] {
     if (!alive.expired()) host_died();
@@ -156,8 +157,7 @@ void stack_sockets::set_waiting(int s, u32 count) {
 }
 
 result<void> stack_sockets::connect(int s, byte_view addr) {
-  return in<result<void>>(host_, fail(errc::netdown),
-                          [&] { return sys_connect(*task_, s, addr); });
+  return in<result<void>>(host_, fail(errc::netdown), [&] { return sys_connect(*task_, s, addr); });
 }
 
 result<void> stack_sockets::shutdown(int s, int how) {

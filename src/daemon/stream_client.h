@@ -10,8 +10,6 @@
 
 namespace ph::dropin {
 
-inline answer_data refusal(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
-
 /// True for a stream anchor that has been neither connected nor listening nor shut down.
 bool is_fresh_anchor(int anchor);
 

@@ -3,14 +3,13 @@
 #include "platform/closer.h"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
-#include <system_error>
-#include <thread>
 #include <vector>
+
+#include "platform/detached_thread.h"
 
 namespace ph {
 namespace {
@@ -60,17 +59,10 @@ void closer::close(unique_fd fd) {
   if (!fd) return;
   const std::lock_guard lock(work_->mutex);
   if (work_->idle <= work_->waiting.size() && work_->threads < most_threads) {
-    sigset_t all, before;  // signals are for the daemon's own thread
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    try {
-      std::thread(close_for_ever, work_).detach();
+    if (start_detached([w = work_] { close_for_ever(w); })) {
       ++work_->threads;
       ++work_->idle;
-    } catch (const std::system_error&) {
-      // Those that there are will do it.
-    }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }  // else those that there are will do it
   }
   if (work_->threads == 0) return;  // what may wait is closed here
   work_->waiting.push_back(fd.release());

@@ -16,9 +16,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_sealed(const char* folder) {
+/// Nobody can write below it: it is read-only, or not there.
+bool is_sealed(const std::string& folder) {
   struct statvfs st {};
-  return ::statvfs(folder, &st) != 0 || (st.f_flag & ST_RDONLY) != 0;
+  if (::statvfs(folder.c_str(), &st) != 0) return errno == ENOENT;
+  return (st.f_flag & ST_RDONLY) != 0;
 }
 
 /// Folders with a network device's files in them: /sys/devices/.../net.
@@ -37,8 +39,8 @@ bool becomes_private(const char* root) {
   return ::mount(nullptr, root, nullptr, MS_PRIVATE, nullptr) == 0;
 }
 
-bool seal(const char* folder) {
-  if (is_sealed(folder)) return true;
+bool seal(const std::string& path) {
+  const char* const folder = path.c_str();
   constexpr unsigned long again = MS_REMOUNT | MS_BIND | MS_RDONLY;
   constexpr unsigned long as_before = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   return ::mount(folder, folder, nullptr, MS_BIND, nullptr) == 0 &&
@@ -47,18 +49,16 @@ bool seal(const char* folder) {
 
 }  // namespace
 
+/// A container may have sealed some of them, and a `ph run` inside another one all.
 result<void> seal_machine_settings() {
-  if (is_sealed("/proc/sys/net")) return {};
+  std::set<std::string> open = device_folders();
+  open.insert({"/proc/sys/net", "/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname"});
+  std::erase_if(open, [](const std::string& path) { return is_sealed(path); });
+  if (open.empty()) return {};
   if (::unshare(CLONE_NEWNS) != 0) return fail(static_cast<errc>(errno));
   bool all = becomes_private("/proc");
-  for (const char* const settings :
-       {"/proc/sys/net", "/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname"}) {
-    all = all && seal(settings);
-  }
-  if (::access("/sys/class/net", F_OK) == 0) {
-    all = becomes_private("/sys") && all;
-    for (const std::string& folder : device_folders()) all = all && seal(folder.c_str());
-  }
+  if (::access("/sys/class/net", F_OK) == 0) all = becomes_private("/sys") && all;
+  for (const std::string& path : open) all = all && seal(path);
   if (!all) return fail(errc::perm);
   return {};
 }

@@ -3,18 +3,15 @@
 #include "platform/patient_reader.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
-#include <system_error>
-#include <thread>
 #include <utility>
 
+#include "platform/detached_thread.h"
 #include "platform/unique_fd.h"
 
 namespace ph {
@@ -74,15 +71,7 @@ void patient_reader::let_go() {
 bool patient_reader::start() {
   if (left_behind_ >= most_left_behind) return false;
   work_ = std::make_shared<work>();
-  sigset_t all, before;  // signals are for the daemon's own thread
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  try {
-    std::thread([w = work_] { w->run(); }).detach();
-  } catch (const std::system_error&) {
-    work_.reset();
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (!start_detached([w = work_] { w->run(); })) work_.reset();
   return work_ != nullptr;
 }
 

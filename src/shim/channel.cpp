@@ -286,7 +286,9 @@ socklen_t daemon_address(sockaddr_un& address) {
   address.sun_family = AF_UNIX;
   const std::size_t len = std::strlen(config().socket);
   std::memcpy(address.sun_path, config().socket, len);
-  if (address.sun_path[0] != '@') return sizeof address;
+  if (address.sun_path[0] != '@') {  // a path counts with its end, as the kernel tells it
+    return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + len + 1);
+  }
   address.sun_path[0] = 0;
   return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + len);
 }
@@ -424,11 +426,7 @@ bool is_asked_channel(int fd, sockaddr_un& own, socklen_t& len) {
   sockaddr_un peer, daemon;
   socklen_t peer_len = sizeof peer;
   if (raw::getpeername(fd, peer, peer_len) != 0) return false;
-  socklen_t daemon_len = daemon_address(daemon);
-  if (daemon.sun_path[0] != 0) {  // the kernel tells a path with its end
-    daemon_len =
-        static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(daemon.sun_path) + 1);
-  }
+  const socklen_t daemon_len = daemon_address(daemon);
   if (peer_len != daemon_len || std::memcmp(&peer, &daemon, daemon_len) != 0) return false;
   len = sizeof own;
   return raw::getsockname(fd, own, len) == 0 && len > sizeof(sa_family_t);

@@ -95,7 +95,8 @@ void want_error_flag(int fd) {
 
 closing_flag::closing_flag(int fd) {
   if (!error_flags_in_use() || !owns_memory()) return;
-  if (error_flag_of(fd) >= 0) inode_ = inode_of(fd);
+  const unsigned long inode = inode_of(fd);
+  if (inode != 0 && find(inode) != nullptr) inode_ = inode;
 }
 
 void closing_flag::closed() {

@@ -1,6 +1,7 @@
 // The control client against a server that says exactly what a test tells it to: answers,
 // refusals, nonsense, silence's end; and the listener's rule of one lab per path.
 #include "daemon/control_client.h"
+#include "platform/fd_message.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -18,7 +19,6 @@
 
 #include "daemon/obituary.h"
 #include "daemon/socket_path.h"
-#include "platform/passed_fd.h"
 
 namespace ph {
 namespace {
@@ -71,27 +71,17 @@ class scripted_lab {
   std::thread thread_;
 };
 
-/// One line from a connection, and the descriptor that came with it (or -1).
-std::pair<std::string, int> read_line(int connection) {
+/// One line from a connection, and the descriptor that came with it, if any.
+std::pair<std::string, unique_fd> read_line(int connection) {
   std::string line;
-  int passed = -1;
+  unique_fd passed;
   while (line.empty() || line.back() != '\n') {
     std::array<char, 4096> buffer;
-    iovec part{buffer.data(), buffer.size()};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    const ssize_t n = ::recvmsg(connection, &message, 0);
+    const ssize_t n = receive_with_fd(connection, buffer, passed);
     if (n <= 0) break;
-    if (const cmsghdr* header = CMSG_FIRSTHDR(&message)) {
-      std::memcpy(&passed, CMSG_DATA(header), sizeof passed);
-    }
     line.append(buffer.data(), static_cast<std::size_t>(n));
   }
-  return {line, passed};
+  return {line, std::move(passed)};
 }
 
 void say(int connection, const std::string& text) {
@@ -223,14 +213,9 @@ unique_fd begin_capture(int connection) {
   EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
   unique_fd writing(ends[0]);
   const unique_fd reading(ends[1]);
-  std::string yes = "{\"ok\":true}\n";
-  iovec part{yes.data(), yes.size()};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  passed_fd_room room;
-  room.put(message, reading.get());
-  EXPECT_EQ(::sendmsg(connection, &message, MSG_NOSIGNAL), static_cast<ssize_t>(yes.size()));
+  const std::string yes = "{\"ok\":true}\n";
+  EXPECT_EQ(send_with_fd(connection, yes, reading.get(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(yes.size()));
   return writing;
 }
 

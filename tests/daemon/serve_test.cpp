@@ -1,6 +1,7 @@
 // The whole daemon on a thread of this process: control connections good, bad and hostile,
 // captures, journeys, programs (this test speaks their protocol itself), ends of every kind.
 #include "daemon/serve.h"
+#include "platform/fd_message.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -28,7 +29,6 @@
 #include "daemon/control_client.h"
 #include "daemon/protocol.h"
 #include "daemon/socket_path.h"
-#include "platform/passed_fd.h"
 #include "tests/daemon/served_lab.h"
 #include "uapi/socket.h"
 #include "wire/inet_addr.h"
@@ -346,15 +346,7 @@ unread_capture begin_capture(const served_lab& lab) {
   unread_capture out{raw_connection(lab.folder.socket()), {}, {}};
   send_text(out.connection.get(), "{\"verb\":\"capture\",\"on\":[\"any\"]}\n");
   std::array<char, 4096> buffer;
-  iovec part{buffer.data(), buffer.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  const ssize_t n = ::recvmsg(out.connection.get(), &message, MSG_CMSG_CLOEXEC);
-  for_each_passed_fd(message, [&](int fd) { out.stream.reset(fd); });
+  const ssize_t n = receive_with_fd(out.connection.get(), buffer, out.stream);
   if (n > 0) out.answer.assign(buffer.data(), static_cast<std::size_t>(n));
   return out;
 }
@@ -403,14 +395,8 @@ TEST(serve, captures_and_connections_leave_room_for_the_owner) {
 TEST(serve, the_control_socket_takes_no_descriptors) {
   served_lab lab;
   const unique_fd fd = raw_connection(lab.folder.socket());
-  std::string request = "{\"verb\":\"status\"}\n";
-  iovec part{request.data(), request.size()};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  passed_fd_room room;
-  room.put(message, fd.get());
-  const ssize_t n = ::sendmsg(fd.get(), &message, MSG_NOSIGNAL);
+  const std::string request = "{\"verb\":\"status\"}\n";
+  const ssize_t n = send_with_fd(fd.get(), request, fd.get(), MSG_NOSIGNAL);
   if (n < 0) {
     EXPECT_EQ(errno, EPERM);
   } else {

@@ -18,6 +18,7 @@
 #include "daemon/control_client.h"
 #include "daemon/protocol.h"
 #include "daemon/serve.h"
+#include "platform/fd_message.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
 #include "wire/inet_addr.h"
@@ -214,22 +215,11 @@ class raw_program {
     return in;
   }
   int receive() {
-    std::vector<u8> buffer(dropin::max_message);
-    iovec part{buffer.data(), buffer.size()};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    const ssize_t n = ::recvmsg(channel_.get(), &message, MSG_CMSG_CLOEXEC);
+    std::vector<char> buffer(dropin::max_message);
+    const ssize_t n = receive_with_fd(channel_.get(), buffer, passed);
+    const auto* const bytes = reinterpret_cast<const u8*>(buffer.data());
     dropin::reply r;
-    if (n <= 0 || !dropin::parse_reply(buffer.data(), static_cast<std::size_t>(n), r)) return -1000;
-    if (const cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(c), sizeof fd);
-      passed.reset(fd);
-    }
+    if (n <= 0 || !dropin::parse_reply(bytes, static_cast<std::size_t>(n), r)) return -1000;
     reply_data.assign(r.data, r.data + r.head.data_len);
     return r.head.result;
   }
