@@ -48,11 +48,6 @@ bool has_text(int folder, const char* name) {
 /// Nobody holds the lock. It is held until `lock` goes.
 bool is_free(const unique_fd& lock) { return lock && ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0; }
 
-void sweep_anchor_folder(int parent, const char* name) {
-  const unique_fd folder = open_own_folder(parent, name);
-  if (is_free(folder)) ::unlinkat(parent, name, AT_REMOVEDIR);  // it is empty, or stays
-}
-
 void sweep_run_folder(int parent, const char* name) {
   const unique_fd folder = open_own_folder(parent, name);
   if (!folder) return;
@@ -65,6 +60,21 @@ void sweep_run_folder(int parent, const char* name) {
     ::unlinkat(folder.get(), file, 0);
   }
   ::unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+/// A daemon that dies while it makes an anchor leaves the anchor's name.
+void sweep_anchor_folder(int parent, const char* name) {
+  const unique_fd folder = open_own_folder(parent, name);
+  if (!is_free(folder)) return;
+  const std::unique_ptr<DIR, int (*)(DIR*)> all(
+      ::fdopendir(::fcntl(folder.get(), F_DUPFD_CLOEXEC, 0)), ::closedir);
+  if (!all) return;
+  while (const dirent* entry = ::readdir(all.get())) {
+    struct stat st {};
+    const bool found = ::fstatat(folder.get(), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (found && S_ISSOCK(st.st_mode)) ::unlinkat(folder.get(), entry->d_name, 0);
+  }
+  ::unlinkat(parent, name, AT_REMOVEDIR);  // it is empty, or stays
 }
 
 template <class Sweep>

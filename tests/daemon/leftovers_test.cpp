@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -46,6 +48,11 @@ TEST_F(leftovers, folders_of_anchors_that_nobody_holds) {
   const std::string left = make(held->path().substr(0, held->path().size() - 6) + "XXXXXX");
   const std::string used = make(held->path().substr(0, held->path().size() - 6) + "XXXXXX");
   write(used + "/file", "x");
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  (left + "/anchor").copy(name.sun_path, sizeof name.sun_path - 1);
+  const unique_fd anchor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::bind(anchor.get(), reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
   sweep_leftovers();
   EXPECT_TRUE(fs::exists(held->path()));
   EXPECT_FALSE(fs::exists(left));
@@ -76,7 +83,9 @@ TEST_F(leftovers, nothing_is_followed) {
   const std::string elsewhere = make("/tmp/ph-elsewhere-XXXXXX");
   write(elsewhere + "/lab.sock.lock", "");
   write(elsewhere + "/log", "");
-  const std::string link = "/tmp/" + std::string(run_folder_prefix) + "link-of-a-test";
+  const std::string link =
+      "/tmp/" + std::string(run_folder_prefix) + "link-of-test-" + std::to_string(::getpid());
+  made_.push_back(link);
   ASSERT_EQ(::symlink(elsewhere.c_str(), link.c_str()), 0);
   sweep_leftovers();
   EXPECT_TRUE(fs::exists(elsewhere + "/log"));

@@ -60,6 +60,19 @@ TEST(tcp_refused, a_retransmission_without_a_way_out_waits_for_the_timeout) {
   p.expect(A, 0, 0, 1000);
 }
 
+/// However long the machine has been up.
+TEST(tcp_refused, patience_begins_with_the_first_attempt) {
+  segment_peer p;
+  p.advance(seconds(3600));
+  const int fd = p.connected(p.with_sack());
+  p.write(fd, std::string(1000, 'x'));
+  const bool shut = true;
+  shut_the_way_out(p, shut);
+  p.advance(seconds(20));
+  EXPECT_GE(p.info(fd).tcpi_backoff, 3u);
+  EXPECT_EQ(p.info(fd).tcpi_state, static_cast<u8>(tcp_state::established));
+}
+
 TEST(tcp_refused, no_way_out_does_not_shrink_the_window) {
   segment_peer p;
   const int fd = p.connected(p.with_sack());

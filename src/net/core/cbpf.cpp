@@ -50,7 +50,8 @@ bool known_load(u16 code) {
     case ldx | size_b | msh: return true;
     default: {
       const u16 mode = code & mode_mask, size = code & size_mask;
-      return (code & class_mask) == ld && (mode == abs || mode == ind) && size <= size_b;
+      return code <= 0xff && (code & class_mask) == ld && (mode == abs || mode == ind) &&
+             size <= size_b;
     }
   }
 }

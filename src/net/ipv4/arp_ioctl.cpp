@@ -60,6 +60,7 @@ result<int> get(neigh_table& table, const arp_request& wanted, byte_span arg) {
   s32 flags = found->valid() ? atf_com : 0;
   if ((found->state() & nud_permanent) != 0) flags = atf_com | atf_perm;
   copy_bytes(arg.subspan(flags_at), bytes_of(flags));
+  std::ranges::fill(arg.subspan(dev_at, ifnamsiz), u8{0});
   copy_bytes(arg.subspan(dev_at, ifnamsiz - 1), bytes_of(wanted.dev->name()));
   return 0;
 }

@@ -43,6 +43,7 @@ result<void> apply(const net_device& dev, u32 command, ipv4_addr value, in_ifadd
     const int prefix = class_prefix(value);
     if (prefix < 0) return fail(errc::inval);
     ifa.local = ifa.address = value;
+    ifa.scope = 0;  // a loopback address's is narrower
     ifa.prefix_len = static_cast<u8>(prefix);
     ifa.broadcast = has_broadcast(dev, ifa) ? broadcast_of(ifa) : ipv4_addr();
     return {};

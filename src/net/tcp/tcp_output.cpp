@@ -228,8 +228,7 @@ bool tcp_write_xmit(cpu& cx, tcp_sock& tp, tcp_nagle mode) {
       if (limit == 0) break;
       if (limit < skb->len()) tcp_fragment(cx, tp, tcp_queue::write, *skb, limit, mss);
     }
-    const xmit_result result =
-        tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags);
+    const xmit_result result = tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags);
     note_local_congestion(cx, tp, result);
     // It stays in the queue and the persist timer tries again.
     if (!tcp_left_host(result)) break;
@@ -287,13 +286,14 @@ xmit_result tcp_resend_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
 }
 
 xmit_result tcp_retransmit_skb(cpu& cx, tcp_sock& tp, sk_buff& skb, u32 segs) {
+  // The first attempt counts, whether or not it leaves: from it the connection's patience runs.
+  if (tp.retrans_stamp == instant{}) tp.retrans_stamp = cx.now();
   const xmit_result result = tcp_resend_skb(cx, tp, skb, segs);
   if (!tcp_left_host(result)) return result;
   const tcp_skb_cb& cb = tcp_cb(skb);
   tp.rtx_queue.mark_retransmitted(skb);
   tcp_undo_retransmitted(tp, cb.pcount);
   if (tcp_in_cwnd_reduction(tp)) tp.prr_out += cb.pcount;
-  if (tp.retrans_stamp == instant{}) tp.retrans_stamp = cx.now();
   tp.high_rxt = seq_max(tp.high_rxt, cb.end_seq);
   return result;
 }
@@ -306,7 +306,8 @@ bool tcp_send_new_probe(cpu& cx, tcp_sock& tp) {
   if (!first_segment_fits(tp, *skb, mss)) return false;
   cx.sometimes("tcp_loss_probe_new_data");
   if (skb->len() > mss) tcp_fragment(cx, tp, tcp_queue::write, *skb, mss, mss);
-  static_cast<void>(tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags));
+  const xmit_result result = tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags);
+  if (!tcp_left_host(result)) return false;
   new_data_sent(cx, tp, mss);
   return true;
 }
@@ -341,8 +342,7 @@ void tcp_send_fin(cpu& cx, tcp_sock& tp) {
     cb.flags |= tcphdr_fin;
     ++cb.end_seq;
   } else {
-    tp.write_queue.push_back(
-        tcp_stream_alloc(cx, tp, tp.write_seq, tcphdr_ack | tcphdr_fin));
+    tp.write_queue.push_back(tcp_stream_alloc(cx, tp, tp.write_seq, tcphdr_ack | tcphdr_fin));
   }
   ++tp.write_seq;
   tcp_push_pending(cx, tp, tcp_nagle::push);
@@ -361,8 +361,7 @@ xmit_result tcp_write_wakeup(cpu& cx, tcp_sock& tp) {
   }
   tcp_cb(*skb).flags |= tcphdr_psh;
   tp.pushed_seq = seq_max(tp.pushed_seq, tcp_cb(*skb).end_seq);
-  const xmit_result result =
-      tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags);
+  const xmit_result result = tcp_transmit_skb(cx, tp, skb, tcp_cb(*skb).seq, tcp_cb(*skb).flags);
   if (tcp_left_host(result)) new_data_sent(cx, tp, mss);
   return result;
 }

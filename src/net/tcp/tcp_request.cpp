@@ -130,9 +130,8 @@ duration synack_timeout(const tcp_request& req) {
 /// How often a SYN+ACK is sent again. Once the queue is more than half full, the old make room for
 /// the young: each halving of their share costs a try.
 u32 synack_retries(const tcp_sock& listener) {
-  u32 most = listener.syn_retries != 0
-                 ? listener.syn_retries
-                 : static_cast<u32>(listener.tcp().sysctl.synack_retries);
+  u32 most = listener.syn_retries != 0 ? listener.syn_retries
+                                       : static_cast<u32>(listener.tcp().sysctl.synack_retries);
   const u32 all = listener.request_count;
   if (2 * all <= std::max(8u, listener.max_ack_backlog)) return most;
   for (u64 young = 2 * u64{listener.young_requests}; most > 2 && all >= young; young *= 2) --most;
@@ -153,7 +152,7 @@ void resend_fired(cpu& cx, tcp_request& req) {
   // It is reminded only near the end: its answer to that opens the connection.
   const bool silent = req.acked && req.num_timeout < defer;
   if (!silent) {
-    ++req.num_retrans;
+    if (req.num_retrans < 255) ++req.num_retrans;
     listener.net().mib().add(cx, mib::tcp_retrans_segs);
     cx.sometimes("tcp_syn_ack_again");
     listener.net().mib().add(cx, mib::tcpext_tcp_syn_retrans);
@@ -166,7 +165,7 @@ void resend_fired(cpu& cx, tcp_request& req) {
 void repeat_synack(cpu& cx, tcp_request& req) {
   if (!may_answer(cx, req)) return;
   tcp_sock& listener = *req.listener;
-  ++req.num_retrans;
+  if (req.num_retrans < 255) ++req.num_retrans;
   listener.net().mib().add(cx, mib::tcp_retrans_segs);
   listener.net().mib().add(cx, mib::tcpext_tcp_syn_retrans);
   send_synack(cx, req);
@@ -189,8 +188,7 @@ void take_syn_options(tcp_request& req, const tcp_options_received& rx) {
 /// The full socket of a half-open connection.
 ref<tcp_sock> make_child(cpu& cx, tcp_request& req, const tcp_seg& seg) {
   tcp_sock& listener = *req.listener;
-  ref<tcp_sock> child =
-      make_ref<tcp_sock>(listener.net(), listener.home(), *listener.af_ops);
+  ref<tcp_sock> child = make_ref<tcp_sock>(listener.net(), listener.home(), *listener.af_ops);
   child->opt = listener.opt;
   child->inet = listener.inet;
   child->inet.memberships.clear();
@@ -375,10 +373,10 @@ void tcp_request_set_window(tcp_request& req, const dst_entry& route, instant no
   const tcp_sock& listener = *req.listener;
   req.advmss = static_cast<u16>(tcp_advertise_mss(listener, route, now));
   const u32 options = req.tstamp_ok ? static_cast<u32>(tcpolen_tstamp_aligned) : 0;
-  const tcp_initial_window first = tcp_select_initial_window(
-      listener.tcp().sysctl, &route, tcp_full_space(listener),
-      tcp_window_limit(listener, listener.window_clamp, &route), req.advmss - options,
-      req.wscale_ok);
+  const tcp_initial_window first =
+      tcp_select_initial_window(listener.tcp().sysctl, &route, tcp_full_space(listener),
+                                tcp_window_limit(listener, listener.window_clamp, &route),
+                                req.advmss - options, req.wscale_ok);
   req.rcv_wnd = first.rcv_wnd;
   req.window_clamp = first.window_clamp;
   req.rcv_wscale = first.wscale;

@@ -294,7 +294,7 @@ void udp_sock::close(cpu& cx) {
   error_queue.purge(cx, drop_reason::socket_closed);
 }
 
-/// Errors: inval (it is bound without SO_REUSEPORT, or not bound), noent (there is none).
+/// Errors: inval (it is not in a group: not bound, or without SO_REUSEPORT), noent (there is none).
 result<void> udp_sock::set_chooser(std::shared_ptr<const cbpf_program> program) {
   if (!program) {
     if (!equals || !equals->chooser) return fail(errc::noent);
@@ -303,6 +303,7 @@ result<void> udp_sock::set_chooser(std::shared_ptr<const cbpf_program> program) 
   }
   if (!opt.reuseport || !sport) return fail(errc::inval);
   if (!equals) add_equal(std::make_shared<udp_equals>(), *this);
+  if (place_in_group < 0) return fail(errc::inval);  // another's group is not its to steer
   equals->chooser = std::move(program);
   return {};
 }
