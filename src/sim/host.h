@@ -10,6 +10,7 @@
 
 #include "drivers/net/mem.h"
 #include "kernel/task.h"
+#include "net/core/neighbour.h"
 #include "net/core/net_namespace.h"
 #include "sim/event_queue.h"
 #include "sim/recovery.h"
