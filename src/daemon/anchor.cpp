@@ -276,6 +276,13 @@ result<unique_fd> anchor_folder::offer_stream(int reach, const anchor_name& name
   return fd;
 }
 
+result<unique_fd> anchor_folder::offer_refusal(int reach, const anchor_name& name) const {
+  TRY(unique_fd fd, named_socket(SOCK_STREAM, name));
+  if (fd.get() >= reserve_from_) return fail(errc::nfile);
+  TRY_VOID(connect_to(fd.get(), reach));
+  return fd;
+}
+
 last_close_watch::last_close_watch() : inotify_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {}
 
 result<void> last_close_watch::add(int fd, u64 id) {

@@ -58,6 +58,10 @@ class anchor_folder {
   /// returns its other end. Errors: again (its queue is full), addrinuse (the end's name is taken:
   /// another id will do), connrefused (the anchor is gone), nfile.
   [[nodiscard]] result<unique_fd> offer_stream(int reach, const anchor_name& name) const;
+  /// Has the next accept() on a listening anchor fail: the shim sees by `name`, of kind refusal,
+  /// what it got. Until that one is closed, nothing comes from the end returned here. Errors: those
+  /// of offer_stream.
+  [[nodiscard]] result<unique_fd> offer_refusal(int reach, const anchor_name& name) const;
 
   /// True when only a reserve of descriptors is left, which is for the control socket and for what
   /// programs pass: new channels must wait. Sockets have stopped a little before, so that there is

@@ -136,6 +136,7 @@ bool decode_layout(const u8* sun_path, std::size_t len, anchor_name& out) {
     case name_kind::anchor:
     case name_kind::link:
     case name_kind::pair:
+    case name_kind::refusal:
     case name_kind::tombstone: return at == len;
     case name_kind::stream:
       return take_addr(sun_path, len, at, out.local) && take_addr(sun_path, len, at, out.remote) &&

@@ -8,6 +8,7 @@
 //            name of its listener, and a peer of kind stream)
 //   link     the peer of an anchor that connected: the daemon's meeting place, the same for all
 //   stream   the peer of an accepted anchor: carries the local and the remote address
+//   refusal  the peer of what accept() gets when there is no descriptor for a connection: ENFILE
 //   pair     the peer of a datagram anchor, with the anchor's id
 //   tombstone the sender of the last message, sent when the daemon has died
 //
@@ -15,8 +16,8 @@
 // of files that are unlinked as soon as they are bound, "/proc/self/fd/N/ph1a...", so only
 // who holds an O_PATH descriptor of the file can connect or send to it (daemon/anchor.h). The text
 // after the last slash is "ph1", the kind and, in base64url (RFC 4648 §5), what follows below.
-// stream, pair and tombstone hear nobody but their peers: their names are abstract, with a random
-// id, so that nobody can take one before the daemon does.
+// stream, refusal, pair and tombstone hear nobody but their peers: their names are abstract, with a
+// random id, so that nobody can take one before the daemon does.
 //
 // Layout of an abstract name: a zero byte, "ph1", kind, instance, id, domain, type, protocol, body;
 // integers little-endian. docs/dropin.md tells why.
@@ -38,6 +39,7 @@ enum class name_kind : u8 {
   stream = 'd',
   link = 'l',
   pair = 'p',
+  refusal = 'r',
   tombstone = 'x',
 };
 

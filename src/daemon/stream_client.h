@@ -87,6 +87,7 @@ class stream_client final : public client {
   void stop_listening(int anchor);
   void accept_ready();
   bool offer_parked();
+  void refuse_accept();
   void drop_parked();
   void tell_offered();
 
@@ -132,6 +133,7 @@ class stream_client final : public client {
   descriptor_share error_flag_share_;
   std::unique_ptr<closed_socket> closed_socket_;  ///< while lingering
 
+  unique_fd refusal_;         ///< the end of a refusal that lies in the listening anchor's queue
   u64 listener_ = 0;          ///< who offered it, until it is known to be accepted
   int parked_ = -1;           ///< accepted from the stack, not yet offered
   unsigned patience_ms_ = 1;  ///< until the parked one is offered again

@@ -47,6 +47,7 @@ void stream_client::stop_listening(int anchor) {
 }
 
 void stream_client::drop_parked() {
+  refusal_.reset();
   if (parked_ < 0) return;
   const le32 linger[2] = {le32(1), le32(0)};
   (void)host_.setsockopt(parked_, uapi::sol_socket, uapi::so_linger, bytes_of(linger));
@@ -68,6 +69,17 @@ void stream_client::accept_ready() {
   owner_.mark(*this);
 }
 
+/// The program has its share of the daemon's descriptors: accept() says so, as for a full table of
+/// files, and the connection goes on waiting. Without that a program that holds the whole share
+/// itself would wait here for itself. One refusal lies in the queue at a time.
+void stream_client::refuse_accept() {
+  u8 byte = 0;
+  if (refusal_ && ::recv(refusal_.get(), &byte, 1, MSG_DONTWAIT) != 0) return;
+  auto fd =
+      owner_.anchors().offer_refusal(reach_.get(), name_of(name_kind::refusal, owner_.new_id()));
+  refusal_ = fd ? std::move(*fd) : unique_fd();
+}
+
 /// Hands the connection taken last to the anchor's queue. False when that is full, or when there is
 /// no descriptor for it: the kernel does not tell when there is room again, so we look later, or
 /// when an accept() becomes known.
@@ -77,6 +89,7 @@ bool stream_client::offer_parked() {
   if (local) end.local.len = static_cast<u8>(copy_bytes(end.local.bytes, local->view()));
   if (remote) end.remote.len = static_cast<u8>(copy_bytes(end.remote.bytes, remote->view()));
   auto share = share_.another(1);
+  if (!share) refuse_accept();
   auto fd = share ? owner_.anchors().offer_stream(reach_.get(), end)
                   : result<unique_fd>(fail(share.error()));
   if (!fd) {

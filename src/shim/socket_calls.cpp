@@ -98,6 +98,7 @@ int check_accepted(int listener, int fd, const sockaddr_storage& from, socklen_t
       return hand_over(fd, name.remote.bytes, name.remote.len, address, len);
     }
     raw::close(fd);
+    if (name.kind == name_kind::refusal) return -ENFILE;
     // The daemon's last word. Whoever waits here, too, or will, is woken by the kernel.
     raw::call(SYS_shutdown, listener, SHUT_RDWR);
     return -ECONNRESET;

@@ -157,6 +157,31 @@ sys.stdin.readline()
 """
 
 
+# Holds both ends of its connections, until it is told that there are no more.
+BOTH_ENDS = """
+import errno, select, socket
+listener = socket.create_server(("127.0.0.1", 80), backlog=300)
+kept = []
+try:
+    while True:
+        kept.append(socket.create_connection(("127.0.0.1", 80)))
+        kept.append(listener.accept()[0])
+except OSError as error:
+    print("full", errno.errorcode[error.errno])
+# What waits is accepted when there are descriptors again, behind the last refusals.
+if len(kept) % 2 == 0:
+    kept.pop(), kept.pop()
+    kept.append(socket.create_connection(("127.0.0.1", 80)))
+waits = kept[-1].getsockname()
+del kept[:20]
+while True:
+    try:
+        print("accepted", listener.accept()[1] == waits)
+        break
+    except OSError as error:
+        assert error.errno == errno.ENFILE, error
+"""
+
 # Sends to a neighbour that does not answer, and has each batch moved on by a request.
 PLAIN_SENDS = """
 import socket
@@ -279,6 +304,10 @@ class SameUserTest(lib.LabTest):
         hoarder.end()
         lab.wait_port("alice", "10.0.0.2", 80)
         self.assertIsNone(server.returncode)
+
+    def test_a_program_that_waits_for_its_own_descriptors_is_told(self):
+        lab = self.start_lab(lib.TWO_HOSTS, prefix=("prlimit", "--nofile=400:400"))
+        self.assertEqual(lab.python("bob", BOTH_ENDS), "full ENFILE\naccepted True\n")
 
     def test_a_hoarder_takes_nothing_from_other_hosts(self):
         lab = self.start_lab(lib.TWO_HOSTS, prefix=("prlimit", "--nofile=400:400"))
