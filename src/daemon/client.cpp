@@ -125,6 +125,8 @@ answer_data client::give_error_flag() { return answer_of(result<void>(fail(errc:
 
 answer_data client::renew(call&) { return answer_of(result<void>(fail(errc::already))); }
 
+answer_data client::show_again() { return answer_of(result<void>(fail(errc::inval))); }
+
 std::optional<answer_data> client::serve(call& c) {
   before_request(c);
   switch (static_cast<request_kind>(c.head.kind)) {
@@ -147,6 +149,7 @@ std::optional<answer_data> client::serve(call& c) {
     case request_kind::received: return received(c);
     case request_kind::error_flag: return give_error_flag();
     case request_kind::renew: return renew(c);
+    case request_kind::show_error: return show_again();
     default: return answer_of(result<void>(fail(errc::inval)));
   }
 }

@@ -152,6 +152,7 @@ class client {
   [[nodiscard]] virtual bool wants_control(int level, int type) const;
   virtual std::optional<answer_data> send(call& c) = 0;
   virtual answer_data renew(call& c);
+  virtual answer_data show_again();
   /// No anchor is left.
   virtual void all_closed() = 0;
   /// Whether an anchor that cannot be reached any more looks closed from its end.

@@ -376,7 +376,7 @@ void datagram_client::show_error() {
 void datagram_client::woken(u32 events) {
   if ((events & uapi::pollerr) == 0) return;
   error_due_ = true;
-  shown_for_nothing_ = 0;
+  shown_to_waiting_ = 0;
 }
 
 /// What was sent plainly before may have failed.
@@ -388,21 +388,27 @@ void datagram_client::error_told(const call& c, int told) {
   const auto kind = static_cast<request_kind>(c.head.kind);
   if (kind == request_kind::take_error && told == 0) {
     // A report waits in the error queue, which is no error for a receive: the caller repeats it,
-    // and the anchor shows the report again a little later; but not for ever, as it may go on so.
-    constexpr int often_enough = 3;
-    if (!has_error() || shown_for_nothing_ == often_enough) return;
-    ++shown_for_nothing_;
+    // and the anchor shows the report again when he has (show_error). To one who waits in the
+    // kernel it does so more and more seldom, as that wakes him.
+    constexpr unsigned most_doublings = 10;
+    if (!has_error() || c.head.arg[0] == 0) return;
     error_due_ = true;
-    return owner_.mark_later(*this, 1);
+    return owner_.mark_later(*this, 1u << std::min(shown_to_waiting_++, most_doublings));
   }
   if (kind == request_kind::recvmsg &&
       (static_cast<u32>(c.head.arg[0]) & uapi::msg_errqueue) != 0) {
     pending_error_ = 0;  // the next one's is the socket's own now
-    shown_for_nothing_ = 0;
+    shown_to_waiting_ = 0;
   }
   take_anchor_error(c.anchor.get());
   error_due_ = true;
   show_error();
+}
+
+answer_data datagram_client::show_again() {
+  error_due_ = true;
+  show_error();
+  return {};
 }
 
 // ----------------------------------------------------------------------------------------------

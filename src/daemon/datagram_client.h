@@ -30,6 +30,7 @@ class datagram_client final : public client, private handed_on {
   std::optional<answer_data> send(call& c) override;
   void before_error(const call& c) override;
   void error_told(const call& c, int told) override;
+  answer_data show_again() override;
   void woken(u32 events) override;
   [[nodiscard]] bool wants_control(int level, int type) const override {
     return options_.wants(level, type);
@@ -80,9 +81,9 @@ class datagram_client final : public client, private handed_on {
   u32 rcvbuf_ = 0;           ///< SO_RCVBUF: what may wait at the anchor
   bool wants_room_ = false;  ///< the anchor is full: its reader is waited for
   bool polls_room_ = false;
-  int shown_for_nothing_ = 0;  ///< times that the anchor's error was none for the program
-  bool error_due_ = false;     ///< an error came that the anchor does not show yet
-  bool closing_ = false;       ///< no anchor is left; what was sent is still on its way
+  unsigned shown_to_waiting_ = 0;  ///< times that a receiver who waits was woken for no error
+  bool error_due_ = false;         ///< an error came that the anchor does not show yet
+  bool closing_ = false;           ///< no anchor is left; what was sent is still on its way
   std::deque<arrived> to_program_;
   std::deque<departing> to_stack_;
   std::size_t departing_bytes_ = 0;  ///< memory of to_stack_

@@ -50,7 +50,8 @@ enum class request_kind : u16 {
   ioctl,        ///< fd, or none (SIOCGIF* on any socket); arg0 request; data in, reply data.
                 ///< SIOCGSTAMP of datagrams: behind the argument the tag of the next one at the
                 ///< anchor; arg1 = 1: an error was in the way
-  take_error,   ///< fd; result = the pending error (an errno, or 0), cleared (SO_ERROR)
+  take_error,   ///< fd; arg0 = 1: without one the caller goes on waiting; result = the pending
+                ///< error (an errno, or 0), cleared (SO_ERROR)
   sendmsg,      ///< fd; arg0 MSG_ flags; data = message_head, address, control, payload
   recvmsg,  ///< fd; arg0 MSG_ERRQUEUE or MSG_OOB and other flags, arg1 room; reply data likewise
   resolve,  ///< data = host name; reply data = sockaddrs of 16 bytes; ENOENT if unknown here
@@ -69,9 +70,11 @@ enum class request_kind : u16 {
                ///< channel is the file: each message is what one write(2) writes
   file_error,  ///< data = sockaddr of the program's end of such a channel; result = minus the
                ///< errno of the first write that failed since this was last asked, or 0
+  show_error,  ///< fd; take_error had none for a caller who does not wait, and who has looked
+               ///< again: the anchor of a datagram socket shows a waiting report once more
 };
 inline constexpr u16 first_kind = static_cast<u16>(request_kind::hello);
-inline constexpr u16 last_kind = static_cast<u16>(request_kind::file_error);
+inline constexpr u16 last_kind = static_cast<u16>(request_kind::show_error);
 
 /// Request flag: the caller blocks. The reply comes when the operation ends (connect: handshake
 /// done or failed; sendmsg: there was room). If the channel closes first, the caller was

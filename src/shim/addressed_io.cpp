@@ -49,7 +49,7 @@ bool mend_receive(int fd, const msghdr& room, int flags, ssize_t& result) {
       if (is_ending(fd)) result = finish_io(-ECONNRESET);
       return true;
     }
-    const int seen = datagram_receive_error(fd, error);
+    const int seen = datagram_receive_error(fd, error, flags);
     result = finish_io(-seen);
     return seen != 0;
   }
@@ -69,10 +69,15 @@ constexpr int most_rounds = 64;
 template <class Call>
 ssize_t checked_receive(int fd, const msghdr& room, int flags, Call call) {
   ssize_t got = -1;
+  bool repeated = false;  // only a datagram socket's receive ever is
   for (int round = 0; round < most_rounds; ++round) {
     got = call();
-    if (got > 0 || !config().active || mend_receive(fd, room, flags, got)) return got;
+    if (got > 0 || !config().active || mend_receive(fd, room, flags, got)) break;
+    repeated = true;
   }
+  const int error = errno;
+  if (repeated) show_report_again(fd);
+  errno = error;
   return got;
 }
 

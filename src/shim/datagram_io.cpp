@@ -12,6 +12,7 @@
 #include "shim/message.h"
 #include "shim/program_memory.h"
 #include "shim/raw.h"
+#include "shim/stream_io.h"
 
 namespace ph::shim {
 namespace {
@@ -27,8 +28,8 @@ bool daemon_died(int error) { return error == ECONNREFUSED || error == ENOTCONN;
 /// The error behind an anchor's ECONNRESET; 0 when it stood for a waiting report of the error queue
 /// or was told already. When nobody is there to ask, the kernel will wake nobody any more who waits
 /// here: the anchor is shut down, so that whoever reads again does not wait.
-int pending_error(int fd) {
-  const int error = ask_about(fd, dropin::request_kind::take_error);
+int pending_error(int fd, bool waits) {
+  const int error = ask_about(fd, dropin::request_kind::take_error, waits ? 1 : 0);
   if (error >= 0) return error;
   raw::call(SYS_shutdown, fd, SHUT_RDWR);
   return ECONNRESET;
@@ -104,10 +105,12 @@ bool is_ending(int fd) {
   return ask_about(fd, dropin::request_kind::getsockname) == -ECONNRESET;
 }
 
-int datagram_receive_error(int fd, int error) {
+int datagram_receive_error(int fd, int error, int flags) {
   if (error == EAGAIN && is_ending(fd)) return ECONNRESET;
-  return error == ECONNRESET ? pending_error(fd) : error;
+  return error == ECONNRESET ? pending_error(fd, may_block(fd, flags)) : error;
 }
+
+void show_report_again(int fd) { ask_about(fd, dropin::request_kind::show_error); }
 
 ssize_t receive_datagram(int fd, msghdr& message, int flags) {
   msghdr own = message;
@@ -116,12 +119,16 @@ ssize_t receive_datagram(int fd, msghdr& message, int flags) {
   received_tag t;
   ssize_t got = -EAGAIN;
   // Whoever else reads here may take what an error announced, but not without end.
+  bool repeated = false;
   for (int round = 0; round < most_rounds; ++round) {
     got = receive_tagged(fd, own, flags, t);
     if (got >= 0) break;
-    const int error = datagram_receive_error(fd, static_cast<int>(-got));
-    if (error != 0) return -error;
+    const int error = datagram_receive_error(fd, static_cast<int>(-got), flags);
+    got = -error;
+    if (error != 0) break;
+    repeated = true;
   }
+  if (repeated) show_report_again(fd);
   if (got < 0) return got;
   if (got == 0 && t.len == 0 && is_ending(fd)) return -ECONNRESET;
   // The kernel's MSG_CTRUNC would be about our room for control data, not the program's.

@@ -22,9 +22,13 @@ ssize_t send_datagram(int fd, const msghdr& message, int flags);
 /// (ECONNRESET). Bytes, or -errno.
 ssize_t repeat_datagram(int fd, const msghdr& message, int flags, int error);
 
-/// A receive failed in the kernel with `error`: the errno that the program must see, or 0 when the
-/// call is to be repeated.
-int datagram_receive_error(int fd, int error);
+/// A receive with `flags` failed in the kernel with `error`: the errno that the program must see,
+/// or 0 when the call is to be repeated.
+int datagram_receive_error(int fd, int error, int flags);
+
+/// After a receive that was repeated (datagram_receive_error said 0): the anchor shows again what
+/// waits in the error queue.
+void show_report_again(int fd);
 
 /// A receive gave nothing, or EAGAIN: true when nothing will come any more, as the daemon is gone.
 bool is_ending(int fd);

@@ -247,9 +247,9 @@ int shutdown_anchor(int fd, const anchor& a, int how) {
   x.arg[0] = how;
   const int result = ask_renewing(x);
   if (a.stream() && how != SHUT_WR) expect_shut_reads();
-  if (!a.stream()) return result < 0 || next::shutdown(fd, how) == 0 ? result : -errno;
-  // TCP says that there is no connection, and shuts the socket all the same.
-  const bool in_kernel = (x.reply_flags & dropin::reply_shut_anchor) != 0;
+  // Without a connection Linux says so, and shuts the socket all the same: who reads is woken.
+  const bool in_kernel =
+      a.stream() ? (x.reply_flags & dropin::reply_shut_anchor) != 0 : result == 0;
   if (in_kernel || result == -ENOTCONN) next::shutdown(fd, how);
   return result;
 }

@@ -73,7 +73,7 @@ int meant_by(int fd, int error) {
   const bool ours_to_mend = error == ENOTCONN || error == ECONNRESET || error == EPERM;
   if (!ours_to_mend || fd < 0 || !is_anchor(fd, a)) return error;
   if (a.stream()) return static_cast<int>(-stream_send_error(fd, error));
-  return error == EPERM ? EDESTADDRREQ : datagram_receive_error(fd, error);
+  return error == EPERM ? EDESTADDRREQ : datagram_receive_error(fd, error, 0);
 }
 
 /// fflush(3), with the error that the program must see. What was not written is kept, so a call

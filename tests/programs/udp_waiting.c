@@ -132,8 +132,11 @@ static void reports_of_errors(void) {
     CHECK(events(s, POLLIN, 20000) & POLLERR);
     FAILS(recv(s, buf, sizeof buf, 0), ECONNREFUSED);
     FAILS(recv(s, buf, sizeof buf, MSG_DONTWAIT), EAGAIN);
-    CHECK(events(s, POLLIN, 20000) & POLLERR);
-    FAILS(recv(s, buf, sizeof buf, MSG_DONTWAIT), EAGAIN);
+    for (int i = 0; i < 20; ++i) {
+      CHECK(events(s, POLLIN | POLLOUT, 20000) & POLLERR);
+      FAILS(i % 2 ? recv(s, buf, 9, MSG_DONTWAIT) : recvfrom(s, buf, 9, MSG_DONTWAIT, NULL, NULL),
+            EAGAIN);
+    }
     struct sockaddr_in to;
     struct iovec v = {buf, sizeof buf};
     struct msghdr m = {&to, sizeof to, &v, 1, control, sizeof control, 0};
@@ -152,6 +155,19 @@ static void reports_of_errors(void) {
     close(live);
     close(s);
   }
+}
+
+/* shutdown() ends the waiting of a reader, also where it says that there is no connection. */
+static void shut_without_a_peer(void) {
+  char c;
+  int s = udp();
+  pid_t child = fork();
+  if (child == 0) _exit(recv(s, &c, 1, 0) != 0);
+  FAILS(shutdown(s, SHUT_RDWR), ENOTCONN);
+  int status = -1;
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+  CHECK(recv(s, &c, 1, 0) == 0);
+  close(s);
 }
 
 /* Plain sends: too large, with MSG_MORE, before the last close. */
@@ -200,6 +216,7 @@ int main(void) {
   waiting_ones_stay();
   all_values();
   reports_of_errors();
+  shut_without_a_peer();
   plain_sends();
   no_descriptor_left();
   FINISH();
