@@ -198,6 +198,16 @@ int mend_open(int dir, const char* path, int flags, int fd) {
   return fd;
 }
 
+int mend_access(int dir, const char* path, int mode, int flags, int result) {
+  if (result == 0 || (mode & X_OK) != 0 || !path_was_read(result)) return result;
+  const int way = (mode & W_OK) == 0 ? O_RDONLY : (mode & R_OK) == 0 ? O_WRONLY : O_RDWR;
+  const int link = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? O_NOFOLLOW : 0;
+  const int fd = mend_open(dir, path, way | link | O_CLOEXEC, result);
+  if (fd < 0) return fd == -EPERM ? -EACCES : result;
+  raw::close(fd);
+  return 0;
+}
+
 bool lab_files_written() { return some_written.load(std::memory_order_relaxed); }
 
 int lab_file_error(int fd) {

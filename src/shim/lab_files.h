@@ -19,6 +19,10 @@ namespace ph::shim {
 /// none, or -errno; a descriptor that was given is then the caller's to close.
 int mend_open(int dir, const char* path, int flags, int fd);
 
+/// `result` is what the kernel gave for faccessat2(dir, path, mode, flags): 0 or -errno. Returns
+/// what holds for the program: of a host's file, whether opening it for that would succeed.
+int mend_access(int dir, const char* path, int mode, int flags, int result);
+
 /// This process has opened such a file for writing. Only then is the next question worth a call.
 bool lab_files_written();
 /// After a write to `fd`: 0, or the -errno that it, or one before it, came to.

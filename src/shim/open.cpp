@@ -1,4 +1,5 @@
-// Hooks of what opens files by name: open(2) and its relatives. What stdio opens is in stdio.cpp.
+// Hooks of what opens files by name: open(2) and its relatives; and of access(2), which asks
+// whether that would succeed. What stdio opens is in stdio.cpp.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -24,6 +25,17 @@ int open_any(int dir, const char* path, int flags, mode_t mode) {
   const int mended = mend_open(dir, path, flags, fd < 0 ? -saved : fd);
   errno = saved;
   if (mended < 0 && fd >= 0) raw::close(fd);
+  return finish(mended);
+}
+
+constinit next_function<int(int, const char*, int, int)> next_faccessat{"faccessat"};
+
+int access_any(int dir, const char* path, int mode, int flags) {
+  const int saved = errno;
+  const int result = next_faccessat(dir, path, mode, flags);
+  if (result == 0 || !config().active) return result;
+  const int mended = mend_access(dir, path, mode, flags, -errno);
+  if (mended == 0) errno = saved;
   return finish(mended);
 }
 
@@ -68,4 +80,15 @@ PH_HOOK(int, __openat_2, int dir, const char* path, int flags) {
 }
 PH_HOOK(int, __openat64_2, int dir, const char* path, int flags) {
   return open_any(dir, path, flags, 0);
+}
+
+PH_HOOK(int, access, const char* path, int mode) { return access_any(AT_FDCWD, path, mode, 0); }
+PH_HOOK(int, faccessat, int dir, const char* path, int mode, int flags) {
+  return access_any(dir, path, mode, flags);
+}
+PH_HOOK(int, eaccess, const char* path, int mode) {
+  return access_any(AT_FDCWD, path, mode, AT_EACCESS);
+}
+PH_HOOK(int, euidaccess, const char* path, int mode) {
+  return access_any(AT_FDCWD, path, mode, AT_EACCESS);
 }

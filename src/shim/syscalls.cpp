@@ -77,7 +77,7 @@ long open_by_how(const long (&a)[6]) {
   return ph::shim::finish(mended);
 }
 
-/// The same for what opens files.
+/// The same for what opens files, or asks whether it could.
 bool hooked_open(long nr, const long (&a)[6], long& result) {
   switch (nr) {
 #if defined(SYS_open)
@@ -93,6 +93,15 @@ bool hooked_open(long nr, const long (&a)[6], long& result) {
           openat(number(a[0]), pointer<const char*>(a[1]), number(a[2]), static_cast<mode_t>(a[3]));
       return true;
     case SYS_openat2: result = open_by_how(a); return true;
+#if defined(SYS_access)
+    case SYS_access: result = access(pointer<const char*>(a[0]), number(a[1])); return true;
+#endif
+    case SYS_faccessat:
+      result = faccessat(number(a[0]), pointer<const char*>(a[1]), number(a[2]), 0);
+      return true;
+    case SYS_faccessat2:
+      result = faccessat(number(a[0]), pointer<const char*>(a[1]), number(a[2]), number(a[3]));
+      return true;
     default: return false;
   }
 }

@@ -82,6 +82,22 @@ class SettingsTest(lib.LabTest):
         done = self.lab.run("alice", "cat", "/proc/sys/net/ipv4/no_such", check=False)
         self.assertIn("No such file", done.stderr)
 
+    def test_who_asks_first_hears_the_same(self):
+        for ask in (f"test -w {FILE}", f"test -r {FILE} -a -w {FILE}", f"! test -x {FILE}",
+                    "test -f /proc/sys/net/ipv4/tcp_fin_timeout", "! test -e /proc/sys/net/no_such",
+                    "! test -w /proc/sys/kernel/hostname"):
+            for shell in ("dash", "bash"):
+                done = self.lab.run("alice", shell, "-c", ask, check=False)
+                self.assertEqual(done.returncode, 0, (shell, ask))
+        self.assertEqual(self.lab.python("alice", f"""
+import ctypes, os
+call = ctypes.CDLL(None, use_errno=True).syscall
+path = b"{FILE}"
+print([os.access(path, how) for how in (os.F_OK, os.R_OK, os.W_OK, os.R_OK | os.W_OK, os.X_OK)],
+      os.access(path, os.W_OK, effective_ids=True), call(21, path, os.W_OK),
+      call(269, -100, path, os.W_OK), call(439, -100, path, os.W_OK, 0x200))
+"""), "[True, True, True, True, False] True 0 0 0\n")
+
     def test_a_setting_holds_for_what_comes_after_it(self):
         done = self.lab.run("alice", "bash", "-c", (
             "for v in 1 0 1 0 1; do echo $v > /proc/sys/net/ipv4/ip_forward; "
