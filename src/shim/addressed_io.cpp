@@ -62,13 +62,18 @@ bool mend_receive(int fd, const msghdr& room, int flags, ssize_t& result) {
   return true;
 }
 
+/// How often a receive is repeated after errors of an anchor that were nobody's.
+constexpr int most_rounds = 64;
+
 /// Does call(), which receives into `room`, with the result that the program must see.
 template <class Call>
 ssize_t checked_receive(int fd, const msghdr& room, int flags, Call call) {
-  for (;;) {
-    ssize_t got = call();
+  ssize_t got = -1;
+  for (int round = 0; round < most_rounds; ++round) {
+    got = call();
     if (got > 0 || !config().active || mend_receive(fd, room, flags, got)) return got;
   }
+  return got;
 }
 
 /// The same, into one piece.
@@ -161,7 +166,10 @@ ssize_t send_plainly(int fd, const msghdr& message, int flags) {
 }
 
 ssize_t send_on_stream(int fd, const msghdr& message, int flags) {
-  if (!stream_send_is_daemons(message, flags)) {
+  stream_control control;
+  const long told = pack_stream_control(message, control);
+  if (told < 0) return finish_io(told);
+  if (told == 0 && (flags & stream_special_flags) == 0) {
     if (const int error = unused_name_error(message); error != 0) return finish_io(-error);
     return send_plainly(fd, plain_stream_message(message), flags);
   }
@@ -264,6 +272,13 @@ ssize_t receive_bytes(int fd, void* bytes, size_t len, int flags, sockaddr* addr
                                                                             : finish_io(-EFAULT);
 }
 
+/// What recvmsg(2) changes in the program's own message. False: EFAULT.
+bool give_lengths(int fd, const msghdr& from, msghdr* to) {
+  return copy_out(fd, &to->msg_namelen, &from.msg_namelen, sizeof from.msg_namelen) &&
+         copy_out(fd, &to->msg_controllen, &from.msg_controllen, sizeof from.msg_controllen) &&
+         copy_out(fd, &to->msg_flags, &from.msg_flags, sizeof from.msg_flags);
+}
+
 ssize_t receive_plain(int fd, void* bytes, size_t len, int flags) {
   if (!config().active) return next::recv(fd, bytes, len, flags);
   if ((flags & (MSG_ERRQUEUE | MSG_OOB | MSG_TRUNC)) != 0) {
@@ -334,7 +349,7 @@ PH_HOOK(ssize_t, recvmsg, int fd, msghdr* message, int flags) {
   }
   if (const int error = check_lengths(own, false); error != 0) return finish_io(error);
   const ssize_t got = receive_message(fd, own, flags);
-  if (got >= 0 && !copy_out(fd, message, &own, sizeof own)) return finish_io(-EFAULT);
+  if (got >= 0 && !give_lengths(fd, own, message)) return finish_io(-EFAULT);
   return got;
 }
 

@@ -18,6 +18,9 @@ namespace {
 
 using dropin::control_item;
 
+/// How often a receive is repeated after errors of an anchor that were nobody's.
+constexpr int most_rounds = 64;
+
 /// The end is gone with the daemon.
 bool daemon_died(int error) { return error == ECONNREFUSED || error == ENOTCONN; }
 
@@ -111,11 +114,15 @@ ssize_t receive_datagram(int fd, msghdr& message, int flags) {
   own.msg_name = nullptr;
   own.msg_namelen = 0;
   received_tag t;
-  ssize_t got = 0;
-  while ((got = receive_tagged(fd, own, flags, t)) < 0) {
+  ssize_t got = -EAGAIN;
+  // Whoever else reads here may take what an error announced, but not without end.
+  for (int round = 0; round < most_rounds; ++round) {
+    got = receive_tagged(fd, own, flags, t);
+    if (got >= 0) break;
     const int error = datagram_receive_error(fd, static_cast<int>(-got));
     if (error != 0) return -error;
   }
+  if (got < 0) return got;
   if (got == 0 && t.len == 0 && is_ending(fd)) return -ECONNRESET;
   // The kernel's MSG_CTRUNC would be about our room for control data, not the program's.
   message.msg_flags = own.msg_flags & ~(MSG_CTRUNC | (~flags & MSG_CMSG_CLOEXEC));

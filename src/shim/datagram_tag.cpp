@@ -13,6 +13,7 @@
 #include <cstring>
 #include <new>
 
+#include "shim/message.h"
 #include "shim/next.h"
 #include "shim/program_memory.h"
 #include "shim/raw.h"
@@ -118,10 +119,10 @@ bool run_child(int fd, std::size_t room, int flags, shared_receive& to) {
 }
 
 /// Copies a payload to the pieces of a message. False: EFAULT.
-bool scatter(int fd, const u8* from, std::size_t len, const msghdr& to) {
-  for (std::size_t i = 0; i < to.msg_iovlen && len > 0; ++i) {
-    const std::size_t part = to.msg_iov[i].iov_len < len ? to.msg_iov[i].iov_len : len;
-    if (!copy_out(fd, to.msg_iov[i].iov_base, from, part)) return false;
+bool scatter(int fd, const u8* from, std::size_t len, const piece_list& to) {
+  for (const iovec& v : to) {
+    const std::size_t part = v.iov_len < len ? v.iov_len : len;
+    if (!copy_out(fd, v.iov_base, from, part)) return false;
     from += part;
     len -= part;
   }
@@ -130,11 +131,9 @@ bool scatter(int fd, const u8* from, std::size_t len, const msghdr& to) {
 
 ssize_t receive_in_full_table(int fd, msghdr& room, int flags, received_tag& tag) {
   constexpr std::size_t longest = 65535;
-  std::size_t len = 0;
-  for (std::size_t i = 0; i < room.msg_iovlen && len < longest; ++i) {
-    const std::size_t more = room.msg_iov[i].iov_len;
-    len = more < longest - len ? len + more : longest;
-  }
+  piece_list pieces;
+  if (const int error = pieces.read(room); error != 0) return error;
+  const std::size_t len = pieces.total() < longest ? pieces.total() : longest;
   const shared_room shared(len);
   if (!shared.works()) return -ENOMEM;
   for (;;) {
@@ -145,7 +144,7 @@ ssize_t receive_in_full_table(int fd, msghdr& room, int flags, received_tag& tag
     room.msg_flags = got.flags;
     tag = got.tag;
     const auto all = static_cast<std::size_t>(got.result);
-    if (!scatter(fd, got.payload(), all < len ? all : len, room)) return -EFAULT;
+    if (!scatter(fd, got.payload(), all < len ? all : len, pieces)) return -EFAULT;
     return got.result;
   }
 }

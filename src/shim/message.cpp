@@ -22,28 +22,7 @@ using dropin::control_item;
 using dropin::message_head;
 using dropin::request_kind;
 
-/// The control data of a message as control items, into `out`. Returns their length, or -errno.
-long pack_control(const msghdr& message, u8* out, std::size_t room) {
-  std::size_t at = 0;
-  auto* m = const_cast<msghdr*>(&message);
-  if (message.msg_controllen == 0) return 0;
-  if (!readable(message.msg_control, message.msg_controllen)) return -EFAULT;
-  for (cmsghdr* c = CMSG_FIRSTHDR(m); c != nullptr; c = CMSG_NXTHDR(m, c)) {
-    const std::size_t left =
-        message.msg_controllen -
-        static_cast<std::size_t>(reinterpret_cast<u8*>(c) - static_cast<u8*>(message.msg_control));
-    if (c->cmsg_len < CMSG_LEN(0) || c->cmsg_len > left) return -EINVAL;
-    control_item item;
-    item.level = static_cast<u32>(c->cmsg_level);
-    item.type = static_cast<u32>(c->cmsg_type);
-    item.len = static_cast<u32>(c->cmsg_len - CMSG_LEN(0));
-    if (at + sizeof item + item.len > room) return -ENOBUFS;
-    std::memcpy(out + at, &item, sizeof item);
-    std::memcpy(out + at + sizeof item, CMSG_DATA(c), item.len);
-    at += sizeof item + item.len;
-  }
-  return static_cast<long>(at);
-}
+bool any_item(int, int) { return true; }
 
 bool blocks(int fd, int flags) {
   if ((flags & MSG_DONTWAIT) != 0) return false;
@@ -67,24 +46,9 @@ int ask_patiently(int fd, int flags, exchange& x) {
   return ask(x);
 }
 
-/// Bytes in all buffers of the message, or -errno.
-long total_of(const msghdr& message) {
-  if (message.msg_iovlen > UIO_MAXIOV) return -EMSGSIZE;
-  if (!readable(message.msg_iov, message.msg_iovlen * sizeof(iovec))) return -EFAULT;
-  unsigned long total = 0;
-  for (std::size_t i = 0; i < message.msg_iovlen; ++i) {
-    constexpr unsigned long most = 0x7fffffff;  // as many as one call moves
-    if (message.msg_iov[i].iov_len > most) return -EINVAL;
-    total += message.msg_iov[i].iov_len;
-    if (total > most) total = most;
-  }
-  return static_cast<long>(total);
-}
-
-/// Copies the message's bytes into one piece of memory. False: EFAULT.
-bool flatten(const msghdr& message, u8* to) {
-  for (std::size_t i = 0; i < message.msg_iovlen; ++i) {
-    const iovec& v = message.msg_iov[i];
+/// Copies the bytes of all pieces into one piece of memory. False: EFAULT.
+bool flatten(const piece_list& pieces, u8* to) {
+  for (const iovec& v : pieces) {
     if (!readable(v.iov_base, v.iov_len)) return false;
     if (v.iov_len != 0) std::memcpy(to, v.iov_base, v.iov_len);
     to += v.iov_len;
@@ -92,11 +56,10 @@ bool flatten(const msghdr& message, u8* to) {
   return true;
 }
 
-/// Copies bytes into the message's buffers; returns how many fitted, or -EFAULT.
-long scatter(int socket, const u8* from, std::size_t len, msghdr& message) {
+/// Copies bytes into the pieces; returns how many fitted, or -EFAULT.
+long scatter(int socket, const u8* from, std::size_t len, const piece_list& pieces) {
   std::size_t done = 0;
-  for (std::size_t i = 0; i < message.msg_iovlen && done < len; ++i) {
-    const iovec& v = message.msg_iov[i];
+  for (const iovec& v : pieces) {
     const std::size_t n = v.iov_len < len - done ? v.iov_len : len - done;
     if (!copy_out(socket, v.iov_base, from + done, n)) return -EFAULT;
     done += n;
@@ -105,6 +68,51 @@ long scatter(int socket, const u8* from, std::size_t len, msghdr& message) {
 }
 
 }  // namespace
+
+int piece_list::read(const msghdr& message) {
+  constexpr std::size_t most = 0x7fffffff;  // as many bytes as one call moves
+  const std::size_t count = message.msg_iovlen, size = count * sizeof(iovec);
+  if (count > UIO_MAXIOV) return -EMSGSIZE;
+  auto* const to = count <= few ? few_ : reinterpret_cast<iovec*>(many_.take(size));
+  if (to == nullptr) return -ENOMEM;
+  if (!readable(message.msg_iov, size)) return -EFAULT;
+  if (size != 0) std::memcpy(to, message.msg_iov, size);
+  pieces_ = to;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (to[i].iov_len > most) return -EINVAL;
+    total_ += to[i].iov_len;
+  }
+  total_ = total_ < most ? total_ : most;
+  count_ = count;
+  return 0;
+}
+
+long pack_control(const msghdr& message, bool (*wanted)(int level, int type), u8* out,
+                  std::size_t room) {
+  constexpr std::size_t most_control = 131072;  // net.core.optmem_max, as it is by default
+  const std::size_t all = message.msg_controllen;
+  const auto* const control = static_cast<const u8*>(message.msg_control);
+  if (all > most_control) return -ENOBUFS;
+  if (!readable(control, all)) return -EFAULT;
+  std::size_t used = 0;
+  for (std::size_t at = 0, left = all; left >= sizeof(cmsghdr); left = all - at) {
+    cmsghdr c;
+    std::memcpy(&c, control + at, sizeof c);
+    if (c.cmsg_len < CMSG_LEN(0) || c.cmsg_len > left) return -EINVAL;
+    const std::size_t len = c.cmsg_len - CMSG_LEN(0);
+    if (wanted(c.cmsg_level, c.cmsg_type)) {
+      const control_item item{static_cast<u32>(c.cmsg_level), static_cast<u32>(c.cmsg_type),
+                              static_cast<u32>(len)};
+      if (sizeof item + len > room - used) return -ENOBUFS;
+      std::memcpy(out + used, &item, sizeof item);
+      if (len != 0) std::memcpy(out + used + sizeof item, control + at + CMSG_LEN(0), len);
+      used += sizeof item + len;
+    }
+    const std::size_t space = CMSG_ALIGN(c.cmsg_len);
+    at = space < left ? at + space : all;
+  }
+  return static_cast<long>(used);
+}
 
 int check_lengths(msghdr& message, bool sends) {
   if (message.msg_name == nullptr) message.msg_namelen = 0;
@@ -117,12 +125,12 @@ int check_lengths(msghdr& message, bool sends) {
 }
 
 ssize_t send_by_daemon(int fd, const msghdr& message, int flags) {
-  const long bytes = total_of(message);
-  if (bytes < 0) return bytes;
-  const auto total = static_cast<std::size_t>(bytes);
+  piece_list bytes;
+  if (const int error = bytes.read(message); error != 0) return error;
+  const std::size_t total = bytes.total();
   if (message.msg_namelen > sizeof(sockaddr_storage)) return -EINVAL;
   u8 control[1024];
-  const long control_len = pack_control(message, control, sizeof control);
+  const long control_len = pack_control(message, any_item, control, sizeof control);
   if (control_len < 0) return control_len;
   const std::size_t name_len = message.msg_name != nullptr ? message.msg_namelen : 0;
   message_head head;
@@ -135,7 +143,7 @@ ssize_t send_by_daemon(int fd, const msghdr& message, int flags) {
   iovec pieces[max_pieces] = {{&head, sizeof head},
                               {message.msg_name, name_len},
                               {control, static_cast<std::size_t>(control_len)}};
-  const bool many = message.msg_iovlen > max_pieces - 3;
+  const bool many = bytes.size() > max_pieces - 3;
   scratch flat(many ? total + 1 : 1);
   exchange x;
   x.kind = request_kind::sendmsg;
@@ -144,33 +152,33 @@ ssize_t send_by_daemon(int fd, const msghdr& message, int flags) {
   x.data = pieces;
   if (many) {
     if (flat.bytes() == nullptr) return -ENOMEM;
-    if (!flatten(message, flat.bytes())) return -EFAULT;
+    if (!flatten(bytes, flat.bytes())) return -EFAULT;
     pieces[3] = {flat.bytes(), total};
     x.data_pieces = 4;
   } else {
-    for (std::size_t i = 0; i < message.msg_iovlen; ++i) pieces[3 + i] = message.msg_iov[i];
-    x.data_pieces = 3 + message.msg_iovlen;
+    x.data_pieces = 3;
+    for (const iovec& v : bytes) pieces[x.data_pieces++] = v;
   }
   return ask_patiently(fd, flags, x);
 }
 
 ssize_t receive_by_daemon(int fd, msghdr& message, int flags) {
-  const long room = total_of(message);
-  if (room < 0) return room;
+  piece_list room;
+  if (const int error = room.read(message); error != 0) return error;
   scratch reply(dropin::max_data);
   if (reply.bytes() == nullptr) return -ENOMEM;
   exchange x;
   x.kind = request_kind::recvmsg;
   x.fd = fd;
   x.arg[0] = flags;
-  x.arg[1] = static_cast<s32>(room);
+  x.arg[1] = static_cast<s32>(room.total());
   x.out = reply.bytes();
   x.out_room = dropin::max_data;
   const int result = ask(x);
   if (result < 0) return result;
   dropin::message_parts parts;
   if (!dropin::parse_message(reply.bytes(), x.out_len, parts)) return -ECONNRESET;
-  const long copied = scatter(fd, parts.payload, parts.head.payload_len, message);
+  const long copied = scatter(fd, parts.payload, parts.head.payload_len, room);
   if (copied < 0) return copied;
   message.msg_flags = parts.head.flags;
   if (copied < static_cast<long>(parts.head.payload_len)) message.msg_flags |= MSG_TRUNC;

@@ -4,8 +4,35 @@
 #include <sys/socket.h>
 
 #include "shim/anchor.h"
+#include "shim/scratch.h"
 
 namespace ph::shim {
+
+/// The pieces of a message's buffers, read once: other threads of the program may write to its
+/// array at any time.
+class piece_list {
+ public:
+  /// 0, or -errno (sendmsg(2), recvmsg(2)).
+  int read(const msghdr& message);
+  [[nodiscard]] const iovec* begin() const { return pieces_; }
+  [[nodiscard]] const iovec* end() const { return pieces_ + count_; }
+  [[nodiscard]] std::size_t size() const { return count_; }
+  /// Bytes in all of them, at most as many as one call moves.
+  [[nodiscard]] std::size_t total() const { return total_; }
+
+ private:
+  static constexpr std::size_t few = 8;
+  iovec few_[few];
+  scratch many_;
+  const iovec* pieces_ = few_;
+  std::size_t count_ = 0;
+  std::size_t total_ = 0;
+};
+
+/// The control data of a message as control items, into `out`: those that `wanted` chooses by level
+/// and type. Returns their length, or -errno. Reads every byte once.
+long pack_control(const msghdr& message, bool (*wanted)(int level, int type), u8* out,
+                  std::size_t room);
 
 /// Sends through the daemon: an addressed or otherwise special message. Returns the bytes sent, or
 /// -errno. Waits for room unless MSG_DONTWAIT or O_NONBLOCK says not to.

@@ -46,73 +46,42 @@ bool has_peer(int fd) {
   return a.linked;
 }
 
-/// A control message that TCP looks at: those of other levels, descriptors and credentials it does
-/// not (sock_cmsg_send).
-bool concerns_tcp(const cmsghdr& c) {
-  return c.cmsg_level == SOL_SOCKET && c.cmsg_type != SCM_RIGHTS && c.cmsg_type != SCM_CREDENTIALS;
-}
-
-cmsghdr* first_control(const msghdr& message) {
-  if (message.msg_control == nullptr || message.msg_controllen < sizeof(cmsghdr)) return nullptr;
-  if (!readable(message.msg_control, message.msg_controllen)) return nullptr;
-  return CMSG_FIRSTHDR(const_cast<msghdr*>(&message));
-}
-
-/// True for a header that lies within the control data.
-bool well_formed(const msghdr& message, const cmsghdr& c) {
-  const auto* const begin = static_cast<const u8*>(message.msg_control);
-  const auto at = static_cast<std::size_t>(reinterpret_cast<const u8*>(&c) - begin);
-  return c.cmsg_len >= sizeof(cmsghdr) && c.cmsg_len <= message.msg_controllen - at;
-}
-
-/// The control data that concerns TCP as control items. Returns its length, or -errno.
-long pack_control(const msghdr& message, u8* out, std::size_t room) {
-  std::size_t at = 0;
-  auto* m = const_cast<msghdr*>(&message);
-  for (cmsghdr* c = first_control(message); c != nullptr; c = CMSG_NXTHDR(m, c)) {
-    if (!well_formed(message, *c)) return -EINVAL;
-    if (!concerns_tcp(*c)) continue;
-    const control_item item{static_cast<u32>(c->cmsg_level), static_cast<u32>(c->cmsg_type),
-                            static_cast<u32>(c->cmsg_len - CMSG_LEN(0))};
-    if (item.len > room - at || sizeof item > room - at - item.len) return -ENOBUFS;
-    std::memcpy(out + at, &item, sizeof item);
-    std::memcpy(out + at + sizeof item, CMSG_DATA(c), item.len);
-    at += sizeof item + item.len;
-  }
-  return static_cast<long>(at);
+/// Control data that TCP looks at: that of other levels, descriptors and credentials it does not
+/// (sock_cmsg_send).
+bool concerns_tcp(int level, int type) {
+  return level == SOL_SOCKET && type != SCM_RIGHTS && type != SCM_CREDENTIALS;
 }
 
 /// Walks the bytes of a message.
 class message_bytes {
  public:
-  explicit message_bytes(const msghdr& message) : message_(message) {}
+  explicit message_bytes(const piece_list& pieces) : at_(pieces.begin()), end_(pieces.end()) {
+    skip_empty();
+  }
   /// Up to `most` of the bytes that follow, in up to `room` pieces; moves on.
   std::size_t take(iovec* pieces, std::size_t& room, std::size_t most) {
     std::size_t used = 0, total = 0;
-    while (index_ < message_.msg_iovlen && used < room && total < most) {
-      const iovec& v = message_.msg_iov[index_];
-      const std::size_t left = v.iov_len - offset_;
+    while (!done() && used < room && total < most) {
+      const std::size_t left = at_->iov_len - offset_;
       const std::size_t n = left < most - total ? left : most - total;
-      if (n != 0) pieces[used++] = {static_cast<u8*>(v.iov_base) + offset_, n};
+      pieces[used++] = {static_cast<u8*>(at_->iov_base) + offset_, n};
       total += n;
       offset_ += n;
-      if (offset_ < v.iov_len) break;
-      ++index_;
-      offset_ = 0;
+      skip_empty();
     }
     room = used;
     return total;
   }
-  [[nodiscard]] bool done() const {
-    for (std::size_t i = index_; i < message_.msg_iovlen; ++i) {
-      if (message_.msg_iov[i].iov_len > (i == index_ ? offset_ : 0)) return false;
-    }
-    return true;
-  }
+  [[nodiscard]] bool done() const { return at_ == end_; }
 
  private:
-  const msghdr& message_;
-  std::size_t index_ = 0, offset_ = 0;
+  void skip_empty() {
+    for (; at_ != end_ && offset_ == at_->iov_len; ++at_) offset_ = 0;
+  }
+
+  const iovec* at_;
+  const iovec* end_;
+  std::size_t offset_ = 0;
 };
 
 /// The bytes after those that opened the connection: the kernel's business.
@@ -157,26 +126,16 @@ void tell_accepted(int listener, int fd, const dropin::anchor_name& end) {
 
 bool hung_up(int fd) { return (poll_now(fd, 0) & POLLHUP) != 0; }
 
-bool stream_send_is_daemons(const msghdr& message, int flags) {
-  if ((flags & stream_special_flags) != 0) return true;
-  if (message.msg_controllen != 0 && !readable(message.msg_control, message.msg_controllen)) {
-    return true;
-  }
-  auto* m = const_cast<msghdr*>(&message);
-  for (cmsghdr* c = first_control(message); c != nullptr; c = CMSG_NXTHDR(m, c)) {
-    if (!well_formed(message, *c) || concerns_tcp(*c)) return true;
-  }
-  return false;
+long pack_stream_control(const msghdr& message, stream_control& out) {
+  return pack_control(message, concerns_tcp, out.items, sizeof out.items);
 }
 
 ssize_t send_stream(int fd, const msghdr& message, int flags) {
   if (message.msg_namelen > sizeof(sockaddr_storage)) return -EINVAL;
-  if (!readable(message.msg_iov, message.msg_iovlen * sizeof(iovec))) return -EFAULT;
-  if (message.msg_controllen != 0 && !readable(message.msg_control, message.msg_controllen)) {
-    return -EFAULT;
-  }
-  u8 control[512];
-  const long control_len = pack_control(message, control, sizeof control);
+  piece_list all;
+  if (const int error = all.read(message); error != 0) return error;
+  stream_control control;
+  const long control_len = pack_stream_control(message, control);
   if (control_len < 0) return control_len;
   const bool opens = (flags & MSG_FASTOPEN) != 0;
   const std::size_t name_len = opens && message.msg_name != nullptr ? message.msg_namelen : 0;
@@ -184,13 +143,13 @@ ssize_t send_stream(int fd, const msghdr& message, int flags) {
   timeval limit{};
   socklen_t len = sizeof limit;
   if (wait) raw::getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, len);
-  message_bytes bytes(message);
+  message_bytes bytes(all);
   ssize_t total = 0;
   do {
     message_head head;
     iovec pieces[max_pieces] = {{&head, sizeof head},
                                 {message.msg_name, name_len},
-                                {control, static_cast<std::size_t>(control_len)}};
+                                {control.items, static_cast<std::size_t>(control_len)}};
     std::size_t count = max_pieces - 3;
     const std::size_t n = bytes.take(pieces + 3, count, most_bytes);
     head.name_len = static_cast<u16>(name_len);
@@ -285,11 +244,11 @@ ssize_t stream_receive_end(int fd, int error, int flags) {
 }
 
 ssize_t discard_stream(int fd, const msghdr& room, int flags) {
-  if (!readable(room.msg_iov, room.msg_iovlen * sizeof(iovec))) {
+  piece_list pieces;
+  if (pieces.read(room) != 0) {
     return next::recvmsg(fd, const_cast<msghdr*>(&room), flags & ~MSG_TRUNC);
   }
-  std::size_t len = 0;
-  for (std::size_t i = 0; i < room.msg_iovlen; ++i) len += room.msg_iov[i].iov_len;
+  const std::size_t len = pieces.total();
   char bin[16384];
   ssize_t total = 0;
   const bool peek = (flags & MSG_PEEK) != 0;

@@ -18,11 +18,15 @@ bool hung_up(int fd);
 /// Flags that make a send on a stream worth a look.
 inline constexpr int stream_special_flags = MSG_OOB | MSG_FASTOPEN | MSG_MORE | MSG_ZEROCOPY;
 
-/// True when only the stack can send the message: Fast Open, urgent data, MSG_MORE, MSG_ZEROCOPY,
-/// and control data of SOL_SOCKET that TCP looks at.
-bool stream_send_is_daemons(const msghdr& message, int flags);
+/// Control data of a message that TCP looks at (that of SOL_SOCKET) as control items.
+struct stream_control {
+  u8 items[512];
+};
+/// Returns the length of the items, or -errno.
+long pack_stream_control(const msghdr& message, stream_control& out);
 
-/// Sends such a message through the daemon. Returns the bytes sent, or -errno.
+/// Sends a message that only the stack can send (Fast Open, urgent data, MSG_MORE, MSG_ZEROCOPY,
+/// control data that TCP looks at) through the daemon. Returns the bytes sent, or -errno.
 ssize_t send_stream(int fd, const msghdr& message, int flags);
 
 /// The kernel looks at an address also where TCP ignores it: the errno of a bad one, or 0.
