@@ -4,12 +4,20 @@ find_package(CLI11 QUIET)
 find_package(spdlog QUIET)
 find_package(nlohmann_json QUIET)
 
+# What system calls on our sockets mean: in the shim, within any program, without C++'s runtime.
+file(GLOB calls_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/calls/*.cpp)
+if(calls_sources)
+  add_library(ph_calls STATIC ${calls_sources} ${CMAKE_SOURCE_DIR}/src/daemon/protocol.cpp
+              ${CMAKE_SOURCE_DIR}/src/daemon/anchor_name.cpp)
+  target_compile_options(ph_calls PRIVATE -fvisibility=hidden -ftls-model=initial-exec -fno-rtti
+                         -fno-exceptions -fasynchronous-unwind-tables)
+  set_target_properties(ph_calls PROPERTIES POSITION_INDEPENDENT_CODE ON)
+endif()
+
 file(GLOB shim_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/shim/*.cpp)
 if(shim_sources AND NOT PH_SANITIZE)  # a sanitizer cannot be preloaded into any program
-  add_library(ph_preload SHARED ${shim_sources} ${CMAKE_SOURCE_DIR}/src/daemon/protocol.cpp
-              ${CMAKE_SOURCE_DIR}/src/daemon/anchor_name.cpp
-              ${CMAKE_SOURCE_DIR}/src/platform/program_file.cpp)
-  target_link_libraries(ph_preload PRIVATE ${CMAKE_DL_LIBS})
+  add_library(ph_preload SHARED ${shim_sources} ${CMAKE_SOURCE_DIR}/src/platform/program_file.cpp)
+  target_link_libraries(ph_preload PRIVATE ph_calls ${CMAKE_DL_LIBS})
   target_compile_options(ph_preload PRIVATE -fvisibility=hidden -ftls-model=initial-exec -fno-rtti
                          -fno-exceptions -fasynchronous-unwind-tables)
   # Nothing of C++'s runtime, and no symbol but the hooks, may meet the program's own.

@@ -51,7 +51,8 @@ LAYERS = {
     "drivers/net": CORE + ("net/ethernet",),
     "init": MACHINE,
     "sim": MACHINE + ("init",),
-    "shim": BASE + ("uapi", "platform", "daemon"),
+    "calls": BASE + ("uapi", "platform", "daemon"),
+    "shim": BASE + ("uapi", "platform", "daemon", "calls"),
     "daemon": MACHINE + ("init", "sim"),
     "web": MACHINE + ("init", "sim", "daemon"),
     "cli": MACHINE + ("init", "sim", "daemon"),
@@ -69,13 +70,14 @@ MORE_FOR = (
     (re.compile(r"drivers/net/hwsim\.(h|cpp)$"), ("net/mac80211",)),
 )
 
-# The shim may not depend on the daemon's machinery, only on what both sides say to each other, and
-# on what tells programs apart before they are started.
-SHIM_SHARES = re.compile(
+# What runs in programs may not depend on the daemon's machinery, only on what both sides say to
+# each other, and on what tells programs apart before they are started.
+IN_PROGRAMS = ("calls", "shim")
+SHARED_WITH_PROGRAMS = re.compile(
     r"(daemon/(protocol|anchor_name|received_choice)|platform/(passed_fd|program_file))\.h$")
 
 # Where the operating system may be seen.
-SYSTEM_FOLDERS = ("platform", "daemon", "shim", "cli", "web", "judge")
+SYSTEM_FOLDERS = ("platform", "daemon", "calls", "shim", "cli", "web", "judge")
 SYSTEM_FILES = re.compile(r"drivers/net/(tap|af_packet_host|af_xdp|dpdk|vhost_user)\.(h|cpp)$")
 
 STANDARD_HEADERS = frozenset("""
@@ -101,13 +103,15 @@ OUTSIDE = ("platform", "daemon", "shim", "web", "cli", "judge")
 
 
 class Word:
-    """A pattern that only some places may use."""
+    """A pattern that only some places may use, or that one folder (`banned_in`) may not."""
 
-    def __init__(self, pattern, why, folders=(), files=r"(?!)", unless=r"(?!)"):
-        self.pattern, self.why = re.compile(pattern), why
+    def __init__(self, pattern, why, folders=(), files=r"(?!)", unless=r"(?!)", banned_in=None):
+        self.pattern, self.why, self.banned_in = re.compile(pattern), why, banned_in
         self.folders, self.files, self.unless = folders, re.compile(files), re.compile(unless)
 
     def allowed_in(self, path, folder):
+        if self.banned_in is not None and folder != self.banned_in:
+            return True
         return folder in self.folders or bool(self.files.search(path))
 
 
@@ -125,7 +129,7 @@ WORDS = (
     Word(r"\b(system|steady|high_resolution)_clock\b|\bclock_gettime\b|\bgettimeofday\b"
          r"|\btime\s*\(\s*(nullptr|NULL|0)\s*\)|\bthis_thread\b"
          r"|\b(u|nano)sleep\s*\(|(?<!\w)::sleep\s*\(",
-         "a clock: time comes from cx.now()", OUTSIDE),
+         "a clock: time comes from cx.now()", OUTSIDE, r"^calls/mmsg\.cpp$"),
     Word(r"\bs?rand\s*\(|\brandom_device\b|\bmt19937\w*\b|\bgetrandom\b|\bgetentropy\b",
          "chance: randomness comes from cx.rng or the seed", OUTSIDE),
     Word(r"\b(dynamic_cast|typeid)\b", "run-time type information in the core",
@@ -139,6 +143,10 @@ WORDS = (
     Word(r"(?<!operator )\bnew\b(?!\s*\()|(?<!operator )(?<!=)(?<!= )\bdelete\b(?!\s*;)",
          "raw new or delete: use an owner (std::make_unique, skb_ptr, ref)",
          (), r"^base/", unless=r"unique_ptr<[^;]*\(new\b"),
+    Word(r"\berrno\b", "errno, which is a hook's: results are -errno", banned_in="calls"),
+    Word(r"\b(next|raw)::|\bdlsym\b|\bsyscall\s*\(",
+         "a call of this process's own: what it means depends on the caller (calls/caller.h)",
+         banned_in="calls"),
 )
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b")
 
@@ -205,8 +213,9 @@ def check_includes(path, text):
                 yield line, f'"{own}": includes are spelled from src/'
             elif to not in allowed:
                 yield line, f"{folder} may not include {to} ({own})"
-            elif folder == "shim" and to in ("daemon", "platform") and not SHIM_SHARES.match(own):
-                yield line, f"the shim may include only the protocol of the daemon, not {own}"
+            elif folder in IN_PROGRAMS and to in ("daemon", "platform") and \
+                    not SHARED_WITH_PROGRAMS.match(own):
+                yield line, f"{folder} may include only the protocol of the daemon, not {own}"
             continue
         if other in STANDARD_HEADERS or LIBRARIES_EVERYWHERE.match(other):
             continue

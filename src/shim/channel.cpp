@@ -19,7 +19,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "platform/passed_fd.h"
 #include "shim/config.h"
 #include "shim/next.h"
 #include "shim/raw.h"
@@ -27,9 +26,6 @@
 namespace ph::shim {
 namespace {
 
-using dropin::reply;
-using dropin::reply_head;
-using dropin::request_head;
 using dropin::request_kind;
 
 /// A slot's content: process id (22 bits: the kernel's largest), descriptor, low bits of the inode.
@@ -139,40 +135,6 @@ int move_high(int fd) {
 
 namespace {
 
-long send_request(int fd, const exchange& x, u32 sequence) {
-  request_head head;
-  head.kind = static_cast<u16>(x.kind);
-  head.sequence = sequence;
-  head.flags = x.flags;
-  std::memcpy(head.arg, x.arg, sizeof head.arg);
-  iovec pieces[max_pieces + 1];
-  if (x.data_pieces > max_pieces) return -EMSGSIZE;
-  pieces[0] = {&head, sizeof head};
-  std::size_t total = 0;
-  for (std::size_t i = 0; i < x.data_pieces; ++i) {
-    pieces[i + 1] = x.data[i];
-    total += x.data[i].iov_len;
-  }
-  if (total > dropin::max_data) return -EMSGSIZE;
-  head.data_len = static_cast<u32>(total);
-  passed_fd_room room;
-  msghdr message{};
-  message.msg_iov = pieces;
-  message.msg_iovlen = x.data_pieces + 1;
-  if (x.fd >= 0) room.put(message, x.fd);
-  long sent;
-  do {
-    sent = raw::sendmsg(fd, message, MSG_NOSIGNAL);
-  } while (sent == -EINTR);
-  return sent;
-}
-
-int passed_fd(msghdr& message) {
-  int found = -1;
-  for_each_passed_fd(message, [&](int fd) { found = fd; });
-  return found;
-}
-
 /// The thread is cancelled: nothing of the call is left.
 void close_channel(void* fd) {
   raw::close(*static_cast<int*>(fd));
@@ -197,62 +159,43 @@ long wait_for_reply(int fd, msghdr& message, int flags, long timeout_us) {
   return got;
 }
 
-/// What became of the channel: `broken` means that nothing more can be read from it.
-struct received {
-  bool broken = true;
-  int error = ECONNRESET;
-};
-
-received receive_reply(int fd, exchange& x, u32 sequence, reply_head& head) {
-  iovec pieces[2] = {{&head, sizeof head}, {x.out, x.out_room}};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  msghdr message{};
-  message.msg_iov = pieces;
-  message.msg_iovlen = 2;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  const int flags = MSG_TRUNC | (x.cloexec ? MSG_CMSG_CLOEXEC : 0);
-  long got;
+long receive(int fd, const exchange& x, reply_frame& reply) {
   if ((x.flags & dropin::flag_wait) != 0) {
-    got = wait_for_reply(fd, message, flags, x.timeout_us);
-    if (got == -EINTR || got == -EAGAIN) return {true, static_cast<int>(-got)};
-  } else {
-    do {
-      got = raw::recvmsg(fd, message, flags);
-    } while (got == -EINTR);
+    return wait_for_reply(fd, reply.message(), reply.flags(), x.timeout_us);
   }
-  if (got == -EFAULT) return {true, EFAULT};  // the program's buffer; the reply is lost
-  if (got < static_cast<long>(sizeof head)) return {};
-  x.reply_fd = passed_fd(message);
-  const bool good = head.magic == dropin::protocol_magic &&
-                    head.version == dropin::protocol_version &&
-                    head.kind == static_cast<u16>(x.kind) && head.sequence == sequence &&
-                    head.data_len == static_cast<std::size_t>(got) - sizeof head;
-  if (!good) {
-    if (x.reply_fd >= 0) raw::close(x.reply_fd);
-    x.reply_fd = -1;
-    return {};
-  }
-  x.out_len = head.data_len < x.out_room ? head.data_len : x.out_room;
-  x.reply_flags = head.flags;
-  return {false, 0};
+  long got;
+  do {
+    got = raw::recvmsg(fd, reply.message(), reply.flags());
+  } while (got == -EINTR);
+  return got;
 }
 
-/// One request on one channel. False when the channel is of no more use; error says why.
+/// One request on one channel. False when the channel is of no more use; the result says why.
 bool converse(int fd, exchange& x, int& result) {
-  constexpr u32 sequence = 1;  // one request at a time: the reply must echo it
-  const long sent = send_request(fd, x, sequence);
-  if (sent == -EMSGSIZE || sent == -ENOBUFS || sent == -EBADF || sent == -ETOOMANYREFS ||
-      sent == -EFAULT) {
+  request_frame request;
+  result = request.build(x);
+  if (result < 0) return true;
+  long sent;
+  do {
+    sent = raw::sendmsg(fd, request.message(), MSG_NOSIGNAL);
+  } while (sent == -EINTR);
+  if (sent == -ENOBUFS || sent == -EBADF || sent == -ETOOMANYREFS || sent == -EFAULT) {
     result = static_cast<int>(sent);
     return sent != -EBADF;
   }
   result = -ECONNRESET;
   if (sent < 0) return false;
-  reply_head head;
-  const received r = receive_reply(fd, x, sequence, head);
-  result = r.broken ? -r.error : head.result;
-  return !r.broken;
+  reply_frame reply(x);
+  const long got = receive(fd, x, reply);
+  if (reply.take(got)) {
+    result = reply.result();
+    return true;
+  }
+  if (x.reply_fd >= 0) raw::close(x.reply_fd);
+  x.reply_fd = -1;
+  const bool waited = (x.flags & dropin::flag_wait) != 0;
+  if (waited && (got == -EINTR || got == -EAGAIN)) result = static_cast<int>(got);
+  return false;
 }
 
 /// A user of this process's user namespace, as the namespace above it numbers him; ~0: not at all.

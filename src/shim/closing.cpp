@@ -8,12 +8,13 @@
 // fclose(), and exec of what is marked close-on-exec.
 #include <sys/socket.h>
 
-#include "shim/anchor.h"
+#include "calls/anchor.h"
 #include "shim/channel.h"
 #include "shim/config.h"
 #include "shim/error_flags.h"
 #include "shim/hook.h"
 #include "shim/next.h"
+#include "shim/own_caller.h"
 #include "shim/raw.h"
 
 namespace {
@@ -31,9 +32,11 @@ bool lingers(int fd, lingering& out) {
   linger value{};
   socklen_t len = sizeof value;
   if (raw::getsockopt(fd, SOL_SOCKET, SO_LINGER, &value, len) != 0) return false;
+  own_caller c(fd);
   anchor a;
-  if (value.l_onoff == 0 || value.l_linger <= 0 || !is_anchor(fd, a) || !a.stream()) return false;
-  look_at_peer(fd, a);
+  if (value.l_onoff == 0 || value.l_linger <= 0) return false;
+  if (!find_anchor(c, fd, a) || !a.stream()) return false;
+  look_at_peer(c, a);
   out.id = a.accepted() ? a.peer.id : a.name.id;
   out.seconds = value.l_linger;
   return true;

@@ -4,7 +4,6 @@
 
 #include <atomic>
 
-#include "shim/anchor.h"
 #include "shim/channel.h"
 #include "shim/raw.h"
 #include "shim/renewal.h"

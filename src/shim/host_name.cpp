@@ -6,9 +6,9 @@
 #include <cerrno>
 #include <cstring>
 
-#include "shim/anchor.h"
 #include "shim/config.h"
 #include "shim/hook.h"
+#include "shim/own_caller.h"
 
 namespace {
 

@@ -1,5 +1,5 @@
 // Hooks of getifaddrs and the if_* functions. libc's own ask the host's kernel from inside libc.
-#include "shim/interfaces.h"
+#include "calls/interfaces.h"
 
 #include <ifaddrs.h>
 #include <linux/if_packet.h>
@@ -11,15 +11,14 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "shim/anchor.h"
-#include "shim/channel.h"
 #include "shim/config.h"
 #include "shim/hook.h"
-#include "shim/program_memory.h"
+#include "shim/own_caller.h"
 
-namespace ph::shim {
 namespace {
 
+using namespace ph;
+using namespace ph::shim;
 using dropin::interface_record;
 
 constinit next_function<int(ifaddrs**)> next_getifaddrs{"getifaddrs"};
@@ -83,44 +82,18 @@ bool same_name(const interface_record& r, const char* name) {
   return std::strncmp(r.name, name, sizeof r.name) == 0;
 }
 
+/// Returns their number, or -errno.
+long ask_for_interfaces(interface_record (&out)[max_interfaces]) {
+  own_caller c(-1);
+  return read_interfaces(c, out);
+}
+
 }  // namespace
-
-long read_interfaces(interface_record (&out)[max_interfaces]) {
-  std::size_t len = sizeof out;
-  const int result = ask_for(-1, dropin::request_kind::interfaces, 0, 0, 0, nullptr, 0, out, &len);
-  if (result < 0) return result;
-  return static_cast<long>(len / sizeof(interface_record));
-}
-
-long fill_interface_list(int socket, char* out, int room) {
-  interface_record records[max_interfaces];
-  const long count = read_interfaces(records);
-  if (count < 0) return count;
-  long used = 0;
-  for (long i = 0; i < count; ++i) {
-    const interface_record& r = records[i];
-    if (r.family != AF_INET) continue;
-    if (room != 0 && used + static_cast<long>(sizeof(ifreq)) > room) break;
-    if (room != 0) {
-      ifreq one{};
-      sockaddr_storage address{};
-      std::memcpy(one.ifr_name, r.name, sizeof one.ifr_name);
-      std::memcpy(&one.ifr_addr, put_inet(address, AF_INET, r.address), sizeof one.ifr_addr);
-      if (!copy_out(socket, out + used, &one, sizeof one)) return -EFAULT;
-    }
-    used += static_cast<long>(sizeof(ifreq));
-  }
-  return used;
-}
-
-}  // namespace ph::shim
-
-using namespace ph::shim;
 
 PH_HOOK(int, getifaddrs, ifaddrs** out) {
   if (!config().active) return next_getifaddrs(out);
   interface_record records[max_interfaces];
-  const long count = read_interfaces(records);
+  const long count = ask_for_interfaces(records);
   if (count < 0) return finish(static_cast<int>(count));
   *out = nullptr;
   if (count == 0) return 0;
@@ -141,7 +114,7 @@ PH_HOOK(void, freeifaddrs, ifaddrs* list) { std::free(list); }
 PH_HOOK(unsigned, if_nametoindex, const char* name) {
   if (!config().active) return next_if_nametoindex(name);
   interface_record records[max_interfaces];
-  const long count = read_interfaces(records);
+  const long count = ask_for_interfaces(records);
   for (long i = 0; i < count; ++i) {
     if (same_name(records[i], name)) return records[i].index;
   }
@@ -152,7 +125,7 @@ PH_HOOK(unsigned, if_nametoindex, const char* name) {
 PH_HOOK(char*, if_indextoname, unsigned index, char* name) {
   if (!config().active) return next_if_indextoname(index, name);
   interface_record records[max_interfaces];
-  const long count = read_interfaces(records);
+  const long count = ask_for_interfaces(records);
   for (long i = 0; i < count; ++i) {
     if (records[i].index == index) {
       std::memcpy(name, records[i].name, IFNAMSIZ);
@@ -166,7 +139,7 @@ PH_HOOK(char*, if_indextoname, unsigned index, char* name) {
 PH_HOOK(struct if_nameindex*, if_nameindex, void) {
   if (!config().active) return next_if_nameindex();
   interface_record records[max_interfaces];
-  const long count = read_interfaces(records);
+  const long count = ask_for_interfaces(records);
   if (count < 0) {
     errno = static_cast<int>(-count);
     return nullptr;

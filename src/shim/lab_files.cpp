@@ -10,11 +10,12 @@
 #include <cerrno>
 #include <cstring>
 
-#include "shim/anchor.h"
+#include "calls/anchor.h"
+#include "calls/scratch.h"
 #include "shim/channel.h"
 #include "shim/config.h"
+#include "shim/own_caller.h"
 #include "shim/raw.h"
-#include "shim/scratch.h"
 
 namespace ph::shim {
 namespace {
@@ -110,10 +111,11 @@ int content_of(const char* name, int flags) {
   const int fd = static_cast<int>(raw::call(SYS_memfd_create, raw::arg("lab file"),
                                             static_cast<long>(cloexec | MFD_ALLOW_SEALING)));
   if (fd < 0) return fd;
+  own_caller c(-1);
   long have = 0;
   for (int whole = 1; have < whole;) {
     std::size_t len = dropin::max_data;
-    whole = ask_for(-1, request_kind::read_file, static_cast<s32>(have), 0, 0, name,
+    whole = ask_for(c, -1, request_kind::read_file, static_cast<s32>(have), 0, 0, name,
                     std::strlen(name), part.bytes(), &len);
     if (whole < 0 || (len == 0 && have < whole)) {
       raw::close(fd);
@@ -214,7 +216,8 @@ int lab_file_error(int fd) {
   sockaddr_un own;
   socklen_t len = 0;
   if (!is_asked_channel(fd, own, len)) return 0;
-  const int error = ask_about(-1, request_kind::file_error, 0, 0, 0, &own, len);
+  own_caller c(fd);
+  const int error = ask_for(c, -1, request_kind::file_error, 0, 0, 0, &own, len, nullptr, nullptr);
   return error == -EBADF ? 0 : error;  // the daemon knows no such file
 }
 

@@ -9,9 +9,10 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "shim/anchor.h"
+#include "calls/anchor.h"
 #include "shim/config.h"
 #include "shim/next.h"
+#include "shim/own_caller.h"
 
 namespace {
 
@@ -60,8 +61,9 @@ bool resolve(const char* name, resolved& out) {
   }
   sockaddr_in found[max_addresses];
   std::size_t len = sizeof found;
+  own_caller c(-1);
   const int result =
-      ask_for(-1, request_kind::resolve, 0, 0, 0, name, std::strlen(name), found, &len);
+      ask_for(c, -1, request_kind::resolve, 0, 0, 0, name, std::strlen(name), found, &len);
   if (result < 0) return false;
   out.count = len / sizeof(sockaddr_in);
   for (std::size_t i = 0; i < out.count; ++i) out.addresses[i] = found[i].sin_addr;
@@ -85,7 +87,10 @@ int add_address(const in_addr& address, const char* service, const addrinfo& hin
 /// The lab's name of an address. False when the daemon knows none.
 bool name_of(const sockaddr* address, socklen_t len, char (&out)[256]) {
   std::size_t room = sizeof out - 1;
-  if (ask_for(-1, request_kind::resolve_addr, 0, 0, 0, address, len, out, &room) < 0) return false;
+  own_caller c(-1);
+  if (ask_for(c, -1, request_kind::resolve_addr, 0, 0, 0, address, len, out, &room) < 0) {
+    return false;
+  }
   out[room] = 0;
   return room != 0;
 }

@@ -6,10 +6,10 @@
 #include <cerrno>
 #include <cstdarg>
 
-#include "shim/anchor.h"
 #include "shim/config.h"
 #include "shim/hook.h"
 #include "shim/lab_files.h"
+#include "shim/own_caller.h"
 #include "shim/raw.h"
 
 namespace {

@@ -13,14 +13,15 @@
 #include <cstring>
 #include <limits>
 
-#include "shim/anchor.h"
+#include "calls/anchor.h"
+#include "calls/scratch.h"
 #include "shim/config.h"
 #include "shim/error_flags.h"
 #include "shim/hook.h"
 #include "shim/next.h"
+#include "shim/own_caller.h"
 #include "shim/program_memory.h"
 #include "shim/raw.h"
-#include "shim/scratch.h"
 
 namespace {
 
@@ -28,8 +29,9 @@ using namespace ph;
 using namespace ph::shim;
 
 bool is_stream(int fd) {
+  own_caller c(fd);
   anchor a;
-  return is_anchor(fd, a) && a.stream();
+  return find_anchor(c, fd, a) && a.stream();
 }
 
 /// Takes POLLWRBAND of streams out of what was found; how many show nothing then.

@@ -1,7 +1,6 @@
-// An AF_UNIX stream connects once; a TCP socket may connect, fail and connect again. Its new anchor
-// takes the numbers of all copies that this process has of the old one, their flags, what the
-// kernel keeps on the socket, and its places in epoll sets. Copies in other processes stay with the
-// old one, which for ever shows how its connection ended.
+// A renewed anchor (calls/renewal.h) takes the numbers of all copies that this process has of the
+// old one, their flags, and its places in epoll sets. Copies in other processes stay with the old
+// one, which for ever shows how its connection ended.
 //
 // It happens seldom, in any thread and signal handler: no memory is allocated, no lock taken.
 #include "shim/renewal.h"
@@ -9,17 +8,14 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
-#include <cerrno>
 #include <cstring>
 
+#include "base/byteorder.h"
 #include "shim/raw.h"
 
 namespace ph::shim {
 namespace {
-
-using dropin::request_kind;
 
 /// Appends a decimal number to a path; returns its new end.
 char* put_number(char* at, unsigned value) {
@@ -93,29 +89,6 @@ u64 number_after(const char* line, const char* key, unsigned base) {
     if (c >= 'a' && c <= 'f') digit = static_cast<unsigned>(c - 'a') + 10;
     if (digit >= base) return out;
     out = out * base + digit;
-  }
-}
-
-/// What the kernel keeps of an anchor, for all its copies.
-void copy_state(int from, int to) {
-  const int status = raw::fcntl(from, F_GETFL);
-  const int owner = raw::fcntl(from, F_GETOWN);
-  if (owner != 0) raw::fcntl(to, F_SETOWN, owner);
-  const int signal = raw::fcntl(from, F_GETSIG);
-  if (signal > 0) raw::fcntl(to, F_SETSIG, signal);
-  if (status >= 0) raw::fcntl(to, F_SETFL, status);
-  // The daemon knows the other options; this one is the anchor's alone while it is linked.
-  int in_line = 0;
-  socklen_t in_line_len = sizeof in_line;
-  if (raw::getsockopt(from, SOL_SOCKET, SO_OOBINLINE, &in_line, in_line_len) == 0 && in_line != 0) {
-    raw::setsockopt(to, SOL_SOCKET, SO_OOBINLINE, &in_line, sizeof in_line);
-  }
-  for (const int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
-    timeval limit{};
-    socklen_t len = sizeof limit;
-    if (raw::getsockopt(from, SOL_SOCKET, option, &limit, len) == 0) {
-      raw::setsockopt(to, SOL_SOCKET, option, &limit, sizeof limit);
-    }
   }
 }
 
@@ -218,20 +191,9 @@ class replacement {
   std::size_t count_ = 0;
 };
 
-/// False when the socket needs none, or has none.
-bool renew(int fd) {
-  exchange x;
-  x.kind = request_kind::renew;
-  x.fd = fd;
-  const int result = ask(x);
-  if (x.reply_fd < 0) return result == -EALREADY;
-  copy_state(fd, x.reply_fd);
-  replacement(fd, x.reply_fd).run(fd);
-  raw::close(x.reply_fd);
-  return true;
-}
-
 }  // namespace
+
+void replace_everywhere(int old, int with) { replacement(old, with).run(old); }
 
 void follow_into_epoll_sets(int fd, int flag) {
   auto add = [flag](const place& p) {
@@ -267,14 +229,6 @@ void note_held(const unsigned long* inodes, bool* held, unsigned count) {
     const u64 inode = inode_of(number);
     for (unsigned i = 0; inode != 0 && i < count; ++i) held[i] = held[i] || inodes[i] == inode;
   });
-}
-
-int ask_renewing(exchange& x) {
-  const int result = ask(x);
-  if ((x.reply_flags & dropin::reply_renew) == 0) return result;
-  const bool done = result != -EAGAIN;
-  if (!renew(x.fd) || done) return result;
-  return ask(x);
 }
 
 }  // namespace ph::shim

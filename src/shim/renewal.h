@@ -1,13 +1,10 @@
-// Putting a new anchor in the place of one that is used up.
+// Where this process has a socket: in its table of descriptors and in epoll sets.
 #pragma once
-
-#include "shim/channel.h"
 
 namespace ph::shim {
 
-/// As ask(), for requests that may find the anchor x.fd used up: it is then renewed, and if nothing
-/// was done on the old one, the request is repeated.
-int ask_renewing(exchange& x);
+/// Puts the socket `with` in the place of every copy of the socket `old`.
+void replace_everywhere(int old, int with);
 
 /// Registers `flag` (shim/error_flags.h) in every epoll set of this process that knows the socket
 /// `fd`, to be told of errors under the same data.

@@ -6,13 +6,13 @@
 #include <cerrno>
 #include <cstring>
 
-#include "shim/anchor.h"
+#include "calls/datagram.h"
+#include "calls/stream.h"
 #include "shim/config.h"
-#include "shim/datagram_io.h"
 #include "shim/hook.h"
 #include "shim/lab_files.h"
+#include "shim/own_caller.h"
 #include "shim/raw.h"
-#include "shim/stream_io.h"
 
 namespace {
 
@@ -69,11 +69,12 @@ int written(int result, int fd) {
 
 /// A write that failed inside libc with errno: what it means, 0 when it may be repeated.
 int meant_by(int fd, int error) {
+  own_caller c(fd);
   anchor a;
   const bool ours_to_mend = error == ENOTCONN || error == ECONNRESET || error == EPERM;
-  if (!ours_to_mend || fd < 0 || !is_anchor(fd, a)) return error;
-  if (a.stream()) return static_cast<int>(-stream_send_error(fd, error));
-  return error == EPERM ? EDESTADDRREQ : datagram_receive_error(fd, error, 0);
+  if (!ours_to_mend || fd < 0 || !find_anchor(c, fd, a)) return error;
+  if (a.stream()) return static_cast<int>(-stream_send_error(c, a, error));
+  return error == EPERM ? EDESTADDRREQ : datagram_receive_error(c, a, error, 0);
 }
 
 /// fflush(3), with the error that the program must see. What was not written is kept, so a call

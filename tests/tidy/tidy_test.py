@@ -67,8 +67,14 @@ class IncludeTest(TidyTest):
             with self.subTest(path=path, include=include):
                 self.assert_clean(f"src/{path}", f'#include "{include}"\n')
 
-    def test_the_shim_shares_only_the_protocol_with_the_daemon(self):
-        self.assert_found("src/shim/preload.cpp", '#include "daemon/lab.h"\n', "only the protocol")
+    def test_programs_share_only_the_protocol_with_the_daemon(self):
+        for path in ("src/shim/preload.cpp", "src/calls/io.cpp"):
+            self.assert_found(path, '#include "daemon/lab.h"\n', "only the protocol")
+            self.assert_clean(path, '#include "daemon/protocol.h"\n')
+
+    def test_the_meaning_of_calls_does_not_know_the_shim(self):
+        self.assert_clean("src/shim/x.cpp", '#include "calls/io.h"\n')
+        self.assert_found("src/calls/x.cpp", '#include "shim/next.h"\n', "may not include")
 
     def test_headers_cannot_cheat(self):
         found = self.violations({"src/base/a.h": HEAD + '#include "kernel/cpu.h"\n',
@@ -140,6 +146,18 @@ class WordTest(TidyTest):
         self.assert_clean("src/daemon/x.cpp", "void f() { throw 1; }\n")
         self.assert_found("src/sim/x.cpp", "auto f() { return steady_clock::now(); }\n", "clock")
         self.assert_found("src/kernel/cpu.cpp", "void f() { std::mutex m; }\n", "lock")
+
+    def test_what_calls_mean_is_decided_without_the_own_process(self):
+        for code in ("int f() { return errno; }",
+                     "long f(int fd) { return next::recv(fd, nullptr, 0, 0); }",
+                     "long f() { return raw::call(1); }",
+                     "long f() { return ::syscall(1); }",
+                     'void* f() { return dlsym(nullptr, "recv"); }',
+                     "static int uses = 0;"):
+            with self.subTest(code=code):
+                self.assertEqual(len(self.of("src/calls/x.cpp", code + "\n")), 1)
+        self.assert_clean("src/shim/x.cpp", "long f() { return raw::call(errno); }\n")
+        self.assert_clean("src/calls/x.cpp", "long f(caller& c) { return c.kernel(1); }\n")
 
     def test_unfinished_work_is_found_everywhere(self):
         for word in ("TO" "DO", "FIX" "ME", "X" "XX"):

@@ -1,4 +1,4 @@
-// Memory for one call of a hook, where the stack has no room for it.
+// Memory for one call, where the stack has no room for it.
 #pragma once
 
 #include <sys/mman.h>
@@ -7,7 +7,7 @@
 
 #include "base/byteorder.h"
 
-namespace ph::shim {
+namespace ph::calls {
 
 /// From the kernel: malloc would not be safe in a signal handler.
 class scratch {
@@ -33,4 +33,4 @@ class scratch {
   std::size_t size_ = 0;
 };
 
-}  // namespace ph::shim
+}  // namespace ph::calls

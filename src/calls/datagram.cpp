@@ -1,20 +1,15 @@
 // Sending and receiving on datagram anchors, where the kernel's own answer is not enough.
-#include "shim/datagram_io.h"
-
-#include <poll.h>
+#include "calls/datagram.h"
 
 #include <cerrno>
 #include <cstring>
 
+#include "calls/by_daemon.h"
+#include "calls/datagram_tag.h"
+#include "calls/kernel.h"
 #include "daemon/received_choice.h"
-#include "shim/anchor.h"
-#include "shim/datagram_tag.h"
-#include "shim/message.h"
-#include "shim/program_memory.h"
-#include "shim/raw.h"
-#include "shim/stream_io.h"
 
-namespace ph::shim {
+namespace ph::calls {
 namespace {
 
 using dropin::control_item;
@@ -28,18 +23,18 @@ bool daemon_died(int error) { return error == ECONNREFUSED || error == ENOTCONN;
 /// The error behind an anchor's ECONNRESET; 0 when it stood for a waiting report of the error queue
 /// or was told already. When nobody is there to ask, the kernel will wake nobody any more who waits
 /// here: the anchor is shut down, so that whoever reads again does not wait.
-int pending_error(int fd, bool waits) {
-  const int error = ask_about(fd, dropin::request_kind::take_error, waits ? 1 : 0);
+int pending_error(caller& c, const anchor& a, bool waits) {
+  const int error = ask_about(c, a.fd, dropin::request_kind::take_error, waits ? 1 : 0);
   if (error >= 0) return error;
-  raw::call(SYS_shutdown, fd, SHUT_RDWR);
+  kernel::shutdown(c, a.fd, SHUT_RDWR);
   return ECONNRESET;
 }
 
 /// What options the program has set by now.
-u32 choice_at(int fd) {
+u32 choice_at(caller& c, const anchor& a) {
   int value = 1;
   socklen_t len = sizeof value;
-  raw::getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, len);
+  kernel::getsockopt(c, a.fd, SOL_SOCKET, SO_RCVLOWAT, &value, len);
   return dropin::choice_of(value);
 }
 
@@ -66,9 +61,7 @@ void deliver_stamp(u32 choice, const s64 (&came)[2], control_writer& out) {
   out.append(SOL_SOCKET, uapi::scm_timestamping, told, sizeof told);
 }
 
-void deliver_control(int fd, const received_tag& t, control_writer& out) {
-  if (t.len == 0) return;
-  const u32 choice = choice_at(fd);
+void deliver_control(u32 choice, const received_tag& t, control_writer& out) {
   s64 came[2] = {t.given.tv_sec, t.given.tv_nsec};
   for_each_item(t, [&](const control_item& item, const u8* value) {
     const bool stamp = item.level == dropin::own_level && item.type == dropin::own_stamp;
@@ -89,59 +82,54 @@ bool datagram_send_is_daemons(int flags) {
   return (flags & (MSG_OOB | MSG_MORE | MSG_DONTROUTE | MSG_ZEROCOPY | probe)) != 0;
 }
 
-ssize_t send_datagram(int fd, const msghdr& message, int flags) {
-  return send_by_daemon(fd, message, flags);
-}
-
-ssize_t repeat_datagram(int fd, const msghdr& message, int flags, int error) {
+long repeat_datagram(caller& c, const anchor& a, const message& m, int flags, int error) {
   if (daemon_died(error)) return -ECONNRESET;
   if (error != ECONNRESET && error != EPERM) return -error;
-  return send_by_daemon(fd, message, flags);
+  return send_by_daemon(c, a, m, flags);
 }
 
-bool is_ending(int fd) {
-  pollfd now{fd, 0, 0};
-  if (poll(&now, 1, 0) != 1 || (now.revents & POLLHUP) == 0) return false;
-  return ask_about(fd, dropin::request_kind::getsockname) == -ECONNRESET;
+bool is_ending(caller& c, const anchor& a) {
+  return hung_up(c, a.fd) && ask_about(c, a.fd, dropin::request_kind::getsockname) == -ECONNRESET;
 }
 
-int datagram_receive_error(int fd, int error, int flags) {
-  if (error == EAGAIN && is_ending(fd)) return ECONNRESET;
-  return error == ECONNRESET ? pending_error(fd, may_block(fd, flags)) : error;
+int datagram_receive_error(caller& c, const anchor& a, int error, int flags) {
+  if (error == EAGAIN && is_ending(c, a)) return ECONNRESET;
+  if (error != ECONNRESET) return error;
+  return pending_error(c, a, kernel::may_block(c, a.fd, flags));
 }
 
-void show_report_again(int fd) { ask_about(fd, dropin::request_kind::show_error); }
+void show_report_again(caller& c, const anchor& a) {
+  ask_about(c, a.fd, dropin::request_kind::show_error);
+}
 
-ssize_t receive_datagram(int fd, msghdr& message, int flags) {
-  msghdr own = message;
-  own.msg_name = nullptr;
-  own.msg_namelen = 0;
+long receive_datagram(caller& c, const anchor& a, message& m, int flags) {
   received_tag t;
-  ssize_t got = -EAGAIN;
-  // Whoever else reads here may take what an error announced, but not without end.
+  int came = 0;
+  long got = -EAGAIN;
   bool repeated = false;
   for (int round = 0; round < most_rounds; ++round) {
-    got = receive_tagged(fd, own, flags, t);
+    got = receive_parsed(c, a.fd, m.bytes, flags, came, t);
     if (got >= 0) break;
-    const int error = datagram_receive_error(fd, static_cast<int>(-got), flags);
+    const int error = datagram_receive_error(c, a, static_cast<int>(-got), flags);
     got = -error;
     if (error != 0) break;
     repeated = true;
   }
-  if (repeated) show_report_again(fd);
+  if (repeated) show_report_again(c, a);
   if (got < 0) return got;
-  if (got == 0 && t.len == 0 && is_ending(fd)) return -ECONNRESET;
+  if (got == 0 && t.len == 0 && is_ending(c, a)) return -ECONNRESET;
   // The kernel's MSG_CTRUNC would be about our room for control data, not the program's.
-  message.msg_flags = own.msg_flags & ~(MSG_CTRUNC | (~flags & MSG_CMSG_CLOEXEC));
-  control_writer out(fd, message);
-  if (message.msg_control != nullptr) deliver_control(fd, t, out);
+  m.flags = came & ~(MSG_CTRUNC | (~flags & MSG_CMSG_CLOEXEC));
+  control_writer out(c, m);
+  if (m.control != 0 && t.len != 0) deliver_control(choice_at(c, a), t, out);
   out.finish();
-  const std::size_t name_len = t.len != 0 ? t.parts.head.name_len : 0;
-  if (message.msg_name == nullptr) return got;
-  const std::size_t room = message.msg_namelen < name_len ? message.msg_namelen : name_len;
-  if (!copy_out(fd, message.msg_name, t.parts.name, room)) return -EFAULT;
-  message.msg_namelen = static_cast<socklen_t>(name_len);
+  if (m.name == 0) return got;
+  const u32 name_len = t.len != 0 ? t.parts.head.name_len : 0;
+  if (!c.write(m.name, t.parts.name, m.name_len < name_len ? m.name_len : name_len)) {
+    return -EFAULT;
+  }
+  m.name_len = name_len;
   return got;
 }
 
-}  // namespace ph::shim
+}  // namespace ph::calls

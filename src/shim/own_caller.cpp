@@ -1,0 +1,119 @@
+// What libc and the kernel do for their own process.
+#include "shim/own_caller.h"
+
+#include <signal.h>
+#include <sys/uio.h>
+
+#include <atomic>
+#include <cstring>
+
+#include "calls/exchange.h"
+#include "calls/scratch.h"
+#include "shim/channel.h"
+#include "shim/config.h"
+#include "shim/error_flags.h"
+#include "shim/next.h"
+#include "shim/program_memory.h"
+#include "shim/raw.h"
+#include "shim/renewal.h"
+#include "shim/tagged_receive.h"
+
+namespace ph::shim {
+namespace {
+
+constinit std::atomic<bool> expected[habits];
+
+void* pointer_to(u64 at) { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(at)); }
+
+/// Does call(), a function of libc's, with its error as a value and errno as it was.
+template <class Call>
+auto by_libc(Call call) {
+  const int saved = errno;
+  auto result = call();
+  if (result < 0) result = -errno;
+  errno = saved;
+  return result;
+}
+
+}  // namespace
+
+msghdr as_msghdr(const buffers& bytes) {
+  // A piece is laid out as an iovec, and an address is a pointer here.
+  msghdr out{};
+  out.msg_iov =
+      static_cast<iovec*>(bytes.own != nullptr ? static_cast<void*>(const_cast<piece*>(bytes.own))
+                                               : pointer_to(bytes.at));
+  out.msg_iovlen = bytes.count;
+  return out;
+}
+
+bool own_caller::read(u64 at, void* to, std::size_t len) {
+  if (len == 0) return true;
+  if (!readable(pointer_to(at), len)) return false;
+  std::memcpy(to, pointer_to(at), len);
+  return true;
+}
+
+bool own_caller::write(u64 at, const void* from, std::size_t len) {
+  return copy_out(socket_, pointer_to(at), from, len);
+}
+
+int own_caller::hold(int number) { return number >= 0 && config().active ? number : -EBADF; }
+
+int own_caller::give(int fd, bool) { return fd; }
+
+void own_caller::replace(int held, int with) { replace_everywhere(held, with); }
+
+long own_caller::kernel(long call, long a, long b, long c, long d, long e) {
+  return raw::call(call, a, b, c, d, e);
+}
+
+long own_caller::send(int held, const buffers& bytes, int flags) {
+  const msghdr whole = as_msghdr(bytes);
+  return by_libc([&] { return next::sendmsg(held, &whole, flags); });
+}
+
+long own_caller::receive(int held, const buffers& room, int flags, int& came) {
+  msghdr whole = as_msghdr(room);
+  const long got = by_libc([&] { return next::recvmsg(held, &whole, flags); });
+  came = whole.msg_flags;
+  return got;
+}
+
+long own_caller::discard(int held, std::size_t len, int flags) {
+  scratch bin(len + 1);
+  if (bin.bytes() == nullptr) return -ENOMEM;
+  return by_libc([&] { return next::recv(held, bin.bytes(), len, flags); });
+}
+
+long own_caller::receive_tagged(int held, const buffers& room, int flags, int& came,
+                                received_tag& tag) {
+  return tagged_receive(*this, held, room, flags, came, tag);
+}
+
+int own_caller::accept(int held, sockaddr_storage& from, socklen_t& len, int flags) {
+  auto* const name = reinterpret_cast<sockaddr*>(&from);
+  return by_libc([&] { return next::accept4(held, name, &len, flags); });
+}
+
+int own_caller::ask(exchange& x) { return shim::ask(x); }
+
+void own_caller::raise(int signal) {
+  raw::call(SYS_tgkill, raw::getpid(), raw::call(SYS_gettid), signal);
+}
+
+void own_caller::expect(habit what) {
+  expected[static_cast<std::size_t>(what)].store(true, std::memory_order_relaxed);
+}
+
+bool own_caller::expects(habit what) {
+  return expected[static_cast<std::size_t>(what)].load(std::memory_order_relaxed);
+}
+
+void own_caller::follow_errors(int held) { want_error_flag(held); }
+
+bool own_caller::follows_errors(int held) {
+  return error_flags_in_use() && error_flag_of(held) >= 0;
+}
+
+}  // namespace ph::shim
