@@ -183,6 +183,21 @@ long mended_send(caller& c, int number, const buffers& bytes, int flags, int err
   return error == EPIPE ? foreign_broken_pipe(c, a.fd, flags) : -error;
 }
 
+long mended_transfer(caller& c, int number, int error) {
+  anchor a;
+  const bool mendable = error == EAGAIN || is_anchors_error(error);
+  if (!mendable || !find_anchor(c, number, a)) return -error;
+  if (error == EAGAIN) {
+    const bool asks = a.stream() && !kernel::may_block(c, a.fd, 0);
+    return asks && make_room(c, a) == 0 ? 0 : -EAGAIN;
+  }
+  if (!a.stream()) {
+    return error == EPERM ? -EDESTADDRREQ : -datagram_receive_error(c, a, error, 0);
+  }
+  const long seen = stream_send_error(c, a, error);
+  return seen == -EPIPE ? broken_pipe(c, a, 0) : seen;
+}
+
 bool too_long(caller& c, int number, u64 len) {
   anchor a;
   return len > max_datagram && find_anchor(c, number, a) && !a.stream();

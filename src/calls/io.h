@@ -31,6 +31,11 @@ inline bool receive_is_special(int flags) {
 /// to it.
 long mended_send(caller& c, int number, const buffers& bytes, int flags, int error);
 
+/// sendfile(2) or splice(2) to any descriptor failed in the kernel with `error`: the -errno that
+/// the program must see, with the signal that belongs to it, or 0: the call is to be made once
+/// more.
+long mended_transfer(caller& c, int number, int error);
+
 /// More than a datagram can be, for a datagram anchor, which would take it.
 bool too_long(caller& c, int number, u64 len);
 /// The kernel took a plain send: its result, but for datagrams that are too long. The daemon knows

@@ -2,6 +2,7 @@
 // reach the host's network past every hook, so programs are told that there is none.
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
@@ -91,6 +92,13 @@ bool hooked_call(long nr, const ph::calls::arguments& a, long& result) {
       return true;
     case SYS_readv: result = readv(fd, pointer<const iovec*>(a[1]), number(a[2])); return true;
     case SYS_writev: result = writev(fd, pointer<const iovec*>(a[1]), number(a[2])); return true;
+    case SYS_sendfile:
+      result = sendfile(fd, number(a[1]), pointer<off_t*>(a[2]), static_cast<std::size_t>(a[3]));
+      return true;
+    case SYS_splice:
+      result = splice(fd, pointer<off64_t*>(a[1]), number(a[2]), pointer<off64_t*>(a[3]),
+                      static_cast<std::size_t>(a[4]), static_cast<unsigned>(a[5]));
+      return true;
     case SYS_execve:
       result = execve(pointer<const char*>(a[0]), pointer<char* const*>(a[1]),
                       pointer<char* const*>(a[2]));

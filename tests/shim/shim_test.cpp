@@ -91,8 +91,8 @@ INSTANTIATE_TEST_SUITE_P(tests, program,
                                            "tcp_large", "tcp_connect", "tcp_table", "tcp_special",
                                            "tcp_unseen", "udp_talk", "udp_waiting", "udp_stamps",
                                            "bad_pointers", "odd_lengths", "descriptors",
-                                           "full_table", "processes", "names",
-                                           "racing_memory"),
+                                           "full_table", "processes", "names", "racing_memory",
+                                           "transfers"),
                          [](const auto& one) { return std::string(one.param); });
 
 /// What a daemon with the kernel's sockets cannot do; streams_test.py runs them on our own stack.
@@ -103,8 +103,7 @@ TEST_P(program_for_our_stack, says_what_linux_does) {
   EXPECT_EQ(o.status, 0) << o.output;
 }
 
-INSTANTIATE_TEST_SUITE_P(tests, program_for_our_stack,
-                         ::testing::Values("tcp_linger", "tcp_aside"),
+INSTANTIATE_TEST_SUITE_P(tests, program_for_our_stack, ::testing::Values("tcp_linger", "tcp_aside"),
                          [](const auto& one) { return std::string(one.param); });
 
 TEST(daemon_death, ends_every_wait_with_a_reset) {
