@@ -43,7 +43,7 @@ struct buffers {
 enum class habit : u8 {
   lowat,           ///< SO_RCVLOWAT: bytes below it stay in the stack
   stream_control,  ///< control data with the bytes of streams: time stamps, TCP_INQ
-  shut_reads,      ///< shut a stream for reading: what still comes stays in the stack
+  shut_reads,      ///< shut a socket for reading: what still comes stays in the stack
 };
 inline constexpr std::size_t habits = 3;
 

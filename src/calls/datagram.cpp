@@ -113,6 +113,11 @@ long receive_datagram(caller& c, const anchor& a, message& m, int flags) {
     repeated = true;
   }
   if (repeated) show_report_again(c, a);
+  const bool nothing = got == -EAGAIN || (got == 0 && t.len == 0);
+  if (nothing && c.expects(habit::shut_reads)) {
+    const long late = receive_by_daemon(c, a, m, flags | MSG_DONTWAIT);
+    if (late != -EAGAIN) return late;
+  }
   if (got < 0) return got;
   if (got == 0 && t.len == 0 && is_ending(c, a)) return -ECONNRESET;
   // The kernel's MSG_CTRUNC would be about our room for control data, not the program's.

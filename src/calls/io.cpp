@@ -110,6 +110,15 @@ long mended_on_stream(caller& c, anchor& a, const buffers& room, int flags, int 
   return !below || (error == 0 && got <= 0) ? stream_receive_end(c, a, error, flags) : got;
 }
 
+/// What came for a datagram socket after it was shut for reading; or `result`, if nothing did.
+long receive_behind_end(caller& c, const anchor& a, const buffers& room, int flags, long result) {
+  const bool shut = (kernel::poll_now(c, a.fd, POLLRDHUP) & POLLRDHUP) != 0;
+  message m;
+  m.bytes = room;
+  const long got = shut ? receive_by_daemon(c, a, m, flags | MSG_DONTWAIT) : -EAGAIN;
+  return got == -EAGAIN ? result : got;
+}
+
 /// A receive on an anchor gave nothing, or failed in the kernel: puts into `result` what the
 /// program must see. False when the call is to be repeated.
 bool mend_receive(caller& c, anchor& a, const buffers& room, int flags, long& result) {
@@ -118,8 +127,9 @@ bool mend_receive(caller& c, anchor& a, const buffers& room, int flags, long& re
     result = mended_on_stream(c, a, room, flags, error);
     return true;
   }
-  if (error == 0) {
-    if (is_ending(c, a)) result = -ECONNRESET;
+  if (error == 0 || error == EAGAIN) {
+    if (c.expects(habit::shut_reads)) result = receive_behind_end(c, a, room, flags, result);
+    if (result == 0 || result == -EAGAIN) result = is_ending(c, a) ? -ECONNRESET : result;
     return true;
   }
   const int seen = datagram_receive_error(c, a, error, flags);
@@ -213,6 +223,7 @@ long mended_receive(caller& c, int number, const buffers& room, int flags, int& 
   const int error = static_cast<int>(-result);
   const bool worth_a_look = error == 0 || error == EINVAL || error == ECONNRESET ||
                             may_be_kept(c, flags, error) ||
+                            (error == EAGAIN && c.expects(habit::shut_reads)) ||
                             (error == EAGAIN && hung_up(c, c.hold(number)));
   anchor a;
   if (!worth_a_look || !find_anchor(c, number, a)) return result;

@@ -88,7 +88,7 @@ int shutdown_anchor(caller& c, const anchor& a, int how) {
   x.fd = a.fd;
   x.arg[0] = how;
   const int result = ask_renewing(c, x);
-  if (a.stream() && how != SHUT_WR) c.expect(habit::shut_reads);
+  if (how != SHUT_WR) c.expect(habit::shut_reads);
   // Without a connection Linux says so, and shuts the socket all the same: who reads is woken.
   const bool in_kernel =
       a.stream() ? (x.reply_flags & dropin::reply_shut_anchor) != 0 : result == 0;

@@ -90,7 +90,18 @@ answer_data datagram_client::listen(call& c) { return answer_of(host_.listen(s_,
 
 answer_data datagram_client::shutdown(call& c) {
   if (!drain_out()) return refusal(errc::nobufs);
-  return answer_of(host_.shutdown(s_, c.head.arg[0]));
+  const int how = c.head.arg[0];
+  const auto shut = host_.shutdown(s_, how);
+  const bool done = shut || shut.error() == errc::notconn;
+  if (done && how != uapi::shut_wr) stop_giving();
+  return answer_of(shut);
+}
+
+/// Nothing can be sent to an anchor that is shut for reading, but Linux gives what still arrives:
+/// it stays in the stack, where a receive that found the anchor's end asks for it.
+void datagram_client::stop_giving() {
+  reading_shut_ = true;
+  for (; !to_program_.empty(); to_program_.pop_front()) host_.count_lost(s_);
 }
 
 // --- options ----------------------------------------------------------------------------------
@@ -336,7 +347,7 @@ bool datagram_client::give(byte_view tag, byte_view payload) {
 /// Datagrams for which the anchor has no room stay in the stack, under its limits and counters.
 void datagram_client::pump_in() {
   wants_room_ = false;
-  for (int i = 0; i < datagrams_a_turn; ++i) {
+  for (int i = 0; i < datagrams_a_turn && !reading_shut_; ++i) {
     if (end_.waiting() >= rcvbuf_) {
       wants_room_ = true;
       break;

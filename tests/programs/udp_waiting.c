@@ -170,6 +170,29 @@ static void shut_without_a_peer(void) {
   close(s);
 }
 
+/* What comes after shutdown(SHUT_RD) can be read all the same. */
+static void late_ones_are_read(void) {
+  for (int connected = 0; connected < 2; ++connected) {
+    int s = udp(), from = udp();
+    struct sockaddr_in source;
+    socklen_t n = sizeof source;
+    char buf[10];
+    if (connected) CHECK(connect_to(s, port_of(from)) == 0);
+    CHECK(send_to(from, "early", 5, port_of(s)) == 5);
+    CHECK(shutdown(s, SHUT_RD) == (connected ? 0 : -1));
+    CHECK(send_to(from, "late", 4, port_of(s)) == 4 && send_to(from, "last", 4, port_of(s)) == 4);
+    CHECK((events(s, POLLIN | POLLRDHUP, 0) & (POLLIN | POLLRDHUP)) == (POLLIN | POLLRDHUP));
+    CHECK(recv(s, buf, sizeof buf, 0) == 5 && memcmp(buf, "early", 5) == 0);
+    CHECK(recv(s, buf, sizeof buf, 0) == 4 && memcmp(buf, "late", 4) == 0);
+    CHECK(recvfrom(s, buf, sizeof buf, MSG_DONTWAIT, (struct sockaddr *)&source, &n) == 4);
+    CHECK(memcmp(buf, "last", 4) == 0 && ntohs(source.sin_port) == port_of(from));
+    CHECK(recv(s, buf, sizeof buf, 0) == 0);
+    FAILS(recv(s, buf, sizeof buf, MSG_DONTWAIT), EAGAIN);
+    close(s);
+    close(from);
+  }
+}
+
 /* Plain sends: too large, with MSG_MORE, before the last close. */
 static void plain_sends(void) {
   static char big[65508];
@@ -217,6 +240,7 @@ int main(void) {
   all_values();
   reports_of_errors();
   shut_without_a_peer();
+  late_ones_are_read();
   plain_sends();
   no_descriptor_left();
   FINISH();

@@ -400,6 +400,16 @@ TEST_F(udp, control_messages) {
   EXPECT_EQ(seen, 3);
 }
 
+TEST_F(udp, what_comes_after_the_end_of_reading_is_read) {
+  const int s = server(), c = socket_on(a);
+  EXPECT_EQ(sys_shutdown(b, s, shut_rd).error(), errc::notconn);
+  ASSERT_TRUE(sys_sendto(a, c, bytes_of("late"sv), 0, addr4("10.0.0.2", 7)));
+  lab.settle();
+  EXPECT_EQ(text(b, s), "late");
+  EXPECT_EQ(text(b, s, nullptr, msg_dontwait), "EAGAIN");
+  EXPECT_EQ(text(b, s), "");  // who would wait sees the end
+}
+
 TEST_F(udp, errors_of_sending) {
   const int c = socket_on(a);
   EXPECT_EQ(sys_send(a, c, bytes_of("x"sv)).error(), errc::destaddrreq);

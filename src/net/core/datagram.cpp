@@ -36,10 +36,11 @@ void sock_enqueue_rcv_skb(cpu& cx, sock& sk, skb_ptr skb) {
   if (!sk.dead) sk.wake(uapi::pollin | uapi::pollrdnorm);
 }
 
-result<sk_buff*> datagram_peek(cpu&, sock& sk, u32) {
+result<sk_buff*> datagram_peek(cpu&, sock& sk, u32 flags) {
   TRY_VOID(sk.check_error());
   if (sk_buff* skb = sk.receive_queue.front(); skb != nullptr) return skb;
-  if ((sk.shutdown_state & rcv_shutdown) != 0) return nullptr;
+  const bool waits = (flags & uapi::msg_dontwait) == 0;
+  if (waits && (sk.shutdown_state & rcv_shutdown) != 0) return nullptr;
   return fail(errc::again);
 }
 

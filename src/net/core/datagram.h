@@ -13,8 +13,8 @@ void sock_enqueue_rcv_skb(cpu& cx, sock& sk, skb_ptr skb);
 /// Drops a datagram for want of room, and counts that at the socket.
 void sock_drop_rcvbuf(cpu& cx, sock& sk, skb_ptr skb);
 /// The first packet, which stays in the queue until datagram_done. nullptr: the queue is empty
-/// and the socket shut down for reading (recvmsg answers 0). Errors: again, or the pending
-/// error, which is taken.
+/// and the socket shut down for reading (recvmsg answers 0, to a caller who waits). Errors: again,
+/// or the pending error, which is taken.
 result<sk_buff*> datagram_peek(cpu& cx, sock& sk, u32 flags);
 /// Copies payload bytes [offset, …) out by the scatter list, sets MSG_TRUNC; returns the result
 /// of recvmsg (full length if MSG_TRUNC was asked).

@@ -20,7 +20,11 @@ result<std::size_t> sys_recvmsg(task& t, int fd, recv_msg& msg) {
   msg.out_flags = 0;
   msg.control_len = 0;
   if (msg.name != nullptr) msg.name->len = 0;
-  return so->sk().recvmsg(so->sk().home(), msg);
+  const u32 flags = msg.flags;
+  if (so->nonblocking()) msg.flags |= msg_dontwait;
+  const auto got = so->sk().recvmsg(so->sk().home(), msg);
+  msg.flags = flags;
+  return got;
 }
 
 result<std::size_t> sys_send(task& t, int fd, byte_view data, u32 flags) {
