@@ -15,7 +15,7 @@
 #include "shim/next.h"
 #include "shim/program_memory.h"
 #include "shim/raw.h"
-#include "shim/renewal.h"
+#include "shim/socket_copies.h"
 #include "shim/tagged_receive.h"
 
 namespace ph::shim {
