@@ -74,7 +74,8 @@ MORE_FOR = (
 # each other, and on what tells programs apart before they are started.
 IN_PROGRAMS = ("calls", "shim")
 SHARED_WITH_PROGRAMS = re.compile(
-    r"(daemon/(protocol|anchor_name|received_choice)|platform/(passed_fd|program_file))\.h$")
+    r"(daemon/(protocol|anchor_name|received_choice|settling_page)"
+    r"|platform/(passed_fd|program_file))\.h$")
 
 # Where the operating system may be seen.
 SYSTEM_FOLDERS = ("platform", "daemon", "calls", "shim", "cli", "web", "judge")

@@ -34,6 +34,7 @@ struct pipe_settings {
   int receive_buffer = 0;  ///< SO_RCVBUF, as setsockopt(2) takes it; 0: the kernel's default
   int lowat = 1;           ///< SO_RCVLOWAT
   bool stamped = false;    ///< bytes come with their time stamps
+  bool to_own_host = false;  ///< the other end of the connection is on the same host
 };
 
 class byte_pipe {

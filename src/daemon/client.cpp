@@ -161,6 +161,13 @@ errc client::stack_error() {
   return got ? static_cast<errc>(error.value()) : errc::ok;
 }
 
+void client::note_peer() {
+  const auto peer = host_.name(s_, true);
+  const bool own = peer && host_.has_address(peer->view());
+  settling* const home = own ? owner_.settling_of(host_) : nullptr;
+  home_ = home != nullptr ? local_mark(*home) : local_mark();
+}
+
 int client::take_error() {
   const int error = std::exchange(pending_error_, 0);
   return error != 0 ? error : static_cast<int>(stack_error());

@@ -11,6 +11,7 @@
 #include "daemon/anchor.h"
 #include "daemon/descriptor_shares.h"
 #include "daemon/host_sockets.h"
+#include "daemon/settling.h"
 
 namespace ph::dropin {
 
@@ -32,6 +33,7 @@ struct answer_data {
   std::vector<u8> data;
   unique_fd fd;
   u32 flags = 0;
+  bool fd_spared = false;  ///< without the descriptor it is an answer, too
 };
 
 inline answer_data refusal(errc e) { return {-static_cast<int>(e), {}, {}, 0}; }
@@ -71,6 +73,8 @@ class client_owner {
   virtual datagram_shared& datagrams() = 0;
   [[nodiscard]] virtual const anchor_folder& anchors() const = 0;
   virtual last_close_watch& closes() = 0;
+  /// What is kept of bytes that this host sends to itself; nullptr: nothing.
+  virtual settling* settling_of(const host_sockets& host) = 0;
   /// Closes a descriptor that a program passed: that may wait, so not here.
   virtual void close_elsewhere(unique_fd fd) = 0;
 };
@@ -96,6 +100,8 @@ class client {
   [[nodiscard]] bool removed() const { return removed_; }
   void set_removed() { removed_ = true; }
   [[nodiscard]] const host_sockets& host() const { return host_; }
+  /// What it sends goes to its own host, as far as the kernel's own sends go: what is kept of that.
+  [[nodiscard]] settling* sends_home() const { return home_.of(); }
   /// The descriptors that it is allowed to have.
   void set_share(descriptor_share&& share) { share_ = std::move(share); }
 
@@ -163,6 +169,8 @@ class client {
   [[nodiscard]] anchor_name name_of(name_kind kind, u64 id) const;
   result<std::size_t> send_message(const call& c);
   errc stack_error();
+  /// The socket has another peer now, or none.
+  void note_peer();
   /// Closes the host's socket, while the client lives on to see the end of it.
   std::unique_ptr<closed_socket> close_socket();
 
@@ -183,6 +191,7 @@ class client {
   answer_data tell_error(call& c);
 
   wait_entry wait_;
+  local_mark home_;
   bool marked_ = false;
   bool removed_ = false;
 };

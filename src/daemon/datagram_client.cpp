@@ -82,6 +82,7 @@ std::optional<answer_data> datagram_client::connect(call& c) {
     if (d.to.len == 0 && before) d.to = *before;
   }
   end_.open(sockaddr_family(c.data) != uapi::af_unspec);
+  note_peer();
   owner_.mark(*this);
   return answer_data{};
 }

@@ -2,21 +2,16 @@
 #include "daemon/datagram_tags.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
+
+#include "platform/memory_file.h"
 
 namespace ph::dropin {
 namespace {
 
 errc last_error() { return static_cast<errc>(errno); }
-
-unique_fd memory_file() {
-  constexpr unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-  constexpr unsigned not_executable = 8;  // MFD_NOEXEC_SEAL, from Linux 6.3
-  const int fd = ::memfd_create("ph-datagram", flags | not_executable);
-  return unique_fd(fd < 0 && errno == EINVAL ? ::memfd_create("ph-datagram", flags) : fd);
-}
 
 }  // namespace
 
@@ -26,7 +21,7 @@ result<int> datagram_tags::find(byte_view tag) {
     newest_first_.splice(newest_first_.begin(), newest_first_, found->second);
     return found->second->file.get();
   }
-  unique_fd file = memory_file();
+  unique_fd file = memory_file("ph-datagram");
   if (!file) return fail(last_error());
   if (::pwrite(file.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
     return fail(errc::nomem);

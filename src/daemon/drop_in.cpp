@@ -24,6 +24,7 @@ namespace {
 
 constexpr u64 tag_shift = 56;
 constexpr int accepts_a_turn = 64;
+constexpr int events_a_batch = 128;
 constexpr int channel_backlog = 256;
 constexpr s64 alarm_ms = 50;
 constexpr std::size_t trim_after = 1000;  // clients that were removed
@@ -52,6 +53,7 @@ bool waits_a_turn(const request_head& head, int result) {
   switch (static_cast<request_kind>(head.kind)) {
     case request_kind::sendmsg: return result >= 0;
     case request_kind::connect: return result == -static_cast<int>(errc::inprogress);
+    case request_kind::settle: return true;
     default: return false;
   }
 }
@@ -163,7 +165,10 @@ void drop_in_state::on_event(u32 events, u64 tag) {
     case source::channel: return serve_channel(id);
     case source::closes: return serve_closes();
     case source::end:
-      if (client* c = find(id)) c->on_end(events);
+      if (client* c = find(id)) {
+        if (settling* const home = c->sends_home()) settling_turns_.note(*home);
+        c->on_end(events);
+      }
       return;
     case source::timer: return run_later();
     case source::alarm: return on_alarm();
@@ -171,26 +176,29 @@ void drop_in_state::on_event(u32 events, u64 tag) {
 }
 
 bool drop_in_state::process() {
-  epoll_event events[128];
+  epoll_event events[events_a_batch];
   std::vector<held_answer> held = std::exchange(held_, {});
   for (const u64 id : std::exchange(next_turn_, {})) {
     if (client* c = find(id)) mark(*c);
   }
   for (int round = 0; round < 8; ++round) {
     run_marked();
+    if (round == 0) settling_turns_.arrived();
     bury();
     for (held_answer& h : std::exchange(held, {})) {
       answer_later(h.channel, h.head, std::move(h.answer));
     }
     send_answers();
-    const int n = ::epoll_wait(epoll_.get(), events, 128, 0);
+    settling_turns_.begin_batch();
+    const int n = ::epoll_wait(epoll_.get(), events, events_a_batch, 0);
     // What was closed is known before its end's hang-up is looked at.
     const auto hangs_up = [](const epoll_event& e) { return (e.events & EPOLLHUP) != 0; };
     if (std::any_of(events, events + std::max(n, 0), hangs_up)) serve_closes();
     for (int i = 0; i < n; ++i) on_event(events[i].events, events[i].data.u64);
+    settling_turns_.end_batch(n < events_a_batch);
     bury();
     if (n <= 0 && marked_.empty() && answers_.empty()) {
-      return !held_.empty() || !next_turn_.empty();
+      return !held_.empty() || !next_turn_.empty() || settling_turns_.pending();
     }
   }
   return true;
@@ -496,6 +504,7 @@ bool drop_in_state::reply(channel& ch, const request_head& head, answer_data&& a
   }
   if (::sendmsg(ch.fd.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return true;
   if (!a.fd || (errno != ETOOMANYREFS && errno != ENOMEM && errno != ENOBUFS)) return false;
+  if (a.fd_spared) return reply(ch, head, {a.result, std::move(a.data), {}, a.flags});
   return reply(ch, head, refusal(errc::nfile));  // the kernel passes no descriptors now
 }
 

@@ -67,6 +67,12 @@ class passing_message {
   alignas(cmsghdr) char control_[CMSG_SPACE(most_passed * sizeof(int))];
 };
 
+/// What is kept of bytes that a host sends to itself.
+struct settling_host {
+  descriptor_share share;
+  std::unique_ptr<settling> page;
+};
+
 /// A socket that a request is about: its client, and the anchor that was passed.
 struct passed_socket {
   client* what;
@@ -119,6 +125,7 @@ class drop_in_state final : public client_owner {
   datagram_shared& datagrams() override { return datagrams_; }
   [[nodiscard]] const anchor_folder& anchors() const override { return anchors_; }
   last_close_watch& closes() override { return closes_; }
+  settling* settling_of(const host_sockets& host) override;
   void close_elsewhere(unique_fd fd) override { closer_.close(std::move(fd)); }
 
  private:
@@ -139,6 +146,8 @@ class drop_in_state final : public client_owner {
   std::optional<answer_data> dispatch(u64 id, channel& ch, const request& r,
                                       result<passed_socket> about);
   answer_data hello(channel& ch, const request& r);
+  unique_fd settling_file(const channel& ch);
+  answer_data settle(channel& ch);
   answer_data make_socket(channel& ch, const request& r);
   answer_data host_ioctl(channel& ch, const request& r);
   answer_data interfaces(channel& ch);
@@ -179,6 +188,8 @@ class drop_in_state final : public client_owner {
   descriptor_shares shares_;
   last_close_watch closes_;
   datagram_shared datagrams_;
+  std::map<const host_sockets*, settling_host> settling_;  ///< of hosts that have had programs
+  settling_turns settling_turns_;
   std::map<u64, channel> channels_;
   std::size_t file_count_ = 0;
   /// Channels that have become files, by the name of the program's end.

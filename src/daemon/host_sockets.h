@@ -57,6 +57,8 @@ class host_sockets {
   /// Wakes `entry` whenever the socket may have become ready; ends with the entry or the socket.
   virtual void watch(int s, wait_entry& entry) = 0;
 
+  /// True when what is sent to this socket address comes back to the host itself.
+  virtual bool has_address(byte_view addr) = 0;
   /// IPv4 socket addresses (port 0) of a host name; empty when it is not known here.
   virtual std::vector<sockaddr_buf> resolve(std::string_view name) = 0;
   /// The host name of a socket address; empty when it has none.

@@ -37,7 +37,8 @@ inline constexpr char env_token[] = "PH_TOKEN";
 
 /// What is asked. "fd" = the anchor is passed with the request. Reply result: >= 0, or -errno.
 enum class request_kind : u16 {
-  hello = 1,    ///< first; arg0 pid; data hello_data; reply data welcome_data
+  hello = 1,    ///< first; arg0 pid, arg1 = 1: the settling_page is wanted, and passed if there is
+                ///< one; data hello_data; reply data welcome_data
   socket,       ///< arg0 domain, arg1 type with flags, arg2 protocol; reply passes the anchor
   bind,         ///< fd; data sockaddr
   connect,      ///< fd; data sockaddr (AF_UNSPEC dissolves); see flag_wait, flag_settle
@@ -72,9 +73,11 @@ enum class request_kind : u16 {
                ///< errno of the first write that failed since this was last asked, or 0
   show_error,  ///< fd; take_error had none for a caller who does not wait, and who has looked
                ///< again: the anchor of a datagram socket shows a waiting report once more
+  settle,      ///< reply when what the host's programs had sent to their own host has arrived, as
+               ///< far as the stack lets it (daemon/settling.h)
 };
 inline constexpr u16 first_kind = static_cast<u16>(request_kind::hello);
-inline constexpr u16 last_kind = static_cast<u16>(request_kind::show_error);
+inline constexpr u16 last_kind = static_cast<u16>(request_kind::settle);
 
 /// Request flag: the caller blocks. The reply comes when the operation ends (connect: handshake
 /// done or failed; sendmsg: there was room). If the channel closes first, the caller was

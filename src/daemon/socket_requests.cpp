@@ -29,6 +29,7 @@ std::optional<answer_data> drop_in_state::dispatch(u64 id, channel& ch, const re
     case request_kind::resolve: return resolve(ch, r);
     case request_kind::resolve_addr: return resolve_address(ch, r);
     case request_kind::await_end: return await_end(id, ch, r);
+    case request_kind::settle: return settle(ch);
     case request_kind::read_file: return read_file(ch, r);
     case request_kind::open_file: return open_file(id, ch, r);
     case request_kind::file_error: return file_error(ch, r);
@@ -78,7 +79,31 @@ answer_data drop_in_state::hello(channel& ch, const request& r) {
   const welcome_data welcome{instance_};
   answer_data a;
   a.data.assign(bytes_of(welcome).begin(), bytes_of(welcome).end());
+  if (r.head.arg[1] == 1) a.fd = settling_file(ch);
+  a.fd_spared = true;
   return a;
+}
+
+settling* drop_in_state::settling_of(const host_sockets& host) {
+  const auto at = settling_.find(&host);
+  return at != settling_.end() ? at->second.page.get() : nullptr;
+}
+
+/// The page of a host is made when its first program comes.
+unique_fd drop_in_state::settling_file(const channel& ch) {
+  settling_host& at = settling_[ch.host];
+  if (!at.page) {
+    auto share = shares_.take({ch.host, {0, ::geteuid()}}, 1);
+    if (!share) return {};
+    at.share = std::move(*share);
+    at.page = settling::create();
+  }
+  return at.page ? at.page->file() : unique_fd();
+}
+
+answer_data drop_in_state::settle(channel& ch) {
+  if (settling* const page = settling_of(*ch.host)) settling_turns_.note(*page);
+  return {};
 }
 
 answer_data drop_in_state::make_socket(channel& ch, const request& r) {

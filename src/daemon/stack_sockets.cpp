@@ -2,6 +2,7 @@
 #include "daemon/stack_sockets.h"
 
 #include "net/ipv4/devinet.h"
+#include "net/ipv4/ipv4_net.h"
 #include "net/socket/syscall.h"
 #include "net/tcp/tcp_sock.h"
 #include "net/udp/udp_mib.h"
@@ -228,6 +229,15 @@ void stack_sockets::watch(int s, wait_entry& entry) {
   if (!f) return;
   (*f)->waiters().add(entry);
   watched_[s] = &entry;
+}
+
+bool stack_sockets::has_address(byte_view addr) {
+  const auto* in_addr = view_as<uapi::sockaddr_in>(addr);
+  if (in_addr == nullptr || sockaddr_family(addr) != uapi::af_inet) return false;
+  return in<bool>(host_, false, [&] {
+    const ipv4_addr to(in_addr->sin_addr.value());
+    return ipv4_of(host_.net()).fib.addr_type(to) == route_type::local;
+  });
 }
 
 std::vector<sockaddr_buf> stack_sockets::resolve(std::string_view name) {

@@ -35,6 +35,7 @@ class stack_sockets final : public host_sockets {
   void count_lost(int s) override;
   u32 poll(int s) override;
   void watch(int s, wait_entry& entry) override;
+  bool has_address(byte_view addr) override;
   std::vector<sockaddr_buf> resolve(std::string_view name) override;
   std::string name_of(byte_view addr) override;
   std::vector<interface_record> interfaces() override;

@@ -54,6 +54,7 @@ void stream_client::offered(unique_fd end, u64 listener) {
   accept_cookie(name_of(name_kind::stream, id_), cookie);
   owner_.poll_end(end.get(), id_);
   pipe_ = stream_pump::offered(host_, s_, std::move(end), cookie);
+  note_peer();
   apply_settings();
   owner_.mark(*this);
 }
@@ -72,6 +73,7 @@ void stream_client::apply_settings() {
   pipe_settings settings;
   settings.lowat = option(uapi::sol_socket, uapi::so_rcvlowat);
   settings.stamped = wants_stamps();
+  settings.to_own_host = sends_home() != nullptr;
   // The stack's number is twice what was asked for; setsockopt will double it again.
   const bool chosen = (option(uapi::sol_socket, uapi::so_buf_lock) & 2) != 0;
   if (chosen) settings.receive_buffer = option(uapi::sol_socket, uapi::so_rcvbuf) / 2;

@@ -64,6 +64,7 @@ answer_data stream_client::begin(call& c, result<void> started, std::size_t in_s
   }
   phase_ = started ? phase::connected : phase::connecting;
   was_connected_ = started.has_value();
+  if (started) note_peer();
   untold_ = !started;
   if (in_syn != 0) return {static_cast<int>(in_syn), {}, {}, 0};
   return answer_of(started);
@@ -137,6 +138,7 @@ answer_data stream_client::disconnect(call& c) {
   if (phase_ == phase::connecting) finish_connect(errc::connaborted);
   phase_ = phase::idle;
   pipe_.reset();
+  note_peer();
   was_connected_ = untold_ = fin_sent_ = false;
   pending_error_ = was_up ? static_cast<int>(errc::connreset) : 0;
   answer_data a;
@@ -179,6 +181,8 @@ void stream_client::finish_connect(errc error) {
   if (error == errc::ok) {
     phase_ = phase::connected;
     was_connected_ = true;
+    note_peer();
+    apply_settings();
     if (pipe_) pipe_->open();
     owner_.mark(*this);
   } else {

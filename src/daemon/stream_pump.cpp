@@ -95,6 +95,7 @@ void stream_pump::apply(const pipe_settings& settings) {
   }
   lowat_ = settings.lowat;
   stamped_ = settings.stamped;
+  to_own_host_ = settings.to_own_host;
   if (!stamped_) stamps_ = {};
 }
 
@@ -259,7 +260,8 @@ bool stream_pump::send_on(byte_view fresh, bool rights, bool last) {
   sent_on_ = held_ ? taken : taken - 1;
   held_ = true;
   // After the peer's end the answer may be a reset: the writer shall see that first, and no room.
-  const bool later = in_over_ && all && last;
+  // On the own host what was sent arrives before the edge of POLLOUT that its taking is.
+  const bool later = (in_over_ || to_own_host_) && all && last;
   if (!later) drop_sent();
   if (all && last) empty_ = true;
   if (all && last && !later) keep_light();

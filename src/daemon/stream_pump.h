@@ -82,6 +82,7 @@ class stream_pump final : public byte_pipe {
   std::size_t since_empty_ = 0;  ///< bytes read since end_'s queue was empty
   std::size_t hold_limit_ = 0;   ///< a byte is held only while since_empty_ is no larger
   int lowat_ = 1;
+  bool to_own_host_ = false;
   bool stamped_ = false;
   u64 given_ = 0;  ///< bytes that the anchor has taken
   std::deque<stamp> stamps_;

@@ -22,6 +22,7 @@
 #include "shim/config.h"
 #include "shim/next.h"
 #include "shim/raw.h"
+#include "shim/settling.h"
 
 namespace ph::shim {
 namespace {
@@ -276,12 +277,14 @@ int open_channel(int pid, int& fd) {
   exchange x;
   x.kind = request_kind::hello;
   x.arg[0] = pid;
+  x.arg[1] = wants_settling_page() ? 1 : 0;
   x.data = &data;
   x.data_pieces = 1;
   x.out = &welcome;
   x.out_room = sizeof welcome;
   int result = -1;
   if (connected == 0 && is_daemon(high) && converse(high, x, result) && result >= 0) {
+    if (x.reply_fd >= 0) take_settling_page(x.reply_fd);
     fd = high;
     return 0;
   }

@@ -16,6 +16,7 @@
 #include "shim/next.h"
 #include "shim/own_caller.h"
 #include "shim/raw.h"
+#include "shim/settling.h"
 
 namespace {
 
@@ -62,9 +63,11 @@ int closing(int fd, Call call) {
   lingering before;
   const bool waits = lingers(fd, before);
   closing_flag flag(fd);
+  const closing_end end(fd);
   const int result = call();
   if (result < 0) return result;
   flag.closed();
+  end.closed();
   if (waits) await_end(before);
   return result;
 }

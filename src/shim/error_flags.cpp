@@ -6,7 +6,7 @@
 
 #include "shim/channel.h"
 #include "shim/raw.h"
-#include "shim/renewal.h"
+#include "shim/socket_copies.h"
 
 namespace ph::shim {
 namespace {

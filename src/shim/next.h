@@ -34,6 +34,9 @@ PH_NEXT(ppoll, int(pollfd*, nfds_t, const timespec*, const sigset_t*));
 PH_NEXT(select, int(int, fd_set*, fd_set*, fd_set*, timeval*));
 PH_NEXT(pselect, int(int, fd_set*, fd_set*, fd_set*, const timespec*, const sigset_t*));
 PH_NEXT(epoll_ctl, int(int, int, int, epoll_event*));
+PH_NEXT(epoll_wait, int(int, epoll_event*, int, int));
+PH_NEXT(epoll_pwait, int(int, epoll_event*, int, int, const sigset_t*));
+PH_NEXT(epoll_pwait2, int(int, epoll_event*, int, const timespec*, const sigset_t*));
 PH_NEXT(ioctl, int(int, unsigned long, void*));
 
 PH_NEXT(send, ssize_t(int, const void*, size_t, int));

@@ -1,6 +1,7 @@
 // What libc and the kernel do for their own process.
 #include "shim/own_caller.h"
 
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/uio.h>
 
@@ -15,7 +16,8 @@
 #include "shim/next.h"
 #include "shim/program_memory.h"
 #include "shim/raw.h"
-#include "shim/renewal.h"
+#include "shim/settling.h"
+#include "shim/socket_copies.h"
 #include "shim/tagged_receive.h"
 
 namespace ph::shim {
@@ -33,6 +35,13 @@ auto by_libc(Call call) {
   if (result < 0) result = -errno;
   errno = saved;
   return result;
+}
+
+/// The same of a receive: once more when something was on its way to `fd`.
+template <class Call>
+auto received_by_libc(int fd, int flags, Call call) {
+  const auto got = by_libc(call);
+  return got == -EAGAIN && settled_for(fd, flags) ? by_libc(call) : got;
 }
 
 }  // namespace
@@ -65,38 +74,54 @@ int own_caller::give(int fd, bool) { return fd; }
 void own_caller::replace(int held, int with) { replace_everywhere(held, with); }
 
 long own_caller::kernel(long call, long a, long b, long c, long d, long e) {
-  return raw::call(call, a, b, c, d, e);
+  const long result = raw::call(call, a, b, c, d, e);
+  if (call == SYS_shutdown) note_sent(static_cast<int>(a));
+  return result;
 }
 
 long own_caller::send(int held, const buffers& bytes, int flags) {
   const msghdr whole = as_msghdr(bytes);
-  return by_libc([&] { return next::sendmsg(held, &whole, flags); });
+  const long sent = by_libc([&] { return next::sendmsg(held, &whole, flags); });
+  if (sent >= 0) note_sent(held);
+  return sent;
 }
 
 long own_caller::receive(int held, const buffers& room, int flags, int& came) {
-  msghdr whole = as_msghdr(room);
-  const long got = by_libc([&] { return next::recvmsg(held, &whole, flags); });
-  came = whole.msg_flags;
-  return got;
+  const long got = received_by_libc(held, flags, [&] {
+    msghdr whole = as_msghdr(room);
+    const ssize_t n = next::recvmsg(held, &whole, flags);
+    came = whole.msg_flags;
+    return n;
+  });
+  return got > 0 ? with_rest(held, room, flags, got) : got;
 }
 
 long own_caller::discard(int held, std::size_t len, int flags) {
   scratch bin(len + 1);
   if (bin.bytes() == nullptr) return -ENOMEM;
-  return by_libc([&] { return next::recv(held, bin.bytes(), len, flags); });
+  return received_by_libc(held, flags, [&] { return next::recv(held, bin.bytes(), len, flags); });
 }
 
 long own_caller::receive_tagged(int held, const buffers& room, int flags, int& came,
                                 received_tag& tag) {
+  const long got = tagged_receive(*this, held, room, flags, came, tag);
+  if (got != -EAGAIN || !settled_for(held, flags)) return got;
   return tagged_receive(*this, held, room, flags, came, tag);
 }
 
 int own_caller::accept(int held, sockaddr_storage& from, socklen_t& len, int flags) {
   auto* const name = reinterpret_cast<sockaddr*>(&from);
-  return by_libc([&] { return next::accept4(held, name, &len, flags); });
+  return received_by_libc(held, 0, [&] { return next::accept4(held, name, &len, flags); });
 }
 
-int own_caller::ask(exchange& x) { return shim::ask(x); }
+int own_caller::ask(exchange& x) {
+  const int result = shim::ask(x);
+  // The end of a stream goes its way; and TCP_CORK and the like let go of bytes.
+  const bool sends = x.kind == dropin::request_kind::shutdown ||
+                     (x.kind == dropin::request_kind::setsockopt && x.arg[0] == IPPROTO_TCP);
+  if (sends && x.fd >= 0) note_sent(x.fd);
+  return result;
+}
 
 void own_caller::raise(int signal) {
   raw::call(SYS_tgkill, raw::getpid(), raw::call(SYS_gettid), signal);

@@ -1,5 +1,6 @@
 // The program that this library is in, as the caller of its own system calls (calls/caller.h): its
-// descriptors and its memory are ours.
+// descriptors and its memory are ours. What it sends is counted, and a receive that does not wait
+// is repeated where something was on its way (shim/settling.h).
 #pragma once
 
 #include <sys/socket.h>

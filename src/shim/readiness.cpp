@@ -1,7 +1,8 @@
 // Hooks of the calls that wait for readiness. A stream anchor is asked by the kernel; these hooks
 // add the two things that AF_UNIX does not know about TCP: POLLERR while the error queue is not
 // empty (shim/error_flags.h), and that POLLWRBAND is never shown. A call that concerns neither goes
-// to the kernel unchanged.
+// to the kernel unchanged; one that does not wait is asked again where something was on its way
+// (shim/settling.h).
 #include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -22,6 +23,7 @@
 #include "shim/own_caller.h"
 #include "shim/program_memory.h"
 #include "shim/raw.h"
+#include "shim/settling.h"
 
 namespace {
 
@@ -192,6 +194,29 @@ int select_by_poll(const select_sets& sets, const timespec* limit, const sigset_
   return ready < 0 ? ready : finish(sets.answer(list, n));
 }
 
+bool is_zero(const timespec& t) { return t.tv_sec == 0 && t.tv_nsec == 0; }
+bool is_zero(const timeval& t) { return t.tv_sec == 0 && t.tv_usec == 0; }
+
+/// True for a time limit of nothing, which says not to wait.
+template <class Time>
+bool is_at_once(const Time* limit) {
+  Time asked{};
+  return limit != nullptr && anything_on_its_way() && copy_in(asked, limit) && is_zero(asked);
+}
+
+/// A select() that finds nothing has emptied its sets: it is not asked twice.
+void settle_before_select(bool at_once) {
+  if (at_once) settle();
+}
+
+/// wait() is an event loop's.
+template <class Wait>
+int loop_wait(bool at_once, Wait wait) {
+  const int ready = ready_after_settling(at_once, wait);
+  if (!at_once) own_was_waited_for();
+  return ready;
+}
+
 /// Does for the error flag of `fd` what was done for `fd` itself.
 void follow(int epoll, int operation, int fd, const epoll_event* event) {
   const int flag = error_flag_of(fd);
@@ -207,7 +232,9 @@ void follow(int epoll, int operation, int fd, const epoll_event* event) {
 }  // namespace
 
 PH_HOOK(int, poll, pollfd* list, nfds_t count, int ms) {
-  return poll_with(list, count, [ms](pollfd* l, nfds_t n) { return next::poll(l, n, ms); });
+  return ready_after_settling(ms == 0, [=] {
+    return poll_with(list, count, [ms](pollfd* l, nfds_t n) { return next::poll(l, n, ms); });
+  });
 }
 
 PH_HOOK(int, __poll_chk, pollfd* list, nfds_t count, int ms, size_t room) {
@@ -216,8 +243,10 @@ PH_HOOK(int, __poll_chk, pollfd* list, nfds_t count, int ms, size_t room) {
 }
 
 PH_HOOK(int, ppoll, pollfd* list, nfds_t count, const timespec* limit, const sigset_t* mask) {
-  return poll_with(list, count,
-                   [=](pollfd* l, nfds_t n) { return next::ppoll(l, n, limit, mask); });
+  return ready_after_settling(is_at_once(limit), [=] {
+    return poll_with(list, count,
+                     [=](pollfd* l, nfds_t n) { return next::ppoll(l, n, limit, mask); });
+  });
 }
 
 PH_HOOK(int, __ppoll_chk, pollfd* list, nfds_t count, const timespec* limit, const sigset_t* mask,
@@ -227,6 +256,7 @@ PH_HOOK(int, __ppoll_chk, pollfd* list, nfds_t count, const timespec* limit, con
 }
 
 PH_HOOK(int, select, int count, fd_set* read, fd_set* write, fd_set* except, timeval* limit) {
+  settle_before_select(is_at_once(limit));
   const select_sets sets(count, read, write, except);
   const int concerned = sets.concerned();
   if (concerned < 0) return next::select(count, read, write, except, limit);
@@ -250,6 +280,7 @@ PH_HOOK(int, select, int count, fd_set* read, fd_set* write, fd_set* except, tim
 
 PH_HOOK(int, pselect, int count, fd_set* read, fd_set* write, fd_set* except, const timespec* limit,
         const sigset_t* mask) {
+  settle_before_select(is_at_once(limit));
   const select_sets sets(count, read, write, except);
   if (sets.concerned() < 0) return next::pselect(count, read, write, except, limit, mask);
   return select_by_poll(sets, limit, mask);
@@ -266,4 +297,18 @@ PH_HOOK(int, epoll_ctl, int epoll, int operation, int fd, epoll_event* event) {
   }
   if (error_flags_in_use()) follow(epoll, operation, fd, wanted);
   return result;
+}
+
+PH_HOOK(int, epoll_wait, int epoll, epoll_event* found, int room, int ms) {
+  return loop_wait(ms == 0, [=] { return next::epoll_wait(epoll, found, room, ms); });
+}
+
+PH_HOOK(int, epoll_pwait, int epoll, epoll_event* found, int room, int ms, const sigset_t* mask) {
+  return loop_wait(ms == 0, [=] { return next::epoll_pwait(epoll, found, room, ms, mask); });
+}
+
+PH_HOOK(int, epoll_pwait2, int epoll, epoll_event* found, int room, const timespec* limit,
+        const sigset_t* mask) {
+  return loop_wait(is_at_once(limit),
+                   [=] { return next::epoll_pwait2(epoll, found, room, limit, mask); });
 }

@@ -9,6 +9,7 @@
 #include "shim/config.h"
 #include "shim/hook.h"
 #include "shim/own_caller.h"
+#include "shim/settling.h"
 
 namespace {
 
@@ -24,6 +25,7 @@ template <class Call>
 ssize_t moved_to(int to, Call call) {
   const int saved = errno;
   const ssize_t moved = call();
+  if (moved > 0) note_sent(to);
   if (moved >= 0 || !config().active) return moved;
   own_caller c(to);
   const long meant = mended_transfer(c, to, errno);

@@ -144,7 +144,8 @@ class raw_program {
     dropin::hello_data hello;
     env.at(dropin::env_host).copy(hello.host, sizeof hello.host - 1);
     env.at(dropin::env_token).copy(hello.token, sizeof hello.token - 1);
-    EXPECT_EQ(ask(dropin::request_kind::hello, {::getpid()}, bytes_of(hello), -1), 0);
+    EXPECT_EQ(ask(dropin::request_kind::hello, {::getpid(), 1}, bytes_of(hello), -1), 0);
+    page = std::move(passed);
   }
   /// Sends a request and returns the result; a passed descriptor is kept in `passed`.
   int ask(dropin::request_kind kind, std::array<s32, 3> args, byte_view data, int fd) {
@@ -205,6 +206,7 @@ class raw_program {
   }
   std::vector<u8> reply_data;
   unique_fd passed;
+  unique_fd page;  ///< of daemon/settling_page.h
 
  private:
   static uapi::sockaddr_in sockaddr_of(const char* addr, u16 port) {

@@ -43,6 +43,9 @@ class StreamsTest(lib.LabTest):
     def test_connect(self):
         self.run_program("tcp_connect")
 
+    def test_what_was_sent_to_the_own_host_is_there(self):
+        self.run_program("loopback")
+
     def test_urgent_data_options_and_listeners(self):
         self.run_program("tcp_special")
 

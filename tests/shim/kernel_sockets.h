@@ -125,6 +125,9 @@ class kernel_sockets final : public host_sockets {
   }
   void watch(int s, wait_entry& entry) override { watchers_[s] = &entry; }
 
+  bool has_address(byte_view addr) override {
+    return addr.size() >= sizeof(sockaddr_in) && addr[4] == 127;
+  }
   std::vector<sockaddr_buf> resolve(std::string_view name) override {
     if (name != "server.lab") return {};
     sockaddr_in in{};

@@ -12,23 +12,27 @@
 #include "shim/next.h"
 #include "shim/own_caller.h"
 #include "shim/program_memory.h"
+#include "shim/settling.h"
 
 namespace {
 
 using namespace ph;
 using namespace ph::shim;
 
-/// A plain receive gave 0 or failed with errno.
-ssize_t mended(int fd, const buffers& room, int flags, ssize_t got) {
+/// A plain receive gave `got`, or failed with errno: what the program must see.
+ssize_t received(int fd, const buffers& room, int flags, ssize_t got) {
   if (!config().active) return got;
+  if (got > 0) return with_rest(fd, room, flags, got);
   own_caller c(fd);
   int came = 0;
-  return finish(mended_receive(c, fd, room, flags, came, got == 0 ? 0 : -errno));
+  long result = got == 0 ? 0 : -errno;
+  if (result == -EAGAIN && settled_for(fd, flags)) result = c.receive(fd, room, flags, came);
+  return finish(result > 0 ? result : mended_receive(c, fd, room, flags, came, result));
 }
 
-ssize_t mended(int fd, void* bytes, size_t len, int flags, ssize_t got) {
+ssize_t received(int fd, void* bytes, size_t len, int flags, ssize_t got) {
   const piece all{address_of(bytes), len};
-  return mended(fd, {&all, 0, 1}, flags, got);
+  return received(fd, {&all, 0, 1}, flags, got);
 }
 
 /// A plain send, without a signal, failed with errno.
@@ -44,15 +48,17 @@ ssize_t repaired_write(int fd, const buffers& bytes) {
 
 /// A plain write went well, perhaps to a file of the host's.
 ssize_t written(int fd, ssize_t sent) {
+  note_sent(fd);
   const int error = lab_files_written() ? lab_file_error(fd) : 0;
   return error == 0 ? sent : finish<ssize_t>(error);
 }
 
 ssize_t send_plainly(int fd, const void* bytes, size_t len, int flags) {
   const ssize_t sent = next::send(fd, bytes, len, flags | MSG_NOSIGNAL);
-  if (sent >= 0) return sent;
   const piece all{address_of(bytes), len};
-  return repaired(fd, {&all, 0, 1}, flags);
+  if (sent < 0) return repaired(fd, {&all, 0, 1}, flags);
+  note_sent(fd);
+  return sent;
 }
 
 ssize_t send_to(int fd, const void* bytes, size_t len, int flags, const sockaddr* address,
@@ -68,8 +74,7 @@ ssize_t send_to(int fd, const void* bytes, size_t len, int flags, const sockaddr
 ssize_t receive_from(int fd, void* bytes, size_t len, int flags, sockaddr* address,
                      socklen_t* address_len) {
   if (address == nullptr && !receive_is_special(flags)) {
-    const ssize_t got = next::recv(fd, bytes, len, flags);
-    return got > 0 ? got : mended(fd, bytes, len, flags, got);
+    return received(fd, bytes, len, flags, next::recv(fd, bytes, len, flags));
   }
   own_caller c(fd);
   return finish_or(do_recvfrom(c, fd, address_of(bytes), len, flags, address_of(address),
@@ -78,8 +83,7 @@ ssize_t receive_from(int fd, void* bytes, size_t len, int flags, sockaddr* addre
 }
 
 ssize_t read_plainly(int fd, void* bytes, size_t len) {
-  const ssize_t got = next::read(fd, bytes, len);
-  return got > 0 ? got : mended(fd, bytes, len, 0, got);
+  return received(fd, bytes, len, 0, next::read(fd, bytes, len));
 }
 
 buffers array_of(const iovec* pieces, int count) {
@@ -107,6 +111,7 @@ PH_HOOK(ssize_t, sendmsg, int fd, const msghdr* message, int flags) {
                      [=] { return next::sendmsg(fd, message, flags); });
   }
   const ssize_t sent = next::sendmsg(fd, &own, flags | MSG_NOSIGNAL);
+  if (sent >= 0) note_sent(fd);
   if (sent >= 0) return finish(taken(c, fd, sent));
   return repaired(fd, {nullptr, address_of(own.msg_iov), own.msg_iovlen}, flags);
 }
@@ -145,11 +150,14 @@ PH_HOOK(ssize_t, recvmsg, int fd, msghdr* message, int flags) {
     return finish_or(do_recvmsg(c, fd, address_of(message), flags),
                      [=] { return next::recvmsg(fd, message, flags); });
   }
-  const ssize_t got = next::recvmsg(fd, message, flags);
+  ssize_t got = next::recvmsg(fd, message, flags);
+  if (got < 0 && errno == EAGAIN && settled_for(fd, flags)) {
+    got = next::recvmsg(fd, message, flags);
+  }
+  const buffers room{nullptr, address_of(own.msg_iov), own.msg_iovlen};
   int came = 0;
   const bool whole = got > 0 && copy_in(came, &message->msg_flags) && (came & MSG_CTRUNC) == 0;
-  if (whole) return got;
-  const buffers room{nullptr, address_of(own.msg_iov), own.msg_iovlen};
+  if (whole) return with_rest(fd, room, flags, got);
   return finish(mended_recvmsg(c, fd, address_of(message), room, flags, got < 0 ? -errno : got));
 }
 
@@ -167,8 +175,7 @@ PH_HOOK(ssize_t, __read_chk, int fd, void* bytes, size_t len, size_t room) {
 }
 
 PH_HOOK(ssize_t, readv, int fd, const iovec* pieces, int count) {
-  const ssize_t got = next::readv(fd, pieces, count);
-  return got > 0 ? got : mended(fd, array_of(pieces, count), 0, got);
+  return received(fd, array_of(pieces, count), 0, next::readv(fd, pieces, count));
 }
 
 PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {

@@ -1,9 +1,9 @@
-// A renewed anchor (calls/renewal.h) takes the numbers of all copies that this process has of the
-// old one, their flags, and its places in epoll sets. Copies in other processes stay with the old
-// one, which for ever shows how its connection ended.
+// Both are read from /proc. A renewed anchor (calls/renewal.h) takes the numbers of all copies that
+// this process has of the old one, their flags, and its places in epoll sets. Copies in other
+// processes stay with the old one, which for ever shows how its connection ended.
 //
 // It happens seldom, in any thread and signal handler: no memory is allocated, no lock taken.
-#include "shim/renewal.h"
+#include "shim/socket_copies.h"
 
 #include <fcntl.h>
 #include <sys/epoll.h>

@@ -1,0 +1,57 @@
+// Loopback as far as it is synchronous. What a program sends to its own host goes through the
+// daemon; so where a question that does not wait has been asked before that arrived, the daemon is
+// asked for its turn first, and then the kernel once more. Nothing is asked when nothing was sent,
+// or no socket of the host is connected to the host itself: a page that its programs share with the
+// daemon tells (daemon/settling_page.h).
+#pragma once
+
+#include "calls/caller.h"
+
+namespace ph::shim {
+
+/// True until the page is known: a hello may ask for it.
+bool wants_settling_page();
+/// Maps the page, and closes `file`.
+void take_settling_page(int file);
+
+/// Something was sent, or ended, by a plain call on `fd`, whatever that is.
+void note_sent(int fd);
+
+/// `fd` is about to be closed, and then was.
+class closing_end {
+ public:
+  explicit closing_end(int fd);
+  void closed() const;
+
+ private:
+  bool counts_;
+};
+
+/// What somebody has sent may still be on its way.
+bool anything_on_its_way();
+/// What this thread has sent may still be on its way.
+bool own_on_its_way();
+/// This thread has waited for events: a loop of them takes whatever has come by then.
+void own_was_waited_for();
+/// Has the daemon take its turn. Leaves errno alone.
+void settle();
+
+/// A call on `fd` that does not wait (`flags`) said EAGAIN: true when it is to be repeated, once.
+bool settled_for(int fd, int flags);
+
+/// `got` bytes were received from a stream into `room`, which has more room: what of this thread's
+/// own sends belongs behind them follows. Returns how many there are now.
+long with_rest(int fd, const calls::buffers& room, int flags, long got);
+
+/// ask(), which waits for readiness, or (`at_once`) does not and gives 0 when nothing is ready.
+template <class Ask>
+int ready_after_settling(bool at_once, Ask ask) {
+  if (!at_once) return ask();
+  if (own_on_its_way()) settle();
+  const int ready = ask();
+  if (ready != 0 || !anything_on_its_way()) return ready;
+  settle();
+  return ask();
+}
+
+}  // namespace ph::shim
