@@ -415,6 +415,7 @@ answer_data datagram_client::show_again() {
 
 void datagram_client::pump() {
   if (!end_) return;
+  if (host_.memory_low()) owner_.mark_starving(*this);  // what it sends waits
   retry_sends();
   for (int i = 0; i < datagrams_a_turn && pump_one_out(); ++i) {
     if (i + 1 == datagrams_a_turn) owner_.mark(*this);

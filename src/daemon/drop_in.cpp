@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 
 #include "daemon/datagram_client.h"
 #include "daemon/drop_in_state.h"
@@ -26,10 +27,13 @@ constexpr u64 tag_shift = 56;
 constexpr int accepts_a_turn = 64;
 constexpr int channel_backlog = 256;
 constexpr s64 alarm_ms = 50;
-constexpr std::size_t trim_after = 1000;  // clients that were removed
-/// TIME-WAIT lasts a minute, and what it needs lies between what the connections needed.
-constexpr s64 trim_again_ms = 65'000;
-constexpr u64 nobody = 0;  // no client's id
+/// After a peak the allocator keeps what it had. It is given back when no client has ended for so
+/// long, or so many times as long after the first; and again when TIME-WAIT is over, which lasts a
+/// minute: what it needs lies between what the connections needed.
+constexpr s64 trim_quiet_ms = 500;
+constexpr int most_trim_delays = 8;
+constexpr s64 trim_late_ms = 65'000;
+constexpr u64 trim_soon = 0, trim_late = ~u64{0};  // no clients' ids
 
 /// Lets a timerfd of CLOCK_MONOTONIC fire once, at a time in milliseconds.
 void set_timer(int fd, s64 due_ms) {
@@ -163,7 +167,7 @@ void drop_in_state::on_event(u32 events, u64 tag) {
     case source::channel: return serve_channel(id);
     case source::closes: return serve_closes();
     case source::end:
-      if (client* c = find(id)) c->on_end(events);
+      if (client* c = find(id)) give_turn(*c, [&] { c->on_end(events); });
       return;
     case source::timer: return run_later();
     case source::alarm: return on_alarm();
@@ -220,7 +224,7 @@ void drop_in_state::run_later() {
   for (auto i = later_.begin(); i != end; ++i) due.push_back(i->second);
   later_.erase(later_.begin(), end);
   for (const u64 id : due) {
-    if (id == nobody) give_memory_back();
+    if (id == trim_soon || id == trim_late) give_memory_back(id == trim_late);
     if (client* c = find(id)) mark(*c);
   }
   if (!later_.empty()) set_timer(timer_.get(), later_.begin()->first);
@@ -252,12 +256,23 @@ void drop_in_state::on_alarm() {
   if (paused_ || !silent_.empty()) set_alarm();
 }
 
+/// Calls a client, which ends when it finds no memory: its program's socket is reset.
+template <class F>
+void drop_in_state::give_turn(client& c, F&& f) {
+  try {
+    f();
+  } catch (const std::bad_alloc&) {
+    c.abandon();
+    remove(c);
+  }
+}
+
 void drop_in_state::run_marked() {
   const std::vector<u64> round = std::exchange(marked_, {});
   for (const u64 id : round) {
     if (client* c = find(id)) {
       c->set_marked(false);
-      c->pump();
+      give_turn(*c, [c] { c->pump(); });
     }
   }
 }
@@ -276,18 +291,20 @@ void drop_in_state::bury() {
     for (auto renewed = from; renewed != to; ++renewed) known_.erase(renewed->second);
     renewed_.erase(from, to);
   }
-  if (buried_ == 0) return;
-  if (!std::exchange(trim_waits_, true)) add_later(clock_ms() + trim_again_ms, nobody);
-  if (buried_ < trim_after || buried_ < clients_.size()) return;
-  // After a peak the allocator keeps what it had: it is given back.
-  buried_ = 1;  // and what is left of the last ones, later
-  ::malloc_trim(0);
+  if (buried_ == 0 || std::exchange(trim_waits_, true)) return;
+  trim_delays_ = 0;
+  add_later(clock_ms() + trim_quiet_ms, trim_soon);
 }
 
-/// Goes on until nothing was buried for a while.
-void drop_in_state::give_memory_back() {
-  trim_waits_ = std::exchange(buried_, 0) != 0;
-  if (trim_waits_) add_later(clock_ms() + trim_again_ms, nobody);
+void drop_in_state::give_memory_back(bool late) {
+  if (late) {
+    late_trim_waits_ = false;
+  } else if (std::exchange(buried_, 0) != 0 && trim_delays_++ < most_trim_delays) {
+    return add_later(clock_ms() + trim_quiet_ms, trim_soon);
+  } else {
+    trim_waits_ = false;
+    if (!std::exchange(late_trim_waits_, true)) add_later(clock_ms() + trim_late_ms, trim_late);
+  }
   if (give_back_) give_back_();
   ::malloc_trim(0);
 }
@@ -453,7 +470,12 @@ result<passed_socket> drop_in_state::take_passed(const channel& ch, msghdr& mess
 }
 
 void drop_in_state::serve(u64 id, channel& ch, const request& r, result<passed_socket> about) {
-  auto answer = dispatch(id, ch, r, std::move(about));
+  std::optional<answer_data> answer;
+  try {
+    answer = dispatch(id, ch, r, std::move(about));
+  } catch (const std::bad_alloc&) {
+    answer = refusal(errc::nobufs);  // what was begun for it is undone
+  }
   if (answer && waits_a_turn(r.head, answer->result)) {
     held_.push_back({id, r.head, std::move(*answer)});
     return;

@@ -156,13 +156,15 @@ class drop_in_state final : public client_owner {
   client* find(u64 id);
   void forget_anchor(u64 id);
   result<client*> find_by(int anchor, const channel& ch);
+  template <class F>
+  void give_turn(client& c, F&& f);
   void run_marked();
   void serve_closes();
   void run_later();
   void add_later(s64 due, u64 id);
   void send_answers();
   void bury();
-  void give_memory_back();
+  void give_memory_back(bool late);
 
   u64 instance_;
   s64 hello_patience_ms_;
@@ -194,10 +196,12 @@ class drop_in_state final : public client_owner {
   std::vector<u64> marked_, next_turn_, dead_;
   std::set<u64> starving_;
   bool alarm_set_ = false;
-  bool trim_waits_ = false;            ///< what was buried will be given back
-  std::size_t buried_ = 0;             ///< clients removed since memory was given back
-  std::multimap<s64, u64> later_;      ///< when to pump which client (nobody: to trim);
-                                       ///< of CLOCK_MONOTONIC, in ms
+  std::size_t buried_ = 0;             ///< clients removed since somebody looked
+  bool trim_waits_ = false;            ///< what they had will be given back
+  int trim_delays_ = 0;                ///< how often that was put off
+  bool late_trim_waits_ = false;       ///< as trim_waits_, and what TIME-WAIT had
+  std::multimap<s64, u64> later_;      ///< when to pump which client, or to trim; of
+                                       ///< CLOCK_MONOTONIC, in ms
   std::deque<silent_channel> silent_;  ///< channels that had not said hello, the oldest first
   bool paused_ = false;                ///< new channels wait for descriptors
   bool silent_refuse_ = false;         ///< descriptors cannot be put into a channel before hello

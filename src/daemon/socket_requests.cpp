@@ -91,6 +91,13 @@ answer_data drop_in_state::make_socket(channel& ch, const request& r) {
   if (!share) return refusal(share.error());
   const auto s = ch.host->open(domain, type, r.head.arg[2]);
   if (!s) return refusal(s.error());
+  struct unowned {  // until there is a client
+    host_sockets* host;
+    int s;
+    ~unowned() {
+      if (host != nullptr) host->close(s);
+    }
+  } opened{ch.host, *s};
   le32 protocol(static_cast<u32>(r.head.arg[2]));
   (void)ch.host->getsockopt(*s, uapi::sol_socket, uapi::so_protocol,
                             {reinterpret_cast<u8*>(&protocol), sizeof protocol});
@@ -103,6 +110,7 @@ answer_data drop_in_state::make_socket(channel& ch, const request& r) {
   } else {
     made = std::make_unique<datagram_client>(*this, *ch.host, *s, id, kind);
   }
+  opened.host = nullptr;
   auto anchor = made->new_anchor((r.head.arg[1] & uapi::sock_nonblock) != 0);
   if (!anchor) return refusal(anchor.error());
   made->set_share(std::move(*share));

@@ -204,6 +204,7 @@ void stream_client::on_end(u32 events) {
 void stream_client::pump() {
   if (std::exchange(errors_new_, false)) show_errors();
   if (phase_ == phase::listening) return accept_ready();
+  if (host_.memory_low()) owner_.mark_starving(*this);  // what it sends waits
   if (phase_ == phase::connecting) check_connecting();
   if (phase_ == phase::connected && pipe_) return pump_bytes();
   if (phase_ == phase::lingering && closed_socket_->over()) leave();
