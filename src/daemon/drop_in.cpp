@@ -160,11 +160,27 @@ void drop_in_state::poll_for(int fd, u64 id, u32 events) {
   poll(EPOLL_CTL_MOD, fd, events | EPOLLET, source::end, id);
 }
 
+/// Calls a client, which ends when it finds no memory: its program's socket is reset.
+template <class F>
+void drop_in_state::give_turn(client& c, F&& f) {
+  try {
+    f();
+  } catch (const std::bad_alloc&) {
+    remove(c);
+    for (auto& [id, ch] : channels_) {
+      if (ch.waiting_client != c.id()) continue;
+      ch.waiting_client = 0;
+      (void)reply(ch, ch.waiting_call, refusal(errc::nobufs));
+    }
+    c.abandon();
+  }
+}
+
 void drop_in_state::on_event(u32 events, u64 tag) {
   const u64 id = tag & ((u64{1} << tag_shift) - 1);
   switch (static_cast<source>(tag >> tag_shift)) {
     case source::listener: return accept_channels();
-    case source::channel: return serve_channel(id);
+    case source::channel: return serve_channel_or_end_it(id);
     case source::closes: return serve_closes();
     case source::end:
       if (client* c = find(id)) give_turn(*c, [&] { c->on_end(events); });
@@ -176,16 +192,17 @@ void drop_in_state::on_event(u32 events, u64 tag) {
 
 bool drop_in_state::process() {
   epoll_event events[128];
-  std::vector<held_answer> held = std::exchange(held_, {});
+  // What finds no memory leaves this in the middle; what is due is where the next call sees it.
+  if (due_.empty()) due_.swap(held_);
   for (const u64 id : std::exchange(next_turn_, {})) {
     if (client* c = find(id)) mark(*c);
   }
   for (int round = 0; round < 8; ++round) {
     run_marked();
     bury();
-    for (held_answer& h : std::exchange(held, {})) {
-      answer_later(h.channel, h.head, std::move(h.answer));
-    }
+    answers_.insert(answers_.end(), std::make_move_iterator(due_.begin()),
+                    std::make_move_iterator(due_.end()));
+    due_.clear();
     send_answers();
     const int n = ::epoll_wait(epoll_.get(), events, 128, 0);
     // What was closed is known before its end's hang-up is looked at.
@@ -256,21 +273,20 @@ void drop_in_state::on_alarm() {
   if (paused_ || !silent_.empty()) set_alarm();
 }
 
-/// Calls a client, which ends when it finds no memory: its program's socket is reset.
-template <class F>
-void drop_in_state::give_turn(client& c, F&& f) {
-  try {
-    f();
-  } catch (const std::bad_alloc&) {
-    c.abandon();
-    remove(c);
+/// Room for every client in the lists that it may stand in once: its wake-up and its end need no
+/// memory.
+void drop_in_state::make_room_for_client() {
+  const std::size_t needed = clients_.size() + 1;
+  for (std::vector<u64>* list : {&marked_, &round_, &dead_}) {
+    if (list->capacity() < needed) list->reserve(2 * needed);
   }
 }
 
 void drop_in_state::run_marked() {
-  const std::vector<u64> round = std::exchange(marked_, {});
-  for (const u64 id : round) {
-    if (client* c = find(id)) {
+  round_.clear();
+  round_.swap(marked_);
+  for (std::size_t i = 0; i < round_.size(); ++i) {  // a turn may make clients, and room here
+    if (client* c = find(round_[i])) {
       c->set_marked(false);
       give_turn(*c, [c] { c->pump(); });
     }
@@ -283,7 +299,9 @@ void drop_in_state::remove(client& c) {
 }
 
 void drop_in_state::bury() {
-  for (const u64 id : std::exchange(dead_, {})) {
+  // Whose end is another's end stands behind it.
+  for (std::size_t i = 0; i < dead_.size(); ++i) {
+    const u64 id = dead_[i];
     clients_.erase(id);
     ++buried_;
     known_.erase(id);
@@ -291,6 +309,7 @@ void drop_in_state::bury() {
     for (auto renewed = from; renewed != to; ++renewed) known_.erase(renewed->second);
     renewed_.erase(from, to);
   }
+  dead_.clear();
   if (buried_ == 0 || std::exchange(trim_waits_, true)) return;
   trim_delays_ = 0;
   add_later(clock_ms() + trim_quiet_ms, trim_soon);
@@ -311,13 +330,15 @@ void drop_in_state::give_memory_back(bool late) {
 
 void drop_in_state::serve_closes() {
   bool overflow = false;
-  const std::vector<u64> closed = closes_.closed(overflow);
-  for (const u64 id : closed) {
-    if (client* c = find(id)) c->anchor_closed();
+  for (const u64 id : closes_.closed(overflow)) {
+    if (client* c = find(id)) give_turn(*c, [c] { c->anchor_closed(); });
     forget_anchor(id);
   }
   if (!overflow) return;
-  for (const auto& [id, c] : clients_) c->look_for_anchor();
+  for (const auto& [id, c] : clients_) {
+    client& looking = *c;
+    give_turn(looking, [&looking] { looking.look_for_anchor(); });
+  }
 }
 
 void drop_in_state::abandon(u64 id) {
@@ -349,12 +370,22 @@ void drop_in_state::forget_anchor(u64 id) {
 
 void drop_in_state::adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd,
                           u64 listener, descriptor_share&& share) {
-  auto made = std::make_unique<stream_client>(*this, host, s, end.id,
-                                              client_kind{end.domain, end.type, end.protocol});
-  stream_client& c = *made;
-  c.set_share(std::move(share));
-  clients_.emplace(end.id, std::move(made));
-  c.offered(std::move(fd), listener);
+  open_socket accepted(host, s);
+  client* c = nullptr;
+  try {
+    make_room_for_client();
+    auto made = std::make_unique<stream_client>(*this, host, s, end.id,
+                                                client_kind{end.domain, end.type, end.protocol});
+    accepted.release();
+    made->set_share(std::move(share));
+    stream_client& adopted = *made;
+    c = clients_.emplace(end.id, std::move(made)).first->second.get();
+    adopted.offered(std::move(fd), listener);
+  } catch (const std::bad_alloc&) {  // the program accepts one that is reset
+    if (c != nullptr) remove(*c);
+    if (c != nullptr) c->abandon();
+    child_settled(listener, false);
+  }
 }
 
 // --- channels ---------------------------------------------------------------------------------
@@ -365,7 +396,11 @@ void drop_in_state::accept_channels() {
     unique_fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!fd && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)) return;
     starved = !fd;
-    if (fd) add_channel(std::move(fd));
+    try {
+      if (fd) add_channel(std::move(fd));
+    } catch (const std::bad_alloc&) {
+      starved = true;  // this one is closed, the others wait
+    }
   }
   if (!starved) return;
   // Whoever connects waits in the listener's queue, as for a kernel that is busy.
@@ -378,12 +413,17 @@ void drop_in_state::add_channel(unique_fd fd) {
   const channel_peer who = peer_of(fd.get());
   if (!gate_.enter(who)) return close_channel(std::move(fd), false);
   const u64 id = new_id();
-  poll(EPOLL_CTL_ADD, fd.get(), EPOLLIN | EPOLLRDHUP, source::channel, id);
-  channel& ch = channels_[id];
-  ch.fd = std::move(fd);
-  ch.who = who;
   if (silent_.empty()) set_alarm();
-  silent_.push_back({id, clock_ms() + hello_patience_ms_});
+  try {
+    silent_.push_back({id, clock_ms() + hello_patience_ms_});
+    channel& ch = channels_[id];
+    poll(EPOLL_CTL_ADD, fd.get(), EPOLLIN | EPOLLRDHUP, source::channel, id);
+    ch.fd = std::move(fd);
+    ch.who = who;
+  } catch (const std::bad_alloc&) {
+    gate_.leave(who, false);
+    throw;
+  }
   make_room_for_silent();
 }
 
@@ -427,7 +467,16 @@ void drop_in_state::drop_channel(u64 id) {
   close_channel(std::move(fd), greeted);
   channels_.erase(at);
   if (waiting == 0) return;
-  if (client* c = find(waiting)) c->give_up(id);
+  if (client* c = find(waiting)) give_turn(*c, [&] { c->give_up(id); });
+}
+
+/// What finds no memory where it can tell nobody ends its channel: who waits there learns that.
+void drop_in_state::serve_channel_or_end_it(u64 id) {
+  try {
+    serve_channel(id);
+  } catch (const std::bad_alloc&) {
+    drop_channel(id);
+  }
 }
 
 void drop_in_state::serve_channel(u64 id) {
@@ -545,6 +594,7 @@ result<std::unique_ptr<drop_in>> drop_in::create(const drop_in_options& options,
       std::to_string(::geteuid()) + "-" + hex(random_u64()) + hex(random_u64());
   auto state = std::make_unique<drop_in_state>(instance, token, std::move(anchors),
                                                std::move(hosts), options);
+  if (!state->closes().works()) return fail(errc::nospc);
   TRY_VOID(state->listen_at(options.address));
   return std::make_unique<drop_in>(std::move(state));
 }

@@ -33,6 +33,7 @@ struct channel {
   descriptor_share share;             ///< after hello
   host_sockets* host = nullptr;       ///< likewise
   u64 waiting_client = 0;             ///< has a call of this channel to answer; 0: none
+  request_head waiting_call;          ///< that call
   std::optional<open_lab_file> file;  ///< no longer a channel, but this
 };
 
@@ -71,6 +72,22 @@ class passing_message {
 struct passed_socket {
   client* what;
   unique_fd anchor;
+};
+
+/// A host's socket that is closed unless somebody takes it.
+class open_socket {
+ public:
+  open_socket(host_sockets& host, int s) : host_(&host), s_(s) {}
+  open_socket(const open_socket&) = delete;
+  open_socket& operator=(const open_socket&) = delete;
+  ~open_socket() {
+    if (host_ != nullptr) host_->close(s_);
+  }
+  void release() { host_ = nullptr; }
+
+ private:
+  host_sockets* host_;
+  int s_;
 };
 
 /// An anchor that a program has, or had a moment ago.
@@ -132,6 +149,7 @@ class drop_in_state final : public client_owner {
   void close_channel(unique_fd fd, bool greeted);
   void drop_silent_channels();
   void make_room_for_silent();
+  void serve_channel_or_end_it(u64 id);
   void serve_channel(u64 id);
   void drop_channel(u64 id);
   result<passed_socket> take_passed(const channel& ch, msghdr& message);
@@ -158,6 +176,7 @@ class drop_in_state final : public client_owner {
   result<client*> find_by(int anchor, const channel& ch);
   template <class F>
   void give_turn(client& c, F&& f);
+  void make_room_for_client();
   void run_marked();
   void serve_closes();
   void run_later();
@@ -192,8 +211,10 @@ class drop_in_state final : public client_owner {
   /// Answers to sends wait for a turn of the world: what was sent to the own machine has arrived
   /// when the program goes on.
   std::vector<held_answer> held_;
+  std::vector<held_answer> due_;      ///< have waited for it
   std::vector<held_answer> answers_;  ///< given when every client has had its turn
   std::vector<u64> marked_, next_turn_, dead_;
+  std::vector<u64> round_;  ///< of marked_, those that have their turn now
   std::set<u64> starving_;
   bool alarm_set_ = false;
   std::size_t buried_ = 0;             ///< clients removed since somebody looked

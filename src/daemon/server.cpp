@@ -36,9 +36,7 @@ server::server(const serve_options& options, control_listener listener)
     : options_(options),
       listener_(std::move(listener)),
       started_(clock_.now()),
-      epoch_(wall_clock_now()) {
-  capture_budget_.reserve = &reserve_;
-}
+      epoch_(wall_clock_now()) {}
 
 server::~server() { end_captures(); }
 
@@ -74,7 +72,12 @@ tl::expected<void, std::string> server::build(const lab& what) {
   auto built = running_lab::build(what, entropy_);
   if (!built) return tl::unexpected(built.error());
   lab_ = std::move(*built);
-  lab_->set_reserve(reserve_);
+  // Half of it is enough for an answer about every host.
+  memory_reserve::sizes reserve;
+  reserve.pieces += what.hosts.size() / 2;
+  reserve_.emplace(reserve);
+  lab_->set_reserve(*reserve_);
+  capture_budget_.reserve = &*reserve_;
   for (const auto& h : lab_->world().hosts()) h->machine().set_wall_epoch(epoch_);
   journeys_ = std::make_unique<journeys>(lab_->world().trace());
   watch_taps();
@@ -111,11 +114,13 @@ void server::keep_name() {
 }
 
 void server::watch_taps() {
+  std::size_t queues = 0;
   for (const running_lab::tap tap : lab_->taps()) {
     const std::span<const int> fds = tap.port->fds();
     for (std::size_t q = 0; q < fds.size(); ++q) {
       const auto ready = [this, tap, q](u32 events) { ready_taps_.push_back({tap, q, events}); };
       static_cast<void>(poller_.add(fds[q], EPOLLIN | EPOLLOUT | EPOLLET, ready));
+      ready_taps_.reserve(++queues);  // an edge is told once: what notes it needs no memory
     }
   }
 }
@@ -186,13 +191,13 @@ void server::look_after_memory() {
     trim_at_ = trim_patience_ > last_trim ? never : now + trim_patience_;
     if (packets.trim() != 0) ::malloc_trim(0);
   }
-  if (!reserve_.low() || (memory_was_low_ && now < memory_again_)) return;
+  if (!reserve_->low() || (memory_was_low_ && now < memory_again_)) return;
   if (!std::exchange(memory_was_low_, true)) {
     std::fputs("posthaste: out of memory: new work is refused or waits\n", stderr);
   }
   memory_again_ = now + memory_retry;
   packets.trim();
-  if (!reserve_.refill()) return;
+  if (!reserve_->refill()) return;
   memory_was_low_ = false;
   std::fputs("posthaste: there is memory again\n", stderr);
 }
@@ -203,7 +208,7 @@ duration server::patience(bool busy) {
   duration out = time_until(lab_->world().next_deadline(), lab_now());
   if (accept_again_ != never) out = std::min(out, accept_retry);
   if (name_again_ != never) out = std::min(out, name_retry);
-  if (reserve_.low()) out = std::min(out, memory_retry);
+  if (reserve_->low()) out = std::min(out, memory_retry);
   if (trim_at_ != never) out = std::min(out, time_until(trim_at_, clock_.now()));
   for (const auto& [id, c] : connections_) {
     if (c->recording != nullptr && !c->recording->flushed()) {
@@ -215,7 +220,7 @@ duration server::patience(bool busy) {
 }
 
 void server::serve_taps() {
-  for (const ready_tap& ready : std::exchange(ready_taps_, {})) {
+  for (const ready_tap& ready : ready_taps_) {
     ready.tap.host->call([&] {
       tap_port& port = *ready.tap.port;
       if ((ready.events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) port.on_readable(ready.queue);
@@ -224,6 +229,7 @@ void server::serve_taps() {
       }
     });
   }
+  ready_taps_.clear();
 }
 
 // --- connections --------------------------------------------------------------------------------
@@ -256,7 +262,16 @@ void server::accept_connections() {
       queue(id, at);
     };
     c->polled = EPOLLIN | EPOLLRDHUP;
-    if (poller_.add(c->line.fd(), c->polled, ready)) connections_[id] = std::move(c);
+    const int fd = c->line.fd();
+    const u32 polled = c->polled;
+    connections_[id] = std::move(c);
+    bool watched = false;
+    try {
+      watched = poller_.add(fd, polled, ready).has_value();
+    } catch (const std::bad_alloc&) {
+      watched = false;
+    }
+    if (!watched) connections_.erase(id);
   }
 }
 
@@ -284,8 +299,9 @@ bool server::make_room() {
 }
 
 void server::queue(u64 id, connection& c) {
-  if (std::exchange(c.queued, true)) return;
+  if (c.queued) return;
   ready_connections_.push_back(id);
+  c.queued = true;
 }
 
 /// One request of each connection that has some, then the others' turn; and packets' and programs'

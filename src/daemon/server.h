@@ -9,6 +9,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tl/expected.hpp>
 
@@ -104,7 +105,7 @@ class server {
 
   // Destroyed from below: the connections, whose end tells a client that the lab has ended, last.
   private_process private_;
-  memory_reserve reserve_;
+  std::optional<memory_reserve> reserve_;
   closer closer_;
   capture_budget capture_budget_;
   std::map<u64, std::unique_ptr<connection>> connections_;

@@ -345,6 +345,7 @@ std::optional<answer_data> stream_client::send(call& c) {
   if (phase_ == phase::connecting) return refusal(errc::again);
   if (const auto sent = try_send(c.head, c.data)) return answer_data{*sent, {}, {}, 0};
   if (!c.wait()) return refusal(errc::again);
+  if (host_.memory_low()) return refusal(errc::nobufs);
   sends_.push_back({c.channel, c.head, {c.data.begin(), c.data.end()}});
   return std::nullopt;
 }

@@ -1,8 +1,11 @@
-"""A daemon that has too little: memory (RLIMIT_AS) or descriptors (RLIMIT_NOFILE). What programs
-ask for is refused or waits, nothing is lost without a word, and when there is room all goes on."""
+"""A daemon that has too little: memory (RLIMIT_AS), descriptors (RLIMIT_NOFILE), inotify. What
+programs ask for is refused or waits, nothing is lost without a word, and when there is room all
+goes on."""
 
-import json
+import os
 import resource
+import subprocess
+import tempfile
 
 import lib
 
@@ -90,23 +93,62 @@ print(sock.recv(10).decode())
 """
 
 
+# Opens sockets until there are no more; keeps them until it is told otherwise.
+HOG = """
+import errno, resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+kept = []
+try:
+    while True:
+        kept.append(socket.socket())
+except OSError as error:
+    print("full", errno.errorcode[error.errno], len(kept), flush=True)
+sys.stdin.readline()
+"""
+
+
 class MemoryTest(lib.LabTest):
+    def limit_memory(self, lab, more):
+        """The daemon may have so many MiB more than now."""
+        with open(f"/proc/{lab.pid}/statm", encoding="utf-8") as sizes:
+            now = int(sizes.read().split()[0]) * resource.getpagesize()
+        resource.prlimit(lab.pid, resource.RLIMIT_AS, (now + (more << 20), resource.RLIM_INFINITY))
+
+    def assert_goes_on(self, lab):
+        def served():
+            return lab.run("alice", lib.PYTHON, "-c", ASK, "10.0.1.2", check=False).stdout
+        lib.wait_until(lambda: served() == "hello\n", "an echo")
+        status = lab.status()
+        self.assertFalse(status["memory_low"])
+        self.assertNotIn("dead", [key for host in status["hosts"] for key in host])
+        self.assertIn("there is memory again", lab.log())
+
     def test_a_flood_is_refused_and_the_rest_goes_on(self):
         lab = self.start_lab(LONG_WIRE)
         lab.spawn("carol", lib.PYTHON, "-c", ECHO).wait_for("listening")
-        resource.prlimit(lab.pid, resource.RLIMIT_AS, (80 << 20, resource.RLIM_INFINITY))
+        self.limit_memory(lab, 40)
         said = lab.python("alice", FLOOD)
         taken, refused = said.split(" ", 1)
         self.assertGreater(int(taken), 1000)
         self.assertLess(int(taken), 500_000, "there was memory for everything")
         self.assertIn("EAGAIN", refused)
         # It drains: then new sockets are to be had, and the others never noticed.
-        def served():
-            return lab.run("alice", lib.PYTHON, "-c", ASK, "10.0.1.2", check=False).stdout
-        lib.wait_until(lambda: served() == "hello\n", "an echo")
-        self.assertNotIn("dead", json.dumps(lab.status()["hosts"]))
-        log = lab.log()
-        self.assertIn("there is memory again", log)
+        self.assert_goes_on(lab)
+
+    def test_sockets_are_refused_until_others_are_closed(self):
+        lab = self.start_lab(LONG_WIRE)
+        lab.spawn("carol", lib.PYTHON, "-c", ECHO).wait_for("listening")
+        self.limit_memory(lab, 4)
+        hog = lab.spawn("bob", lib.PYTHON, "-c", HOG, stdin=lib.subprocess.PIPE)
+        full = hog.wait_for(r"full (\w+) (\d+)")
+        self.assertEqual(full.group(1), "ENOBUFS")
+        self.assertGreater(int(full.group(2)), 100)
+        # A user can look, and is told; another program is refused in words.
+        self.assertTrue(lab.status()["memory_low"])
+        asked = lab.run("alice", lib.PYTHON, "-c", ASK, "10.0.1.2", check=False)
+        self.assertIn("No buffer space available", asked.stderr)
+        hog.end()
+        self.assert_goes_on(lab)
 
 
 class DescriptorTest(lib.LabTest):
@@ -123,8 +165,23 @@ class DescriptorTest(lib.LabTest):
     def test_64_descriptors(self):
         self.with_limit(64)
 
-    def test_40_descriptors(self):
-        self.with_limit(40)
+    def test_100_descriptors(self):
+        self.with_limit(100)
+
+    def test_no_watch_for_closes(self):
+        """Without an inotify instance no close would be seen: no daemon starts, and it says why."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = os.path.join(folder, "lab.yaml")
+            with open(file, "w", encoding="utf-8") as lab:
+                lab.write(lib.TWO_HOSTS)
+            script = ("echo 0 >/proc/sys/user/max_inotify_instances || exit 77\n"
+                      f'exec "{lib.PH}" up --socket "{folder}/s" -f "{file}" --detach')
+            done = subprocess.run(["unshare", "--user", "--map-root-user", "sh", "-c", script],
+                                  capture_output=True, text=True, check=False)
+        if done.returncode in (1, 77):
+            self.skipTest(f"no user namespaces here: {done.stderr}")
+        self.assertEqual(done.returncode, 125)
+        self.assertIn("fs.inotify.max_user_instances", done.stderr)
 
 
 if __name__ == "__main__":
