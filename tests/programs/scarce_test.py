@@ -107,6 +107,27 @@ sys.stdin.readline()
 """
 
 
+# Opens many sockets, and closes them again when it is told.
+PEAK = """
+import resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+for count in map(int, sys.argv[1:]):
+    kept = [socket.socket() for _ in range(count)]
+    print("open", count, flush=True)
+    sys.stdin.readline()
+    for sock in kept:
+        sock.close()
+    print("closed", count, flush=True)
+sys.stdin.readline()
+"""
+
+
+def resident(lab):
+    """KiB of memory that the daemon holds."""
+    with open(f"/proc/{lab.pid}/statm", encoding="utf-8") as sizes:
+        return int(sizes.read().split()[1]) * resource.getpagesize() // 1024
+
+
 class MemoryTest(lib.LabTest):
     def limit_memory(self, lab, more):
         """The daemon may have so many MiB more than now."""
@@ -127,6 +148,7 @@ class MemoryTest(lib.LabTest):
         lab = self.start_lab(LONG_WIRE)
         lab.spawn("carol", lib.PYTHON, "-c", ECHO).wait_for("listening")
         self.limit_memory(lab, 40)
+        before = resident(lab)
         said = lab.python("alice", FLOOD)
         taken, refused = said.split(" ", 1)
         self.assertGreater(int(taken), 1000)
@@ -134,6 +156,20 @@ class MemoryTest(lib.LabTest):
         self.assertIn("EAGAIN", refused)
         # It drains: then new sockets are to be had, and the others never noticed.
         self.assert_goes_on(lab)
+        lib.wait_until(lambda: resident(lab) < before + 4096, "the memory of the flood")
+
+    def test_what_a_peak_needed_goes_back_to_the_machine(self):
+        lab = self.start_lab()
+        program = lab.spawn("alice", lib.PYTHON, "-c", PEAK, "50", "1500",
+                            stdin=lib.subprocess.PIPE)
+        program.wait_for("open 50")
+        before = resident(lab)
+        print(file=program.stdin, flush=True)
+        program.wait_for("open 1500")
+        needed = resident(lab) - before
+        self.assertGreater(needed, 1000)
+        print(file=program.stdin, flush=True)
+        lib.wait_until(lambda: resident(lab) - before < needed / 3, "the memory of 1500 sockets")
 
     def test_sockets_are_refused_until_others_are_closed(self):
         lab = self.start_lab(LONG_WIRE)
