@@ -111,11 +111,12 @@ class last_close_watch {
   /// Watches the open file behind `fd` under `id`. Errors: nospc (fs.inotify.max_user_watches).
   result<void> add(int fd, u64 id);
   /// The ids closed since the last call. overflow: some were missed.
-  std::vector<u64> closed(bool& overflow);
+  const std::vector<u64>& closed(bool& overflow);
 
  private:
   unique_fd inotify_;
   std::map<int, u64> ids_;  // by watch descriptor
+  std::vector<u64> closed_;    // the answer of closed(), with room for all
 };
 
 /// True when the anchor is still open somewhere (any type).

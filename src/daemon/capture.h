@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "daemon/memory_reserve.h"
 #include "kernel/pcapng_writer.h"
 #include "net/core/net_namespace.h"
 #include "platform/unique_fd.h"
@@ -31,9 +32,12 @@ struct capture_limits {
 struct capture_budget {
   std::size_t all = 64 << 20;
   std::size_t used = 0;
+  const memory_reserve* reserve = nullptr;  ///< without memory nothing is kept
   /// A capture that keeps `own` bytes may keep more: each may have as much as all leave free, so
   /// however many stall, there is room for one that does not.
-  [[nodiscard]] bool lets_grow(std::size_t own) const { return own + used < all; }
+  [[nodiscard]] bool lets_grow(std::size_t own) const {
+    return own + used < all && (reserve == nullptr || !reserve->low());
+  }
 };
 
 class capture final : private pcapng_output {
@@ -48,7 +52,7 @@ class capture final : private pcapng_output {
 
   /// Packets taken down.
   [[nodiscard]] u64 packets() const { return packets_; }
-  /// Packets left out because the reader was too slow.
+  /// Packets left out because the reader was too slow, or for want of memory.
   [[nodiscard]] u64 left_out() const { return left_out_; }
   /// It takes no more: the asked number is reached, or the output is broken.
   [[nodiscard]] bool over() const { return !error_.empty() || reached_limit(); }

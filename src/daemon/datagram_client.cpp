@@ -177,6 +177,7 @@ answer_data datagram_client::do_ioctl(const call& c) {
 // --- program to stack -------------------------------------------------------------------------
 
 std::optional<answer_data> datagram_client::send(call& c) {
+  if (host_.memory_low()) return refusal(c.wait() ? errc::nobufs : errc::again);
   (void)drain_out();  // what was sent plainly before goes first
   // raw(7) sockets send whatever is pending.
   if (pending_error_ != 0 && kind_.type != uapi::sock_raw) {
@@ -231,6 +232,7 @@ bool datagram_client::to_stack(byte_view payload, byte_view to) {
 
 /// One plain send. False when none waits or the stack has no room.
 bool datagram_client::pump_one_out() {
+  if (host_.memory_low()) return false;
   if (!to_stack_.empty()) {
     if (!to_stack(to_stack_.front().payload, to_stack_.front().to.view())) return false;
     departing_bytes_ -= sizeof(departing) + to_stack_.front().payload.size();
@@ -252,6 +254,7 @@ bool datagram_client::pump_one_out() {
 
 /// Empties the end's queue, whatever room the stack has. False when the end holds more.
 bool datagram_client::receive_plain_sends() {
+  if (host_.memory_low()) return false;
   std::vector<u8>& buffer = owner_.datagrams().buffer;
   while (departing_bytes_ < most_departing) {
     const auto got = end_.receive(buffer);
@@ -427,12 +430,13 @@ answer_data datagram_client::show_again() {
 
 void datagram_client::pump() {
   if (!end_) return;
+  if (host_.memory_low()) owner_.mark_starving(*this);  // what it sends waits
   retry_sends();
   for (int i = 0; i < datagrams_a_turn && pump_one_out(); ++i) {
     if (i + 1 == datagrams_a_turn) owner_.mark(*this);
   }
   if (closing_) {
-    (void)drain_out();
+    if (!drain_out()) return;  // it goes on when there is room, or memory
     if (to_stack_.empty() && waiting_.empty()) owner_.remove(*this);
     return;
   }

@@ -1,7 +1,7 @@
 // A UDP, raw, ping, netlink or packet socket of a program.
 #pragma once
 
-#include <deque>
+#include <list>
 
 #include "daemon/client.h"
 #include "daemon/control_options.h"
@@ -86,10 +86,11 @@ class datagram_client final : public client, private handed_on {
   unsigned shown_to_waiting_ = 0;  ///< times that a receiver who waits was woken for no error
   bool error_due_ = false;         ///< an error came that the anchor does not show yet
   bool closing_ = false;           ///< no anchor is left; what was sent is still on its way
-  std::deque<arrived> to_program_;
-  std::deque<departing> to_stack_;
+  // Lists, because a deque has memory when it is empty.
+  std::list<arrived> to_program_;
+  std::list<departing> to_stack_;
   std::size_t departing_bytes_ = 0;  ///< memory of to_stack_
-  std::deque<waiting_send> waiting_;
+  std::list<waiting_send> waiting_;
 };
 
 }  // namespace ph::dropin

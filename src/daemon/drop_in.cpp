@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 
 #include "daemon/datagram_client.h"
 #include "daemon/drop_in_state.h"
@@ -27,10 +28,13 @@ constexpr int accepts_a_turn = 64;
 constexpr int events_a_batch = 128;
 constexpr int channel_backlog = 256;
 constexpr s64 alarm_ms = 50;
-constexpr std::size_t trim_after = 1000;  // clients that were removed
-/// TIME-WAIT lasts a minute, and what it needs lies between what the connections needed.
-constexpr s64 trim_again_ms = 65'000;
-constexpr u64 nobody = 0;  // no client's id
+/// After a peak the allocator keeps what it had. It is given back when no client has ended for so
+/// long, or so many times as long after the first; and again when TIME-WAIT is over, which lasts a
+/// minute: what it needs lies between what the connections needed.
+constexpr s64 trim_quiet_ms = 500;
+constexpr int most_trim_delays = 8;
+constexpr s64 trim_late_ms = 65'000;
+constexpr u64 trim_soon = 0, trim_late = ~u64{0};  // no clients' ids
 
 /// Lets a timerfd of CLOCK_MONOTONIC fire once, at a time in milliseconds.
 void set_timer(int fd, s64 due_ms) {
@@ -158,16 +162,32 @@ void drop_in_state::poll_for(int fd, u64 id, u32 events) {
   poll(EPOLL_CTL_MOD, fd, events | EPOLLET, source::end, id);
 }
 
+/// Calls a client, which ends when it finds no memory: its program's socket is reset.
+template <class F>
+void drop_in_state::give_turn(client& c, F&& f) {
+  try {
+    f();
+  } catch (const std::bad_alloc&) {
+    remove(c);
+    for (auto& [id, ch] : channels_) {
+      if (ch.waiting_client != c.id()) continue;
+      ch.waiting_client = 0;
+      (void)reply(ch, ch.waiting_call, refusal(errc::nobufs));
+    }
+    c.abandon();
+  }
+}
+
 void drop_in_state::on_event(u32 events, u64 tag) {
   const u64 id = tag & ((u64{1} << tag_shift) - 1);
   switch (static_cast<source>(tag >> tag_shift)) {
     case source::listener: return accept_channels();
-    case source::channel: return serve_channel(id);
+    case source::channel: return serve_channel_or_end_it(id);
     case source::closes: return serve_closes();
     case source::end:
       if (client* c = find(id)) {
         if (settling* const home = c->sends_home()) settling_turns_.note(*home);
-        c->on_end(events);
+        give_turn(*c, [&] { c->on_end(events); });
       }
       return;
     case source::timer: return run_later();
@@ -177,7 +197,8 @@ void drop_in_state::on_event(u32 events, u64 tag) {
 
 bool drop_in_state::process() {
   epoll_event events[events_a_batch];
-  std::vector<held_answer> held = std::exchange(held_, {});
+  // What finds no memory leaves this in the middle; what is due is where the next call sees it.
+  if (due_.empty()) due_.swap(held_);
   for (const u64 id : std::exchange(next_turn_, {})) {
     if (client* c = find(id)) mark(*c);
   }
@@ -185,9 +206,9 @@ bool drop_in_state::process() {
     run_marked();
     if (round == 0) settling_turns_.arrived();
     bury();
-    for (held_answer& h : std::exchange(held, {})) {
-      answer_later(h.channel, h.head, std::move(h.answer));
-    }
+    answers_.insert(answers_.end(), std::make_move_iterator(due_.begin()),
+                    std::make_move_iterator(due_.end()));
+    due_.clear();
     send_answers();
     settling_turns_.begin_batch();
     const int n = ::epoll_wait(epoll_.get(), events, events_a_batch, 0);
@@ -228,7 +249,7 @@ void drop_in_state::run_later() {
   for (auto i = later_.begin(); i != end; ++i) due.push_back(i->second);
   later_.erase(later_.begin(), end);
   for (const u64 id : due) {
-    if (id == nobody) give_memory_back();
+    if (id == trim_soon || id == trim_late) give_memory_back(id == trim_late);
     if (client* c = find(id)) mark(*c);
   }
   if (!later_.empty()) set_timer(timer_.get(), later_.begin()->first);
@@ -260,12 +281,22 @@ void drop_in_state::on_alarm() {
   if (paused_ || !silent_.empty()) set_alarm();
 }
 
+/// Room for every client in the lists that it may stand in once: its wake-up and its end need no
+/// memory.
+void drop_in_state::make_room_for_client() {
+  const std::size_t needed = clients_.size() + 1;
+  for (std::vector<u64>* list : {&marked_, &round_, &dead_}) {
+    if (list->capacity() < needed) list->reserve(2 * needed);
+  }
+}
+
 void drop_in_state::run_marked() {
-  const std::vector<u64> round = std::exchange(marked_, {});
-  for (const u64 id : round) {
-    if (client* c = find(id)) {
+  round_.clear();
+  round_.swap(marked_);
+  for (std::size_t i = 0; i < round_.size(); ++i) {  // a turn may make clients, and room here
+    if (client* c = find(round_[i])) {
       c->set_marked(false);
-      c->pump();
+      give_turn(*c, [c] { c->pump(); });
     }
   }
 }
@@ -276,7 +307,9 @@ void drop_in_state::remove(client& c) {
 }
 
 void drop_in_state::bury() {
-  for (const u64 id : std::exchange(dead_, {})) {
+  // Whose end is another's end stands behind it.
+  for (std::size_t i = 0; i < dead_.size(); ++i) {
+    const u64 id = dead_[i];
     clients_.erase(id);
     ++buried_;
     known_.erase(id);
@@ -284,31 +317,36 @@ void drop_in_state::bury() {
     for (auto renewed = from; renewed != to; ++renewed) known_.erase(renewed->second);
     renewed_.erase(from, to);
   }
-  if (buried_ == 0) return;
-  if (!std::exchange(trim_waits_, true)) add_later(clock_ms() + trim_again_ms, nobody);
-  if (buried_ < trim_after || buried_ < clients_.size()) return;
-  // After a peak the allocator keeps what it had: it is given back.
-  buried_ = 1;  // and what is left of the last ones, later
-  ::malloc_trim(0);
+  dead_.clear();
+  if (buried_ == 0 || std::exchange(trim_waits_, true)) return;
+  trim_delays_ = 0;
+  add_later(clock_ms() + trim_quiet_ms, trim_soon);
 }
 
-/// Goes on until nothing was buried for a while.
-void drop_in_state::give_memory_back() {
-  trim_waits_ = std::exchange(buried_, 0) != 0;
-  if (trim_waits_) add_later(clock_ms() + trim_again_ms, nobody);
+void drop_in_state::give_memory_back(bool late) {
+  if (late) {
+    late_trim_waits_ = false;
+  } else if (std::exchange(buried_, 0) != 0 && trim_delays_++ < most_trim_delays) {
+    return add_later(clock_ms() + trim_quiet_ms, trim_soon);
+  } else {
+    trim_waits_ = false;
+    if (!std::exchange(late_trim_waits_, true)) add_later(clock_ms() + trim_late_ms, trim_late);
+  }
   if (give_back_) give_back_();
   ::malloc_trim(0);
 }
 
 void drop_in_state::serve_closes() {
   bool overflow = false;
-  const std::vector<u64> closed = closes_.closed(overflow);
-  for (const u64 id : closed) {
-    if (client* c = find(id)) c->anchor_closed();
+  for (const u64 id : closes_.closed(overflow)) {
+    if (client* c = find(id)) give_turn(*c, [c] { c->anchor_closed(); });
     forget_anchor(id);
   }
   if (!overflow) return;
-  for (const auto& [id, c] : clients_) c->look_for_anchor();
+  for (const auto& [id, c] : clients_) {
+    client& looking = *c;
+    give_turn(looking, [&looking] { looking.look_for_anchor(); });
+  }
 }
 
 void drop_in_state::abandon(u64 id) {
@@ -340,12 +378,22 @@ void drop_in_state::forget_anchor(u64 id) {
 
 void drop_in_state::adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd,
                           u64 listener, descriptor_share&& share) {
-  auto made = std::make_unique<stream_client>(*this, host, s, end.id,
-                                              client_kind{end.domain, end.type, end.protocol});
-  stream_client& c = *made;
-  c.set_share(std::move(share));
-  clients_.emplace(end.id, std::move(made));
-  c.offered(std::move(fd), listener);
+  open_socket accepted(host, s);
+  client* c = nullptr;
+  try {
+    make_room_for_client();
+    auto made = std::make_unique<stream_client>(*this, host, s, end.id,
+                                                client_kind{end.domain, end.type, end.protocol});
+    accepted.release();
+    made->set_share(std::move(share));
+    stream_client& adopted = *made;
+    c = clients_.emplace(end.id, std::move(made)).first->second.get();
+    adopted.offered(std::move(fd), listener);
+  } catch (const std::bad_alloc&) {  // the program accepts one that is reset
+    if (c != nullptr) remove(*c);
+    if (c != nullptr) c->abandon();
+    child_settled(listener, false);
+  }
 }
 
 // --- channels ---------------------------------------------------------------------------------
@@ -356,7 +404,11 @@ void drop_in_state::accept_channels() {
     unique_fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!fd && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)) return;
     starved = !fd;
-    if (fd) add_channel(std::move(fd));
+    try {
+      if (fd) add_channel(std::move(fd));
+    } catch (const std::bad_alloc&) {
+      starved = true;  // this one is closed, the others wait
+    }
   }
   if (!starved) return;
   // Whoever connects waits in the listener's queue, as for a kernel that is busy.
@@ -369,12 +421,17 @@ void drop_in_state::add_channel(unique_fd fd) {
   const channel_peer who = peer_of(fd.get());
   if (!gate_.enter(who)) return close_channel(std::move(fd), false);
   const u64 id = new_id();
-  poll(EPOLL_CTL_ADD, fd.get(), EPOLLIN | EPOLLRDHUP, source::channel, id);
-  channel& ch = channels_[id];
-  ch.fd = std::move(fd);
-  ch.who = who;
   if (silent_.empty()) set_alarm();
-  silent_.push_back({id, clock_ms() + hello_patience_ms_});
+  try {
+    silent_.push_back({id, clock_ms() + hello_patience_ms_});
+    channel& ch = channels_[id];
+    poll(EPOLL_CTL_ADD, fd.get(), EPOLLIN | EPOLLRDHUP, source::channel, id);
+    ch.fd = std::move(fd);
+    ch.who = who;
+  } catch (const std::bad_alloc&) {
+    gate_.leave(who, false);
+    throw;
+  }
   make_room_for_silent();
 }
 
@@ -418,7 +475,16 @@ void drop_in_state::drop_channel(u64 id) {
   close_channel(std::move(fd), greeted);
   channels_.erase(at);
   if (waiting == 0) return;
-  if (client* c = find(waiting)) c->give_up(id);
+  if (client* c = find(waiting)) give_turn(*c, [&] { c->give_up(id); });
+}
+
+/// What finds no memory where it can tell nobody ends its channel: who waits there learns that.
+void drop_in_state::serve_channel_or_end_it(u64 id) {
+  try {
+    serve_channel(id);
+  } catch (const std::bad_alloc&) {
+    drop_channel(id);
+  }
 }
 
 void drop_in_state::serve_channel(u64 id) {
@@ -461,7 +527,12 @@ result<passed_socket> drop_in_state::take_passed(const channel& ch, msghdr& mess
 }
 
 void drop_in_state::serve(u64 id, channel& ch, const request& r, result<passed_socket> about) {
-  auto answer = dispatch(id, ch, r, std::move(about));
+  std::optional<answer_data> answer;
+  try {
+    answer = dispatch(id, ch, r, std::move(about));
+  } catch (const std::bad_alloc&) {
+    answer = refusal(errc::nobufs);  // what was begun for it is undone
+  }
   if (answer && waits_a_turn(r.head, answer->result)) {
     held_.push_back({id, r.head, std::move(*answer)});
     return;
@@ -532,6 +603,7 @@ result<std::unique_ptr<drop_in>> drop_in::create(const drop_in_options& options,
       std::to_string(::geteuid()) + "-" + hex(random_u64()) + hex(random_u64());
   auto state = std::make_unique<drop_in_state>(instance, token, std::move(anchors),
                                                std::move(hosts), options);
+  if (!state->closes().works()) return fail(errc::nospc);
   TRY_VOID(state->listen_at(options.address));
   return std::make_unique<drop_in>(std::move(state));
 }

@@ -33,6 +33,7 @@ struct channel {
   descriptor_share share;             ///< after hello
   host_sockets* host = nullptr;       ///< likewise
   u64 waiting_client = 0;             ///< has a call of this channel to answer; 0: none
+  request_head waiting_call;          ///< that call
   std::optional<open_lab_file> file;  ///< no longer a channel, but this
 };
 
@@ -77,6 +78,22 @@ struct settling_host {
 struct passed_socket {
   client* what;
   unique_fd anchor;
+};
+
+/// A host's socket that is closed unless somebody takes it.
+class open_socket {
+ public:
+  open_socket(host_sockets& host, int s) : host_(&host), s_(s) {}
+  open_socket(const open_socket&) = delete;
+  open_socket& operator=(const open_socket&) = delete;
+  ~open_socket() {
+    if (host_ != nullptr) host_->close(s_);
+  }
+  void release() { host_ = nullptr; }
+
+ private:
+  host_sockets* host_;
+  int s_;
 };
 
 /// An anchor that a program has, or had a moment ago.
@@ -139,6 +156,7 @@ class drop_in_state final : public client_owner {
   void close_channel(unique_fd fd, bool greeted);
   void drop_silent_channels();
   void make_room_for_silent();
+  void serve_channel_or_end_it(u64 id);
   void serve_channel(u64 id);
   void drop_channel(u64 id);
   result<passed_socket> take_passed(const channel& ch, msghdr& message);
@@ -165,13 +183,16 @@ class drop_in_state final : public client_owner {
   client* find(u64 id);
   void forget_anchor(u64 id);
   result<client*> find_by(int anchor, const channel& ch);
+  template <class F>
+  void give_turn(client& c, F&& f);
+  void make_room_for_client();
   void run_marked();
   void serve_closes();
   void run_later();
   void add_later(s64 due, u64 id);
   void send_answers();
   void bury();
-  void give_memory_back();
+  void give_memory_back(bool late);
 
   u64 instance_;
   s64 hello_patience_ms_;
@@ -201,14 +222,18 @@ class drop_in_state final : public client_owner {
   /// Answers to sends wait for a turn of the world: what was sent to the own machine has arrived
   /// when the program goes on.
   std::vector<held_answer> held_;
+  std::vector<held_answer> due_;      ///< have waited for it
   std::vector<held_answer> answers_;  ///< given when every client has had its turn
   std::vector<u64> marked_, next_turn_, dead_;
+  std::vector<u64> round_;  ///< of marked_, those that have their turn now
   std::set<u64> starving_;
   bool alarm_set_ = false;
-  bool trim_waits_ = false;            ///< what was buried will be given back
-  std::size_t buried_ = 0;             ///< clients removed since memory was given back
-  std::multimap<s64, u64> later_;      ///< when to pump which client (nobody: to trim);
-                                       ///< of CLOCK_MONOTONIC, in ms
+  std::size_t buried_ = 0;             ///< clients removed since somebody looked
+  bool trim_waits_ = false;            ///< what they had will be given back
+  int trim_delays_ = 0;                ///< how often that was put off
+  bool late_trim_waits_ = false;       ///< as trim_waits_, and what TIME-WAIT had
+  std::multimap<s64, u64> later_;      ///< when to pump which client, or to trim; of
+                                       ///< CLOCK_MONOTONIC, in ms
   std::deque<silent_channel> silent_;  ///< channels that had not said hello, the oldest first
   bool paused_ = false;                ///< new channels wait for descriptors
   bool silent_refuse_ = false;         ///< descriptors cannot be put into a channel before hello

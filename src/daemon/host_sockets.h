@@ -27,6 +27,9 @@ class host_sockets {
  public:
   virtual ~host_sockets() = default;
 
+  /// There is none for new work: sockets and connections are refused (nobufs), what programs send
+  /// waits (again), and nothing tells when there is more.
+  [[nodiscard]] virtual bool memory_low() const { return false; }
   virtual result<int> open(int domain, int type, int protocol) = 0;
   virtual void close(int s) = 0;
   /// Closes `s` like close(); wakes `entry` when what comes back, which ends before the entry, may

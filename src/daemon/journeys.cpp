@@ -23,12 +23,14 @@ journeys::journeys(tracer& trace) : trace_(trace), ring_(ring_events) {}
 journeys::~journeys() { set_on(false); }
 
 void journeys::set_on(bool on) {
-  on_ = on;
   if (on) {
+    ring_.make_room();  // packets of hosts are no place to find that there is none
     trace_.add(ring_);
   } else {
     trace_.remove(ring_);
+    ring_.clear();
   }
+  on_ = on;
 }
 
 std::optional<std::vector<trace_event>> journeys::sample() const {

@@ -16,7 +16,8 @@ class journeys {
   journeys& operator=(const journeys&) = delete;
   ~journeys();
 
-  /// Tracing costs every packet something: it is on only while asked for.
+  /// Tracing costs every packet something: it is on only while asked for. What was seen is
+  /// forgotten when it ends.
   void set_on(bool on);
   [[nodiscard]] bool on() const { return on_; }
   /// Forgets what was seen, so that the next sample is a new packet.

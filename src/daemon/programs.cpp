@@ -14,6 +14,11 @@ tl::expected<std::unique_ptr<programs>, std::string> programs::serve(running_lab
   options.give_back = [&lab] { static_cast<void>(lab.world().memory().trim()); };
   auto made = dropin::drop_in::create(
       options, [p = out.get()](std::string_view host) { return p->sockets_of(host); });
+  if (!made && made.error() == errc::nospc) {
+    return tl::unexpected(std::string(
+        "cannot see when programs close their sockets: this user has all inotify instances "
+        "already that fs.inotify.max_user_instances allows"));
+  }
   if (!made) {
     return tl::unexpected(fmt::format("cannot listen for programs: {}", errc_name(made.error())));
   }

@@ -33,8 +33,11 @@ u64 number_of(const json& object, const char* key, u64 otherwise) {
 
 }  // namespace
 
+/// An answer is made of many small pieces, which is no place to find that there is no memory: there
+/// is enough for it, or it is not begun.
 void server::serve_request(connection& c, const json& request) {
   const std::string verb = text_of(request, "verb");
+  if (reserve_->nearly_out() && verb != "down") return say_no_memory(c);
   if (verb == "status") return do_status(c);
   if (verb == "attach") return do_attach(c, request);
   if (verb == "capture") return do_capture(c, request);

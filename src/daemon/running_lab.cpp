@@ -200,6 +200,12 @@ void running_lab::add_tap(const lab_device& device) {
   if (device.address) h.add_address(device.name, *device.address);
 }
 
+void running_lab::set_reserve(const memory_reserve& reserve) {
+  reserve_ = &reserve;
+  for (const auto& wire : world_.links()) wire->set_starved(reserve.nearly_out());
+  for (const tap& t : taps_) t.port->set_starved(reserve.nearly_out());
+}
+
 sim::host* running_lab::find_host(std::string_view name) {
   if (!name.empty()) return find_named(name);
   return world_.hosts().size() == 1 ? world_.hosts().front().get() : nullptr;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "daemon/lab.h"
+#include "daemon/memory_reserve.h"
 #include "drivers/net/tap.h"
 #include "sim/world.h"
 
@@ -53,6 +54,10 @@ class running_lab {
   };
   [[nodiscard]] const std::vector<tap>& taps() const { return taps_; }
 
+  /// What tells whether there is memory for new work, and outlives this; without one there is.
+  void set_reserve(const memory_reserve& reserve);
+  [[nodiscard]] bool memory_low() const { return reserve_ != nullptr && reserve_->low(); }
+
  private:
   sim::host* find_named(std::string_view name);
   void add_tap(const lab_device& device);
@@ -61,6 +66,7 @@ class running_lab {
   lab description_;
   sim::world world_;
   std::vector<tap> taps_;
+  const memory_reserve* reserve_ = nullptr;
 };
 
 }  // namespace ph

@@ -2,6 +2,7 @@
 #include "daemon/serve.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -16,6 +17,7 @@
 
 #include "daemon/crash.h"
 #include "daemon/server.h"
+#include "platform/memory_limit.h"
 #include "platform/unique_fd.h"
 
 namespace ph {
@@ -109,6 +111,8 @@ tl::expected<void, std::string> serve(const lab& what, const serve_options& opti
   }
   install_crash_handler();
   if (auto enough = raise_limits(); !enough) return enough;
+  respect_group_memory_limit();
+  ::mallopt(M_ARENA_MAX, 1);  // a thread's own arena would be 64 MiB of address space
   const signal_desk signals;
   try {
     auto started = server::start(what, options, signals.fd());

@@ -2,11 +2,14 @@
 #include "daemon/server.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <new>
 
 #include "daemon/anchor.h"
 
@@ -22,6 +25,10 @@ constexpr duration accept_retry = milliseconds(50);
 constexpr duration slow_reader_retry = milliseconds(5);
 constexpr duration last_flush_patience = milliseconds(500);
 constexpr duration journey_check = milliseconds(20);
+constexpr duration memory_retry = milliseconds(50);
+/// When packets needed more memory than ever since: first after so long, then each time after twice
+/// as long, as a queue may take its time to drain.
+constexpr duration first_trim = milliseconds(500), last_trim = seconds(64);
 
 }  // namespace
 
@@ -65,6 +72,12 @@ tl::expected<void, std::string> server::build(const lab& what) {
   auto built = running_lab::build(what, entropy_);
   if (!built) return tl::unexpected(built.error());
   lab_ = std::move(*built);
+  // Half of it is enough for an answer about every host.
+  memory_reserve::sizes reserve;
+  reserve.pieces += what.hosts.size() / 2;
+  reserve_.emplace(reserve);
+  lab_->set_reserve(*reserve_);
+  capture_budget_.reserve = &*reserve_;
   for (const auto& h : lab_->world().hosts()) h->machine().set_wall_epoch(epoch_);
   journeys_ = std::make_unique<journeys>(lab_->world().trace());
   watch_taps();
@@ -101,11 +114,13 @@ void server::keep_name() {
 }
 
 void server::watch_taps() {
+  std::size_t queues = 0;
   for (const running_lab::tap tap : lab_->taps()) {
     const std::span<const int> fds = tap.port->fds();
     for (std::size_t q = 0; q < fds.size(); ++q) {
       const auto ready = [this, tap, q](u32 events) { ready_taps_.push_back({tap, q, events}); };
       static_cast<void>(poller_.add(fds[q], EPOLLIN | EPOLLOUT | EPOLLET, ready));
+      ready_taps_.reserve(++queues);  // an edge is told once: what notes it needs no memory
     }
   }
 }
@@ -136,18 +151,55 @@ std::vector<lab_process> server::lab_processes() const {
 
 void server::take_turns() {
   while (!ending_) {
-    bool behind = !lab_->world().run_some_until(lab_now(), events_per_turn);
-    serve_taps();
-    if (programs_->process()) behind = true;
-    keep_name();
-    if (std::exchange(accept_ready_, false) || clock_.now() >= accept_again_) accept_connections();
-    serve_connections();
-    serve_captures();
-    serve_journeys();
-    remove_ended();
-    if (!ending_) poller_.wait(patience(behind || !ready_connections_.empty()));
+    // Whoever can says by himself that there is no memory. What comes here was cut off in the
+    // middle of something of the daemon's own, which is lost; the lab goes on.
+    try {
+      take_turn();
+    } catch (const std::bad_alloc&) {
+      std::fputs("posthaste: out of memory: something was left undone\n", stderr);
+    }
   }
   for (auto& [id, c] : connections_) c->line.flush();
+}
+
+void server::take_turn() {
+  look_after_memory();
+  bool behind = !lab_->world().run_some_until(lab_now(), events_per_turn);
+  serve_taps();
+  if (programs_->process()) behind = true;
+  keep_name();
+  if (std::exchange(accept_ready_, false) || clock_.now() >= accept_again_) accept_connections();
+  serve_connections();
+  serve_captures();
+  serve_journeys();
+  remove_ended();
+  if (!ending_) poller_.wait(patience(behind || !ready_connections_.empty()));
+}
+
+/// What packets needed goes back to the heap, and from there to the machine, when their peak is
+/// over; and at once, as far as it is free, while there is too little.
+void server::look_after_memory() {
+  packet_memory& packets = lab_->world().memory();
+  const instant now = clock_.now();
+  if (const u64 growth = packets.heap_trips(); growth != packet_growth_) {
+    packet_growth_ = growth;
+    trim_patience_ = first_trim;
+    trim_at_ = now + trim_patience_;
+  }
+  if (now >= trim_at_) {
+    trim_patience_ = trim_patience_ * 2;
+    trim_at_ = trim_patience_ > last_trim ? never : now + trim_patience_;
+    if (packets.trim() != 0) ::malloc_trim(0);
+  }
+  if (!reserve_->low() || (memory_was_low_ && now < memory_again_)) return;
+  if (!std::exchange(memory_was_low_, true)) {
+    std::fputs("posthaste: out of memory: new work is refused or waits\n", stderr);
+  }
+  memory_again_ = now + memory_retry;
+  packets.trim();
+  if (!reserve_->refill()) return;
+  memory_was_low_ = false;
+  std::fputs("posthaste: there is memory again\n", stderr);
 }
 
 /// How long to sleep: until the world has something to do, or something here must be looked at.
@@ -156,6 +208,8 @@ duration server::patience(bool busy) {
   duration out = time_until(lab_->world().next_deadline(), lab_now());
   if (accept_again_ != never) out = std::min(out, accept_retry);
   if (name_again_ != never) out = std::min(out, name_retry);
+  if (reserve_->low()) out = std::min(out, memory_retry);
+  if (trim_at_ != never) out = std::min(out, time_until(trim_at_, clock_.now()));
   for (const auto& [id, c] : connections_) {
     if (c->recording != nullptr && !c->recording->flushed()) {
       out = std::min(out, slow_reader_retry);
@@ -166,7 +220,7 @@ duration server::patience(bool busy) {
 }
 
 void server::serve_taps() {
-  for (const ready_tap& ready : std::exchange(ready_taps_, {})) {
+  for (const ready_tap& ready : ready_taps_) {
     ready.tap.host->call([&] {
       tap_port& port = *ready.tap.port;
       if ((ready.events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) port.on_readable(ready.queue);
@@ -175,6 +229,7 @@ void server::serve_taps() {
       }
     });
   }
+  ready_taps_.clear();
 }
 
 // --- connections --------------------------------------------------------------------------------
@@ -207,7 +262,16 @@ void server::accept_connections() {
       queue(id, at);
     };
     c->polled = EPOLLIN | EPOLLRDHUP;
-    if (poller_.add(c->line.fd(), c->polled, ready)) connections_[id] = std::move(c);
+    const int fd = c->line.fd();
+    const u32 polled = c->polled;
+    connections_[id] = std::move(c);
+    bool watched = false;
+    try {
+      watched = poller_.add(fd, polled, ready).has_value();
+    } catch (const std::bad_alloc&) {
+      watched = false;
+    }
+    if (!watched) connections_.erase(id);
   }
 }
 
@@ -235,8 +299,9 @@ bool server::make_room() {
 }
 
 void server::queue(u64 id, connection& c) {
-  if (std::exchange(c.queued, true)) return;
+  if (c.queued) return;
   ready_connections_.push_back(id);
+  c.queued = true;
 }
 
 /// One request of each connection that has some, then the others' turn; and packets' and programs'
@@ -250,8 +315,22 @@ void server::serve_connections() {
     if (found == connections_.end()) continue;
     connection& c = *found->second;
     c.queued = false;
-    serve_connection(id, c);
+    try {
+      serve_connection(id, c);
+    } catch (const std::bad_alloc&) {
+      say_no_memory(c);
+    }
     if (clock_.now() >= end) return;
+  }
+}
+
+/// The request is left undone, and its connection ends.
+void server::say_no_memory(connection& c) {
+  try {
+    c.line.refuse("the daemon has no memory left for this");
+    c.line.close_after_flush();
+  } catch (const std::bad_alloc&) {
+    c.broken = true;
   }
 }
 
@@ -322,24 +401,34 @@ void server::serve_journeys() {
   bool wanted = tracing_;
   for (auto& [id, c] : connections_) {
     if (!c->wants_journey) continue;
-    const auto sample = journeys_->sample();
-    if (!sample && lab_->world().now() < c->journey_until && !c->broken) {
-      wanted = true;
-      continue;
+    try {
+      if (!answer_journey(*c)) {
+        wanted = true;
+        continue;
+      }
+    } catch (const std::bad_alloc&) {
+      say_no_memory(*c);
     }
     c->wants_journey = false;
-    if (sample) {
-      nlohmann::json answer = journeys::to_json(*sample);
-      answer["ok"] = true;
-      c->line.answer(answer);
-    } else {
-      c->line.refuse(
-          "no packet with data went from one host of the lab to another and was "
-          "delivered there; ask while programs of the lab talk to each other");
-    }
     queue(id, *c);
   }
   if (journeys_->on() != wanted) journeys_->set_on(wanted);
+}
+
+/// False when there is nothing to tell yet.
+bool server::answer_journey(connection& c) {
+  const auto sample = journeys_->sample();
+  if (!sample && lab_->world().now() < c.journey_until && !c.broken) return false;
+  if (sample) {
+    nlohmann::json answer = journeys::to_json(*sample);
+    answer["ok"] = true;
+    c.line.answer(answer);
+  } else {
+    c.line.refuse(
+        "no packet with data went from one host of the lab to another and was "
+        "delivered there; ask while programs of the lab talk to each other");
+  }
+  return true;
 }
 
 }  // namespace ph

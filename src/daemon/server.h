@@ -9,12 +9,14 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tl/expected.hpp>
 
 #include "daemon/capture.h"
 #include "daemon/control.h"
 #include "daemon/journeys.h"
+#include "daemon/memory_reserve.h"
 #include "daemon/private_process.h"
 #include "daemon/programs.h"
 #include "daemon/running_lab.h"
@@ -73,6 +75,8 @@ class server {
   [[nodiscard]] instant lab_now() { return {(clock_.now() - started_).ns}; }
   duration patience(bool busy);
 
+  void take_turn();
+  void look_after_memory();
   void serve_taps();
   void accept_connections();
   void pause_accepting();
@@ -81,6 +85,7 @@ class server {
   void queue(u64 id, connection& c);
   void serve_connections();
   void serve_connection(u64 id, connection& c);
+  static void say_no_memory(connection& c);
   void serve_request(connection& c, const nlohmann::json& request);
   void settle(connection& c);
   void end_captures();
@@ -88,6 +93,7 @@ class server {
   void remove_ended();
   void serve_captures();
   void serve_journeys();
+  bool answer_journey(connection& c);
 
   void do_status(connection& c);
   void do_attach(connection& c, const nlohmann::json& request);
@@ -99,6 +105,7 @@ class server {
 
   // Destroyed from below: the connections, whose end tells a client that the lab has ended, last.
   private_process private_;
+  std::optional<memory_reserve> reserve_;
   closer closer_;
   capture_budget capture_budget_;
   std::map<u64, std::unique_ptr<connection>> connections_;
@@ -121,6 +128,11 @@ class server {
   bool accept_ready_ = false;
   instant accept_again_ =
       never;  ///< when to look at the listener again; until then it is not polled
+  bool memory_was_low_ = false;
+  instant memory_again_{};  ///< when to look for some, while it is low
+  u64 packet_growth_ = 0;   ///< packet_memory::heap_trips() when it was looked at last
+  instant trim_at_ = never;  ///< when packets' memory goes back, if there is no growth until then
+  duration trim_patience_{};
   std::deque<u64> ready_connections_;  ///< have something to read or to serve, in turn
   std::vector<ready_tap> ready_taps_;
 };

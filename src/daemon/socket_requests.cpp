@@ -17,6 +17,11 @@ std::string_view text_in(const char (&field)[N]) {
   return {field, static_cast<std::size_t>(std::find(field, field + N, '\0') - field)};
 }
 
+void wait_for(channel& ch, const client& c, const request& r) {
+  ch.waiting_client = c.id();
+  ch.waiting_call = r.head;
+}
+
 }  // namespace
 
 std::optional<answer_data> drop_in_state::dispatch(u64 id, channel& ch, const request& r,
@@ -42,7 +47,7 @@ std::optional<answer_data> drop_in_state::dispatch(u64 id, channel& ch, const re
   client& c = *about->what;
   call made{id, r.head, {r.data, r.head.data_len}, std::move(about->anchor)};
   auto answer = c.serve(made);
-  if (!answer) ch.waiting_client = c.id();
+  if (!answer) wait_for(ch, c, r);
   return answer;
 }
 
@@ -116,18 +121,21 @@ answer_data drop_in_state::make_socket(channel& ch, const request& r) {
   if (!share) return refusal(share.error());
   const auto s = ch.host->open(domain, type, r.head.arg[2]);
   if (!s) return refusal(s.error());
+  open_socket opened(*ch.host, *s);
   le32 protocol(static_cast<u32>(r.head.arg[2]));
   (void)ch.host->getsockopt(*s, uapi::sol_socket, uapi::so_protocol,
                             {reinterpret_cast<u8*>(&protocol), sizeof protocol});
   const client_kind kind{static_cast<u8>(domain), static_cast<u8>(type),
                          static_cast<u16>(protocol.value())};
   const u64 id = new_id();
+  make_room_for_client();
   std::unique_ptr<client> made;
   if (stream) {
     made = std::make_unique<stream_client>(*this, *ch.host, *s, id, kind);
   } else {
     made = std::make_unique<datagram_client>(*this, *ch.host, *s, id, kind);
   }
+  opened.release();
   auto anchor = made->new_anchor((r.head.arg[1] & uapi::sock_nonblock) != 0);
   if (!anchor) return refusal(anchor.error());
   made->set_share(std::move(*share));
@@ -184,7 +192,7 @@ std::optional<answer_data> drop_in_state::await_end(u64 id, channel& ch, const r
   client* const c = find(which);
   if (c == nullptr || &c->host() != ch.host) return answer_data{};
   auto answer = c->await_end(id, r.head);
-  if (!answer) ch.waiting_client = c->id();
+  if (!answer) wait_for(ch, *c, r);
   return answer;
 }
 

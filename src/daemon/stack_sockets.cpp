@@ -109,6 +109,7 @@ sock* stack_sockets::find(int s) {
 }
 
 result<int> stack_sockets::open(int domain, int type, int protocol) {
+  if (memory_low()) return fail(errc::nobufs);
   return in<result<int>>(host_, fail(errc::netdown),
                          [&] { return sys_socket(*task_, domain, type, protocol); });
 }
@@ -166,6 +167,7 @@ result<void> stack_sockets::shutdown(int s, int how) {
 }
 
 result<std::size_t> stack_sockets::sendmsg(int s, const send_msg& msg) {
+  if (memory_low() && !host_.dead()) return fail(errc::again);
   return in<result<std::size_t>>(host_, fail(errc::connreset),
                                  [&] { return sys_sendmsg(*task_, s, msg); });
 }

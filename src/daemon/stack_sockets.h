@@ -16,6 +16,7 @@ class stack_sockets final : public host_sockets {
   /// `where` is a host of `lab`; both outlive this.
   stack_sockets(running_lab& lab, sim::host& where);
 
+  [[nodiscard]] bool memory_low() const override { return lab_.memory_low(); }
   result<int> open(int domain, int type, int protocol) override;
   void close(int s) override;
   std::unique_ptr<closed_socket> close_watched(int s, wait_entry& entry) override;

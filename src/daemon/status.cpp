@@ -106,6 +106,7 @@ json direction_status(const sim::link& l, sim::link_end sender) {
           {"fault_loss", s.lost},
           {"link_queue_full", s.queue_full},
           {"fault_corrupt", s.corrupt_dropped},
+          {"nomem", s.starved},
           {"corrupted", s.corrupted},
           {"duplicated", s.duplicated},
           {"reordered", s.reordered},
@@ -135,7 +136,8 @@ json lab_status(running_lab& lab) {
   return {{"seed", lab.world().seed()},
           {"hosts", std::move(hosts)},
           {"links", std::move(links)},
-          {"live_packets", lab.world().memory().live_packets()}};
+          {"live_packets", lab.world().memory().live_packets()},
+          {"memory_low", lab.memory_low()}};
 }
 
 }  // namespace ph

@@ -206,6 +206,7 @@ void stream_client::on_end(u32 events) {
 void stream_client::pump() {
   if (std::exchange(errors_new_, false)) show_errors();
   if (phase_ == phase::listening) return accept_ready();
+  if (host_.memory_low()) owner_.mark_starving(*this);  // what it sends waits
   if (phase_ == phase::connecting) check_connecting();
   if (phase_ == phase::connected && pipe_) return pump_bytes();
   if (phase_ == phase::lingering && closed_socket_->over()) leave();
@@ -346,6 +347,7 @@ std::optional<answer_data> stream_client::send(call& c) {
   if (phase_ == phase::connecting) return refusal(errc::again);
   if (const auto sent = try_send(c.head, c.data)) return answer_data{*sent, {}, {}, 0};
   if (!c.wait()) return refusal(errc::again);
+  if (host_.memory_low()) return refusal(errc::nobufs);
   sends_.push_back({c.channel, c.head, {c.data.begin(), c.data.end()}});
   return std::nullopt;
 }

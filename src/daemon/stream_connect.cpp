@@ -42,6 +42,7 @@ std::optional<answer_data> stream_client::connect(call& c) {
   }
   if (was_connected_) return refusal(errc::isconn);
   if (!is_fresh_anchor(c.anchor.get())) return used_up();
+  if (host_.memory_low()) return refusal(errc::nobufs);
   pending_error_ = 0;
   const auto started = host_.connect(s_, c.data);
   if (!started && started.error() != errc::inprogress) return refusal(started.error());
@@ -76,6 +77,7 @@ std::optional<answer_data> stream_client::open_fast(call& c) {
   message_parts parts;
   if (!parse_message(c.data.data(), c.data.size(), parts)) return refusal(errc::inval);
   if (!is_fresh_anchor(c.anchor.get())) return used_up();
+  if (host_.memory_low()) return refusal(errc::nobufs);
   const byte_view payload{parts.payload, parts.head.payload_len};
   send_msg msg;
   msg.name = {parts.name, parts.head.name_len};

@@ -55,6 +55,7 @@ void stream_client::drop_parked() {
 }
 
 void stream_client::accept_ready() {
+  if (host_.memory_low()) return owner_.mark_starving(*this);
   for (int i = 0; i < accepts_a_turn; ++i) {
     if (parked_ < 0) {
       const auto s = host_.accept(s_);

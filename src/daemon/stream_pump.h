@@ -1,7 +1,7 @@
 // The pipe of pump mode: the daemon's end of an anchor's AF_UNIX connection (docs/dropin.md).
 #pragma once
 
-#include <deque>
+#include <list>
 #include <optional>
 
 #include "daemon/byte_pipe.h"
@@ -85,7 +85,7 @@ class stream_pump final : public byte_pipe {
   bool to_own_host_ = false;
   bool stamped_ = false;
   u64 given_ = 0;  ///< bytes that the anchor has taken
-  std::deque<stamp> stamps_;
+  std::list<stamp> stamps_;  // a deque has memory when it is empty
   acceptance accepted_ = acceptance::told;
   errc failing_ = errc::ok;    ///< the host's connection broke
   bool held_ = false;          ///< the first byte in end_'s queue was already sent on

@@ -83,7 +83,7 @@ std::vector<trace_event> ring_sink::family(u64 number) const {
 }
 
 void ring_sink::clear() {
-  ring_.clear();
+  ring_ = {};
   names_.clear();
   recorded_ = 0;
 }

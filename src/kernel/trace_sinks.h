@@ -34,7 +34,10 @@ class ring_sink final : public trace_sink {
   [[nodiscard]] std::vector<trace_event> family(u64 number) const;
   /// How many events came in all, remembered or not.
   [[nodiscard]] u64 recorded() const { return recorded_; }
+  /// Forgets all, and gives its memory back.
   void clear();
+  /// From now on record() needs no memory but for names that it has not seen.
+  void make_room() { ring_.reserve(capacity_); }
 
  private:
   std::string_view keep(std::string_view name);

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <vector>
 
 #include "platform/detached_thread.h"
@@ -65,7 +66,12 @@ void closer::close(unique_fd fd) {
     }  // else those that there are will do it
   }
   if (work_->threads == 0) return;  // what may wait is closed here
-  work_->waiting.push_back(fd.release());
+  try {
+    work_->waiting.push_back(fd.get());
+  } catch (const std::bad_alloc&) {
+    return;  // here, too
+  }
+  static_cast<void>(fd.release());
   work_->more.notify_one();
 }
 

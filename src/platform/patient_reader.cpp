@@ -50,7 +50,12 @@ struct patient_reader::work {
       if (ending) return;
       const std::string from = path;
       lock.unlock();
-      std::string all = read_all(from);
+      std::string all;
+      try {
+        all = read_all(from);
+      } catch (const std::bad_alloc&) {
+        all.clear();  // as a file that cannot be read
+      }
       lock.lock();
       content = std::move(all);
       done = true;

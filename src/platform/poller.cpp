@@ -57,9 +57,11 @@ result<void> poller::add(int fd, u32 events, callback fn) {
   epoll_event event{};
   event.events = events;
   event.data.ptr = made.get();
-  TRY_VOID(from_return(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event)));
-  watches_.emplace(fd, std::move(made));
-  return {};
+  removed_.reserve(watches_.size() + 1);  // remove() needs no memory
+  const auto at = watches_.emplace(fd, std::move(made)).first;
+  const auto added = from_return(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event));
+  if (!added) watches_.erase(at);
+  return added;
 }
 
 result<void> poller::mod(int fd, u32 events) {

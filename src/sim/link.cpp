@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "net/core/scarce_memory.h"
 #include "uapi/packet.h"
 #include "wire/ethernet.h"
 #include "wire/ipv4.h"
@@ -92,6 +93,11 @@ bool link::direction::transmit(cpu& cx, skb_ptr& skb) {
   if (nobody_there_) {
     ++stats_.lost;
     drop(cx, std::move(skb), drop_reason::dev_gone);
+    return true;
+  }
+  if (owner_.starved_ != nullptr && owner_.starved_->load(std::memory_order_relaxed)) {
+    ++stats_.starved;
+    drop(cx, std::move(skb), drop_reason::nomem);
     return true;
   }
   instant departure = owner_.events_.now();

@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <string>
@@ -62,6 +63,7 @@ struct link_stats {
   u64 frames = 0, bytes = 0;  ///< handed over by the sending host
   u64 delivered = 0;          ///< handed to the receiving host, copies included
   u64 lost = 0;               ///< dropped as fault_loss, bursts included
+  u64 starved = 0;            ///< dropped as nomem
   u64 queue_full = 0;         ///< dropped as link_queue_full
   u64 corrupt_dropped = 0;    ///< dropped as fault_corrupt: super-packets, never on a real wire
   u64 corrupted = 0, duplicated = 0, reordered = 0;
@@ -110,6 +112,9 @@ class link {
   /// The machine at one of its ends died: what is under way to it and what others send to it is
   /// lost (dev_gone).
   void host_died(const kernel& machine);
+  /// While `flag` is set there is hardly any memory, and what hosts send is lost (nomem). It
+  /// outlives the link.
+  void set_starved(const std::atomic<bool>& flag) { starved_ = &flag; }
   /// A frame arrives now at the host opposite `pretended` that nobody there sent: what an attacker
   /// does. `observed`: the arrival observer sees it.
   void inject(link_end pretended, byte_view frame, bool observed);
@@ -174,6 +179,7 @@ class link {
   std::string name_;
   observer observer_;
   observer arrival_observer_;
+  const std::atomic<bool>* starved_ = nullptr;
   direction a_to_b_, b_to_a_;
 };
 

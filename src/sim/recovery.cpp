@@ -50,6 +50,15 @@ std::string run_recoverable(void (*call)(void*), void* argument) {
   return here.said.data();
 }
 
+bool in_a_machine() { return innermost != nullptr; }
+
+void leave_machine(const char* why) {
+  if (innermost == nullptr) return;
+  const auto said = fmt::format_to_n(innermost->said.data(), innermost->said.size() - 1, "{}", why);
+  *said.out = '\0';
+  std::longjmp(innermost->where, 1);
+}
+
 void keep_forever(std::shared_ptr<void> object) {
   kept* const node = std::make_unique<kept>(kept{std::move(object)}).release();
   node->next = all_kept.load();
@@ -61,12 +70,9 @@ void keep_forever(std::shared_ptr<void> object) {
 namespace ph {
 
 void on_check_failed(const char* expression, const char* file, int line) {
-  sim::recovery_point* const point = sim::innermost;
-  if (point == nullptr) return;
-  const auto said = fmt::format_to_n(point->said.data(), point->said.size() - 1,
-                                     "check failed: {} ({}:{})", expression, file, line);
-  *said.out = '\0';
-  std::longjmp(point->where, 1);
+  std::array<char, 400> why{};
+  fmt::format_to_n(why.data(), why.size() - 1, "check failed: {} ({}:{})", expression, file, line);
+  sim::leave_machine(why.data());
 }
 
 }  // namespace ph

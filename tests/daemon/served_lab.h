@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <functional>
 #include <future>
 #include <map>
 #include <sstream>
@@ -56,11 +57,15 @@ inline lab lab_of(const char* text) {
 /// serve() on a thread; ended by `down` unless it has ended before.
 class served_lab {
  public:
-  explicit served_lab(const char* text = two_hosts) {
+  /// `on_thread` is called there.
+  explicit served_lab(const char* text = two_hosts, std::function<void()> on_thread = [] {}) {
     serve_options options;
     options.socket_path = folder.socket();
     options.lab_name = "test.yaml";
-    options.on_ready = [this] { ready_.set_value(); };
+    options.on_ready = [this, on_thread = std::move(on_thread)] {
+      on_thread();
+      ready_.set_value();
+    };
     thread_ = std::thread([this, what = lab_of(text), options] { end_ = serve(what, options); });
     ready_.get_future().wait();
   }
@@ -134,6 +139,8 @@ class raw_program {
     const auto environment = *lab.client().run_env(host);
     const std::map<std::string, std::string> env(environment.begin(), environment.end());
     channel_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    const timeval patience{30, 0};
+    ::setsockopt(channel_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     const std::string& at = env.at(dropin::env_socket);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -147,7 +154,8 @@ class raw_program {
     EXPECT_EQ(ask(dropin::request_kind::hello, {::getpid(), 1}, bytes_of(hello), -1), 0);
     page = std::move(passed);
   }
-  /// Sends a request and returns the result; a passed descriptor is kept in `passed`.
+  /// Sends a request and returns the result, or no_answer; a passed descriptor is kept in `passed`.
+  static constexpr int no_answer = -1000;
   int ask(dropin::request_kind kind, std::array<s32, 3> args, byte_view data, int fd) {
     dropin::request_head head;
     head.kind = static_cast<u16>(kind);
@@ -221,7 +229,7 @@ class raw_program {
     const ssize_t n = receive_with_fd(channel_.get(), buffer, passed);
     const auto* const bytes = reinterpret_cast<const u8*>(buffer.data());
     dropin::reply r;
-    if (n <= 0 || !dropin::parse_reply(bytes, static_cast<std::size_t>(n), r)) return -1000;
+    if (n <= 0 || !dropin::parse_reply(bytes, static_cast<std::size_t>(n), r)) return no_answer;
     reply_data.assign(r.data, r.data + r.head.data_len);
     return r.head.result;
   }

@@ -109,7 +109,7 @@ for kind in socket.SOCK_SEQPACKET, socket.SOCK_DGRAM, socket.SOCK_STREAM:
                                  stdin=lib.subprocess.PIPE)
         program.wait_for("ready")
         each = (self.resident_kib() - before) / (2 * count)
-        self.assertLess(each, 12, "KiB for a connected socket that does nothing")
+        self.assertLess(each, 5, "KiB for a connected socket that does nothing")
 
 
 if __name__ == "__main__":

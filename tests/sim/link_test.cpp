@@ -10,6 +10,7 @@
 #include <set>
 
 #include "net/core/dev_tx.h"
+#include "net/core/scarce_memory.h"
 #include "net/ethernet/eth.h"
 
 namespace ph::sim {
@@ -175,6 +176,22 @@ TEST_F(wire_test, loss_is_counted_and_of_the_asked_size) {
   EXPECT_EQ(a.drops(drop_reason::fault_loss), sent().lost);
   EXPECT_GT(sent().lost, 140u);  // 200 ± 13 is one standard deviation
   EXPECT_LT(sent().lost, 260u);
+}
+
+TEST_F(wire_test, when_memory_is_nearly_out_it_takes_nothing) {
+  plug({.delay = 1_ms});
+  std::atomic<bool> starved{false};
+  wire->set_starved(starved);
+  a.send(1);
+  starved = true;
+  a.send(2);
+  a.send(3);
+  starved = false;
+  a.send(4);
+  run();
+  EXPECT_THAT(b.order(), ElementsAre(1, 4));
+  EXPECT_EQ(sent().starved, 2u);
+  EXPECT_EQ(a.drops(drop_reason::nomem), 2u);
 }
 
 TEST_F(wire_test, bursts_lose_frames_in_a_row) {

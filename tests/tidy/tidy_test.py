@@ -142,6 +142,7 @@ class WordTest(TidyTest):
         self.assert_clean("src/kernel/mailbox.cpp", "void f() { std::mutex m; }\n")
         self.assert_clean("src/shim/x.cpp", "thread_local int depth = 0;\n")
         self.assert_clean("src/sim/recovery.cpp", "thread_local int depth = 0;\n")
+        self.assert_clean("src/daemon/memory_reserve.cpp", "object* serving = nullptr;\n")
         self.assert_found("src/sim/x.cpp", "void f() { thread_local int d = 0; }\n", "thread-local")
         self.assert_clean("src/daemon/x.cpp", "void f() { throw 1; }\n")
         self.assert_found("src/sim/x.cpp", "auto f() { return steady_clock::now(); }\n", "clock")

@@ -13,6 +13,7 @@
 #include <cerrno>
 
 #include "net/core/gso.h"
+#include "net/core/scarce_memory.h"
 #include "net/ethernet/eth.h"
 #include "platform/unique_fd.h"
 #include "uapi/packet.h"
@@ -98,6 +99,7 @@ class tap_queue final : public napi {
   cpu& home;
   bool wants_write = false;
   bool gone = false;  ///< the TAP was removed
+  const std::atomic<bool>* starved = nullptr;  ///< set: there is hardly any memory
 
  private:
   skb_ptr read(cpu& cx);
@@ -161,6 +163,9 @@ class tap_device final : public netdev_ops, public tap_port {
   void set_on_wants_write(inline_fn<void(std::size_t), 16> fn) override { on_wants_write_ = fn; }
   bool gone() const override {
     return std::any_of(queues_.begin(), queues_.end(), [](const auto& q) { return q->gone; });
+  }
+  void set_starved(const std::atomic<bool>& flag) override {
+    for (const auto& q : queues_) q->starved = &flag;
   }
   const std::string& host_name() const override { return host_name_; }
   net_device& device() override { return *dev_; }
@@ -227,6 +232,10 @@ void tap_queue::deliver(cpu& cx, skb_ptr skb, const vnet_hdr& hdr) {
   skb->dev = &dev();
   trace_born(cx, *skb, "tap_poll");
   const u64 bytes = skb->len();
+  if (starved != nullptr && starved->load(std::memory_order_relaxed)) {
+    ++stats.rx_dropped;
+    return drop(cx, std::move(skb), drop_reason::nomem);
+  }
   if (!apply_vnet_hdr(*skb, hdr)) {
     ++stats.rx_errors;
     ++stats.rx_frame_errors;

@@ -6,6 +6,7 @@
 // on_readable / on_writable. Does not: configure the TAP's addresses on the real machine.
 #pragma once
 
+#include <atomic>
 #include <span>
 #include <string>
 
@@ -48,6 +49,9 @@ class tap_port {
   virtual void set_on_wants_write(inline_fn<void(std::size_t queue), 16> fn) = 0;
   /// The TAP was deleted: the carrier is off, the descriptors need no more watching.
   [[nodiscard]] virtual bool gone() const = 0;
+  /// While `flag` is set there is hardly any memory, and what the machine sends is dropped (nomem).
+  /// It outlives the device.
+  virtual void set_starved(const std::atomic<bool>& flag) = 0;
   /// The TAP's name on the real machine.
   [[nodiscard]] virtual const std::string& host_name() const = 0;
   [[nodiscard]] virtual net_device& device() = 0;

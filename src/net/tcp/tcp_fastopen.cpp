@@ -129,7 +129,7 @@ constexpr duration reset_counts_for = seconds(60);
 
 /// Makes room for one child, if the oldest of those that were reset has counted long enough.
 bool forget_a_reset(const cpu& cx, tcp_sock& listener) {
-  std::deque<instant>& resets = listener.fastopen_resets;
+  std::list<instant>& resets = listener.fastopen_resets;
   if (resets.empty() || resets.front() > cx.now()) return false;
   resets.pop_front();
   --listener.fastopen_pending;

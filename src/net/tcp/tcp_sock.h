@@ -15,7 +15,6 @@
 // lives as long as the connection does. No other file's data are changed behind its back.
 #pragma once
 
-#include <deque>
 #include <list>
 #include <map>
 #include <optional>
@@ -612,7 +611,7 @@ class tcp_sock final : public inet_sock,
   tcp_sock* listener = nullptr;   ///< child: whose accept queue it lies in
   u32 fastopen_qlen = 0;          ///< TCP_FASTOPEN
   u32 fastopen_pending = 0;       ///< children whose handshake is not over, and reset ones
-  std::deque<instant> fastopen_resets;  ///< until when reset ones count
+  std::list<instant> fastopen_resets;  ///< until when reset ones count
   std::vector<siphash_key> fastopen_keys;  ///< TCP_FASTOPEN_KEY
   ref<tcp_sock> fastopen_parent;  ///< child: whose fastopen_pending counts it
 };

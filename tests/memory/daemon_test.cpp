@@ -1,0 +1,80 @@
+// A daemon that finds no memory at any place of its own: what was asked is refused, and it goes on.
+#include <gtest/gtest.h>
+
+#include "tests/daemon/served_lab.h"
+#include "tests/memory/failing_allocations.h"
+
+namespace ph {
+namespace {
+
+using dropin::request_kind;
+
+/// What programs ask for, in turn; whatever is refused is left out. Everything is closed
+/// at its end. Returns the requests that nobody answered.
+int ask_for_everything(raw_program& program, u16 port) {
+  int unanswered = 0;
+  const auto note = [&](int said) {
+    unanswered += said == raw_program::no_answer ? 1 : 0;
+    return said == 0;
+  };
+  const auto open = [&](int type) {
+    const bool made = note(program.ask(request_kind::socket, {uapi::af_inet, type, 0}, {}, -1));
+    return made ? std::move(program.passed) : unique_fd();
+  };
+  const unique_fd listener = open(uapi::sock_stream), end = open(uapi::sock_stream);
+  const unique_fd datagrams = open(uapi::sock_dgram);
+  if (listener && note(program.bind(listener.get(), "127.0.0.1", port))) {
+    note(program.ask(request_kind::listen, {5}, {}, listener.get()));
+  }
+  if (listener && end) note(program.connect(end.get(), "127.0.0.1", port));
+  if (datagrams && note(program.bind(datagrams.get(), "127.0.0.1", port))) {
+    note(program.send_to(datagrams.get(), "127.0.0.1", port, "hello"));
+  }
+  for (const unique_fd* s : {&listener, &end, &datagrams}) {
+    if (*s) note(program.ask(request_kind::getsockname, {}, {}, s->get()));
+  }
+  note(program.ask(request_kind::interfaces, {}, {}, -1));
+  note(program.ask(request_kind::resolve, {}, bytes_of("bob"), -1));
+  return unanswered;
+}
+
+/// The lab answers, and keeps nothing of what is closed.
+bool comes_to_rest(const served_lab& lab) {
+  for (int i = 0; i < 30'000; ++i) {
+    const auto told = answers_to(lab, R"({"verb":"status"})"
+                                      "\n");
+    if (told.size() != 1 || !told[0].value("ok", false)) return false;
+    if (told[0]["program_sockets"] == 0) return true;
+    ::usleep(1000);  // no event tells when
+  }
+  return false;
+}
+
+TEST(scarce_memory, wherever_the_daemon_itself_finds_none_it_goes_on) {
+  const served_lab lab(two_hosts, &failing::afflict_this_thread);
+  u16 port = 1000;
+  raw_program first(lab, "alice");
+  ASSERT_EQ(ask_for_everything(first, ++port), 0);  // what is made once is there
+  ASSERT_TRUE(comes_to_rest(lab));
+  failing::begin(failing::how::once, ~std::size_t{0});
+  ASSERT_EQ(ask_for_everything(first, ++port), 0);
+  const std::size_t all = failing::end();
+  ASSERT_GT(all, 50u);
+  int ended = 0;
+  for (std::size_t k = 1; k <= all; ++k) {
+    SCOPED_TRACE(k);
+    raw_program program(lab, "alice");
+    failing::begin(failing::how::at_once, k);
+    // One that found no memory before it had a name has no answer, but an end.
+    if (ask_for_everything(program, ++port) != 0) {
+      ASSERT_TRUE(program.hung_up());
+      ++ended;
+    }
+    failing::end();
+    ASSERT_TRUE(comes_to_rest(lab));
+  }
+  EXPECT_LT(ended, static_cast<int>(all) / 10);
+}
+
+}  // namespace
+}  // namespace ph

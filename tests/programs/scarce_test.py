@@ -1,0 +1,224 @@
+"""A daemon that has too little: memory (RLIMIT_AS), descriptors (RLIMIT_NOFILE), inotify. What
+programs ask for is refused or waits, nothing is lost without a word, and when there is room all
+goes on."""
+
+import os
+import resource
+import subprocess
+import tempfile
+
+import lib
+
+LONG_WIRE = """
+hosts: { alice: {}, bob: {}, carol: {} }
+links:
+  - { ends: [ "alice:eth0 10.0.0.1/24", "bob:eth0 10.0.0.2/24" ], delay: 5s }
+  - { ends: [ "alice:eth1 10.0.1.1/24", "carol:eth0 10.0.1.2/24" ] }
+"""
+
+# Fills a wire of five seconds with datagrams until nothing more is taken; says what was refused.
+FLOOD = """
+import errno, select, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.sendto(b"first", ("10.0.0.2", 9))
+taken, refused = 0, {}
+while sum(refused.values()) < 300 and taken < 500_000:
+    try:
+        s.sendto(bytes(1400), socket.MSG_DONTWAIT, ("10.0.0.2", 9))
+        taken += 1
+    except OSError as error:
+        name = errno.errorcode[error.errno]
+        refused[name] = refused.get(name, 0) + 1
+        select.select([], [s], [], 0.001)
+print(taken, sorted(refused), flush=True)
+"""
+
+# Takes connections one after the other, each to its end.
+SERVER = """
+import socket, sys
+listener = socket.create_server(("10.0.0.2", 7), backlog=100)
+print("listening", flush=True)
+for number in range(int(sys.argv[1])):
+    sock = listener.accept()[0]
+    got = 0
+    while data := sock.recv(65536):
+        got += len(data)
+    sock.close()
+    print(f"{number + 1}: {got}", flush=True)
+"""
+
+# Opens connections until it is refused one, closes them, and does so again.
+CLIENT = """
+import errno, socket, time
+all = 0
+for _ in range(3):
+    kept = []
+    try:
+        while True:
+            kept.append(socket.socket())
+            kept[-1].connect(("10.0.0.2", 7))
+            kept[-1].sendall(b"x" * 10_000)
+            all += 1
+    except OSError as error:
+        print(len(kept), errno.errorcode[error.errno], flush=True)
+    for end in kept:
+        end.close()
+while all < 100:
+    try:
+        sock = socket.create_connection(("10.0.0.2", 7))
+        sock.sendall(b"x" * 10_000)
+        sock.close()
+        all += 1
+    except OSError as error:
+        assert error.errno == errno.ENFILE, error  # until the server has closed some
+        time.sleep(0.01)
+"""
+
+ECHO = """
+import socket, sys
+listener = socket.create_server(("", 7), backlog=10)
+print("listening", flush=True)
+while True:
+    sock = listener.accept()[0]
+    while data := sock.recv(65536):
+        sock.sendall(data)
+    sock.close()
+"""
+
+ASK = """
+import socket, sys
+sock = socket.create_connection((sys.argv[1], 7))
+sock.sendall(b"hello")
+print(sock.recv(10).decode())
+"""
+
+
+# Opens sockets until there are no more; keeps them until it is told otherwise.
+HOG = """
+import errno, resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+kept = []
+try:
+    while True:
+        kept.append(socket.socket())
+except OSError as error:
+    print("full", errno.errorcode[error.errno], len(kept), flush=True)
+sys.stdin.readline()
+"""
+
+
+# Opens many sockets, and closes them again when it is told.
+PEAK = """
+import resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+for count in map(int, sys.argv[1:]):
+    kept = [socket.socket() for _ in range(count)]
+    print("open", count, flush=True)
+    sys.stdin.readline()
+    for sock in kept:
+        sock.close()
+    print("closed", count, flush=True)
+sys.stdin.readline()
+"""
+
+
+def resident(lab):
+    """KiB of memory that the daemon holds."""
+    with open(f"/proc/{lab.pid}/statm", encoding="utf-8") as sizes:
+        return int(sizes.read().split()[1]) * resource.getpagesize() // 1024
+
+
+class MemoryTest(lib.LabTest):
+    def limit_memory(self, lab, more):
+        """The daemon may have so many MiB more than now."""
+        with open(f"/proc/{lab.pid}/statm", encoding="utf-8") as sizes:
+            now = int(sizes.read().split()[0]) * resource.getpagesize()
+        resource.prlimit(lab.pid, resource.RLIMIT_AS, (now + (more << 20), resource.RLIM_INFINITY))
+
+    def assert_goes_on(self, lab):
+        def served():
+            return lab.run("alice", lib.PYTHON, "-c", ASK, "10.0.1.2", check=False).stdout
+        lib.wait_until(lambda: served() == "hello\n", "an echo")
+        status = lab.status()
+        self.assertFalse(status["memory_low"])
+        self.assertNotIn("dead", [key for host in status["hosts"] for key in host])
+        self.assertIn("there is memory again", lab.log())
+
+    def test_a_flood_is_refused_and_the_rest_goes_on(self):
+        lab = self.start_lab(LONG_WIRE)
+        lab.spawn("carol", lib.PYTHON, "-c", ECHO).wait_for("listening")
+        self.limit_memory(lab, 40)
+        before = resident(lab)
+        said = lab.python("alice", FLOOD)
+        taken, refused = said.split(" ", 1)
+        self.assertGreater(int(taken), 1000)
+        self.assertLess(int(taken), 500_000, "there was memory for everything")
+        self.assertIn("EAGAIN", refused)
+        # It drains: then new sockets are to be had, and the others never noticed.
+        self.assert_goes_on(lab)
+        lib.wait_until(lambda: resident(lab) < before + 4096, "the memory of the flood")
+
+    def test_what_a_peak_needed_goes_back_to_the_machine(self):
+        lab = self.start_lab()
+        program = lab.spawn("alice", lib.PYTHON, "-c", PEAK, "50", "1500",
+                            stdin=lib.subprocess.PIPE)
+        program.wait_for("open 50")
+        before = resident(lab)
+        print(file=program.stdin, flush=True)
+        program.wait_for("open 1500")
+        needed = resident(lab) - before
+        self.assertGreater(needed, 1000)
+        print(file=program.stdin, flush=True)
+        lib.wait_until(lambda: resident(lab) - before < needed / 3, "the memory of 1500 sockets")
+
+    def test_sockets_are_refused_until_others_are_closed(self):
+        lab = self.start_lab(LONG_WIRE)
+        lab.spawn("carol", lib.PYTHON, "-c", ECHO).wait_for("listening")
+        self.limit_memory(lab, 4)
+        hog = lab.spawn("bob", lib.PYTHON, "-c", HOG, stdin=lib.subprocess.PIPE)
+        full = hog.wait_for(r"full (\w+) (\d+)")
+        self.assertEqual(full.group(1), "ENOBUFS")
+        self.assertGreater(int(full.group(2)), 100)
+        # A user can look, and is told; another program is refused in words.
+        self.assertTrue(lab.status()["memory_low"])
+        asked = lab.run("alice", lib.PYTHON, "-c", ASK, "10.0.1.2", check=False)
+        self.assertIn("No buffer space available", asked.stderr)
+        hog.end()
+        self.assert_goes_on(lab)
+
+
+class DescriptorTest(lib.LabTest):
+    def with_limit(self, limit):
+        lab = self.start_lab(lib.TWO_HOSTS, prefix=("prlimit", f"--nofile={limit}:{limit}"))
+        server = lab.spawn("bob", lib.PYTHON, "-c", SERVER, "100")
+        server.wait_for("listening")
+        refusals = [line.split() for line in lab.python("alice", CLIENT).splitlines()]
+        self.assertEqual([error for _, error in refusals], ["ENFILE"] * 3)
+        self.assertGreaterEqual(int(refusals[0][0]), 1)
+        self.assertEqual(server.wait(), 0)
+        self.assertEqual(server.output.count(": 10000\n"), 100)
+
+    def test_64_descriptors(self):
+        self.with_limit(64)
+
+    def test_100_descriptors(self):
+        self.with_limit(100)
+
+    def test_no_watch_for_closes(self):
+        """Without an inotify instance no close would be seen: no daemon starts, and it says why."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = os.path.join(folder, "lab.yaml")
+            with open(file, "w", encoding="utf-8") as lab:
+                lab.write(lib.TWO_HOSTS)
+            script = ("echo 0 >/proc/sys/user/max_inotify_instances || exit 77\n"
+                      f'exec "{lib.PH}" up --socket "{folder}/s" -f "{file}" --detach')
+            done = subprocess.run(["unshare", "--user", "--map-root-user", "sh", "-c", script],
+                                  capture_output=True, text=True, check=False)
+        if done.returncode in (1, 77):
+            self.skipTest(f"no user namespaces here: {done.stderr}")
+        self.assertEqual(done.returncode, 125)
+        self.assertIn("fs.inotify.max_user_instances", done.stderr)
+
+
+if __name__ == "__main__":
+    lib.main()
