@@ -76,6 +76,12 @@ tl::expected<void, std::string> server::build(const lab& what) {
   memory_reserve::sizes reserve;
   reserve.pieces += what.hosts.size() / 2;
   reserve_.emplace(reserve);
+  if (reserve_->low()) {
+    return tl::unexpected(
+        fmt::format("this lab needs {} MiB more memory to keep in reserve: ulimit -v, or the "
+                    "control group, allows too little",
+                    (reserve.pieces * memory_reserve::piece_bytes >> 20) + 1));
+  }
   lab_->set_reserve(*reserve_);
   capture_budget_.reserve = &*reserve_;
   for (const auto& h : lab_->world().hosts()) h->machine().set_wall_epoch(epoch_);

@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import tempfile
+import unittest
 
 import lib
 
@@ -196,6 +197,19 @@ class MemoryTest(lib.LabTest):
         self.assertIn("No buffer space available", asked.stderr)
         hog.end()
         self.assert_goes_on(lab)
+
+
+class StartTest(unittest.TestCase):
+    def test_too_little_memory_is_said_at_once(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = os.path.join(folder, "lab.yaml")
+            with open(file, "w", encoding="utf-8") as lab:
+                lab.write(lib.TWO_HOSTS)
+            done = subprocess.run(["prlimit", f"--as={20 << 20}", lib.PH, "up", "--socket",
+                                   f"{folder}/s", "-f", file, "--detach"],
+                                  capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 125)
+        self.assertIn("memory", done.stderr)
 
 
 class DescriptorTest(lib.LabTest):
