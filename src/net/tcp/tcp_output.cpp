@@ -17,9 +17,9 @@
 namespace ph {
 namespace {
 
-/// What a packet without data costs of SO_SNDBUF at least, as on Linux: a block for headers and a
-/// descriptor.
-constexpr u32 packet_cost = 1280;
+/// What a packet without data costs of SO_SNDBUF at least, as on Linux: a block of 576 bytes for
+/// headers and a descriptor of 256.
+constexpr u32 packet_cost = 832;
 
 /// RFC 9293 §3.7.4 with Minshall's change: a small segment waits only for another small one.
 bool nagle_allows(tcp_sock& tp, sk_buff& skb, u32 mss, tcp_nagle mode) {
@@ -38,8 +38,8 @@ bool first_segment_fits(const tcp_sock& tp, const sk_buff& skb, u32 mss) {
   return (skb.len() > mss ? cb.seq + mss : cb.end_seq) <= tcp_wnd_end(tp);
 }
 
-/// How much of a packet of several segments may leave now: whole segments only, unless its end is
-/// reached and Nagle lets the small rest go.
+/// How much of a packet of several segments may leave now: whole segments, and what is left at its
+/// end or at the end of the window, if Nagle lets the small rest go.
 u32 split_point(tcp_sock& tp, sk_buff& skb, u32 mss, u32 quota, tcp_nagle mode) {
   const u32 window = static_cast<u32>(tcp_wnd_end(tp) - tcp_cb(skb).seq);
   const u32 largest = mss * std::min(quota, tcp_tso_segs(tp, mss));
@@ -52,7 +52,7 @@ u32 split_point(tcp_sock& tp, sk_buff& skb, u32 mss, u32 quota, tcp_nagle mode) 
   const bool held = tp.cork || mode == tcp_nagle::cork ||
                     (!tp.nodelay && tp.rtx_queue.packets_out() != 0 && mode != tcp_nagle::push &&
                      tp.snd_sml > tp.snd_una && tp.snd_sml <= tp.snd_nxt);
-  if (whole && (!held || (cb.flags & tcphdr_fin) != 0 || tp.urg_mode)) return possible;
+  if (!held || (whole && (cb.flags & tcphdr_fin) != 0) || tp.urg_mode) return possible;
   return possible - partial;
 }
 
@@ -88,7 +88,7 @@ void new_data_sent(cpu& cx, tcp_sock& tp, u32 mss) {
   tcp_skb_cb& cb = tcp_cb(*skb);
   cb.sent = true;
   tp.snd_nxt = cb.end_seq;
-  if (skb->len() < mss) tp.snd_sml = cb.end_seq;
+  if (skb->len() < cb.pcount * mss) tp.snd_sml = cb.end_seq;  // its last segment is small
   tcp_chrono_start(cx, tp, tcp_chrono::busy);
   const bool idle = tp.rtx_queue.packets_out() == 0;
   if (tcp_in_cwnd_reduction(tp)) tp.prr_out += cb.pcount;
@@ -97,6 +97,10 @@ void new_data_sent(cpu& cx, tcp_sock& tp, u32 mss) {
   const bool loss_probe_waits =
       tp.retransmit_timer.armed() && tp.rtx_event == tcp_rtx_event::loss_probe;
   if (idle || tp.probing || loss_probe_waits) tcp_rearm_rto(cx, tp);
+  // As on Linux after each packet, not only after all: the first of a burst leaves room in the
+  // congestion window, which tells that the send buffer is what holds the connection back; and
+  // what was sent no longer counts for TCP_NOTSENT_LOWAT.
+  tcp_check_space(cx, tp);
 }
 
 /// RFC 4821: one larger segment, if it is time for one.

@@ -47,11 +47,32 @@ u32 append_data(cpu& cx, tcp_sock& tp, sk_buff& skb, msg_reader& from, u32 most)
   return done;
 }
 
+/// MSG_ZEROCOPY: each piece of the program's list is a fragment (none is copied on Linux), and a
+/// packet holds so many. How many bytes from `done` on a packet takes that has `have` of them.
+std::size_t bytes_of_pieces(std::span<const byte_view> iov, std::size_t done, std::size_t have) {
+  std::size_t end = 0;
+  for (const byte_view piece : iov) {
+    end += piece.size();
+    if (end > done && ++have >= max_skb_frags) break;
+  }
+  return end - done;
+}
+
 /// The packet at the end of the queue, if more may be added to it.
 sk_buff* appendable(tcp_sock& tp, u32 goal) {
   sk_buff* tail = tp.write_queue.back();
   if (tail == nullptr || tail->len() >= goal || tcp_cb(*tail).eor) return nullptr;
   return tail->nr_frags() < max_skb_frags ? tail : nullptr;
+}
+
+/// A new packet at the end of the queue, for `bytes`; nullptr: there is no room.
+sk_buff* begin_packet(cpu& cx, tcp_sock& tp, std::size_t bytes) {
+  const u32 cost = static_cast<u32>(sizeof(sk_buff) + bytes);
+  if (!tcp_stream_memory_free(tp) || !tcp_mem_may_send(cx, tp, cost)) return nullptr;
+  // The window must be known before the first packet is cut to it.
+  if (tp.rtx_queue.empty() && tp.write_queue.empty()) tcp_cwnd_restart_after_idle(cx, tp);
+  tp.write_queue.push_back(tcp_stream_alloc(cx, tp, tp.write_seq, tcphdr_ack));
+  return tp.write_queue.back();
 }
 
 void mark_push(tcp_sock& tp, sk_buff& skb) {
@@ -274,6 +295,7 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
   msg_reader from(msg.iov);
   const std::size_t size = from.remaining();
   std::size_t copied = 0;
+  const bool zerocopy = opt.zerocopy && (msg.flags & uapi::msg_zerocopy) != 0;
   if (fastopen_waiting) {
     // The call that opened the connection: the SYN took its first bytes.
     copied = pass_over(from, *fastopen_waiting);
@@ -286,21 +308,16 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
   tcp_rate_check_app_limited(*this);
   while (copied < size) {
     sk_buff* skb = appendable(*this, goal);
+    if (skb == nullptr) skb = begin_packet(cx, *this, std::min<std::size_t>(size - copied, goal));
     if (skb == nullptr) {
-      const u32 packet = static_cast<u32>(std::min<std::size_t>(size - copied, goal));
-      if (!tcp_stream_memory_free(*this) ||
-          !tcp_mem_may_send(cx, *this, static_cast<u32>(sizeof(sk_buff)) + packet)) {
-        sndbuf_full = true;
-        writer_blocked = (msg.flags & uapi::msg_dontwait) == 0;
-        break;
-      }
-      // The window must be known before the first packet is cut to it.
-      if (rtx_queue.empty() && write_queue.empty()) tcp_cwnd_restart_after_idle(cx, *this);
-      write_queue.push_back(tcp_stream_alloc(cx, *this, write_seq, tcphdr_ack));
-      skb = write_queue.back();
+      sndbuf_full = true;
+      writer_blocked = (msg.flags & uapi::msg_dontwait) == 0;
+      break;
     }
     const u32 room = goal - skb->len();
-    const u32 most = static_cast<u32>(std::min<std::size_t>(size - copied, room));
+    const std::size_t pieces =
+        zerocopy ? bytes_of_pieces(msg.iov, copied, skb->nr_frags()) : size - copied;
+    const u32 most = static_cast<u32>(std::min<std::size_t>(pieces, room));
     const u32 added = append_data(cx, *this, *skb, from, most);
     write_queue.adjust_bytes(added);
     tcp_skb_cb& cb = tcp_cb(*skb);
@@ -308,6 +325,10 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
     write_seq += added;
     copied += added;
     if (copied == size && (msg.flags & uapi::msg_eor) != 0) cb.eor = true;
+    if (copied < size && added == pieces) {
+      mark_push(*this, *skb);
+      cb.eor = true;
+    }
     // What fills the window is sent while the rest is copied.
     if (copied < size && skb->len() >= goal) {
       if (static_cast<u32>(write_seq - pushed_seq) > max_window / 2) mark_push(*this, *skb);

@@ -62,7 +62,9 @@ class call_runner {
   [[nodiscard]] std::string message_difference(const expression& want, const recv_msg& got) const;
   std::optional<errc> bad_buffer(const syscall_spec& call, int fd) const;
   static sockaddr_buf address_of(const expression& e, ipv4_addr addr, u16 port);
-  std::optional<call_result> send_bytes(int fd, std::size_t length, u32 flags, byte_view name);
+  /// One call, of buffers of these lengths.
+  std::optional<call_result> send_bytes(int fd, std::span<const std::size_t> lengths, u32 flags,
+                                        byte_view name);
   call_result set_option(const arguments& a);
   call_result get_option(const arguments& a, std::string* difference);
   call_result open_call(const syscall_spec& call);

@@ -25,7 +25,8 @@ call_result call_runner::pipe_call(const arguments& a) {
 std::optional<call_result> call_runner::sendfile_call(const arguments& a) {
   const int fd = fd_of(a);
   if (!zeros_.contains(static_cast<int>(number(a.at(1))))) return call_result(fail(errc::badf));
-  return send_bytes(fd, static_cast<std::size_t>(number(a.at(3))), 0, {});
+  const auto length = static_cast<std::size_t>(number(a.at(3)));
+  return send_bytes(fd, {&length, 1}, 0, {});
 }
 
 std::optional<call_result> call_runner::splice_call(const arguments& a) {
@@ -35,7 +36,8 @@ std::optional<call_result> call_runner::splice_call(const arguments& a) {
   const auto length = static_cast<std::size_t>(number(a.at(4)));
   const u32 flags = (number(a.at(5)) & nonblock) != 0 ? uapi::msg_dontwait : 0;
   if (from != pipes_.end()) {
-    const auto sent = send_bytes(fd_at(a.at(2)), std::min(length, *from->second), flags, {});
+    const std::size_t bytes = std::min(length, *from->second);
+    const auto sent = send_bytes(fd_at(a.at(2)), {&bytes, 1}, flags, {});
     if (sent && *sent) *from->second -= static_cast<std::size_t>(**sent);
     return sent;
   }

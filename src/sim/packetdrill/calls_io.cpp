@@ -1,6 +1,8 @@
 // Calls that move bytes: what a script's write, sendto, sendmsg, read, recvmsg … become.
 #include <fmt/format.h>
 
+#include <numeric>
+
 #include "sim/packetdrill/calls.h"
 #include "sim/packetdrill/messages.h"
 #include "sim/packetdrill/values.h"
@@ -10,18 +12,38 @@
 namespace ph::packetdrill {
 namespace {
 
-u64 iov_length(const expression& msg, s64 (*length_of)(const expression&)) {
-  const expression* iov = msg.field("msg_iov");
-  u64 out = 0;
-  if (iov != nullptr) {
-    for (const expression& piece : iov->items) out += static_cast<u64>(length_of(piece));
-  }
-  return out;
-}
-
 s64 piece_length(const expression& piece) {
   if (piece.items.size() < 2) return 0;
   return evaluate(piece.items[1], nullptr).value_or(0);
+}
+
+/// The lengths of a list of buffers.
+std::vector<std::size_t> lengths_of(const std::vector<expression>& iov) {
+  std::vector<std::size_t> out;
+  for (const expression& piece : iov) out.push_back(static_cast<std::size_t>(piece_length(piece)));
+  return out;
+}
+
+std::vector<std::size_t> iov_lengths(const expression& msg) {
+  const expression* iov = msg.field("msg_iov");
+  return iov != nullptr ? lengths_of(iov->items) : std::vector<std::size_t>{};
+}
+
+std::size_t total(std::span<const std::size_t> lengths) {
+  return std::accumulate(lengths.begin(), lengths.end(), std::size_t{0});
+}
+
+/// `data` in pieces of these lengths, but for the first bytes, which went before.
+std::vector<byte_view> cut_to(byte_view data, std::span<const std::size_t> lengths) {
+  std::size_t gone = total(lengths) - data.size();
+  std::vector<byte_view> out;
+  for (const std::size_t length : lengths) {
+    const std::size_t skip = std::min(gone, length);
+    gone -= skip;
+    out.push_back(data.first(length - skip));
+    data = data.subspan(length - skip);
+  }
+  return out;
 }
 
 }  // namespace
@@ -37,19 +59,20 @@ std::optional<call_result> call_runner::fast_open_done(int fd) {
   return call_result(0);
 }
 
-std::optional<call_result> call_runner::send_bytes(int fd, std::size_t length, u32 flags,
-                                                   byte_view name) {
+std::optional<call_result> call_runner::send_bytes(int fd, std::span<const std::size_t> lengths,
+                                                   u32 flags, byte_view name) {
   if (waiting_for_connect_) {
     const auto connected = fast_open_done(fd);
     if (!connected || !*connected) return connected;
     flags &= ~u32{uapi::msg_fastopen};
     name = {};
   }
+  const std::size_t length = total(lengths);
   std::vector<u8> data(length - std::min(progress_, length));
   for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<u8>(progress_ + i);
-  const byte_view piece(data);
+  const std::vector<byte_view> pieces = cut_to(data, lengths);
   send_msg msg;
-  msg.iov = {&piece, 1};
+  msg.iov = pieces;
   msg.name = name;
   msg.flags = flags;
   const bool wait = blocking(fd, wait_for::send, flags);
@@ -84,25 +107,26 @@ std::optional<errc> call_runner::bad_buffer(const syscall_spec& call, int fd) co
 std::optional<call_result> call_runner::send_call(const syscall_spec& call) {
   const arguments& a = call.arguments;
   const int fd = fd_of(a);
-  u64 length = 0;
+  std::vector<std::size_t> lengths;
   u32 flags = 0;
   sockaddr_buf to;
   if (call.name == "sendmsg") {
-    length = iov_length(a.at(1), piece_length);
+    lengths = iov_lengths(a.at(1));
     flags = static_cast<u32>(number(a.at(2)));
     const expression* name = a.at(1).field("msg_name");
     if (name != nullptr && name->word != "NULL") to = address_of(*name, remote_, default_port);
   } else if (call.name == "writev") {
-    for (const expression& piece : a.at(1).items) length += static_cast<u64>(piece_length(piece));
+    lengths = lengths_of(a.at(1).items);
   } else {
-    length = static_cast<u64>(number(a.at(2)));
+    lengths = {static_cast<std::size_t>(number(a.at(2)))};
     if (call.name != "write") flags = static_cast<u32>(number(a.at(3)));
     if (call.name == "sendto") to = address_of(a.at(4), remote_, default_port);
     // FreeBSD's TCP_FASTOPEN on a socket that is not connected is Linux's MSG_FASTOPEN.
     if (opens_early(call)) flags |= uapi::msg_fastopen;
   }
-  if (const auto bad = bad_buffer(call, fd); bad && length != 0) return call_result(fail(*bad));
-  return send_bytes(fd, length, flags, to.view());
+  const bool empty = total(lengths) == 0;
+  if (const auto bad = bad_buffer(call, fd); bad && !empty) return call_result(fail(*bad));
+  return send_bytes(fd, lengths, flags, to.view());
 }
 
 std::optional<call_result> call_runner::receive_call(const syscall_spec& call,
@@ -112,7 +136,7 @@ std::optional<call_result> call_runner::receive_call(const syscall_spec& call,
   u64 length = 0;
   u32 flags = 0;
   if (call.name == "recvmsg") {
-    length = iov_length(a.at(1), piece_length);
+    length = total(iov_lengths(a.at(1)));
     flags = static_cast<u32>(number(a.at(2)));
   } else if (call.name == "readv") {
     for (const expression& piece : a.at(1).items) length += static_cast<u64>(piece_length(piece));
