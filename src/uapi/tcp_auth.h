@@ -89,6 +89,14 @@ struct alignas(8) tcp_ao_info_opt {
 };
 static_assert(sizeof(tcp_ao_info_opt) == 48);
 
+/// TCP_AO_REPAIR and its value: what of a signed connection moves with it (TCP_REPAIR).
+inline constexpr int tcp_ao_repair_opt = 42;
+struct alignas(8) tcp_ao_repair {
+  be32 snt_isn, rcv_isn;
+  u32 snd_sne = 0, rcv_sne = 0;  ///< how often sequence numbers wrapped
+};
+static_assert(sizeof(tcp_ao_repair) == 16);
+
 /// Value of TCP_AO_GET_KEYS: one filter in, so many keys out.
 struct alignas(8) tcp_ao_getsockopt {
   sockaddr_room addr;

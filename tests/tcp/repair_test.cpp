@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/two_hosts.h"
+#include "uapi/tcp_auth.h"
 #include "wire/tcp.h"
 
 namespace ph {
@@ -35,6 +36,7 @@ struct saved_connection {
   std::vector<u8> sent, unsent, received;
   tcp_info info;
   std::array<u8, 20> window{};
+  std::array<u8, sizeof(tcp_ao_repair)> signing{};  ///< if segments are signed
 };
 
 int number(test_host& host, int fd, int name) {
@@ -56,7 +58,20 @@ std::vector<u8> peek(test_host& host, int fd, std::size_t size) {
   return out;
 }
 
-saved_connection save(test_host& host, int fd) {
+/// TCP-AO: signs what goes to `peer` and comes from there.
+void add_key(test_host& host, int fd, const char* peer, bool is_signed) {
+  if (!is_signed) return;
+  tcp_ao_add key;
+  copy_bytes(key.addr.bytes, addr4(peer, 0));
+  std::ranges::copy(std::string_view("hmac(sha1)"), key.alg_name.begin());
+  key.prefix = 32;
+  key.sndid = key.rcvid = 7;
+  key.keylen = 6;
+  copy_bytes(key.key, bytes_of(std::string_view("secret")));
+  EXPECT_TRUE(sys_setsockopt(host.app(), fd, sol_tcp, tcp_ao_add_key, bytes_of(key)));
+}
+
+saved_connection save(test_host& host, int fd, bool is_signed) {
   saved_connection out;
   out.port = port_of(*sys_getsockname(host.app(), fd));
   set(host, fd, tcp_repair, 1);
@@ -76,6 +91,10 @@ saved_connection save(test_host& host, int fd) {
   out.info = byte_reader(bytes).take<tcp_info>();
   EXPECT_EQ(sys_getsockopt(host.app(), fd, sol_tcp, tcp_repair_window, out.window).value_or(0),
             out.window.size());
+  if (is_signed) {
+    EXPECT_EQ(sys_getsockopt(host.app(), fd, sol_tcp, tcp_ao_repair_opt, out.signing).value_or(0),
+              out.signing.size());
+  }
   EXPECT_TRUE(sys_close(host.app(), fd));
   return out;
 }
@@ -85,8 +104,9 @@ void write_all(test_host& host, int fd, byte_view bytes) {
   EXPECT_EQ(sys_send(host.app(), fd, bytes, msg_dontwait).value_or(0), bytes.size());
 }
 
-int restore(test_host& host, const saved_connection& from, addr4 peer) {
+int restore(test_host& host, const saved_connection& from, addr4 peer, bool is_signed) {
   const int fd = *sys_socket(host.app(), af_inet, sock_stream, 0);
+  add_key(host, fd, "10.3.0.2", is_signed);
   set(host, fd, tcp_repair, 1);
   EXPECT_TRUE(sys_setsockopt_int(host.app(), fd, sol_socket, so_sndbuf, 1 << 20));
   EXPECT_TRUE(sys_bind(host.app(), fd, addr4("10.9.9.9", from.port)));
@@ -100,6 +120,9 @@ int restore(test_host& host, const saved_connection& from, addr4 peer) {
                                       tcpopt_sack_perm, 0, tcpopt_timestamp, 0};
   EXPECT_TRUE(sys_setsockopt(host.app(), fd, sol_tcp, tcp_repair_options, bytes_of(options)));
   set(host, fd, tcp_timestamp, static_cast<int>(from.stamp));
+  if (is_signed) {
+    EXPECT_TRUE(sys_setsockopt(host.app(), fd, sol_tcp, tcp_ao_repair_opt, from.signing));
+  }
   set(host, fd, uapi::tcp_repair_queue, 1);
   write_all(host, fd, from.received);
   set(host, fd, uapi::tcp_repair_queue, 2);
@@ -139,12 +162,14 @@ struct end_point {
   }
 };
 
-TEST(tcp_repair, a_connection_moves_to_another_host_in_the_middle_of_a_transfer) {
+void move_in_the_middle(bool is_signed) {
   moving_hosts lab;
   const int listener = *sys_socket(lab.b.app(), af_inet, sock_stream, 0);
+  add_key(lab.b, listener, "10.9.9.9", is_signed);
   ASSERT_TRUE(sys_bind(lab.b.app(), listener, addr4("0.0.0.0", 80)));
   ASSERT_TRUE(sys_listen(lab.b.app(), listener, 1));
   const int first = *sys_socket(lab.a.app(), af_inet, sock_stream, 0);
+  add_key(lab.a, first, "10.3.0.2", is_signed);
   ASSERT_TRUE(sys_bind(lab.a.app(), first, addr4("10.9.9.9", 0)));
   ASSERT_EQ(sys_connect(lab.a.app(), first, addr4("10.3.0.2", 80)).error(), errc::inprogress);
   lab.advance(milliseconds(100));
@@ -165,7 +190,7 @@ TEST(tcp_repair, a_connection_moves_to_another_host_in_the_middle_of_a_transfer)
     return frame.from != lab.a.number || !frame.is_ip(ipproto_tcp);
   };
   lab.a.machine.enter(lab.now());
-  const saved_connection state = save(lab.a, first);
+  const saved_connection state = save(lab.a, first, is_signed);
   EXPECT_FALSE(state.sent.empty());
   EXPECT_FALSE(state.received.empty());
   lab.advance(milliseconds(30));  // whatever is in flight gets lost or refused
@@ -173,7 +198,7 @@ TEST(tcp_repair, a_connection_moves_to_another_host_in_the_middle_of_a_transfer)
   lab.c.add_address(lab.c.dev(), "10.9.9.9/32");
   lab.router.add_route("10.9.9.9/32 via 10.2.0.2");
   lab.c.machine.enter(lab.now());
-  mover.fd = restore(lab.c, state, addr4("10.3.0.2", 80));
+  mover.fd = restore(lab.c, state, addr4("10.3.0.2", 80), is_signed);
   mover.host = &lab.c;
   const auto done = [&] {
     mover.step(lab);
@@ -183,6 +208,14 @@ TEST(tcp_repair, a_connection_moves_to_another_host_in_the_middle_of_a_transfer)
   EXPECT_TRUE(lab.run_until(done, seconds(120), milliseconds(3)));
   EXPECT_EQ(peer.got, mover.data);
   EXPECT_EQ(mover.got, peer.data);
+}
+
+TEST(tcp_repair, a_connection_moves_to_another_host_in_the_middle_of_a_transfer) {
+  move_in_the_middle(false);
+}
+
+TEST(tcp_repair, a_signed_connection_moves_with_the_numbers_of_its_keys) {
+  move_in_the_middle(true);
 }
 
 /// Restoring takes no more than the receive buffer holds, however often a program asks.

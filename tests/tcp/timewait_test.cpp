@@ -2,6 +2,7 @@
 // RFC 1337).
 #include <gtest/gtest.h>
 
+#include "net/tcp/tcp.h"
 #include "segment_peer.h"
 
 namespace ph {
@@ -162,6 +163,20 @@ TEST(tcp_timewait, data_for_an_orphan_are_answered_with_reset) {
   p.expect(R, 1, 0);
   EXPECT_EQ(p.a.drops(drop_reason::tcp_fin_wait_data), 1u);
   EXPECT_EQ(tcp_of(p.a.net()).ehash.size(), 0u);
+}
+
+TEST(tcp_timewait, limits_follow_from_memory_as_on_linux) {
+  segment_peer p;
+  const auto limits = [&](u64 mib_bytes) {
+    tcp_set_limits(p.a.net(), mib_bytes << 20);
+    const tcp_sysctls& s = tcp_of(p.a.net()).sysctl;
+    EXPECT_EQ(s.max_orphans, s.max_tw_buckets);
+    return std::pair(s.max_tw_buckets, s.max_syn_backlog);
+  };
+  EXPECT_EQ(limits(0), std::pair(0, 128));
+  EXPECT_EQ(limits(512), std::pair(2048, 128));
+  EXPECT_EQ(limits(24'105), std::pair(131'072, 2048));  // seen on Linux 6.18
+  EXPECT_EQ(limits(1'000'000), std::pair(262'144, 4096));
 }
 
 TEST(tcp_timewait, never_more_than_tcp_max_tw_buckets) {

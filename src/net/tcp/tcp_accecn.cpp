@@ -88,12 +88,12 @@ std::optional<u32> take_option(tcp_sock& tp) {
 
 /// Appendix A.1: an acknowledgement that says nothing new may be older than the last one. New is
 /// what it acknowledges, what it brings, or its timestamp.
-bool superseded(tcp_sock& tp, const tcp_seg& seg, u32 delivered) {
+bool superseded(tcp_sock& tp, const tcp_seg& seg, bool progress) {
   tcp_ecn_state& ecn = tp.ecn;
   const bool stamped = tp.tstamp_ok && tp.rx.saw_tstamp;
   const bool later = stamped && static_cast<s32>(tp.rx.rcv_tsval - ecn.last_tsval) > 0;
   if (later) ecn.last_tsval = tp.rx.rcv_tsval;
-  return delivered == 0 && !later && (seg.len == 0 || seg.end_seq <= tp.rcv_nxt);
+  return !progress && !later && (seg.len == 0 || seg.end_seq <= tp.rcv_nxt);
 }
 
 void note_delivered(tcp_ecn_state& ecn, u32 delivered) {
@@ -149,11 +149,6 @@ std::optional<std::size_t> fields_that_fit(std::size_t room) {
     if (padded(fields) <= room) return fields;
   }
   return std::nullopt;
-}
-
-std::size_t room_left(const tcp_sock& tp, const tcp_out_options& out) {
-  const std::size_t room = tcp_option_room(tp), taken = tcp_options_size(out);
-  return room > taken ? room - taken : 0;
 }
 
 bool option_possible(const tcp_sock& tp) {
@@ -299,12 +294,12 @@ void tcp_accecn_receive(tcp_sock& tp, const tcp_seg& seg) {
   if (ecn.rcv.cep - ecn.told.cep >= (unacknowledged ? 2u : 3u)) tp.ack_now = true;
 }
 
-u32 tcp_accecn_ack(tcp_sock& tp, const tcp_seg& seg, u32 delivered) {
+u32 tcp_accecn_ack(tcp_sock& tp, const tcp_seg& seg, u32 delivered, bool una_advanced) {
   tcp_ecn_state& ecn = tp.ecn;
   const u8 ace = tcp_ace(seg);
   // §3.2.2.4: counting from five, the first value cannot well be zero.
   if (!std::exchange(ecn.ace_checked, true) && ace == 0) ecn.no_ect = ecn.feedback_bad = true;
-  if (superseded(tp, seg, delivered)) return 0;
+  if (superseded(tp, seg, delivered != 0 || una_advanced)) return 0;
   const std::optional<u32> marked_bytes = take_option(tp);
   if (ecn.feedback_bad) return 0;
   note_delivered(ecn, delivered);
@@ -318,14 +313,14 @@ u32 tcp_accecn_ack(tcp_sock& tp, const tcp_seg& seg, u32 delivered) {
 
 void tcp_accecn_and_sack_options(cpu& cx, tcp_sock& tp, tcp_out_options& out) {
   look_for_lost_option(tp);
-  const std::size_t room = room_left(tp, out);
+  const std::size_t room = tcp_option_room_left(tp, out);
   const bool due = option_due(cx, tp);
   const std::size_t needed = fields_needed(tp.ecn);
   if (tp.sack_ok) tcp_sack_options(tp, out);
   if (due && needed != 0) {
     out.num_sacks = static_cast<u8>(sack_blocks_beside(room, out.num_sacks, needed));
   }
-  const auto fit = fields_that_fit(room_left(tp, out));
+  const auto fit = fields_that_fit(tcp_option_room_left(tp, out));
   const bool sent = due && fit && *fit >= needed;
   if (sent) {
     out.accecn = make_option(tp.ecn.rcv, *fit);

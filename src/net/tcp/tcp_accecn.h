@@ -25,8 +25,8 @@ bool tcp_accecn_third_ack(tcp_sock& tp, const tcp_seg& seg);
 /// Counts an acceptable segment, and decides whether it must be acknowledged at once (§3.2.2.5).
 void tcp_accecn_receive(tcp_sock& tp, const tcp_seg& seg);
 /// How many packets the peer newly reports as marked, when it acknowledges `delivered` segments
-/// (appendix A.2).
-u32 tcp_accecn_ack(tcp_sock& tp, const tcp_seg& seg, u32 delivered);
+/// (appendix A.2). `una_advanced`: it acknowledges something new, be it a part of a segment.
+u32 tcp_accecn_ack(tcp_sock& tp, const tcp_seg& seg, u32 delivered, bool una_advanced);
 
 /// Adds SACK blocks and the option to `out`, whose other options stand. §3.2.3.3: two SACK blocks
 /// go before the option, which goes before further ones where a counter changed.

@@ -2,7 +2,7 @@
 // AES-128-CMAC-96. Keys are set by the program; which of them is in use changes by RNextKeyID while
 // the connection goes on.
 //
-// Does not: TCP_AO_REPAIR; other algorithms than the two that every implementation must have;
+// Does not: other algorithms than the two that every implementation must have;
 // remember traffic keys (they are derived for each segment).
 #pragma once
 
@@ -30,7 +30,7 @@ const tcp_ao_key* tcp_ao_by_sndid(const tcp_ao_state& ao, const inet_addr& peer,
                                   u8 id);
 const tcp_ao_key* tcp_ao_any(const tcp_ao_state& ao, const inet_addr& peer, ifindex dev);
 
-/// TCP_AO_ADD_KEY, TCP_AO_DEL_KEY, TCP_AO_INFO; TCP_AO_GET_KEYS and TCP_AO_INFO.
+/// TCP_AO_ADD_KEY, TCP_AO_DEL_KEY, TCP_AO_INFO, TCP_AO_REPAIR; TCP_AO_GET_KEYS and the last two.
 result<void> tcp_ao_setsockopt(tcp_sock& tp, int name, byte_view value);
 result<std::size_t> tcp_ao_getsockopt(tcp_sock& tp, int name, byte_span out);
 

@@ -139,6 +139,29 @@ result<void> set_info(tcp_sock& tp, byte_view value) {
   return {};
 }
 
+/// TCP_AO_REPAIR: the numbers that keys are made of, for a connection that another host began.
+result<void> set_repair(tcp_sock& tp, byte_view value) {
+  TRY(const auto in, read_value<uapi::tcp_ao_repair>(value));
+  if (!tp.repair) return fail(errc::perm);
+  if (!tp.auth) return fail(errc::noent);
+  tp.iss = seq32(in.snt_isn.value());
+  tp.irs = seq32(in.rcv_isn.value());
+  tp.auth->ao.snd.resume(tp.snd_una, in.snd_sne);
+  tp.auth->ao.rcv.resume(tp.rcv_nxt, in.rcv_sne);
+  return {};
+}
+
+result<std::size_t> get_repair(const tcp_sock& tp, byte_span out) {
+  if (!tp.repair) return fail(errc::perm);
+  if (!tp.auth) return fail(errc::noent);
+  uapi::tcp_ao_repair now;
+  now.snt_isn.set(tp.iss.raw);
+  now.rcv_isn.set(tp.irs.raw);
+  now.snd_sne = tp.auth->ao.snd.of(tp.snd_una);
+  now.rcv_sne = tp.auth->ao.rcv.of(tp.rcv_nxt);
+  return copy_bytes(out, bytes_of(now));
+}
+
 uapi::tcp_ao_info_opt info_of(const tcp_ao_state& ao) {
   uapi::tcp_ao_info_opt out;
   out.ao_required = ao.required ? 1 : 0;
@@ -218,11 +241,13 @@ result<void> tcp_ao_setsockopt(tcp_sock& tp, int name, byte_view value) {
   switch (name) {
     case uapi::tcp_ao_add_key: return add_key(tp, value);
     case uapi::tcp_ao_del_key: return del_key(tp, value);
+    case uapi::tcp_ao_repair_opt: return set_repair(tp, value);
     default: return set_info(tp, value);
   }
 }
 
 result<std::size_t> tcp_ao_getsockopt(tcp_sock& tp, int name, byte_span out) {
+  if (name == uapi::tcp_ao_repair_opt) return get_repair(tp, out);
   if (!tp.auth) return fail(errc::noent);
   if (name == uapi::tcp_ao_get_keys) return get_keys(tp, out);
   return copy_bytes(out, bytes_of(info_of(tp.auth->ao)));

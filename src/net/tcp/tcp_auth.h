@@ -49,9 +49,11 @@ struct tcp_ao_key {
 /// RFC 5925 §6.2: how often the sequence numbers of one direction have wrapped.
 class tcp_sne {
  public:
-  void start(seq32 isn) {
-    last_ = isn;
-    wraps_ = 0;
+  void start(seq32 isn) { resume(isn, 0); }
+  /// As TCP_AO_REPAIR says.
+  void resume(seq32 last, u32 wraps) {
+    last_ = last;
+    wraps_ = wraps;
   }
   /// The extension of a number near those seen before.
   [[nodiscard]] u32 of(seq32 seq) const { return static_cast<u32>(extended(seq) >> 32); }

@@ -110,10 +110,9 @@ seq32 initial_sequence(cpu& cx, tcp_sock& tp) {
 void begin_active_open(cpu& cx, tcp_sock& tp) {
   const tcp_sysctls& sysctl = tp.tcp().sysctl;
   tp.iss = initial_sequence(cx, tp);
-  tp.snd_una = tp.snd_nxt = tp.write_seq = tp.pushed_seq = tp.snd_sml = tp.snd_up = tp.iss;
-  tp.recover = tp.high_seq = tp.lost_edge = tp.retrans_hint = tp.high_rxt = tp.iss;
-  tp.highest_sack = tp.max_packets_seq = tp.rack.fack = tp.iss;
-  tp.rcv_nxt = tp.rcv_wup = tp.copied_seq = tp.irs = seq32(0);
+  tp.send_from(tp.iss);
+  tp.irs = seq32(0);
+  tp.receive_from(tp.irs);
   tp.tsoffset = tcp_ts_offset(tp.tcp(), tp.saddr, tp.daddr);
   tp.mss_clamp = tp.user_mss != 0 ? tp.user_mss : 65535;
   tp.tstamp_ok = false;

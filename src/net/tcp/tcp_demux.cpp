@@ -61,7 +61,7 @@ skb_drop_reason judge_signature(ehash_entry* entry, tcp_sock* listener, const in
       if (seg.syn() && !seg.ack() && listener != nullptr) {
         return judge_signature(nullptr, listener, tuple, dev, skb, seg);
       }
-      return tcp_auth_inbound(tw.auth.get(), tw.auth ? tw.ends : ends, skb, seg);
+      return tcp_auth_inbound(tw.auth(), tw.signing ? tw.signing->ends : ends, skb, seg);
     }
   }
   ph_unreachable("kind");

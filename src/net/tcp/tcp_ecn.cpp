@@ -32,6 +32,12 @@ tcp_ecn_mode agreed(const tcp_seg& seg, tcp_ecn_mode most) {
   return classic ? most : tcp_ecn_mode::none;
 }
 
+/// RFC 9768 §3.1.5: SYNs for RFC 3168 and for Accurate ECN in one handshake. None at all is a
+/// fall-back.
+bool two_kinds(tcp_ecn_mode first, tcp_ecn_mode later) {
+  return first != later && first != tcp_ecn_mode::none && later != tcp_ecn_mode::none;
+}
+
 /// RFC 3168 §6.1.1.1, RFC 9768 §3.1.4.1: whatever swallowed a SYN may have disliked its flags.
 /// Accurate ECN is tried once more.
 tcp_ecn_flags syn_flags(tcp_sock& tp) {
@@ -169,6 +175,7 @@ void tcp_ecn_rcv_synack(tcp_sock& tp, const tcp_seg& seg) {
 void tcp_ecn_rcv_syn(tcp_sock& tp, const tcp_seg& seg) {
   // §6.1.1: who has sent a SYN without it must not use it.
   tp.ecn.mode = agreed(seg, tp.ecn.asked);
+  tp.ecn.peer_asked = asked_by(seg);
   tp.ecn.handshake_ecn = seg.ecn();
 }
 
@@ -187,6 +194,7 @@ void tcp_ecn_create_request(tcp_request& req, const tcp_seg& seg) {
 void tcp_ecn_create_child(tcp_sock& child, const tcp_request& req) {
   child.ecn = {};
   child.ecn.mode = req.ecn;
+  child.ecn.peer_asked = req.ecn_asked;
   child.ecn.handshake_ecn = req.syn_ecn;
   child.ecn.synacks = req.num_retrans != 0 ? accecn_synacks : u8{1};
   // RFC 9768 §3.1.5: the client may have gone on without ECN, and then would not hear of marks.
@@ -195,11 +203,17 @@ void tcp_ecn_create_child(tcp_sock& child, const tcp_request& req) {
 
 bool tcp_ecn_repeated_syn(tcp_request& req, const tcp_seg& seg) {
   if (tcp_ecn_answers(*req.listener) != tcp_ecn_mode::accecn) return true;
-  const tcp_ecn_mode asked = asked_by(seg);
-  const bool both = asked != tcp_ecn_mode::none && req.ecn_asked != tcp_ecn_mode::none;
-  if (both && asked != req.ecn_asked) return false;
+  if (two_kinds(req.ecn_asked, asked_by(seg))) return false;
   req.syn_ecn = seg.ecn();
-  if (asked == tcp_ecn_mode::none) req.ecn_mixed = true;
+  if (asked_by(seg) == tcp_ecn_mode::none) req.ecn_mixed = true;
+  return true;
+}
+
+bool tcp_ecn_repeated_syn(tcp_sock& tp, const tcp_seg& seg) {
+  if (tcp_ecn_answers(tp) != tcp_ecn_mode::accecn) return true;
+  if (two_kinds(tp.ecn.peer_asked, asked_by(seg))) return false;
+  tp.ecn.handshake_ecn = seg.ecn();
+  if (asked_by(seg) == tcp_ecn_mode::none) tp.ecn.no_ect = true;
   return true;
 }
 
@@ -234,7 +248,7 @@ void tcp_ecn_ack(cpu& cx, tcp_sock& tp, const tcp_seg& seg, tcp_ack_info& info) 
   if (seg.syn() || tp.ecn.mode == tcp_ecn_mode::none) return;
   if (tp.ecn.mode == tcp_ecn_mode::accecn) {
     if (tp.state == tcp_state::syn_recv && tcp_accecn_third_ack(tp, seg)) return;
-    info.ce_segs = tcp_accecn_ack(tp, seg, delivered);
+    info.ce_segs = tcp_accecn_ack(tp, seg, delivered, info.una_advanced);
     info.ecn_echo = info.ce_segs != 0;
   } else {
     info.ecn_echo = (seg.flags & tcphdr_ece) != 0;

@@ -38,6 +38,8 @@ void tcp_ecn_create_child(tcp_sock& child, const tcp_request& req);
 /// The SYN once more. False: it asks in another way than before, and the connection must be reset
 /// (RFC 9768 §3.1.5), for the two ends could not know what they agreed on.
 bool tcp_ecn_repeated_syn(tcp_request& req, const tcp_seg& seg);
+/// The same for a socket in SYN-RECEIVED (Fast Open, simultaneous open).
+bool tcp_ecn_repeated_syn(tcp_sock& tp, const tcp_seg& seg);
 /// The SYN+ACK once more, in a synchronized state: the ACK that follows answers it.
 void tcp_ecn_synack_again(tcp_sock& tp, const tcp_seg& seg);
 /// The SYN+ACK of a simultaneous open; what a SYN means by ECN leaves `rest`, which goes on.

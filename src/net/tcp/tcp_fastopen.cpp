@@ -180,12 +180,12 @@ tcp_fastopen_verdict tcp_fastopen_judge(cpu& cx, tcp_sock& listener, const tcp_s
 void tcp_fastopen_begin(cpu& cx, tcp_sock& child, skb_ptr skb, const tcp_seg& seg) {
   child.net().mib().add(cx, mib::tcpext_tcp_fast_open_passive);
   child.fastopen_child = child.fastopen_born = true;
-  child.snd_una = child.snd_nxt = child.iss;
+  child.send_from(child.iss);  // the SYN+ACK is among what it sends
+  child.write_seq = child.pushed_seq = child.iss + 1;
+  child.ecn.synacks = 0;  // no request sent one
   // RFC 7323 §2.2: the window of a SYN is never scaled. It begins behind our SYN, which is SND.UNA.
   child.max_window = seg.window;
   child.snd_wnd = child.max_window + 1;
-  child.snd_sml = child.recover = child.high_seq = child.iss;
-  child.lost_edge = child.retrans_hint = child.high_rxt = child.highest_sack = child.iss;
   tcp_init_transfer(cx, child);
   if (seg.len != 0) {
     tcp_skb_cb& cb = tcp_cb(*skb);

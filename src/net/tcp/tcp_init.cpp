@@ -1,5 +1,8 @@
 // Furnishing a kernel with the congestion controls and a namespace with TCP: tables and settings
 // (net.ipv4.tcp_* as ip-sysctl describes them).
+#include <algorithm>
+#include <bit>
+
 #include "net/tcp/tcp.h"
 #include "net/tcp/tcp_bbr.h"
 #include "net/tcp/tcp_bbr3.h"
@@ -123,9 +126,19 @@ void tcp_kernel_init(kernel& machine) {
   registry.add<tcp_vegas>("vegas");
 }
 
+void tcp_set_limits(net_namespace& net, u64 memory_bytes) {
+  // Linux has a slot of the table of connections for each 128 KiB, their number a power of two.
+  constexpr u64 per_slot = 128 * 1024, most_slots = 512 * 1024;
+  const u64 slots = std::min(std::bit_ceil(std::max<u64>(memory_bytes / per_slot, 1)), most_slots);
+  tcp_sysctls& sysctl = tcp_of(net).sysctl;
+  sysctl.max_tw_buckets = sysctl.max_orphans = static_cast<s32>(slots / 2);
+  sysctl.max_syn_backlog = static_cast<s32>(std::max<u64>(slots / 128, 128));
+}
+
 void tcp_init(net_namespace& net) {
   tcp_mib_init(net.mib());
   tcp_net& tn = net.slots().set(tcp_key, std::make_unique<tcp_net>(net));
+  tcp_set_limits(net, u64{24} << 30);
   add_timer_sysctls(tn);
   add_fastopen_sysctls(tn);
   add_sysctls(tn);

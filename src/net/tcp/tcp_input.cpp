@@ -224,11 +224,10 @@ void synack_payload(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
 
 /// SYN+ACK to our SYN. Consumes the packet.
 void synsent_established(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
-  tp.rcv_nxt = seg.seq + 1;
-  tp.rcv_wup = tp.rcv_nxt;
   tp.irs = seg.seq;
-  tcp_apply_syn_options(cx, tp, tp.rx);
+  tp.receive_from(seg.seq + 1);
   tp.snd_wl1 = seg.seq;
+  tcp_apply_syn_options(cx, tp, tp.rx);
   tcp_ecn_rcv_synack(tp, seg);
   tcp_auth_start(tp);
   static_cast<void>(tcp_ack(cx, tp, seg));
@@ -237,7 +236,6 @@ void synsent_established(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg)
   if (!tp.wscale_ok) tp.window_clamp = std::min(tp.window_clamp, tcp_max_window);
   tcp_sync_mss(tp, tp.pmtu_cookie);
   tcp_initialize_rcv_mss(tp);
-  tp.copied_seq = tp.rcv_nxt;
   tcp_set_state(cx, tp, tcp_state::established);
   tcp_init_transfer(cx, tp);
   tcp_ecn_established(cx, tp);
@@ -268,8 +266,7 @@ void synsent_crossed(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tcp_ecn_rcv_syn(tp, seg);
   tp.irs = seg.seq;
   tcp_auth_start(tp);
-  tp.rcv_nxt = seg.seq + 1;
-  tp.rcv_wup = tp.copied_seq = tp.rcv_nxt;
+  tp.receive_from(seg.seq + 1);
   tp.snd_wnd = seg.window;
   tp.snd_wl1 = seg.seq;
   tp.max_window = tp.snd_wnd;
@@ -337,6 +334,22 @@ void syn_recv_established(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tcp_ecn_established(cx, tp);
   if (tp.opt.keepalive) tcp_arm_keepalive(cx, tp, tcp_keepalive_time(tp));
   tp.wake(uapi::pollout | uapi::pollwrnorm | uapi::pollwrband);
+}
+
+/// The SYN that began a socket in SYN-RECEIVED comes again. False: it is a segment like others.
+bool syn_again(cpu& cx, tcp_sock& tp, skb_ptr& skb, const tcp_seg& seg) {
+  if (!tcp_ecn_repeated_syn(tp, seg)) {
+    tcp_reply_reset(cx, tp, seg);
+    tcp_fastopen_child_reset(cx, tp);
+    drop(cx, std::move(skb), drop_reason::tcp_flags);
+    tcp_write_queue_purge(cx, tp);
+    tcp_reset(cx, tp, errc::connreset);
+    return true;
+  }
+  if (!tp.fastopen_child) return false;
+  tcp_fastopen_repeat(cx, tp);
+  drop(cx, std::move(skb), drop_reason::tcp_request);
+  return true;
 }
 
 /// Data for a connection whose program is gone (RFC 9293 §3.6.1, RFC 1122 §4.2.2.13).
@@ -455,9 +468,8 @@ void tcp_rcv_state_process(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& se
     if (tp.state != tcp_state::close) data_snd_check(cx, tp);
     return;
   }
-  if (tp.fastopen_child && seg.syn() && !seg.ack() && !seg.rst() && seg.seq == tp.irs) {
-    tcp_fastopen_repeat(cx, tp);
-    drop(cx, std::move(skb), drop_reason::tcp_request);
+  if (tp.state == tcp_state::syn_recv && seg.syn() && !seg.ack() && !seg.rst() &&
+      seg.seq == tp.irs && syn_again(cx, tp, skb, seg)) {
     return;
   }
   // A crossed SYN+ACK of a simultaneous open: its SYN was processed, its ACK was not.

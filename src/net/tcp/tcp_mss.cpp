@@ -77,6 +77,11 @@ std::size_t tcp_option_room(const tcp_sock& tp) {
   return std::min(room / 4 * 4, tcp_max_option_space);
 }
 
+std::size_t tcp_option_room_left(const tcp_sock& tp, const tcp_out_options& out) {
+  const std::size_t room = tcp_option_room(tp), taken = tcp_options_size(out);
+  return room > taken ? room - taken : 0;
+}
+
 u32 tcp_size_goal(const tcp_sock& tp, u32 mss) {
   // A device that cannot cut super-packets is helped on the way out (net/core/gso).
   const u32 goal = std::min(tcp_super_packet, std::max(tp.max_window / 2, mss));

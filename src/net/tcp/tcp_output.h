@@ -19,6 +19,8 @@ u32 tcp_current_mss(cpu& cx, tcp_sock& tp);
 /// Bytes of TCP options that a segment may have: 40, unless the path's packets are so small that
 /// eight bytes of payload would not fit beside them.
 std::size_t tcp_option_room(const tcp_sock& tp);
+/// How many of them are left beside `out`.
+std::size_t tcp_option_room_left(const tcp_sock& tp, const tcp_out_options& out);
 /// How many payload bytes sendmsg gathers into one packet: whole segments, at most half of the
 /// peer's largest window.
 u32 tcp_size_goal(const tcp_sock& tp, u32 mss);

@@ -190,11 +190,9 @@ result<void> tcp_repair_connect(cpu& cx, tcp_sock& tp, byte_view addr) {
   const seq32 send = tp.write_seq, receive = tp.rcv_nxt;
   TRY_VOID(tcp_begin_connect(cx, tp, addr));
   tp.iss = send - 1;
-  tp.snd_una = tp.snd_nxt = tp.write_seq = tp.pushed_seq = tp.snd_sml = tp.snd_up = send;
-  tp.recover = tp.high_seq = tp.lost_edge = tp.retrans_hint = tp.high_rxt = send;
-  tp.highest_sack = tp.max_packets_seq = send;
+  tp.send_from(send);
   tp.irs = receive - 1;
-  tp.rcv_nxt = tp.rcv_wup = tp.copied_seq = tp.last_ack_sent = tp.snd_wl1 = receive;
+  tp.receive_from(receive);
   tp.last_ack_rcv = cx.now();
   tp.call = tcp_call_state::connected;
   tcp_set_state(cx, tp, tcp_state::established);

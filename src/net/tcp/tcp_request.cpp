@@ -86,7 +86,7 @@ void send_synack(cpu& cx, tcp_request& req) {
   send_synack(cx, req, req.tsval_last);
 }
 
-/// An echo of a timestamp that no SYN+ACK carried is of another connection, or invented.
+/// An echo of a timestamp that nothing of ours carried is of another connection, or invented.
 bool echoes_another(const tcp_request& req, const tcp_options_received& rx) {
   if (!req.tstamp_ok || !rx.saw_tstamp || rx.rcv_tsecr == 0) return false;
   return rx.rcv_tsecr - req.tsval_first > req.tsval_last - req.tsval_first;
@@ -117,7 +117,8 @@ void send_request_ack(cpu& cx, tcp_request& req) {
   reply.signer = tcp_signer_of(req, reply.seq);
   reply.window = static_cast<u16>(req.rcv_wnd >> req.rcv_wscale);
   reply.options.timestamps = req.tstamp_ok;
-  reply.options.tsval = request_time_stamp(cx, req);
+  // DIFFERS: Linux takes an echo of this one for another connection's.
+  reply.options.tsval = req.tsval_last = request_time_stamp(cx, req);
   reply.options.tsecr = req.ts_recent;
   tcp_send_reply(cx, req.listener->net(), *req.listener->af_ops, std::move(reply));
 }
@@ -201,23 +202,13 @@ ref<tcp_sock> make_child(cpu& cx, tcp_request& req, const tcp_seg& seg) {
 
   child->state = tcp_state::syn_recv;
   child->iss = req.snt_isn;
-  child->snd_una = child->snd_nxt = child->write_seq = child->pushed_seq = req.snt_isn + 1;
-  child->snd_sml = child->snd_up = child->recover = child->high_seq = child->snd_una;
-  child->lost_edge = child->retrans_hint = child->high_rxt = child->highest_sack = child->snd_una;
+  child->send_from(req.snt_isn + 1);
   child->irs = req.rcv_isn;
-  child->rcv_nxt = child->rcv_wup = child->copied_seq = req.rcv_isn + 1;
-  child->urg_seq = child->rcv_nxt;
-  child->last_ack_sent = child->rcv_nxt;
+  child->receive_from(req.rcv_isn + 1);
   child->snd_wl1 = seg.seq;
-  child->tstamp_ok = req.tstamp_ok;
-  child->ts_recent = req.ts_recent;
+  static_cast<tcp_agreed_options&>(*child) = req;
   child->ts_recent_stamp = cx.now();
   child->ts_recent_valid = req.tstamp_ok;
-  child->tsoffset = req.tsoffset;
-  child->sack_ok = req.sack_ok;
-  child->wscale_ok = req.wscale_ok;
-  child->snd_wscale = req.snd_wscale;
-  child->rcv_wscale = req.rcv_wscale;
   child->snd_wnd = u32{seg.window} << req.snd_wscale;
   child->max_window = child->snd_wnd;
   child->rcv_wnd = child->rcv_ssthresh = req.rcv_wnd;

@@ -6,7 +6,10 @@
 
 namespace ph {
 
-struct tcp_request final : counted, ehash_entry, list_hook<struct tcp_request_tag> {
+struct tcp_request final : counted,
+                           ehash_entry,
+                           tcp_agreed_options,
+                           list_hook<struct tcp_request_tag> {
   explicit tcp_request(tcp_sock& l) : ehash_entry(ehash_kind::request), listener(&l) {}
   tcp_sock* listener;             ///< which outlives it
   ref<tcp_request> self;          ///< held while listed
@@ -14,8 +17,6 @@ struct tcp_request final : counted, ehash_entry, list_hook<struct tcp_request_ta
   seq32 rcv_isn, snt_isn;
   u16 peer_mss = 0;
   u16 advmss = 0;
-  u8 snd_wscale = 0, rcv_wscale = 0;
-  bool wscale_ok = false, sack_ok = false, tstamp_ok = false;
   bool acked = false;             ///< the ACK came, but waits for data or room
   u8 num_timeout = 0;
   u8 num_retrans = 0;
@@ -27,9 +28,7 @@ struct tcp_request final : counted, ehash_entry, list_hook<struct tcp_request_ta
   u8 ao_keyid = 0, ao_rnextkeyid = 0;
   u8 syn_ecn = 0;                 ///< IP-ECN of the latest SYN
   tcp_fastopen_cookie fastopen_cookie;  ///< for the SYN+ACK
-  u32 ts_recent = 0;
-  u32 tsoffset = 0;
-  u32 tsval_first = 0, tsval_last = 0;  ///< of our SYN+ACKs: what the peer may echo
+  u32 tsval_first = 0, tsval_last = 0;  ///< of our answers: what the peer may echo
   u32 rcv_wnd = 0, window_clamp = 0;
   instant sent_at{};
   instant last_answer{};

@@ -143,10 +143,7 @@ std::size_t tcp_sack_blocks_that_fit(std::size_t room, std::size_t blocks) {
 }
 
 void tcp_sack_options(const tcp_sock& tp, tcp_out_options& out) {
-  const std::size_t room = tcp_option_room(tp);
-  const std::size_t taken = tcp_options_size(out);
-  const std::size_t most =
-      tcp_sack_blocks_that_fit(room > taken ? room - taken : 0, tcp_max_sacks);
+  const std::size_t most = tcp_sack_blocks_that_fit(tcp_option_room_left(tp, out), tcp_max_sacks);
   std::size_t n = 0;
   if (tp.have_dsack && most != 0) out.sacks[n++] = tp.duplicate_sack;
   for (std::size_t i = 0; i < tp.num_sacks && n < most; ++i) out.sacks[n++] = tp.selective_acks[i];

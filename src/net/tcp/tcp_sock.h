@@ -108,6 +108,7 @@ struct tcp_accecn_counters {
 struct tcp_ecn_state {
   tcp_ecn_mode asked = tcp_ecn_mode::none;  ///< what our SYN asked for
   tcp_ecn_mode mode = tcp_ecn_mode::none;
+  tcp_ecn_mode peer_asked = tcp_ecn_mode::none;  ///< the peer's first SYN, if it was not a SYN+ACK
   bool seen = false;              ///< the peer's packets came with ECT or CE
   bool demand_cwr = false;        ///< RFC 3168 §6.1.3: echo until the peer answers
   bool queue_cwr = false;         ///< RFC 3168 §6.1.2: the next new data carry CWR
@@ -199,15 +200,15 @@ struct tcp_sysctls {
   s32 retries1 = 3, retries2 = 15, orphan_retries = 0;
   s32 fin_timeout = 60;
   s32 keepalive_time = 7200, keepalive_intvl = 75, keepalive_probes = 9;
-  s32 max_syn_backlog = 512;
+  s32 max_syn_backlog = 0;        ///< by memory: tcp_set_limits
   s32 syncookies = 1;             ///< 1: when the queue is full, 2: always
   s32 abort_on_overflow = 0;
   s32 window_scaling = 1, timestamps = 1, sack = 1, dsack = 1;
   s32 moderate_rcvbuf = 1;
   s32 slow_start_after_idle = 1;
   s32 tw_reuse = 2, tw_reuse_delay = 1000;  ///< ms
-  s32 max_tw_buckets = 131'072;   ///< as Linux with 16 GiB and more; an entry takes 320 bytes
-  s32 max_orphans = 131'072;
+  s32 max_tw_buckets = 0;                   ///< by memory: tcp_set_limits
+  s32 max_orphans = 0;                      ///< by memory: tcp_set_limits
   s32 rfc1337 = 0;
   s32 stdurg = 0;
   s32 challenge_ack_limit = tcp_no_challenge_limit;
@@ -334,6 +335,17 @@ struct tcp_program_options {
   std::string congestion_name;    ///< TCP_CONGESTION; empty: the namespace's
 };
 
+/// Options both ends agreed on. A half-open connection has them before there is a socket, TIME-WAIT
+/// when there is none any more.
+struct tcp_agreed_options {
+  bool tstamp_ok = false, sack_ok = false, wscale_ok = false;
+  bool ts_recent_valid = false;
+  u8 snd_wscale = 0, rcv_wscale = 0;
+  u32 ts_recent = 0;
+  u32 tsoffset = 0;           ///< our timestamps are clock + this
+  instant ts_recent_stamp{};  ///< when it was taken; zero: never
+};
+
 /// Send sequence (RFC 9293 §3.3.1) and what the program has written.
 struct tcp_send_vars {
   seq32 iss, snd_una, snd_nxt, snd_wl1, snd_up;
@@ -342,7 +354,6 @@ struct tcp_send_vars {
   seq32 write_seq;                ///< after the last byte the program gave
   seq32 pushed_seq;               ///< after the last PSH
   seq32 snd_sml;                  ///< end of the last small segment (Minshall's Nagle)
-  u8 snd_wscale = 0, rcv_wscale = 0;
   bool urg_mode = false;          ///< snd_up is ahead of what was acknowledged
   bool sndbuf_full = false;       ///< the program waits for room (SOCK_NOSPACE)
   bool writer_blocked = false;    ///< a call waits for sndbuf_full to end
@@ -404,6 +415,8 @@ struct tcp_rtt_vars {
 /// Receive sequence, what is reported of it, and the growth of the receive buffer.
 struct tcp_receive_vars {
   seq32 irs, rcv_nxt, rcv_wup, copied_seq;
+  seq32 last_ack_sent;            ///< RFC 7323 §4.3
+  tcp_options_received rx;        ///< of the segment at hand
   u32 rcv_wnd = 0;                ///< window last offered, bytes, counted from rcv_wup
   u32 window_clamp = 0;           ///< largest to offer
   u32 rcv_ssthresh = 0;           ///< grown with proven good use of the buffer
@@ -425,17 +438,6 @@ struct tcp_receive_vars {
   seq32 rcv_rtt_seq;
   instant rcv_rtt_time{};
   u32 rcv_rtt_tsecr = 0;
-};
-
-/// Options both ends agreed on.
-struct tcp_agreed_options {
-  bool tstamp_ok = false, sack_ok = false, wscale_ok = false;
-  u32 ts_recent = 0;
-  instant ts_recent_stamp{};      ///< when it was taken; zero: never
-  bool ts_recent_valid = false;
-  u32 tsoffset = 0;               ///< our timestamps are clock + this
-  seq32 last_ack_sent;            ///< RFC 7323 §4.3
-  tcp_options_received rx;        ///< of the segment at hand
 };
 
 /// When to acknowledge.
@@ -499,7 +501,18 @@ struct tcp_connection : tcp_send_vars,
                         tcp_agreed_options,
                         tcp_ack_vars,
                         tcp_fastopen_vars,
-                        tcp_stats {};
+                        tcp_stats {
+  /// Nothing was sent yet, and the next to be sent is `next`.
+  void send_from(seq32 next) {
+    snd_una = snd_nxt = write_seq = pushed_seq = snd_sml = snd_up = next;
+    recover = high_seq = lost_edge = retrans_hint = high_rxt = next;
+    highest_sack = max_packets_seq = rack.fack = next;
+  }
+  /// Everything before `next` was received, acknowledged and read.
+  void receive_from(seq32 next) {
+    rcv_nxt = rcv_wup = copied_seq = last_ack_sent = urg_seq = snd_wl1 = next;
+  }
+};
 
 /// How far the calls of the program got (Linux's socket_state).
 enum class tcp_call_state : u8 {

@@ -11,6 +11,7 @@
 #include "net/tcp/tcp_output.h"
 #include "net/tcp/tcp_repair.h"
 #include "net/tcp/tcp_timer.h"
+#include "uapi/tcp_auth.h"
 
 namespace ph {
 namespace {
@@ -272,7 +273,8 @@ void resync_mss(tcp_sock& tp) {
 
 bool is_auth_option(int name) {
   return name == uapi::tcp_md5sig_opt || name == uapi::tcp_md5sig_ext ||
-         name == uapi::tcp_ao_add_key || name == uapi::tcp_ao_del_key || name == uapi::tcp_ao_info;
+         name == uapi::tcp_ao_add_key || name == uapi::tcp_ao_del_key ||
+         name == uapi::tcp_ao_info || name == uapi::tcp_ao_repair_opt;
 }
 
 }  // namespace
@@ -309,6 +311,7 @@ result<std::size_t> tcp_sock::getsockopt(cpu& cx, int level, int name, byte_span
     case uapi::tcp_fastopen_key: return get_fastopen_key(*this, out);
     case uapi::tcp_cc_info: return ca->info(out);
     case uapi::tcp_ao_info:
+    case uapi::tcp_ao_repair_opt:
     case uapi::tcp_ao_get_keys: return tcp_auth_getsockopt(*this, name, out);
     case uapi::tcp_congestion: {
       std::array<u8, uapi::tcp_ca_name_max> text{};

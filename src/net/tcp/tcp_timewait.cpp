@@ -29,7 +29,7 @@ void answer(cpu& cx, tcp_timewait& tw) {
   reply.seq = tw.snd_nxt;
   reply.ack_seq = tw.rcv_nxt;
   reply.flags = tcphdr_ack;
-  reply.signer = tcp_signer_for(tw.auth.get(), tw.ends, reply.seq);
+  if (tw.signing) reply.signer = tcp_signer_for(tw.auth(), tw.signing->ends, reply.seq);
   reply.window = static_cast<u16>(std::min(tw.rcv_wnd >> tw.rcv_wscale, tcp_max_window));
   if (tw.tstamp_ok) {
     reply.options.timestamps = true;
@@ -66,12 +66,8 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   tw->rcv_nxt = tp.rcv_nxt;
   tw->snd_nxt = tp.snd_nxt;
   tw->rcv_wnd = tcp_receive_window(tp);
-  tw->rcv_wscale = tp.rcv_wscale;
   tw->ack_reach = tcp_ack_reach(tp);
-  tw->tstamp_ok = tp.tstamp_ok;
-  tw->ts_recent = tp.ts_recent;
-  tw->ts_recent_stamp = tp.ts_recent_stamp;
-  tw->tsoffset = tp.tsoffset;
+  static_cast<tcp_agreed_options&>(*tw) = tp;
   // Bare acknowledgements are not marked, except with Accurate ECN. DIFFERS: RFC 9768 §3.2.2.2
   // wants the counter in them; as on Linux, TIME-WAIT forgot it, and no data will need it.
   const bool marked = tp.ecn.mode == tcp_ecn_mode::accecn && !tp.ecn.no_ect;
@@ -80,8 +76,7 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   tw->reuseaddr = tp.opt.reuseaddr;
   tw->reuseport = tp.opt.reuseport;
   if (tp.auth) {
-    tw->auth = std::make_unique<tcp_auth>(*tp.auth);
-    tw->ends = tcp_ends_of(tp);
+    tw->signing = std::make_unique<tcp_timewait_auth>(*tp.auth, tcp_ends_of(tp));
   }
   tcp_done(cx, tp);  // leaves the table: the entry takes its place
   tn.ehash.insert(*tw);
@@ -101,7 +96,7 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
 void fin_wait2_rcv(cpu& cx, tcp_timewait& tw, skb_ptr skb, const tcp_seg& seg,
                    const tcp_options_received& rx) {
   const auto refuse = [&](skb_drop_reason why) {
-    tcp_reply_reset(cx, tw.net, *tw.af_ops, tw.key, seg, tw.auth.get(), &tw.ends);
+    tcp_reply_reset(cx, tw.net, *tw.af_ops, tw.key, seg, tw.auth(), tw.ends());
     tcp_timewait_kill(tw);
     drop(cx, std::move(skb), why);
   };

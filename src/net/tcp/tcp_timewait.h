@@ -8,7 +8,13 @@
 
 namespace ph {
 
-struct tcp_timewait final : counted, ehash_entry {
+/// The keys of the connection, and what they need of it.
+struct tcp_timewait_auth {
+  tcp_auth auth;
+  tcp_auth_ends ends;
+};
+
+struct tcp_timewait final : counted, ehash_entry, tcp_agreed_options {
   tcp_timewait(net_namespace& n, const inet_af_ops& af)
       : ehash_entry(ehash_kind::timewait), net(n), af_ops(&af) {}
   net_namespace& net;
@@ -20,20 +26,16 @@ struct tcp_timewait final : counted, ehash_entry {
   seq32 rcv_nxt, snd_nxt;
   u32 rcv_wnd = 0;                ///< bytes
   u32 ack_reach = 0;              ///< how far below snd_nxt an acknowledgement may lie
-  u32 ts_recent = 0;
-  u32 tsoffset = 0;
-  instant ts_recent_stamp{};
   instant last_ack{};
   bool fin_wait2 = false;  ///< the peer's FIN is still to come
   bool acked = false;      ///< last_ack is one
-  bool tstamp_ok = false;
   bool reuseaddr = false, reuseport = false;
-  u8 rcv_wscale = 0;
   u8 tos = 0;
-  std::unique_ptr<tcp_auth> auth;  ///< keys of the connection, and what they need of it
-  tcp_auth_ends ends;
+  std::unique_ptr<tcp_timewait_auth> signing;  ///< nullptr: segments are not signed
+  [[nodiscard]] tcp_auth* auth() const { return signing ? &signing->auth : nullptr; }
+  [[nodiscard]] const tcp_auth_ends* ends() const { return signing ? &signing->ends : nullptr; }
 };
-static_assert(sizeof(tcp_timewait) <= 320);
+static_assert(sizeof(tcp_timewait) <= 272);
 
 /// The connection enters TIME-WAIT: a small object takes its place, the socket is closed. None does
 /// when there are too many (net.ipv4.tcp_max_tw_buckets).
