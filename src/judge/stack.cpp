@@ -306,9 +306,22 @@ result<s64> judged_stack::receive(int fd, recv_msg& msg) {
   });
 }
 
+namespace {
+
+/// The list without its first `done` bytes.
+std::vector<byte_view> rest_of(std::span<const byte_view> iov, std::size_t done) {
+  std::vector<byte_view> out;
+  for (const byte_view piece : iov) {
+    const std::size_t gone = std::min(done, piece.size());
+    done -= gone;
+    if (gone < piece.size()) out.push_back(piece.subspan(gone));
+  }
+  return out;
+}
+
+}  // namespace
+
 result<s64> judged_stack::send(int fd, const send_msg& msg) {
-  std::vector<u8> all;
-  for (const byte_view piece : msg.iov) all.insert(all.end(), piece.begin(), piece.end());
   send_msg rest = msg;
   std::size_t done = 0;
   bool opening = false;
@@ -326,8 +339,8 @@ result<s64> judged_stack::send(int fd, const send_msg& msg) {
     }
     // As long as it takes anything: a part that went may have made room for the next.
     do {
-      const byte_view piece = byte_view(all).subspan(done);
-      rest.iov = {&piece, 1};
+      const std::vector<byte_view> pieces = rest_of(msg.iov, done);
+      rest.iov = pieces;
       const auto got = sys_sendmsg(host_.program(), file, rest);
       if (!got && got.error() == errc::inprogress && waits) {
         opening = true;  // MSG_FASTOPEN without a cookie: first a handshake
@@ -337,7 +350,7 @@ result<s64> judged_stack::send(int fd, const send_msg& msg) {
       if (!got) return result_so_far(got.error());
       done += *got;
       host_.settle();
-    } while (done < all.size() && waits);
+    } while (done < msg.size() && waits);
     return static_cast<s64>(done);
   };
   const result<s64> out = blocking(fd, wait_for::send, msg.flags, attempt);

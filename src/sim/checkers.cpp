@@ -65,7 +65,10 @@ void tcp_end_checker::received(instant when, const tcp_segment& seg, u32 payload
   if (seg.syn()) {
     // RFC 9293 §3.10.7.3: what comes with a SYN, a FIN too, may be taken later.
     const u32 behind = payload + (seg.fin() ? 1 : 0);
-    syns_[seg.seq.raw] = {offer_of(tcp_parse_options(seg.options, true)), behind, seg.window};
+    syn& heard = syns_[seg.seq.raw];
+    // A SYN that comes again without its data takes nothing back (both waited for ARP, say).
+    heard = {offer_of(tcp_parse_options(seg.options, true)), std::max(heard.payload, behind),
+             seg.window};
     if (known_ && peer_known_ && seg.seq == irs_) arrived_.add(0, 1 + behind);
     if (!known_ || peer_known_) return;
     if (seg.ack() && seg.ack_seq != iss_ + 1 && seg.ack_seq != snd_max_) return;

@@ -174,6 +174,15 @@ TEST(wire_checker, data_of_a_syn_may_probe_a_closed_window) {
   EXPECT_THAT(d.broken, ElementsAre("window", "window"));
 }
 
+// A SYN with data waits for ARP until the timer sends one without: both arrive before the answer.
+TEST(wire_checker, a_syn_without_its_data_takes_nothing_back) {
+  dialogue d;
+  d.in(d.S, 500, 0, 300, 1000, d.offer());
+  d.in(d.S, 500, 0, 0, 1000, d.offer());
+  d.out(d.S | d.A, 100, 801, 0, 1000, d.offer());
+  EXPECT_THAT(d.broken, IsEmpty());
+}
+
 // A host that answers a forged acknowledgement resets the number that it names.
 TEST(wire_checker, a_reset_tells_nothing_of_what_was_sent_before) {
   dialogue d;
