@@ -1,7 +1,7 @@
-// Streams whose connect() did not wait, by their numbers in this process. The kernel would take bytes
-// on their anchors, which poll as not writable but have room; so before a plain send on one of them
-// the daemon is asked. What is kept here is a hint: copies in other processes and numbers beyond the
-// table are not known, and a number that is used again costs one question.
+// Streams whose connect() did not wait, by their numbers in this process. The kernel would take
+// bytes on their anchors, which poll as not writable but have room; so before a plain send on one
+// of them the daemon is asked. What is kept here is a hint: copies in other processes and numbers
+// beyond the table are not known, and a number that is used again costs one question.
 #pragma once
 
 #include <atomic>
