@@ -84,6 +84,10 @@ class caller {
   /// Sends a signal to the thread.
   virtual void raise(int signal) = 0;
 
+  /// A connect() of this stream did not wait, and may be under way. Never true for want of memory.
+  virtual void note_connecting(int held, bool connecting) = 0;
+  [[nodiscard]] virtual bool may_be_connecting(int held) = 0;
+
   virtual void expect(habit what) = 0;
   [[nodiscard]] virtual bool expects(habit what) = 0;
   /// The program is to see POLLERR at this stream while its error queue is not empty.

@@ -39,10 +39,7 @@ long foreign_broken_pipe(caller& c, int held, int flags) {
 long send_when_taken(caller& c, anchor& a, const buffers& bytes, int flags) {
   const long made = make_room(c, a);
   if (made == -EPIPE) return broken_pipe(c, a, flags);
-  // What keeps this process from asking is no error of the connection.
-  const bool could_not_ask =
-      made == -EMFILE || made == -ENFILE || made == -ENOMEM || made == -ENOBUFS || made == -EINTR;
-  if (made < 0) return could_not_ask ? -EAGAIN : made;
+  if (made < 0) return could_not_ask(made) ? -EAGAIN : made;
   const long sent = c.send(a.fd, bytes, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent == -EPIPE) return broken_pipe(c, a, flags);
   return sent == -ECONNRESET ? stream_send_error(c, a, ECONNRESET) : sent;
@@ -77,6 +74,8 @@ long taken_on(caller& c, const anchor& a, long sent) {
 }
 
 long send_plainly(caller& c, anchor& a, const buffers& bytes, int flags) {
+  const long early = a.stream() ? connected_by_now(c, a, flags) : 0;
+  if (early != 0) return early;
   const long sent = c.send(a.fd, bytes, flags | MSG_NOSIGNAL);
   if (sent >= 0) return taken_on(c, a, sent);
   return mended_send_on(c, a, bytes, flags, static_cast<int>(-sent));

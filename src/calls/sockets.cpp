@@ -58,6 +58,8 @@ int connect_anchor(caller& c, const anchor& a, const sockaddr_storage& address, 
     if (result == -EALREADY && interrupted == -EINTR) result = interrupted;
     if (result == -EINPROGRESS) result = interrupted;
   }
+  const bool goes_on = result == -EINPROGRESS || result == -EALREADY || result == -EINTR;
+  if (a.stream() && goes_on) c.note_connecting(a.fd, true);
   return result;
 }
 

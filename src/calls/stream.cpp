@@ -166,6 +166,24 @@ long send_stream(caller& c, const anchor& a, const message& m, const stream_cont
   return total;
 }
 
+bool could_not_ask(long result) {
+  return result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS ||
+         result == -EINTR;
+}
+
+long connected_by_now(caller& c, const anchor& a, int flags) {
+  if (!c.may_be_connecting(a.fd)) return 0;
+  if ((kernel::poll_now(c, a.fd, POLLOUT) & POLLOUT) != 0) {  // filler is in the way until it is
+    c.note_connecting(a.fd, false);
+    return 0;
+  }
+  const long asked = send_stream(c, a, {}, {}, (flags & MSG_DONTWAIT) | MSG_NOSIGNAL);
+  if (asked == -EINTR) return asked;
+  if (could_not_ask(asked)) return 0;
+  if (asked != -EAGAIN) c.note_connecting(a.fd, false);
+  return asked == -EPIPE || asked > 0 ? 0 : asked;
+}
+
 long make_room(caller& c, const anchor& a) {
   return send_stream(c, a, {}, {}, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

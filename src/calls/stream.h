@@ -31,6 +31,13 @@ int unused_name_error(caller& c, const message& m);
 /// Urgent data were received: AF_UNIX would go on to show POLLIN for them.
 void forget_urgent(caller& c, const anchor& a);
 
+/// What keeps a process from asking the daemon is no error of the connection.
+bool could_not_ask(long result);
+
+/// Before a plain send with these flags: waits, as that does, for the end of a connect that did not
+/// wait. 0, or -errno; of a connect that failed the send itself will tell.
+long connected_by_now(caller& c, const anchor& a, int flags);
+
 /// Has the daemon take what the program has written to a stream, and lets the stack have its turn.
 /// 0, or -errno: -EAGAIN when the stack does not take all of it.
 long make_room(caller& c, const anchor& a);

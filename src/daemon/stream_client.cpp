@@ -334,7 +334,7 @@ answer_data stream_client::shutdown(call& c) {
 /// Sends a message that plain bytes on the anchor cannot say. Nothing when there is no room, or
 /// when earlier bytes still wait.
 std::optional<int> stream_client::try_send(const request_head& head, byte_view data) {
-  if (pipe_ && !pipe_->push()) return std::nullopt;
+  if (phase_ == phase::connecting || (pipe_ && !pipe_->push())) return std::nullopt;
   const auto sent = send_message({0, head, data, {}});
   if (!sent && sent.error() == errc::again) return std::nullopt;
   return sent ? static_cast<int>(*sent) : -static_cast<int>(sent.error());
@@ -344,7 +344,6 @@ std::optional<answer_data> stream_client::send(call& c) {
   if (phase_ == phase::idle && !was_connected_ && (c.head.arg[0] & MSG_FASTOPEN) != 0) {
     return open_fast(c);
   }
-  if (phase_ == phase::connecting) return refusal(errc::again);
   if (const auto sent = try_send(c.head, c.data)) return answer_data{*sent, {}, {}, 0};
   if (!c.wait()) return refusal(errc::again);
   if (host_.memory_low()) return refusal(errc::nobufs);

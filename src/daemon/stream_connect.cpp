@@ -190,7 +190,10 @@ void stream_client::finish_connect(errc error) {
   } else {
     phase_ = phase::idle;
     pipe_.reset();
-    pending_error_ = waiting.empty() ? static_cast<int>(error) : 0;
+    pending_error_ = waiting.empty() && sends_.empty() ? static_cast<int>(error) : 0;
+    for (const waiting_send& w : std::exchange(sends_, {})) {
+      owner_.answer_later(w.channel, w.head, refusal(error));
+    }
   }
   for (waiting_connect& w : waiting) {
     answer_data a = refusal(error);

@@ -8,6 +8,7 @@
 #include "calls/datagram.h"
 #include "calls/io.h"
 #include "shim/config.h"
+#include "shim/connecting.h"
 #include "shim/lab_files.h"
 #include "shim/next.h"
 #include "shim/own_caller.h"
@@ -54,6 +55,7 @@ ssize_t written(int fd, ssize_t sent) {
 }
 
 ssize_t send_plainly(int fd, const void* bytes, size_t len, int flags) {
+  if (const long early = before_plain_send(fd, flags); early != 0) return finish(early);
   const ssize_t sent = next::send(fd, bytes, len, flags | MSG_NOSIGNAL);
   const piece all{address_of(bytes), len};
   if (sent < 0) return repaired(fd, {&all, 0, 1}, flags);
@@ -110,6 +112,7 @@ PH_HOOK(ssize_t, sendmsg, int fd, const msghdr* message, int flags) {
     return finish_or(do_sendmsg(c, fd, address_of(message), flags),
                      [=] { return next::sendmsg(fd, message, flags); });
   }
+  if (const long early = before_plain_send(fd, flags); early != 0) return finish(early);
   const ssize_t sent = next::sendmsg(fd, &own, flags | MSG_NOSIGNAL);
   if (sent >= 0) note_sent(fd);
   if (sent >= 0) return finish(taken(c, fd, sent));
@@ -181,6 +184,7 @@ PH_HOOK(ssize_t, readv, int fd, const iovec* pieces, int count) {
 PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {
   own_caller c(fd);
   if (too_long(c, fd, len)) return finish<ssize_t>(-EMSGSIZE);
+  if (const long early = before_plain_send(fd, 0); early != 0) return finish(early);
   const ssize_t sent = next::write(fd, bytes, len);
   if (sent >= 0) return written(fd, sent);
   const piece all{address_of(bytes), len};
@@ -188,6 +192,7 @@ PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {
 }
 
 PH_HOOK(ssize_t, writev, int fd, const iovec* pieces, int count) {
+  if (const long early = before_plain_send(fd, 0); early != 0) return finish(early);
   const ssize_t sent = next::writev(fd, pieces, count);
   if (sent < 0) return count > 0 ? repaired_write(fd, array_of(pieces, count)) : sent;
   own_caller c(fd);

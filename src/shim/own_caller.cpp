@@ -12,6 +12,7 @@
 #include "calls/scratch.h"
 #include "shim/channel.h"
 #include "shim/config.h"
+#include "shim/connecting.h"
 #include "shim/error_flags.h"
 #include "shim/next.h"
 #include "shim/program_memory.h"
@@ -126,6 +127,12 @@ int own_caller::ask(exchange& x) {
 void own_caller::raise(int signal) {
   raw::call(SYS_tgkill, raw::getpid(), raw::call(SYS_gettid), signal);
 }
+
+void own_caller::note_connecting(int held, bool connecting) {
+  shim::note_connecting(held, connecting);
+}
+
+bool own_caller::may_be_connecting(int held) { return shim::may_be_connecting(held); }
 
 void own_caller::expect(habit what) {
   expected[static_cast<std::size_t>(what)].store(true, std::memory_order_relaxed);

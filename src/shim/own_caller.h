@@ -33,6 +33,8 @@ class own_caller final : public caller {
   int accept(int held, sockaddr_storage& from, socklen_t& len, int flags) override;
   int ask(exchange& x) override;
   void raise(int signal) override;
+  void note_connecting(int held, bool connecting) override;
+  bool may_be_connecting(int held) override;
   void expect(habit what) override;
   bool expects(habit what) override;
   void follow_errors(int held) override;

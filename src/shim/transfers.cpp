@@ -7,6 +7,7 @@
 
 #include "calls/io.h"
 #include "shim/config.h"
+#include "shim/connecting.h"
 #include "shim/hook.h"
 #include "shim/own_caller.h"
 #include "shim/settling.h"
@@ -23,6 +24,7 @@ constinit next_function<ssize_t(int, off64_t*, int, off64_t*, size_t, unsigned)>
 /// Does call(), which moves bytes to `to`, and once more where that may help.
 template <class Call>
 ssize_t moved_to(int to, Call call) {
+  if (const long early = before_plain_send(to, 0); early != 0) return finish(early);
   const int saved = errno;
   const ssize_t moved = call();
   if (moved > 0) note_sent(to);

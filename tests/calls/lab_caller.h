@@ -110,6 +110,10 @@ class lab_caller : public caller {
   }
 
   void raise(int signal) override { raised_ = signal; }
+  void note_connecting(int held, bool connecting) override {
+    connecting_ = connecting ? held : -1;
+  }
+  bool may_be_connecting(int held) override { return held == connecting_; }
   void expect(habit) override {}
   bool expects(habit) override { return true; }
   void follow_errors(int) override {}
@@ -153,6 +157,7 @@ class lab_caller : public caller {
   unique_fd channel_;
   bool works_ = false;
   int raised_ = 0;
+  int connecting_ = -1;
 };
 
 }  // namespace ph::calls

@@ -1,6 +1,7 @@
 /* connect(): repeated, refused, dissolved, interrupted, shut down by another thread; the descriptor
  * stays what it is for its copies and for epoll. */
 #include "check.h"
+#include <sys/sendfile.h>
 
 #include <dirent.h>
 #include <pthread.h>
@@ -272,6 +273,46 @@ static void shut_by_another_thread(void) {
   close(open);
 }
 
+/* Nothing is taken before there is a connection, which a send that waits waits for. */
+static void sends_while_connecting(void) {
+  int first[8], count, l = full_listener(first, &count);
+  int s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  static char bytes[100000];
+  struct iovec v = {bytes, 10};
+  struct msghdr m = {NULL, 0, &v, 1, NULL, 0, 0};
+  FAILS(connect_to(s, port_of(l)), EINPROGRESS);
+  for (int i = 0; i < 2; ++i) {
+    FAILS(send(s, bytes, 1, 0), EAGAIN);
+    FAILS(write(s, bytes, sizeof bytes), EAGAIN);
+    FAILS(writev(s, &v, 1), EAGAIN);
+    FAILS(sendmsg(s, &m, 0), EAGAIN);
+    FAILS(sendto(s, bytes, 1, MSG_MORE, NULL, 0), EAGAIN);
+    FAILS(sendfile(s, open("/proc/self/exe", O_RDONLY | O_CLOEXEC), NULL, 10), EAGAIN);
+  }
+  CHECK(fcntl(s, F_SETFL, 0) == 0);
+  struct timeval limit = {0, 50000}, never = {0, 0};
+  setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  FAILS(write(s, bytes, 10), EAGAIN);
+  setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &never, sizeof never);
+  /* There is room when the others are accepted; the next SYN of this one finds it. */
+  while (events(l, POLLIN, 200) & POLLIN) close(accept(l, NULL, NULL));
+  CHECK(write(s, "now", 3) == 3);
+  int b = -1;
+  do {
+    if (b >= 0) close(b);
+    b = accept(l, NULL, NULL);
+    struct sockaddr_in from;
+    socklen_t n = sizeof from;
+    CHECK(b >= 0 && getpeername(b, (struct sockaddr *)&from, &n) == 0);
+    if (ntohs(from.sin_port) == port_of(s)) break;
+  } while (b >= 0);
+  CHECK(recv(b, bytes, sizeof bytes, 0) == 3 && memcmp(bytes, "now", 3) == 0);
+  close(b);
+  close(s);
+  while (count > 0) close(first[--count]);
+  close(l);
+}
+
 int main(void) {
   alarm(60);
   signal(SIGPIPE, SIG_IGN);
@@ -282,6 +323,7 @@ int main(void) {
   dissolved(l);
   CHECK(open_descriptors() <= before + 1);
   shut_by_another_thread();
+  sends_while_connecting();
   interrupted();
   close(l);
   FINISH();
