@@ -165,6 +165,25 @@ void share_a_port(benchmark::State& state, int option) {
   }
 }
 
+/// Sockets of one port, each on an address of its own, opened, bound and closed.
+void udp_one_port(benchmark::State& state) {
+  if (too_many(state, 4096)) return;
+  crowd all;
+  const s64 n = state.range(0);
+  for (auto _ : state) {
+    std::vector<int> fds;
+    const stopwatch watch;
+    for (s64 i = 0; i < n; ++i) {
+      fds.push_back(*sys_socket(*all.program, uapi::af_inet, uapi::sock_dgram, 0));
+      if (!sys_bind(*all.program, fds.back(), nth_name(i * ports_an_address).view())) {
+        return state.SkipWithError("a socket could not be bound");
+      }
+    }
+    for (const int fd : fds) static_cast<void>(sys_close(*all.program, fd));
+    state.SetIterationTime(watch.each(n));
+  }
+}
+
 void udp_reuseaddr(benchmark::State& state) { share_a_port(state, uapi::so_reuseaddr); }
 void udp_reuseport(benchmark::State& state) { share_a_port(state, uapi::so_reuseport); }
 
@@ -299,6 +318,7 @@ void register_curve(const char* name, void (*run)(benchmark::State&)) {
   register_curve("scale/udp_open_bind", udp_open_bind);
   register_curve("scale/udp_close", udp_close);
   register_curve("scale/udp_demux", udp_demux);
+  register_curve("scale/udp_one_port", udp_one_port);
   register_curve("scale/udp_reuseaddr", udp_reuseaddr);
   register_curve("scale/udp_reuseport", udp_reuseport);
   register_curve("scale/memory_loads", memory_loads);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <optional>
 
 namespace ph {
@@ -47,6 +48,20 @@ std::optional<s64> number_of(std::string_view word) {
 
 void sysctl_table::add(std::string name, s32& value, s32 min, s32 max) {
   add(std::move(name), std::vector<s32*>{&value}, min, max);
+}
+
+void sysctl_table::add_scaled(std::string name, s32& value, s32 scale, const s32* inherited) {
+  entry e;
+  e.numbers = {&value};
+  e.max = std::numeric_limits<s32>::max() / scale;
+  e.scale = scale;
+  e.inherited = inherited;
+  entries_.insert_or_assign(std::move(name), std::move(e));
+}
+
+void sysctl_table::remove_all(std::string_view prefix) {
+  auto at = entries_.lower_bound(prefix);
+  while (at != entries_.end() && at->first.starts_with(prefix)) at = entries_.erase(at);
 }
 
 void sysctl_table::add(std::string name, u32& value) {
@@ -101,7 +116,7 @@ result<void> sysctl_table::set(std::string_view name, std::string_view text) {
     parsed.push_back(static_cast<s32>(*value));
   }
   if (parsed.size() != e.numbers.size()) return fail(errc::inval);
-  for (std::size_t i = 0; i < parsed.size(); ++i) *e.numbers[i] = parsed[i];
+  for (std::size_t i = 0; i < parsed.size(); ++i) *e.numbers[i] = parsed[i] * e.scale;
   return {};
 }
 
@@ -115,7 +130,8 @@ result<std::string> sysctl_table::get(std::string_view name) const {
   std::string out;
   for (const s32* number : e.numbers) {
     if (!out.empty()) out += '\t';
-    out += std::to_string(*number);
+    const s64 shown = *number < 0 && e.inherited != nullptr ? *e.inherited : *number;
+    out += std::to_string(e.scale == 1 ? shown : (shown + e.scale - 1) / e.scale);
   }
   return out;
 }

@@ -17,6 +17,9 @@ class sysctl_table {
  public:
   /// One integer with an inclusive range.
   void add(std::string name, s32& value, s32 min, s32 max);
+  /// One integer from 0 on, told in a unit of `scale` of the value's own and shown rounded up.
+  /// Below 0 the value is not set, and `inherited`, if there is one, is shown.
+  void add_scaled(std::string name, s32& value, s32 scale, const s32* inherited);
   /// One unsigned number, 0 to 4294967295.
   void add(std::string name, u32& value);
   /// Several integers under one name ("net.ipv4.tcp_rmem"), each in the range.
@@ -25,6 +28,8 @@ class sysctl_table {
   void add(std::string name, std::string& value, inline_fn<bool(std::string_view)> accept);
   /// A text that is made when it is read and cannot be written.
   void add(std::string name, inline_fn<std::string()> text);
+  /// Takes out all settings whose names begin so: their subsystem's state is about to end.
+  void remove_all(std::string_view prefix);
   /// Text as one writes it to /proc/sys. Names may use '/' for '.'. Errors: noent, acces
   /// (read only), inval (not a number, too few or many, or out of range).
   result<void> set(std::string_view name, std::string_view text);
@@ -38,7 +43,8 @@ class sysctl_table {
     std::string* word = nullptr;
     inline_fn<bool(std::string_view)> accept;
     inline_fn<std::string()> text;
-    s32 min = 0, max = 0;
+    s32 min = 0, max = 0, scale = 1;
+    const s32* inherited = nullptr;
   };
   std::map<std::string, entry, std::less<>> entries_;
 };
