@@ -137,6 +137,10 @@ TEST_F(icmp, the_limit_for_one_host_is_a_setting_and_not_anothers) {
   EXPECT_EQ(provoke(peer, 10), 1u);
   lab.advance(seconds(3600));
   EXPECT_EQ(provoke(peer, 10), 6u) << "no more is saved";
+  lab.a.sysctl("net.ipv4.icmp_ratelimit", "20000");
+  EXPECT_EQ(provoke(ipv4_addr(10, 0, 0, 4), 10), 3u) << "a stranger has a minute's worth";
+  lab.a.sysctl("net.ipv4.icmp_ratelimit", "61000");
+  EXPECT_EQ(provoke(ipv4_addr(10, 0, 0, 5), 10), 0u);
 }
 
 TEST_F(icmp, the_mask_says_which_errors_are_limited) {

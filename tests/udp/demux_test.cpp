@@ -156,6 +156,33 @@ TEST_F(demux, the_cpu_decides_between_equals_and_within_a_group) {
   EXPECT_EQ(hear(all), (yes{1, 1, 1}));
   set_cpu(all[1], 1000);
   EXPECT_EQ(hear(all), (yes{1, 1, 1}));
+  for (const int fd : {all[0], all[2]}) ASSERT_TRUE(sys_close(app, fd));
+  EXPECT_EQ(hear({all[1]}), (yes{1})) << "it asks for a cpu, and takes what others bring as well";
+}
+
+TEST(demux_cpus, a_socket_of_another_cpu_is_worth_as_much_as_one_of_none) {
+  test_lab lab;
+  test_host& host = lab.add_host("a", 4);
+  lab.settle();
+  task& app = host.app();
+  const auto server = [&](int cpu) {
+    const int fd = *sys_socket(app, af_inet, sock_dgram, 0);
+    EXPECT_TRUE(sys_setsockopt_int(app, fd, sol_socket, so_reuseaddr, 1));
+    EXPECT_TRUE(sys_setsockopt_int(app, fd, sol_socket, so_incoming_cpu, cpu));
+    EXPECT_TRUE(sys_bind(app, fd, addr4("127.0.0.1", 7)));
+    return fd;
+  };
+  const auto hears = [&](int fd) {
+    const int c = *sys_socket(app, af_inet, sock_dgram, 0);
+    EXPECT_TRUE(sys_sendto(app, c, bytes_of("x"sv), 0, addr4("127.0.0.1", 7)));
+    EXPECT_TRUE(sys_close(app, c));
+    lab.settle();
+    u8 room[4];
+    return sys_recv(app, fd, room, msg_dontwait).has_value();
+  };
+  EXPECT_TRUE(hears(server(3)));
+  EXPECT_TRUE(hears(server(-1))) << "the younger";
+  EXPECT_TRUE(hears(server(2)));
 }
 
 TEST_F(demux, who_brings_a_chooser_begins_a_group_and_joins_none) {

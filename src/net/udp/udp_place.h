@@ -24,7 +24,7 @@ struct udp_flow {
 struct udp_demux_key {
   inet_tuple tuple;
   u32 dev = 0;   ///< SO_BINDTODEVICE; 0: all
-  s32 cpu = -1;  ///< SO_INCOMING_CPU; -1: any
+  s32 cpu = -1;  ///< SO_INCOMING_CPU, if there is such a cpu; -1: none asked for
   friend bool operator==(const udp_demux_key&, const udp_demux_key&) = default;
 };
 

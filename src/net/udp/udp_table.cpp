@@ -1,6 +1,9 @@
 // Look-ups by rank, the sockets that are equal for them, and SO_REUSEPORT's groups.
 #include "net/udp/udp_table.h"
 
+#include <algorithm>
+
+#include "kernel/kernel.h"
 #include "net/inet/inet_hashtables.h"
 
 namespace ph {
@@ -12,6 +15,9 @@ struct udp_older {
 struct udp_equals {
   intrusive_set<udp_sock, udp_older, udp_equal_tag> all;
 };
+
+udp_table::udp_table(net_namespace& net, std::string_view name)
+    : sockets(net, name), cpus_(static_cast<s32>(net.machine().cpu_count())) {}
 
 // --- HOT: finding the socket ------------------------------------------------------------------
 
@@ -37,26 +43,33 @@ udp_sock* udp_table::best_of(const udp_demux_key& of) const {
   return one == nullptr || !one->equals ? one : &*one->equals->all.rbegin();
 }
 
-udp_sock* udp_table::best_of(const inet_tuple& tuple, u32 iif, s32 cpu) const {
-  for (const u32 dev : {on_devices_ != 0 ? iif : 0, u32{0}}) {
-    if (on_cpus_ != 0) {
-      if (udp_sock* const sk = best_of({tuple, dev, cpu}); sk != nullptr) return sk;
-    }
-    if (udp_sock* const sk = best_of({tuple, dev, -1}); sk != nullptr) return sk;
-    if (dev == 0) break;
+/// Those that ask for `cpu`, or else for another or none.
+udp_sock* udp_table::best_for(udp_demux_key of, s32 cpu) const {
+  if (on_cpus_ == 0) return best_of(of);
+  of.cpu = cpu;
+  udp_sock* best = best_of(of);
+  if (best != nullptr) return best;
+  for (of.cpu = -1; of.cpu < cpus_; ++of.cpu) {
+    udp_sock* const sk = best_of(of);
+    if (sk != nullptr && (best == nullptr || sk->age > best->age)) best = sk;
   }
-  return nullptr;
+  return best;
+}
+
+udp_sock* udp_table::best_by(const inet_tuple& tuple, u32 iif, s32 cpu) const {
+  udp_sock* const sk = on_devices_ != 0 ? best_for({tuple, iif}, cpu) : nullptr;
+  return sk != nullptr ? sk : best_for({tuple}, cpu);
 }
 
 udp_sock* udp_table::find(const udp_flow& flow, s32 cpu) const {
   inet_tuple tuple{flow.daddr, flow.saddr, flow.dport, flow.sport};
-  udp_sock* sk = connected_ != 0 ? best_of(tuple, flow.iif, cpu) : nullptr;
+  udp_sock* sk = connected_ != 0 ? best_by(tuple, flow.iif, cpu) : nullptr;
   tuple.rport = {};
-  if (sk == nullptr && to_all_ports_ != 0) sk = best_of(tuple, flow.iif, cpu);
+  if (sk == nullptr && to_all_ports_ != 0) sk = best_by(tuple, flow.iif, cpu);
   tuple.raddr = {};
-  if (sk == nullptr) sk = best_of(tuple, flow.iif, cpu);
+  if (sk == nullptr) sk = best_by(tuple, flow.iif, cpu);
   tuple.laddr = {};
-  return sk != nullptr ? sk : best_of(tuple, flow.iif, cpu);
+  return sk != nullptr ? sk : best_by(tuple, flow.iif, cpu);
 }
 
 udp_sock* udp_group::select(cpu& cx, const udp_sock& best, u64 flow_hash,
@@ -66,8 +79,9 @@ udp_sock* udp_group::select(cpu& cx, const udp_sock& best, u64 flow_hash,
     if (chosen < members_.size()) return members_[chosen];
   }
   std::size_t at = (flow_hash >> 32) * members_.size() >> 32;
-  const s32 cpu = best.found_by.cpu;
-  while (cpu >= 0 && members_[at]->found_by.cpu != cpu) at = (at + 1) % members_.size();
+  const auto here = static_cast<s32>(cx.id().value);
+  if (best.found_by.cpu != here) return members_[at];
+  while (members_[at]->found_by.cpu != here) at = (at + 1) % members_.size();
   return members_[at];
 }
 
@@ -81,22 +95,18 @@ udp_sock* udp_lookup(cpu& cx, net_namespace& net, const udp_flavour& flavour, co
 
 // --- coming and going -------------------------------------------------------------------------
 
-namespace {
-
-udp_demux_key key_of(const udp_sock& sk) {
-  udp_demux_key key;
-  if (!sk.rcv_saddr.is_any()) key.tuple.laddr = sk.rcv_saddr;
-  key.tuple.lport = sk.sport;
+udp_demux_key udp_table::key_of(const udp_sock& sk) const {
+  udp_demux_key out;
+  if (!sk.rcv_saddr.is_any()) out.tuple.laddr = sk.rcv_saddr;
+  out.tuple.lport = sk.sport;
   if (!sk.daddr.is_any()) {
-    key.tuple.raddr = sk.daddr;
-    key.tuple.rport = sk.dport;
+    out.tuple.raddr = sk.daddr;
+    out.tuple.rport = sk.dport;
   }
-  key.dev = sk.opt.bound_dev_if.value;
-  key.cpu = sk.opt.incoming_cpu;
-  return key;
+  out.dev = sk.opt.bound_dev_if.value;
+  if (sk.opt.incoming_cpu < cpus_) out.cpu = std::max(sk.opt.incoming_cpu, -1);
+  return out;
 }
-
-}  // namespace
 
 void udp_table::count(const udp_demux_key& of, s32 more) {
   const auto add = static_cast<u32>(more);

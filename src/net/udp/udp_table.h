@@ -15,7 +15,7 @@ namespace ph {
 
 /// One namespace's UDP sockets.
 struct udp_table : slot_object {
-  udp_table(net_namespace& net, std::string_view name) : sockets(net, name) {}
+  udp_table(net_namespace& net, std::string_view name);
   sock_list sockets;
   inet_ports ports;
   siphash_key key;
@@ -39,9 +39,12 @@ struct udp_table : slot_object {
   void count(const udp_demux_key& of, s32 more);
   [[nodiscard]] u64 hash_of(const udp_demux_key& of) const;
   [[nodiscard]] udp_sock* best_of(const udp_demux_key& of) const;
-  [[nodiscard]] udp_sock* best_of(const inet_tuple& tuple, u32 iif, s32 cpu) const;
+  [[nodiscard]] udp_sock* best_for(udp_demux_key of, s32 cpu) const;
+  [[nodiscard]] udp_sock* best_by(const inet_tuple& tuple, u32 iif, s32 cpu) const;
+  [[nodiscard]] udp_demux_key key_of(const udp_sock& sk) const;
   hash_table<udp_sock, udp_tag> by_key_;
   hash_table<udp_group, udp_group_tag> groups_;
+  const s32 cpus_;  ///< of the machine
   u64 last_age_ = 0;
   /// How many are connected, connected to all ports of their peer, bound to devices, and to cpus:
   /// where there are none, nobody looks.
