@@ -14,9 +14,6 @@ namespace {
 
 using dropin::control_item;
 
-/// How often a receive is repeated after errors of an anchor that were nobody's.
-constexpr int most_rounds = 64;
-
 /// The end is gone with the daemon.
 bool daemon_died(int error) { return error == ECONNREFUSED || error == ENOTCONN; }
 

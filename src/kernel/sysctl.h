@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,15 +38,21 @@ class sysctl_table {
   [[nodiscard]] std::vector<std::string> names() const;
 
  private:
-  struct entry {
+  /// What few settings are: a host has a table of its own, and hundreds of numbers in it.
+  struct other {
     std::vector<s32*> numbers;
     u32* wide = nullptr;
     std::string* word = nullptr;
     inline_fn<bool(std::string_view)> accept;
     inline_fn<std::string()> text;
-    s32 min = 0, max = 0, scale = 1;
-    const s32* inherited = nullptr;
   };
+  struct entry {
+    s32* number = nullptr;  ///< nullptr: see `rest`
+    const s32* inherited = nullptr;
+    s32 min = 0, max = 0, scale = 1;
+    std::unique_ptr<other> rest;
+  };
+  other& add_other(std::string name, s32 min, s32 max);
   std::map<std::string, entry, std::less<>> entries_;
 };
 
