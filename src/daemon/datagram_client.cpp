@@ -326,12 +326,21 @@ bool datagram_client::may_pass_tag() {
   return false;
 }
 
+/// What the kernel below charges at most for a datagram in flight: its bytes in a power of two, and
+/// its own descriptions of them.
+u32 datagram_client::most_memory(std::size_t payload) {
+  return static_cast<u32>(2 * payload + 2048);
+}
+
 /// False when the datagram must wait.
 bool datagram_client::give(byte_view tag, byte_view payload) {
   if (!may_pass_tag()) return false;
   const auto file = owner_.datagrams().tags.find(tag);
   const auto given = file ? end_.give(payload, *file) : result<void>(fail(file.error()));
-  if (given) return true;
+  if (given) {
+    handed(most_memory(payload.size()));
+    return true;
+  }
   owner_.datagrams().in_flight.give_back(*this);
   switch (given.error()) {
     case errc::again: wants_room_ = true; return false;
@@ -352,7 +361,7 @@ bool datagram_client::give(byte_view tag, byte_view payload) {
 void datagram_client::pump_in() {
   wants_room_ = false;
   for (int i = 0; i < datagrams_a_turn && !reading_shut_; ++i) {
-    if (end_.waiting() >= rcvbuf_) {
+    if (most() >= rcvbuf_ && ask() >= rcvbuf_) {
       wants_room_ = true;
       break;
     }

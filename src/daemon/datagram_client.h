@@ -66,6 +66,7 @@ class datagram_client final : public client, private handed_on {
   void pump_in();
   bool take_from_stack();
   bool give(byte_view tag, byte_view payload);
+  [[nodiscard]] static u32 most_memory(std::size_t payload);
   [[nodiscard]] answer_data tell_choice();
   [[nodiscard]] result<time_stamp> stamp_of_last_read(byte_view next_tag) const;
   [[nodiscard]] u32 bytes() const override { return end_.waiting(); }

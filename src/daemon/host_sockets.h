@@ -52,7 +52,7 @@ class host_sockets {
   virtual result<int> ioctl(int s, u32 command, byte_span arg) = 0;
   /// Datagrams of `s` that were received and wait in `queue`, and which count against its SO_RCVBUF
   /// as far as the host can do that; nullptr: no more.
-  virtual void set_outside(int s, const handed_on* queue) = 0;
+  virtual void set_outside(int s, handed_on* queue) = 0;
   /// One of them is lost for want of room.
   virtual void count_lost(int s) = 0;
   /// poll(2) bits.

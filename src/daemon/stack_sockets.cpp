@@ -207,7 +207,7 @@ result<int> stack_sockets::ioctl(int s, u32 command, byte_span arg) {
   });
 }
 
-void stack_sockets::set_outside(int s, const handed_on* queue) {
+void stack_sockets::set_outside(int s, handed_on* queue) {
   if (sock* const sk = find(s); sk != nullptr) sk->outside = queue;
 }
 

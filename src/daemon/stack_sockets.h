@@ -32,7 +32,7 @@ class stack_sockets final : public host_sockets {
   result<std::size_t> getsockopt(int s, int level, int name, byte_span out) override;
   result<sockaddr_buf> name(int s, bool peer) override;
   result<int> ioctl(int s, u32 command, byte_span arg) override;
-  void set_outside(int s, const handed_on* queue) override;
+  void set_outside(int s, handed_on* queue) override;
   void count_lost(int s) override;
   u32 poll(int s) override;
   void watch(int s, wait_entry& entry) override;

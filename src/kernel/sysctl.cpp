@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <optional>
+#include <span>
 
 namespace ph {
 namespace {
@@ -46,62 +48,98 @@ std::optional<s64> number_of(std::string_view word) {
 }  // namespace
 
 void sysctl_table::add(std::string name, s32& value, s32 min, s32 max) {
-  add(std::move(name), std::vector<s32*>{&value}, min, max);
-}
-
-void sysctl_table::add(std::string name, u32& value) {
   entry e;
-  e.wide = &value;
-  entries_.insert_or_assign(std::move(name), std::move(e));
-}
-
-void sysctl_table::add(std::string name, std::vector<s32*> values, s32 min, s32 max) {
-  entry e;
-  e.numbers = std::move(values);
+  e.number = &value;
   e.min = min;
   e.max = max;
   entries_.insert_or_assign(std::move(name), std::move(e));
 }
 
-void sysctl_table::add(std::string name, std::string& value,
-                       inline_fn<bool(std::string_view)> accept) {
+void sysctl_table::add_scaled(std::string name, s32& value, s32 scale, const s32* inherited) {
   entry e;
-  e.word = &value;
-  e.accept = accept;
+  e.number = &value;
+  e.max = std::numeric_limits<s32>::max() / scale;
+  e.scale = scale;
+  e.inherited = inherited;
   entries_.insert_or_assign(std::move(name), std::move(e));
 }
 
-void sysctl_table::add(std::string name, inline_fn<std::string()> text) {
+sysctl_table::other& sysctl_table::add_other(std::string name, s32 min, s32 max) {
   entry e;
-  e.text = text;
-  entries_.insert_or_assign(std::move(name), std::move(e));
+  e.min = min;
+  e.max = max;
+  e.rest = std::make_unique<other>();
+  return *entries_.insert_or_assign(std::move(name), std::move(e)).first->second.rest;
 }
+
+void sysctl_table::add(std::string name, u32& value) {
+  add_other(std::move(name), 0, 0).wide = &value;
+}
+
+void sysctl_table::add(std::string name, std::vector<s32*> values, s32 min, s32 max) {
+  add_other(std::move(name), min, max).numbers = std::move(values);
+}
+
+void sysctl_table::add(std::string name, std::string& value,
+                       inline_fn<bool(std::string_view)> accept) {
+  other& word = add_other(std::move(name), 0, 0);
+  word.word = &value;
+  word.accept = accept;
+}
+
+void sysctl_table::add(std::string name, inline_fn<std::string()> text) {
+  add_other(std::move(name), 0, 0).text = text;
+}
+
+void sysctl_table::remove_all(std::string_view prefix) {
+  auto at = entries_.lower_bound(prefix);
+  while (at != entries_.end() && at->first.starts_with(prefix)) at = entries_.erase(at);
+}
+
+namespace {
+
+/// Exactly one number, or nothing.
+std::optional<s64> only_number_of(std::string_view text) {
+  const std::optional<s64> value = number_of(next_word(text));
+  return next_word(text).empty() ? value : std::nullopt;
+}
+
+result<void> set_numbers(std::span<s32* const> numbers, std::string_view text, s32 min, s32 max) {
+  std::vector<s32> parsed;
+  for (std::string_view word = next_word(text); !word.empty(); word = next_word(text)) {
+    const std::optional<s64> value = number_of(word);
+    if (!value || *value < min || *value > max) return fail(errc::inval);
+    parsed.push_back(static_cast<s32>(*value));
+  }
+  if (parsed.size() != numbers.size()) return fail(errc::inval);
+  for (std::size_t i = 0; i < parsed.size(); ++i) *numbers[i] = parsed[i];
+  return {};
+}
+
+}  // namespace
 
 result<void> sysctl_table::set(std::string_view name, std::string_view text) {
   const auto found = entries_.find(dotted(name));
   if (found == entries_.end()) return fail(errc::noent);
   entry& e = found->second;
-  if (e.text) return fail(errc::acces);
-  if (e.word != nullptr) {
-    const std::string_view word = next_word(text);
-    if (word.empty() || !e.accept(word)) return fail(errc::inval);
-    *e.word = word;
-    return {};
-  }
-  if (e.wide != nullptr) {
-    const std::optional<s64> value = number_of(next_word(text));
-    if (!value || *value < 0 || !next_word(text).empty()) return fail(errc::inval);
-    *e.wide = static_cast<u32>(*value);
-    return {};
-  }
-  std::vector<s32> parsed;
-  for (std::string_view word = next_word(text); !word.empty(); word = next_word(text)) {
-    const std::optional<s64> value = number_of(word);
+  if (e.number != nullptr) {
+    const std::optional<s64> value = only_number_of(text);
     if (!value || *value < e.min || *value > e.max) return fail(errc::inval);
-    parsed.push_back(static_cast<s32>(*value));
+    *e.number = static_cast<s32>(*value) * e.scale;
+    return {};
   }
-  if (parsed.size() != e.numbers.size()) return fail(errc::inval);
-  for (std::size_t i = 0; i < parsed.size(); ++i) *e.numbers[i] = parsed[i];
+  other& rest = *e.rest;
+  if (rest.text) return fail(errc::acces);
+  if (rest.word != nullptr) {
+    const std::string_view word = next_word(text);
+    if (word.empty() || !rest.accept(word)) return fail(errc::inval);
+    *rest.word = word;
+    return {};
+  }
+  if (rest.wide == nullptr) return set_numbers(rest.numbers, text, e.min, e.max);
+  const std::optional<s64> value = only_number_of(text);
+  if (!value || *value < 0) return fail(errc::inval);
+  *rest.wide = static_cast<u32>(*value);
   return {};
 }
 
@@ -109,11 +147,16 @@ result<std::string> sysctl_table::get(std::string_view name) const {
   const auto found = entries_.find(dotted(name));
   if (found == entries_.end()) return fail(errc::noent);
   const entry& e = found->second;
-  if (e.text) return e.text();
-  if (e.word != nullptr) return *e.word;
-  if (e.wide != nullptr) return std::to_string(*e.wide);
+  if (e.number != nullptr) {
+    const s64 shown = *e.number < 0 && e.inherited != nullptr ? *e.inherited : *e.number;
+    return std::to_string(e.scale == 1 ? shown : (shown + e.scale - 1) / e.scale);
+  }
+  const other& rest = *e.rest;
+  if (rest.text) return rest.text();
+  if (rest.word != nullptr) return *rest.word;
+  if (rest.wide != nullptr) return std::to_string(*rest.wide);
   std::string out;
-  for (const s32* number : e.numbers) {
+  for (const s32* number : rest.numbers) {
     if (!out.empty()) out += '\t';
     out += std::to_string(*number);
   }

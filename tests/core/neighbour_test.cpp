@@ -138,7 +138,7 @@ TEST_F(neigh, silence_is_reported_after_three_requests) {
 TEST_F(neigh, the_waiting_queue_is_bounded_and_loses_the_oldest) {
   const ref<neighbour> n = get();
   skb_ptr probe = make_skb(m.cx(), std::vector<u8>(40));
-  table->parms.queue_len_bytes = probe->truesize * 3;
+  table->defaults.unres_qlen_bytes = static_cast<s32>(probe->truesize * 3);
   consume(m.cx(), std::move(probe));
   for (u8 i = 1; i <= 5; ++i) send(*n, i);
   EXPECT_EQ(m.drops(drop_reason::neigh_queuefull), 2u);
@@ -340,7 +340,7 @@ TEST_F(neigh, erase_removes_even_permanent_entries) {
 }
 
 TEST_F(neigh, old_entries_nobody_holds_are_collected) {
-  table->parms.gc_thresh1 = 4;
+  table->gc_thresh1 = 4;
   const ref<neighbour> held = get(1);
   for (u32 i = 2; i <= 10; ++i) static_cast<void>(hear(*get(i), mac_a, nud_stale));
   static_cast<void>(hear(*get(11), mac_a, nud_permanent, neigh_update_admin));
@@ -354,8 +354,8 @@ TEST_F(neigh, old_entries_nobody_holds_are_collected) {
 }
 
 TEST_F(neigh, a_full_table_makes_room_or_refuses) {
-  table->parms.gc_thresh2 = 8;
-  table->parms.gc_thresh3 = 16;
+  table->gc_thresh2 = 8;
+  table->gc_thresh3 = 16;
   std::vector<ref<neighbour>> held;
   for (u32 i = 0; i < 16; ++i) held.push_back(get(i));
   const neigh_key one_more = neigh_key::of(ipv4_addr(10, 1, 0, 0));

@@ -139,7 +139,7 @@ class raw_program {
     const auto environment = *lab.client().run_env(host);
     const std::map<std::string, std::string> env(environment.begin(), environment.end());
     channel_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-    const timeval patience{30, 0};
+    const timeval patience{30, 0};  // a daemon that never answers fails the test
     ::setsockopt(channel_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     const std::string& at = env.at(dropin::env_socket);
     sockaddr_un address{};

@@ -116,9 +116,13 @@ class Namespace:
     def __enter__(self):
         subprocess.run(["ip", "netns", "add", self._name], check=True)
         within = ["ip", "netns", "exec", self._name]
-        subprocess.run([*within, "ip", "link", "set", "lo", "up"], check=True)
-        subprocess.run([*within, "sh", "-c",
-                        "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"], check=True)
+        try:
+            subprocess.run([*within, "ip", "link", "set", "lo", "up"], check=True)
+            subprocess.run([*within, "sh", "-c",
+                            "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"], check=True)
+        except BaseException:
+            self.__exit__()
+            raise
         return within
 
     def __exit__(self, *_):

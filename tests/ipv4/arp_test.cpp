@@ -156,5 +156,88 @@ TEST_F(arp, the_router_tells_the_sender_that_nobody_answers) {
             static_cast<int>(errc::hostunreach));
 }
 
+/// A stranger who asks for every address behind a router fills no table: there are no more entries
+/// than gc_thresh3, what finds no place is a counted drop, and time empties the table again.
+TEST_F(arp, a_scan_through_a_router_fills_no_table) {
+  routed_hosts net;
+  net.capture = false;
+  net.router.add_address(net.router.dev(1), "10.128.0.1/9");
+  const neigh_table& table = *net.router.ipv4().arp_table;
+  constexpr u32 scanned = 20'000;
+  for (u32 i = 0; i < scanned; ++i) {
+    const ipv4_addr to(0x0a800002u + i * 17);
+    net.inject(net.router, craft_udp(ipv4_addr(10, 0, 1, 2), 1, to, 9, bytes_of("x"sv)));
+    ASSERT_LE(table.size(), 1024u);
+  }
+  EXPECT_EQ(table.size(), 1024u);
+  EXPECT_GE(net.router.drops(drop_reason::neigh_create_fail), scanned - 1024);
+  net.advance(seconds(120));
+  EXPECT_LT(table.size(), 128u);
+  EXPECT_EQ(net.router.drops(drop_reason::neigh_failed), 1024u);
+}
+
+TEST_F(arp, a_device_has_settings_of_its_own_and_else_the_defaults) {
+  const auto shown = [&](std::string_view name) {
+    return a.net().sysctls().get(std::string("net.ipv4.neigh.").append(name)).value_or("?");
+  };
+  EXPECT_EQ(shown("eth0.base_reachable_time_ms"), "30000");
+  EXPECT_EQ(shown("eth0.base_reachable_time"), "30");
+  EXPECT_EQ(shown("lo.retrans_time"), "100");
+  EXPECT_EQ(shown("eth0.unres_qlen"), "101");
+  EXPECT_EQ(shown("eth0.locktime"), "100");
+  a.sysctl("net.ipv4.neigh.default.retrans_time_ms", "2000");
+  EXPECT_EQ(shown("eth0.retrans_time_ms"), "2000") << "what a device has not set follows";
+  a.sysctl("net.ipv4.neigh.eth0.retrans_time", "50");
+  a.sysctl("net.ipv4.neigh.default.retrans_time_ms", "3000");
+  EXPECT_EQ(shown("eth0.retrans_time_ms"), "500");
+  EXPECT_EQ(shown("lo.retrans_time_ms"), "3000");
+  EXPECT_EQ(shown("eth0.gc_thresh1"), "?") << "the table's, not a device's";
+  a.sysctl("net.ipv4.neigh.eth0.mcast_solicit", "2");
+  const int fd = *sys_socket(a.app(), af_inet, sock_dgram, 0);
+  ASSERT_TRUE(sys_sendto(a.app(), fd, bytes_of("x"sv), 0, addr4(other, 7)));
+  lab.advance(milliseconds(999));
+  EXPECT_EQ(a.drops(drop_reason::neigh_failed), 0u);
+  lab.advance(milliseconds(2));
+  EXPECT_EQ(sent().size(), 2u);
+  EXPECT_EQ(a.drops(drop_reason::neigh_failed), 1u);
+}
+
+TEST_F(arp, a_queue_for_an_unknown_neighbour_is_as_long_as_set) {
+  a.sysctl("net.ipv4.neigh.eth0.unres_qlen_bytes", "1");
+  const int fd = *sys_socket(a.app(), af_inet, sock_dgram, 0);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(sys_sendto(a.app(), fd, bytes_of("x"sv), 0, addr4(other, 7)));
+  }
+  EXPECT_EQ(a.drops(drop_reason::neigh_queuefull), 2u) << "the last one stays";
+}
+
+TEST_F(arp, a_known_neighbour_is_asked_again_after_the_times_set) {
+  a.sysctl("net.ipv4.neigh.eth0.base_reachable_time_ms", "2000");
+  a.sysctl("net.ipv4.neigh.eth0.delay_first_probe_time", "1");
+  a.sysctl("net.ipv4.neigh.eth0.ucast_solicit", "1");
+  a.sysctl("net.ipv4.neigh.eth0.mcast_resolicit", "1");
+  const int fd = *sys_socket(a.app(), af_inet, sock_dgram, 0);
+  const auto send = [&] {
+    ASSERT_TRUE(sys_sendto(a.app(), fd, bytes_of("x"sv), 0, addr4(peer, 7)));
+    lab.settle();
+  };
+  send();
+  ASSERT_EQ(entry(peer)->state(), nud_reachable);
+  lab.advance(milliseconds(3100));  // at most 1.5 times the base
+  EXPECT_EQ(entry(peer)->state(), nud_stale);
+  lab.filter = [](test_frame& frame) { return frame.ethertype() != eth_p_arp; };
+  lab.frames.clear();
+  send();
+  EXPECT_EQ(entry(peer)->state(), nud_delay);
+  lab.advance(milliseconds(1001));
+  ASSERT_EQ(sent().size(), 1u);
+  EXPECT_EQ(sent()[0].tha, lab.b.dev().dev_addr()) << "the one that it knows";
+  lab.advance(milliseconds(1001));
+  ASSERT_EQ(sent().size(), 2u);
+  EXPECT_EQ(view_as<ethhdr>(byte_view(lab.frames.back().bytes))->h_dest, mac_addr::broadcast());
+  lab.advance(milliseconds(1001));
+  EXPECT_EQ(entry(peer)->state(), nud_failed);
+}
+
 }  // namespace
 }  // namespace ph

@@ -122,6 +122,58 @@ TEST_F(icmp, all_errors_together_are_limited_by_a_burst) {
   EXPECT_EQ(answers(), 50u);
 }
 
+TEST_F(icmp, the_limit_for_one_host_is_a_setting_and_not_anothers) {
+  const auto provoke = [&](ipv4_addr from, int times) {
+    const u64 before = lab.a.mib(mib::icmp_out_dest_unreachs);
+    for (int i = 0; i < times; ++i) lab.inject(lab.a, craft_udp(from, 1, me, 9, bytes_of("x"sv)));
+    return lab.a.mib(mib::icmp_out_dest_unreachs) - before;
+  };
+  lab.a.sysctl("net.ipv4.icmp_ratelimit", "250");
+  EXPECT_EQ(provoke(peer, 10), 6u);
+  EXPECT_EQ(provoke(ipv4_addr(10, 0, 0, 3), 10), 6u);
+  lab.advance(milliseconds(249));
+  EXPECT_EQ(provoke(peer, 10), 0u);
+  lab.advance(milliseconds(1));
+  EXPECT_EQ(provoke(peer, 10), 1u);
+  lab.advance(seconds(3600));
+  EXPECT_EQ(provoke(peer, 10), 6u) << "no more is saved";
+  lab.a.sysctl("net.ipv4.icmp_ratelimit", "20000");
+  EXPECT_EQ(provoke(ipv4_addr(10, 0, 0, 4), 10), 3u) << "a stranger has a minute's worth";
+  lab.a.sysctl("net.ipv4.icmp_ratelimit", "61000");
+  EXPECT_EQ(provoke(ipv4_addr(10, 0, 0, 5), 10), 0u);
+}
+
+TEST_F(icmp, the_mask_says_which_errors_are_limited) {
+  const auto provoke = [&] {
+    const u64 before = lab.a.mib(mib::icmp_out_dest_unreachs);
+    for (int i = 0; i < 80; ++i) lab.inject(lab.a, craft_udp(peer, 1, me, 9, bytes_of("x"sv)));
+    return lab.a.mib(mib::icmp_out_dest_unreachs) - before;
+  };
+  lab.a.sysctl("net.ipv4.icmp_ratemask", "6160");  // without destination unreachable
+  EXPECT_EQ(provoke(), 80u) << "nor by the limit for all hosts";
+  lab.a.sysctl("net.ipv4.icmp_ratemask", "6168");
+  EXPECT_EQ(provoke(), 6u);
+}
+
+TEST_F(icmp, the_limit_for_all_hosts_fills_again_at_its_rate) {
+  lab.a.sysctl("net.ipv4.icmp_ratelimit", "0");
+  lab.a.sysctl("net.ipv4.icmp_msgs_burst", "20");
+  lab.a.sysctl("net.ipv4.icmp_msgs_per_sec", "100");
+  u32 from = 0x0a000010;
+  const auto provoke = [&] {
+    const u64 before = lab.a.mib(mib::icmp_out_dest_unreachs);
+    for (int i = 0; i < 40; ++i) {
+      lab.inject(lab.a, craft_udp(ipv4_addr(from + (i & 7u)), 1, me, 9, bytes_of("x"sv)));
+    }
+    return lab.a.mib(mib::icmp_out_dest_unreachs) - before;
+  };
+  EXPECT_EQ(provoke(), 20u);
+  lab.advance(milliseconds(50));
+  EXPECT_EQ(provoke(), 5u);
+  lab.advance(seconds(10));
+  EXPECT_EQ(provoke(), 20u);
+}
+
 TEST_F(icmp, echo_replies_are_not_limited_but_can_be_turned_off) {
   const auto ping = craft_icmp(peer, me, icmp_echo, 0, 1, bytes_of("data"sv));
   for (int i = 0; i < 80; ++i) lab.inject(lab.a, ping);

@@ -160,6 +160,26 @@ TEST(forwarding, a_router_reports_what_it_cannot_reach) {
   EXPECT_EQ(lab.router.drops(drop_reason::unreachable_route), 1u);
 }
 
+/// Linux: five at once for a sender, then one a second, whatever icmp_ratelimit says.
+TEST(forwarding, a_missing_route_is_told_of_now_and_then) {
+  routed_hosts lab;
+  lab.router.sysctl("net.ipv4.icmp_ratelimit", "0");
+  const auto told = [&](int times) {
+    const u64 before = lab.router.mib(mib::icmp_out_dest_unreachs);
+    const int fd = *sys_socket(lab.a.app(), af_inet, sock_dgram, 0);
+    for (int i = 0; i < times; ++i) {
+      EXPECT_TRUE(sys_sendto(lab.a.app(), fd, bytes_of("x"sv), 0, addr4("172.16.0.1", 7)));
+    }
+    lab.settle();
+    return lab.router.mib(mib::icmp_out_dest_unreachs) - before;
+  };
+  EXPECT_EQ(told(20), 5u);
+  lab.advance(milliseconds(1001));
+  EXPECT_EQ(told(20), 1u);
+  lab.advance(seconds(60));
+  EXPECT_EQ(told(20), 5u);
+}
+
 TEST(forwarding, a_host_does_not_forward) {
   routed_hosts lab;
   const int c = *sys_socket(lab.a.app(), af_inet, sock_dgram, 0);
@@ -190,6 +210,92 @@ TEST(forwarding, redirects_are_sent_only_when_asked_for) {
   lab.a.sysctl("net.ipv4.conf.all.send_redirects", "1");
   lab.inject(lab.a, packet);
   EXPECT_EQ(lab.a.mib(mib::icmp_out_redirects), 1u);
+}
+
+/// A host behind one gateway, which says that another router on its link is better.
+struct redirected : ::testing::Test {
+  two_hosts lab;
+  task& app = lab.a.app();
+  const ipv4_addr me{10, 0, 0, 1}, gateway{10, 0, 0, 2}, better{10, 0, 0, 9}, far{172, 16, 0, 1};
+  const mac_addr better_mac{{2, 0, 0, 0, 9, 9}};
+  redirected() {
+    lab.a.add_route("default via 10.0.0.2 dev eth0");
+    lab.filter = [](test_frame& frame) { return frame.ethertype() != eth_p_ip; };
+  }
+  /// The frame of a datagram to the far host.
+  test_frame sent(int fd) {
+    EXPECT_TRUE(sys_sendto(app, fd, bytes_of("x"sv), 0, addr4(far, 7)));
+    lab.settle();
+    return lab.frames.back();
+  }
+  static mac_addr dest_of(const test_frame& frame) {
+    return view_as<ethhdr>(byte_view(frame.bytes))->h_dest;
+  }
+  void say(ipv4_addr who, ipv4_addr which, const test_frame& about, u8 code = icmp_redir_host) {
+    const byte_view packet = byte_view(about.bytes).subspan(sizeof(ethhdr));
+    lab.inject(lab.a, craft_icmp(who, me, icmp_redirect, code, which.value(), packet.first(28)));
+  }
+  /// The better gateway says its address by ARP.
+  void introduce() {
+    std::vector<u8> bytes(28);
+    emit(bytes, arp_message{arpop_request, better_mac, better, {}, me});
+    lab.inject_to(lab.a, bytes, mac_addr::broadcast(), eth_p_arp);
+  }
+};
+
+TEST_F(redirected, the_gateway_in_use_is_believed_about_a_better_one) {
+  const int fd = *sys_socket(app, af_inet, sock_dgram, 0);
+  const test_frame about = sent(fd);
+  ASSERT_EQ(dest_of(about), lab.b.dev().dev_addr());
+  say(gateway, better, about);
+  EXPECT_EQ(lab.frames.back().ethertype(), eth_p_arp) << "it asks for one that it does not know";
+  EXPECT_EQ(dest_of(sent(fd)), lab.b.dev().dev_addr());
+  introduce();
+  say(better, better, about);
+  say(ipv4_addr(10, 0, 0, 77), better, about);
+  say(gateway, ipv4_addr(224, 0, 0, 1), about);
+  say(gateway, better, about, 4);
+  EXPECT_EQ(dest_of(sent(fd)), lab.b.dev().dev_addr());
+  say(gateway, better, about);
+  EXPECT_EQ(dest_of(sent(fd)), better_mac);
+  EXPECT_EQ(lab.a.mib(mib::icmp_in_redirects), 6u);
+  lab.advance(seconds(301));
+  EXPECT_EQ(dest_of(sent(fd)), lab.b.dev().dev_addr()) << "for five minutes";
+}
+
+TEST_F(redirected, who_has_no_socket_has_no_redirect) {
+  introduce();
+  const int fd = *sys_socket(app, af_inet, sock_dgram, 0);
+  const int other = *sys_socket(app, af_inet, sock_dgram, 0);
+  const test_frame about = sent(fd);
+  ASSERT_TRUE(sys_close(app, fd));
+  say(gateway, better, about);
+  EXPECT_EQ(dest_of(sent(other)), lab.b.dev().dev_addr());
+  const test_frame about_other = lab.frames.back();
+  lab.a.sysctl("net.ipv4.conf.all.accept_redirects", "0");
+  say(gateway, better, about_other);
+  EXPECT_EQ(dest_of(sent(other)), lab.b.dev().dev_addr());
+  lab.a.sysctl("net.ipv4.conf.all.accept_redirects", "1");
+  lab.a.sysctl("net.ipv4.ip_forward", "1");
+  say(gateway, better, about_other);
+  EXPECT_EQ(dest_of(sent(other)), lab.b.dev().dev_addr()) << "a router knows better";
+}
+
+TEST_F(redirected, connections_follow_and_only_what_is_in_flight_counts) {
+  introduce();
+  const int fd = *sys_socket(app, af_inet, sock_stream, 0);
+  EXPECT_EQ(sys_connect(app, fd, addr4(far, 80)).error(), errc::inprogress);
+  lab.settle();
+  const test_frame syn = lab.frames.back();
+  ASSERT_TRUE(syn.is_ip(ipproto_tcp));
+  test_frame forged = syn;
+  forged.bytes[sizeof(ethhdr) + sizeof(iphdr) + 4] ^= 0x80;  // the sequence number
+  say(gateway, better, forged);
+  lab.advance(milliseconds(1100));
+  EXPECT_EQ(dest_of(lab.frames.back()), lab.b.dev().dev_addr());
+  say(gateway, better, syn);
+  lab.advance(milliseconds(2100));
+  EXPECT_EQ(dest_of(lab.frames.back()), better_mac);
 }
 
 }  // namespace

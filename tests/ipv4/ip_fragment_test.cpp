@@ -323,7 +323,8 @@ TEST(ip_output, what_is_longer_than_a_packet_can_be_is_dropped_by_name) {
   EXPECT_EQ(lab.a.drops(drop_reason::ip_too_long), 1u);
   EXPECT_EQ(lab.a.mib(mib::ip_frag_fails), 1u);
   EXPECT_EQ(send(65515), xmit_result::sent);
-  header.options.assign(5, ipopt_noop);  // is padded
+  const std::vector<u8> padded(5, ipopt_noop);
+  header.options = padded;
   EXPECT_EQ(send(65508), xmit_result::refused);
   EXPECT_EQ(send(65507), xmit_result::sent);
 }

@@ -83,5 +83,34 @@ TEST_F(sysctl_test, names_may_be_written_as_paths) {
   EXPECT_EQ(table.names().size(), 3u);
 }
 
+TEST_F(sysctl_test, a_value_may_have_a_larger_unit_and_somebody_to_inherit_from) {
+  s32 all = 30'000, own = -1;
+  table.add_scaled("neigh.default.time_ms", all, 1, nullptr);
+  table.add_scaled("neigh.default.time", all, 1000, nullptr);
+  table.add_scaled("neigh.eth0.time_ms", own, 1, &all);
+  table.add_scaled("neigh.eth0.time", own, 1000, &all);
+  EXPECT_EQ(table.get("neigh.eth0.time").value_or(""), "30");
+  EXPECT_TRUE(table.set("neigh.default.time_ms", "1001"));
+  EXPECT_EQ(table.get("neigh.eth0.time").value_or(""), "2") << "rounded up";
+  EXPECT_EQ(table.get("neigh.eth0.time_ms").value_or(""), "1001");
+  EXPECT_TRUE(table.set("neigh.eth0.time", "7"));
+  EXPECT_EQ(own, 7000);
+  EXPECT_EQ(all, 1001);
+  EXPECT_EQ(table.set("neigh.eth0.time", "2147484").error(), errc::inval) << "in the small unit";
+  EXPECT_EQ(table.set("neigh.eth0.time", "-1").error(), errc::inval);
+}
+
+TEST_F(sysctl_test, settings_go_with_what_they_are_about) {
+  s32 value = 1;
+  for (const char* const name : {"neigh.eth0.a", "neigh.eth0.b", "neigh.eth01.a", "neigh.et"}) {
+    table.add(name, value, 0, 9);
+  }
+  table.remove_all("neigh.eth0.");
+  EXPECT_EQ(table.get("neigh.eth0.a").error(), errc::noent);
+  EXPECT_EQ(table.get("neigh.eth0.b").error(), errc::noent);
+  EXPECT_TRUE(table.get("neigh.eth01.a"));
+  EXPECT_TRUE(table.get("neigh.et"));
+}
+
 }  // namespace
 }  // namespace ph

@@ -269,6 +269,13 @@ class KernelLab(Lab):
         self.folder, self.pid = folder, os.getpid()
         self._programs = []
         self._names = {host: f"ph-{self.pid}-{host}" for host in ("alice", "bob")}
+        try:
+            self._make()
+        except BaseException:
+            self.close()
+            raise
+
+    def _make(self):
         for name in self._names.values():
             self._ip("netns", "add", name)
             self._ip("-n", name, "link", "set", "lo", "up")
@@ -289,10 +296,12 @@ class KernelLab(Lab):
         return ""
 
     def close(self):
-        for program in reversed(self._programs):
-            program.end()
-        for name in self._names.values():
-            self._ip("netns", "delete", name)
+        try:
+            for program in reversed(self._programs):
+                program.end()
+        finally:
+            for name in self._names.values():
+                subprocess.run(["ip", "netns", "delete", name], check=False)
 
 
 class LabTest(unittest.TestCase):

@@ -116,7 +116,7 @@ class kernel_sockets final : public host_sockets {
     if (r < 0) return fail(static_cast<errc>(errno));
     return r;
   }
-  void set_outside(int, const handed_on*) override {}
+  void set_outside(int, handed_on*) override {}
   void count_lost(int) override {}
   u32 poll(int s) override {
     pollfd p{s, POLLIN | POLLOUT | POLLRDHUP | POLLPRI, 0};

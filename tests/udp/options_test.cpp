@@ -212,12 +212,13 @@ TEST_F(datagram_options, segments_are_datagrams_of_their_own) {
   EXPECT_EQ(sys_sendto(a, c, large, 0, addr4("10.0.0.2", 7)).error(), errc::inval);
 }
 
-/// SOL_SOCKET's control message of a type with a number.
-std::vector<u8> generic_control(int type, u32 value) {
+/// A control message with a number.
+template <class T>
+std::vector<u8> control_of(int level, int type, T value) {
   std::vector<u8> out(cmsg_space(sizeof value));
   cmsghdr head;
   head.cmsg_len = cmsg_len(sizeof value);
-  head.cmsg_level = sol_socket;
+  head.cmsg_level = level;
   head.cmsg_type = type;
   std::memcpy(out.data(), &head, sizeof head);
   std::memcpy(out.data() + sizeof head, &value, sizeof value);
@@ -237,7 +238,7 @@ TEST_F(datagram_options, a_mark_goes_with_one_datagram_and_is_told) {
     msg.control = control;
     return sys_sendmsg(a, c, msg);
   };
-  ASSERT_TRUE(send_with(generic_control(so_mark, 77)));
+  ASSERT_TRUE(send_with(control_of(sol_socket, so_mark, u32{77})));
   lab.settle();
   std::vector<u8> bytes(10), control(100);
   const byte_span room(bytes);
@@ -245,11 +246,78 @@ TEST_F(datagram_options, a_mark_goes_with_one_datagram_and_is_told) {
   msg.iov = {&room, 1};
   msg.control = control;
   ASSERT_TRUE(sys_recvmsg(a, own, msg));
-  EXPECT_EQ(std::vector<u8>(control.begin(), control.begin() + 24), generic_control(so_mark, 77));
+  EXPECT_EQ(std::vector<u8>(control.begin(), control.begin() + 24),
+            control_of(sol_socket, so_mark, u32{77}));
   a.cred.net_admin = false;
   const int ordinary = socket_on(a);
   ASSERT_TRUE(sys_close(a, c));
   EXPECT_EQ(sys_setsockopt_int(a, ordinary, sol_socket, so_mark, 1).error(), errc::perm);
+}
+
+/// Linux: the first piece of a datagram that waits says all about it; those that follow only add
+/// bytes to it.
+TEST_F(datagram_options, the_first_piece_describes_a_datagram_that_waits) {
+  const int s = server();
+  const int c = socket_on(a);
+  const auto send_piece = [&](std::string_view what, const std::vector<u8>& control, u32 flags,
+                              const addr4& to = {"10.0.0.2", 7}) {
+    const byte_view payload = bytes_of(what);
+    send_msg msg;
+    msg.name = to;
+    msg.iov = {&payload, 1};
+    msg.control = control;
+    msg.flags = flags;
+    const auto sent = sys_sendmsg(a, c, msg);
+    lab.settle();
+    return sent ? errc::ok : sent.error();
+  };
+  const auto segments = [](u16 size) { return control_of(sol_udp, udp_segment, size); };
+  EXPECT_EQ(send_piece("abcd", segments(3), msg_more), errc::ok);
+  EXPECT_EQ(send_piece("ef", segments(2), 0, {"9.9.9.9", 9}), errc::ok);
+  for (const char* const part : {"abc", "def", "EAGAIN"}) EXPECT_EQ(text(b, s), part);
+  EXPECT_EQ(send_piece("abcd", {}, msg_more), errc::ok);
+  EXPECT_EQ(send_piece("ef", segments(2), 0), errc::ok);
+  EXPECT_EQ(text(b, s), "abcdef");
+  ASSERT_TRUE(sys_setsockopt_int(a, c, sol_udp, udp_segment, 3));
+  EXPECT_EQ(send_piece("abcd", {}, msg_more), errc::ok);
+  ASSERT_TRUE(sys_setsockopt_int(a, c, sol_udp, udp_segment, 0));
+  EXPECT_EQ(send_piece("ef", {}, 0), errc::ok);
+  for (const char* const part : {"abc", "def", "EAGAIN"}) EXPECT_EQ(text(b, s), part);
+  // What is wrong with it is told at once, and nothing waits then.
+  EXPECT_EQ(send_piece("x", {}, msg_more, {"9.9.9.9", 9}), errc::netunreach);
+  EXPECT_EQ(send_piece("x", control_of(sol_ip, ip_ttl, u64{1}), msg_more), errc::inval);
+  EXPECT_EQ(send_piece("alone", {}, 0), errc::ok);
+  EXPECT_EQ(text(b, s), "alone");
+  EXPECT_EQ(send_piece("ttl", control_of(sol_ip, ip_ttl, s32{9}), msg_more), errc::ok);
+  EXPECT_EQ(send_piece("", {}, 0), errc::ok);
+  EXPECT_EQ(lab.frames.back().ip().iph->ttl, 9);
+}
+
+TEST_F(datagram_options, a_priority_goes_with_one_datagram_and_is_told) {
+  const int own = socket_on(a), c = socket_on(a);
+  ASSERT_TRUE(sys_bind(a, own, addr4("127.0.0.1", 7)));
+  ASSERT_TRUE(sys_setsockopt_int(a, own, sol_socket, so_rcvpriority, 1));
+  ASSERT_TRUE(sys_setsockopt_int(a, c, sol_socket, so_priority, 3));
+  std::vector<u8> bytes(10), control(100);
+  const auto told = [&](const std::vector<u8>& wanted) {
+    const byte_view payload = bytes_of("x"sv);
+    const addr4 to("127.0.0.1", 7);
+    send_msg msg;
+    msg.name = to;
+    msg.iov = {&payload, 1};
+    msg.control = wanted;
+    EXPECT_TRUE(sys_sendmsg(a, c, msg));
+    lab.settle();
+    const byte_span room(bytes);
+    recv_msg got;
+    got.iov = {&room, 1};
+    got.control = control;
+    EXPECT_TRUE(sys_recvmsg(a, own, got));
+    return std::vector<u8>(control.begin(), control.begin() + 24);
+  };
+  EXPECT_EQ(told({}), control_of(sol_socket, so_priority, u32{3}));
+  EXPECT_EQ(told(control_of(sol_socket, so_priority, u32{5})),
+            control_of(sol_socket, so_priority, u32{5}));
 }
 
 TEST_F(datagram_options, members_may_choose_their_sources) {
@@ -315,9 +383,54 @@ TEST_F(datagram_options, groups_are_joined_by_the_device_too) {
   EXPECT_EQ(sys_setsockopt(b, stream, sol_ip, mcast_join_group, request).error(), errc::proto);
 }
 
+TEST_F(datagram_options, sources_are_named_by_the_device_too) {
+  const int member = socket_on(b);
+  ASSERT_TRUE(sys_bind(b, member, addr4("0.0.0.0", 7)));
+  ASSERT_TRUE(sys_setsockopt_int(b, member, sol_ip, ip_multicast_all, 0));
+  const int c = socket_on(a);
+  const ip_mreq by{be32(0xef010101), ipv4_addr(10, 0, 0, 1).raw};
+  ASSERT_TRUE(sys_setsockopt(a, c, sol_ip, ip_multicast_if, bytes_of(by)));
+  std::array<u8, 264> request{};  // struct group_source_req
+  const u32 index = lab.b.dev().index().value;
+  std::memcpy(request.data(), &index, sizeof index);
+  sockaddr_in name;
+  name.sin_family.set(af_inet);
+  name.sin_addr = by.imr_multiaddr;
+  std::memcpy(request.data() + 8, &name, sizeof name);
+  name.sin_addr = ipv4_addr(10, 0, 0, 1).raw;
+  std::memcpy(request.data() + 136, &name, sizeof name);
+  const auto option = [&](int what) {
+    const auto done = sys_setsockopt(b, member, sol_ip, what, request);
+    return done ? errc::ok : done.error();
+  };
+  const auto heard = [&] {
+    EXPECT_TRUE(sys_sendto(a, c, bytes_of("x"sv), 0, addr4("239.1.1.1", 7)));
+    lab.settle();
+    return text(b, member) == "x";
+  };
+  EXPECT_EQ(option(mcast_block_source), errc::inval) << "it is no member";
+  ASSERT_TRUE(sys_setsockopt(b, member, sol_ip, mcast_join_group, byte_view(request).first(136)));
+  EXPECT_TRUE(heard());
+  EXPECT_EQ(option(mcast_block_source), errc::ok);
+  EXPECT_FALSE(heard());
+  EXPECT_EQ(option(mcast_block_source), errc::addrnotavail) << "it is blocked already";
+  EXPECT_EQ(option(mcast_unblock_source), errc::ok);
+  EXPECT_TRUE(heard());
+  ASSERT_TRUE(sys_setsockopt(b, member, sol_ip, mcast_leave_group, byte_view(request).first(136)));
+  EXPECT_EQ(option(mcast_join_source_group), errc::ok);
+  EXPECT_TRUE(heard());
+  EXPECT_EQ(option(mcast_leave_source_group), errc::ok);
+  EXPECT_FALSE(heard());
+}
+
 struct one_elsewhere : handed_on {
   u32 waiting = 0;
-  [[nodiscard]] u32 bytes() const override { return waiting; }
+  mutable int asked = 0;
+  using handed_on::handed;
+  [[nodiscard]] u32 bytes() const override {
+    ++asked;
+    return waiting;
+  }
 };
 
 TEST_F(datagram_options, what_waits_elsewhere_fills_the_receive_buffer) {
@@ -327,6 +440,7 @@ TEST_F(datagram_options, what_waits_elsewhere_fills_the_receive_buffer) {
   sock& sk = (*b.get(s))->as_socket()->sk();
   sk.outside = &queue;
   queue.waiting = 10'000;
+  queue.handed(10'000);
   send("no room");
   EXPECT_EQ(text(b, s), "EAGAIN");
   EXPECT_EQ(lab.b.mib(mib::udp_rcvbuf_errors), 1u);
@@ -338,6 +452,20 @@ TEST_F(datagram_options, what_waits_elsewhere_fills_the_receive_buffer) {
   queue.waiting = 5000;
   send("room");
   EXPECT_EQ(text(b, s), "room");
+  // To ask costs: nobody does while the most that may wait leaves room.
+  queue.waiting = 0;
+  queue.ask();
+  queue.asked = 0;
+  for (int i = 0; i < 9; ++i) {
+    queue.handed(1000);
+    send("room still");
+    EXPECT_EQ(text(b, s), "room still");
+  }
+  EXPECT_EQ(queue.asked, 0);
+  queue.handed(1000);
+  send("room again");
+  EXPECT_EQ(text(b, s), "room again");
+  EXPECT_EQ(queue.asked, 1);
   sk.outside = nullptr;
 }
 

@@ -20,7 +20,7 @@ bool sock_queue_rcv_skb(cpu& cx, sock& sk, skb_ptr skb) {
     return false;
   }
   // As Linux: the last datagram may overrun the limit, so a small buffer still takes one.
-  if (sk.rcvbuf_used() >= sk.opt.rcvbuf) {
+  if (!sk.rcvbuf_fits([&](u32 used) { return used < sk.opt.rcvbuf; })) {
     sock_drop_rcvbuf(cx, sk, std::move(skb));
     return false;
   }

@@ -14,6 +14,8 @@ constexpr u8 nud_in_timer = nud_incomplete | nud_reachable | nud_delay | nud_pro
 /// How long a drawn reachable time holds (RFC 4861 §6.3.4: re-drawn every few hours; Linux: 300 s).
 constexpr duration redraw_after = seconds(300);
 constexpr duration forced_gc_spacing = seconds(5);
+/// A table that is full looks for room no more often than this, however many strangers ask.
+constexpr duration full_gc_spacing = milliseconds(10);
 
 }  // namespace
 
@@ -65,30 +67,45 @@ bool neigh_table::event_send(cpu& cx, neighbour& neigh, skb_ptr& skb) {
   }
   if (neigh.state_ == nud_stale) {
     set_state(cx, neigh, nud_delay);
-    arm(neigh, cx.now() + parms.delay_probe_time);
+    arm(neigh, cx.now() + neigh.parms_->delay_probe_time());
     return true;
   }
   if (neigh.state_ == nud_incomplete) {
     queue_packet(cx, neigh, std::move(skb));
     return false;
   }
-  if (parms.mcast_solicit + parms.app_solicit <= 0) {
-    set_state(cx, neigh, nud_failed);
+  if (!begin_asking(cx, neigh)) {
     drop(cx, std::move(skb), drop_reason::neigh_failed);
     return false;
   }
-  // The unicast probes count as done: nobody knows an address to ask.
-  neigh.probes_ = parms.ucast_solicit;
-  set_state(cx, neigh, nud_incomplete);
   queue_packet(cx, neigh, std::move(skb));
-  arm(neigh, cx.now() + retrans_time());
   probe(cx, neigh);
   return false;
 }
 
+/// What is left is to probe. False: the settings let nobody be asked.
+bool neigh_table::begin_asking(cpu& cx, neighbour& neigh) {
+  const neigh_parms& parms = *neigh.parms_;
+  if (parms.get(&neigh_settings::mcast_solicit) + parms.get(&neigh_settings::app_solicit) <= 0) {
+    set_state(cx, neigh, nud_failed);
+    return false;
+  }
+  // The unicast probes count as done: nobody knows an address to ask.
+  neigh.probes_ = parms.get(&neigh_settings::ucast_solicit);
+  set_state(cx, neigh, nud_incomplete);
+  arm(neigh, cx.now() + retrans_time(neigh));
+  return true;
+}
+
+void neigh_table::resolve(cpu& cx, neighbour& neigh) {
+  const bool asked = neigh.valid() || neigh.state_ == nud_incomplete || neigh.dead_;
+  if (!asked && begin_asking(cx, neigh)) probe(cx, neigh);
+}
+
 void neigh_table::queue_packet(cpu& cx, neighbour& neigh, skb_ptr skb) {
   // RFC 1122 §2.3.2.2: keep the latest; Linux bounds the bytes and drops the oldest.
-  while (!neigh.queue_.empty() && neigh.queue_bytes_ + skb->truesize > parms.queue_len_bytes) {
+  const auto most = static_cast<u64>(neigh.parms_->get(&neigh_settings::unres_qlen_bytes));
+  while (!neigh.queue_.empty() && neigh.queue_bytes_ + skb->truesize > most) {
     neigh.queue_bytes_ -= neigh.queue_.front()->truesize;
     drop(cx, neigh.queue_.pop_front(), drop_reason::neigh_queuefull);
   }
@@ -97,7 +114,7 @@ void neigh_table::queue_packet(cpu& cx, neighbour& neigh, skb_ptr skb) {
 }
 
 void neigh_table::probe(cpu& cx, neighbour& neigh) {
-  const bool unicast = neigh.probes_ < parms.ucast_solicit;
+  const bool unicast = neigh.probes_ < neigh.parms_->get(&neigh_settings::ucast_solicit);
   ++neigh.probes_;
   ops_->solicit(cx, neigh, neigh.queue_.front(), unicast);
 }
@@ -126,47 +143,51 @@ void neigh_table::set_state(cpu& cx, neighbour& neigh, u8 state) {
   events.tell({&cx, &neigh});
 }
 
-s32 neigh_table::max_probes(const neighbour& neigh) const {
-  // Known addresses are asked by unicast only; unknown ones then by multicast as well.
-  const s32 known = parms.ucast_solicit + parms.app_solicit;
-  return neigh.state_ == nud_probe ? known : known + parms.mcast_solicit;
+s32 neigh_table::max_probes(const neighbour& neigh) {
+  // Known addresses are asked by unicast, and then by multicast only if mcast_resolicit says so.
+  const neigh_parms& parms = *neigh.parms_;
+  return parms.get(&neigh_settings::ucast_solicit) + parms.get(&neigh_settings::app_solicit) +
+         (neigh.state_ == nud_probe ? parms.get(&neigh_settings::mcast_resolicit)
+                                    : parms.get(&neigh_settings::mcast_solicit));
 }
 
-duration neigh_table::retrans_time() const {
-  return std::max(parms.retrans_time, milliseconds(10));
+duration neigh_table::retrans_time(const neighbour& neigh) {
+  return milliseconds(std::max(neigh.parms_->get(&neigh_settings::retrans_time_ms), 10));
 }
 
-duration neigh_table::reachable_time(cpu& cx) {
-  if (cx.now() >= reachable_time_until_ || reachable_time_base_ != parms.base_reachable_time) {
+duration neigh_table::reachable_time(cpu& cx, neigh_parms& parms) {
+  const duration wanted = parms.base_reachable_time();
+  if (cx.now() >= parms.reachable_time_until || parms.reachable_time_base != wanted) {
     // RFC 4861 §6.3.2: uniform between 0.5 and 1.5 times the base, so that hosts do not march
     // in step.
-    reachable_time_base_ = parms.base_reachable_time;
-    const u64 base = static_cast<u64>(std::max<s64>(reachable_time_base_.ns, 2));
-    reachable_time_ = nanoseconds(static_cast<s64>(base / 2 + cx.random().below(base)));
-    reachable_time_until_ = cx.now() + redraw_after;
+    parms.reachable_time_base = wanted;
+    const u64 base = static_cast<u64>(std::max<s64>(wanted.ns, 2));
+    parms.reachable_time = nanoseconds(static_cast<s64>(base / 2 + cx.random().below(base)));
+    parms.reachable_time_until = cx.now() + redraw_after;
   }
-  return reachable_time_;
+  return parms.reachable_time;
 }
 
 void neigh_table::timer_fired(cpu& cx, neighbour& neigh) {
   const ref<neighbour> keep(&neigh);
   const instant now = cx.now();
-  instant next = now + retrans_time();
+  instant next = now + retrans_time(neigh);
+  neigh_parms& parms = *neigh.parms_;
   switch (neigh.state_) {
     case nud_reachable:
-      if (now < neigh.confirmed_ + reachable_time(cx)) {
-        next = neigh.confirmed_ + reachable_time(cx);
-      } else if (now <= neigh.used_ + parms.delay_probe_time) {
+      if (now < neigh.confirmed_ + reachable_time(cx, parms)) {
+        next = neigh.confirmed_ + reachable_time(cx, parms);
+      } else if (now <= neigh.used_ + parms.delay_probe_time()) {
         set_state(cx, neigh, nud_delay);
-        next = now + parms.delay_probe_time;
+        next = now + parms.delay_probe_time();
       } else {
         return set_state(cx, neigh, nud_stale);
       }
       return arm(neigh, next);
     case nud_delay:
-      if (now < neigh.confirmed_ + parms.delay_probe_time) {
+      if (now < neigh.confirmed_ + parms.delay_probe_time()) {
         set_state(cx, neigh, nud_reachable);
-        return arm(neigh, neigh.confirmed_ + reachable_time(cx));
+        return arm(neigh, neigh.confirmed_ + reachable_time(cx, parms));
       }
       set_state(cx, neigh, nud_probe);
       neigh.probes_ = 0;
@@ -175,7 +196,7 @@ void neigh_table::timer_fired(cpu& cx, neighbour& neigh) {
       // RFC 4861 §7.3.3: proof from above is as good as an answer.
       if (neigh.confirmed_ > neigh.updated_) {
         set_state(cx, neigh, nud_reachable);
-        return arm(neigh, neigh.confirmed_ + reachable_time(cx));
+        return arm(neigh, neigh.confirmed_ + reachable_time(cx, parms));
       }
       break;
     case nud_incomplete: break;
@@ -221,7 +242,8 @@ result<void> neigh_table::update(cpu& cx, neighbour& neigh, const mac_addr* llad
   if (ha != neigh.ha_) {
     neigh.ha_ = ha;
     // Not confirmed by a reply: far enough in the past to be verified when used.
-    if ((new_state & nud_connected) == 0) neigh.confirmed_ = now - parms.base_reachable_time * 2;
+    if ((new_state & nud_connected) == 0)
+      neigh.confirmed_ = now - neigh.parms_->base_reachable_time() * 2;
   }
   if (new_state == old) {
     if (moved && ha == *lladdr) events.tell({&cx, &neigh});
@@ -231,7 +253,7 @@ result<void> neigh_table::update(cpu& cx, neighbour& neigh, const mac_addr* llad
   neigh.state_ = new_state;
   if (new_state == nud_probe) neigh.probes_ = 0;
   if ((new_state & nud_in_timer) != 0) {
-    arm(neigh, new_state == nud_reachable ? now + reachable_time(cx) : now);
+    arm(neigh, new_state == nud_reachable ? now + reachable_time(cx, *neigh.parms_) : now);
   }
   events.tell({&cx, &neigh});
   if (!was_valid) send_queued(cx, neigh);
@@ -240,8 +262,9 @@ result<void> neigh_table::update(cpu& cx, neighbour& neigh, const mac_addr* llad
 
 // --- lifetime ---------------------------------------------------------------------------------
 
-neighbour::neighbour(neigh_table& table, net_device& dev, const neigh_key& key)
-    : table_(table), dev_(dev), key_(key) {}
+neighbour::neighbour(neigh_table& table, net_device& dev, const neigh_key& key,
+                     ref<neigh_parms> parms)
+    : table_(table), dev_(dev), key_(key), parms_(std::move(parms)) {}
 
 neighbour::~neighbour() { ph_check(queue_.empty()); }
 
@@ -263,42 +286,58 @@ neigh_table::~neigh_table() {
 result<ref<neighbour>> neigh_table::lookup_or_create(cpu& cx, const neigh_key& key,
                                                      net_device& dev) {
   if (ref<neighbour> found = lookup(key, dev)) return found;
-  const std::size_t thresh3 = static_cast<std::size_t>(std::max(parms.gc_thresh3, 0));
-  const std::size_t thresh2 = static_cast<std::size_t>(std::max(parms.gc_thresh2, 0));
-  const bool over = size() >= thresh3;
-  if (over || (size() >= thresh2 && cx.now() >= last_forced_gc_ + forced_gc_spacing)) {
-    collect_garbage(cx, true);
-  }
-  if (size() >= thresh3) return fail(errc::nobufs);
-  ref<neighbour> neigh = make_ref<neighbour>(*this, dev, key);
+  if (!has_room(cx)) return fail(errc::nobufs);
+  neigh_parms& parms = parms_of(dev);
+  ref<neighbour> neigh = make_ref<neighbour>(*this, dev, key, ref<neigh_parms>(&parms));
   neighbour* raw = neigh.get();
   raw->timer_.set_callback([this, raw](cpu& timer_cx) { timer_fired(timer_cx, *raw); });
   raw->used_ = raw->updated_ = cx.now();
-  raw->confirmed_ = cx.now() - parms.base_reachable_time * 2;
+  raw->confirmed_ = cx.now() - parms.base_reachable_time() * 2;
   ops_->constructor(*neigh);
   raw->in_table_ = neigh;
   entries_.insert(*raw, hash_of(key, dev));
-  if (size() >= static_cast<std::size_t>(std::max(parms.gc_thresh1, 0)) && !gc_timer_.armed()) {
-    net_.machine().boot_cpu().timers().arm(gc_timer_, cx.now() + parms.base_reachable_time / 2);
+  if (size() >= static_cast<std::size_t>(gc_thresh1) && !gc_timer_.armed()) {
+    const instant when = cx.now() + milliseconds(defaults.base_reachable_time_ms) / 2;
+    net_.machine().boot_cpu().timers().arm(gc_timer_, when);
   }
   return neigh;
+}
+
+/// May there be one more? A table that is full is looked through for what may go.
+bool neigh_table::has_room(cpu& cx) {
+  const bool full = size() >= static_cast<std::size_t>(gc_thresh3);
+  const duration spacing = full ? full_gc_spacing : forced_gc_spacing;
+  if (size() < static_cast<std::size_t>(std::min(gc_thresh2, gc_thresh3))) return true;
+  if (!collected_ || cx.now() >= last_forced_gc_ + spacing) collect_garbage(cx, true);
+  return size() < static_cast<std::size_t>(gc_thresh3);
+}
+
+neigh_parms& neigh_table::parms_of(const net_device& dev) {
+  ref<neigh_parms>& own = by_device_[dev.index().value];
+  if (!own) own = make_ref<neigh_parms>(defaults);
+  return *own;
 }
 
 /// Periodic: entries nobody holds that failed or were not used for gc_staletime. Forced: those
 /// nobody holds that are older than five seconds, down to gc_thresh2.
 void neigh_table::collect_garbage(cpu& cx, bool forced) {
   const instant now = cx.now();
-  const std::size_t thresh2 = static_cast<std::size_t>(std::max(parms.gc_thresh2, 0));
-  if (forced) last_forced_gc_ = now;
+  const auto thresh2 = static_cast<std::size_t>(gc_thresh2);
+  if (forced) {
+    last_forced_gc_ = now;
+    collected_ = true;
+  }
   entries_.for_each([&](neighbour& neigh) {
     if (neigh.use_count() > 1 || neigh.state_ == nud_permanent) return;
     const instant used = std::max(neigh.used_, neigh.confirmed_);
-    const bool old = forced ? size() >= thresh2 && now >= neigh.updated_ + seconds(5)
-                            : now >= used + parms.gc_staletime;
+    const bool old = forced
+                         ? size() >= thresh2 && now >= neigh.updated_ + seconds(5)
+                         : now >= used + seconds(neigh.parms_->get(&neigh_settings::gc_stale_time));
     if (old || neigh.state_ == nud_failed) remove(cx, neigh, drop_reason::neigh_dead);
   });
-  if (!forced && size() >= static_cast<std::size_t>(std::max(parms.gc_thresh1, 0))) {
-    net_.machine().boot_cpu().timers().arm(gc_timer_, now + parms.base_reachable_time / 2);
+  if (!forced && size() >= static_cast<std::size_t>(gc_thresh1)) {
+    const instant when = now + milliseconds(defaults.base_reachable_time_ms) / 2;
+    net_.machine().boot_cpu().timers().arm(gc_timer_, when);
   }
 }
 

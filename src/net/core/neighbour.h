@@ -2,6 +2,8 @@
 // the reachability states of RFC 4861 §7.3.2 that Linux uses for ARP as well.
 #pragma once
 
+#include <map>
+
 #include "base/hash.h"
 #include "base/hash_table.h"
 #include "kernel/timer_wheel.h"
@@ -49,17 +51,35 @@ struct neigh_key {
   }
 };
 
-/// The values of net.ipv4.neigh.default.* with Linux's defaults.
-struct neigh_parms {
-  duration base_reachable_time = seconds(30);
-  duration retrans_time = seconds(1);
-  duration delay_probe_time = seconds(5);
-  duration gc_staletime = seconds(60);
-  s32 mcast_solicit = 3;
-  s32 ucast_solicit = 3;
-  s32 app_solicit = 0;
-  u64 queue_len_bytes = 212992;
-  s32 gc_thresh1 = 128, gc_thresh2 = 512, gc_thresh3 = 1024;
+/// What net.ipv4.neigh.default.* says, with Linux's units and defaults.
+struct neigh_settings {
+  s32 base_reachable_time_ms = 30'000;
+  s32 retrans_time_ms = 1000;
+  s32 delay_first_probe_time = 5;  ///< seconds
+  s32 gc_stale_time = 60;          ///< seconds
+  s32 locktime = 100;              ///< hundredths of a second
+  s32 mcast_solicit = 3, ucast_solicit = 3, app_solicit = 0, mcast_resolicit = 0;
+  s32 unres_qlen_bytes = 212'992;
+};
+
+/// The same for the neighbours on one device, which share what follows from it: its own where it is
+/// set, else the default.
+struct neigh_parms : counted {
+  explicit neigh_parms(const neigh_settings& of_all) : defaults(of_all) {}
+  [[nodiscard]] s32 get(s32 neigh_settings::*setting) const {
+    return own.*setting >= 0 ? own.*setting : defaults.*setting;
+  }
+  [[nodiscard]] duration base_reachable_time() const {
+    return milliseconds(get(&neigh_settings::base_reachable_time_ms));
+  }
+  [[nodiscard]] duration delay_probe_time() const {
+    return seconds(get(&neigh_settings::delay_first_probe_time));
+  }
+  const neigh_settings& defaults;
+  neigh_settings own{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1};  ///< below 0: not set
+  duration reachable_time{};                                   ///< randomised
+  duration reachable_time_base{};                              ///< what it was derived from
+  instant reachable_time_until{};                              ///< when to draw again
 };
 
 /// How a family asks. Implemented by arp and ndisc.
@@ -78,7 +98,7 @@ class neigh_ops {
 
 class neighbour : public counted, public hash_hook<struct neigh_tag> {
  public:
-  neighbour(neigh_table& table, net_device& dev, const neigh_key& key);
+  neighbour(neigh_table& table, net_device& dev, const neigh_key& key, ref<neigh_parms> parms);
   ~neighbour();
   [[nodiscard]] const neigh_key& key() const { return key_; }
   [[nodiscard]] net_device& dev() const { return dev_; }
@@ -92,6 +112,7 @@ class neighbour : public counted, public hash_hook<struct neigh_tag> {
   [[nodiscard]] instant updated() const { return updated_; }
   [[nodiscard]] instant confirmed() const { return confirmed_; }
   [[nodiscard]] instant used() const { return used_; }
+  [[nodiscard]] const neigh_parms& parms() const { return *parms_; }
   /// The upper layer saw proof of reachability (TCP acknowledgement of new data).
   void confirm(instant now) { confirmed_ = now; }
   /// For constructor(): a fixed answer.
@@ -105,6 +126,7 @@ class neighbour : public counted, public hash_hook<struct neigh_tag> {
   neigh_table& table_;
   net_device& dev_;
   neigh_key key_;
+  ref<neigh_parms> parms_;
   u8 state_ = nud_none;
   s32 probes_ = 0;
   mac_addr ha_;
@@ -143,6 +165,8 @@ class neigh_table {
   /// Sends an IP packet (network header at data) to this neighbour: adds the link header, or
   /// queues it while resolving. The only user of egress_pass.
   xmit_result output(cpu& cx, neighbour& neigh, skb_ptr skb, const egress_pass& pass);
+  /// Asks for an entry that is not known, though no packet waits for it yet.
+  void resolve(cpu& cx, neighbour& neigh);
   /// Drops entries of a device that goes down or away.
   void flush_dev(cpu& cx, net_device& dev);
   result<void> erase(const rtnl_held&, cpu& cx, neighbour& neigh);
@@ -150,21 +174,30 @@ class neigh_table {
   void for_each(F&& f) { entries_.for_each(f); }
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   [[nodiscard]] net_namespace& net() const { return net_; }
-  neigh_parms parms;
+  /// The device's settings.
+  [[nodiscard]] neigh_parms& parms_of(const net_device& dev);
+  /// The device goes; its neighbours keep what they have.
+  void forget_parms(const net_device& dev) { by_device_.erase(dev.index().value); }
+  neigh_settings defaults;
+  /// How many entries there may be before those that nobody uses are collected, are collected at
+  /// once, and are not made.
+  s32 gc_thresh1 = 128, gc_thresh2 = 512, gc_thresh3 = 1024;
   notifier_chain<neigh_event> events;
 
  private:
   xmit_result transmit(cpu& cx, neighbour& neigh, skb_ptr skb);
   bool event_send(cpu& cx, neighbour& neigh, skb_ptr& skb);
+  bool begin_asking(cpu& cx, neighbour& neigh);
   void queue_packet(cpu& cx, neighbour& neigh, skb_ptr skb);
   void send_queued(cpu& cx, neighbour& neigh);
   void timer_fired(cpu& cx, neighbour& neigh);
   void set_state(cpu& cx, neighbour& neigh, u8 state);
   void probe(cpu& cx, neighbour& neigh);
   void fail_queued(cpu& cx, neighbour& neigh);
-  [[nodiscard]] s32 max_probes(const neighbour& neigh) const;
-  [[nodiscard]] duration retrans_time() const;
-  duration reachable_time(cpu& cx);
+  [[nodiscard]] static s32 max_probes(const neighbour& neigh);
+  [[nodiscard]] static duration retrans_time(const neighbour& neigh);
+  static duration reachable_time(cpu& cx, neigh_parms& parms);
+  [[nodiscard]] bool has_room(cpu& cx);
   void collect_garbage(cpu& cx, bool forced);
   void remove(cpu& cx, neighbour& neigh, skb_drop_reason why);
   void arm(neighbour& neigh, instant when);
@@ -177,9 +210,8 @@ class neigh_table {
   hash_table<neighbour, neigh_tag> entries_;
   timer gc_timer_;
   instant last_forced_gc_{};
-  duration reachable_time_{};       ///< randomised
-  duration reachable_time_base_{};  ///< what it was derived from
-  instant reachable_time_until_{};  ///< when to draw again
+  bool collected_ = false;  ///< so last_forced_gc_ means something
+  std::map<u32, ref<neigh_parms>> by_device_;
 };
 
 }  // namespace ph

@@ -47,8 +47,19 @@ class cbpf_program;
 class handed_on {
  public:
   virtual ~handed_on() = default;
-  /// The memory that they take at this moment, in bytes.
+  /// The memory that they take at this moment, in bytes; it may cost a system call.
   [[nodiscard]] virtual u32 bytes() const = 0;
+  /// The same, remembered.
+  u32 ask() { return most_ = bytes(); }
+  /// They take no more than this: what they took when somebody asked, and all that came since.
+  [[nodiscard]] u32 most() const { return most_; }
+
+ protected:
+  /// One more was handed on, which takes at most so much.
+  void handed(u32 memory) { most_ += std::min(memory, ~u32{0} - most_); }
+
+ private:
+  u32 most_ = 0;
 };
 
 class sock : public counted, public sock_place {
@@ -113,7 +124,7 @@ class sock : public counted, public sock_place {
   bool listening = false;             ///< listen() succeeded (SO_ACCEPTCONN)
   u64 cookie = 0;                     ///< SO_COOKIE; 0: nobody asked yet
   u32 rmem_alloc = 0;                 ///< bytes charged by receive queues
-  const handed_on* outside = nullptr;  ///< datagrams that left them unread, if that is possible
+  handed_on* outside = nullptr;       ///< datagrams that left them unread, if that is possible
   std::shared_ptr<const cbpf_program> filter;  ///< SO_ATTACH_FILTER of datagram sockets
   u32 wmem_alloc = 0;                 ///< bytes charged by packets on their way out
   u32 omem_alloc = 0;                 ///< bytes of options: keys and the like
@@ -136,7 +147,14 @@ class sock : public counted, public sock_place {
   void set_owner_r(sk_buff& skb);
   /// What fills SO_RCVBUF, bytes.
   [[nodiscard]] u32 rcvbuf_used() const {
-    return rmem_alloc + (outside != nullptr ? outside->bytes() : 0);
+    return rmem_alloc + (outside != nullptr ? outside->ask() : 0);
+  }
+  /// Whether fits(what fills SO_RCVBUF) holds. What fits beside more fits beside less, so that
+  /// datagrams that left are asked about only where the most that they can take would be too much.
+  template <class Fits>
+  [[nodiscard]] bool rcvbuf_fits(Fits&& fits) const {
+    if (outside == nullptr) return fits(rmem_alloc);
+    return fits(rmem_alloc + outside->most()) || fits(rcvbuf_used());
   }
   /// Charges a packet to the send buffer; charged packets keep the sock alive.
   void set_owner_w(sk_buff& skb);

@@ -1,7 +1,7 @@
 // Ports taken, and the random choice of ephemeral ones (RFC 6056 §3.3.2).
 #include "net/inet/inet_ports.h"
 
-#include <algorithm>
+#include <memory>
 
 namespace ph {
 namespace {
@@ -21,8 +21,11 @@ bool overlap(const inet_sock& a, const inet_sock& b) {
 
 inet_ports::~inet_ports() {
   buckets_.for_each([this](inet_bind_bucket& tb) {
-    const ref<inet_bind_bucket> last = std::move(tb.self);
-    tb.owners.clear();
+    const std::unique_ptr<inet_bind_bucket> last(&tb);
+    tb.addresses.clear_and_dispose([](inet_bind2_bucket* at) {
+      at->owners.clear_and_dispose([](inet_sock* sk) { sk->bind2 = nullptr; });
+      std::unique_ptr<inet_bind2_bucket>(at).reset();
+    });
     buckets_.erase(tb);
   });
 }
@@ -33,10 +36,9 @@ inet_bind_bucket* inet_ports::find(port_no port) const {
 
 inet_bind_bucket& inet_ports::bucket(port_no port) {
   if (inet_bind_bucket* found = find(port); found != nullptr) return *found;
-  const ref<inet_bind_bucket> made = make_ref<inet_bind_bucket>(port);
-  made->self = made;
+  auto made = std::make_unique<inet_bind_bucket>(port);
   buckets_.insert(*made, port.value);
-  return *made;
+  return *made.release();
 }
 
 /// The first port of the range that `take` takes. Where most are taken, the search goes on from
@@ -58,52 +60,58 @@ result<port_no> inet_ports::search(u16 low, u16 high, rng& random, Take&& take) 
 }
 
 void inet_ports::own(inet_bind_bucket& tb, inet_sock& sk) {
-  tb.owners.push_back(sk);
+  auto at = tb.addresses.find(sk.rcv_saddr, inet_bind2_before{});
+  if (at == tb.addresses.end()) {
+    auto made = std::make_unique<inet_bind2_bucket>(tb, sk.rcv_saddr);
+    at = tb.addresses.insert(*made.release()).first;
+  }
+  at->owners.push_back(sk);
+  sk.bind2 = &*at;
   sk.sport = tb.port;
 }
 
 result<void> inet_ports::bind(inet_sock& sk, port_no port, port_share_fn may_share) {
-  inet_bind_bucket* const taken = find(port);
-  if (taken != nullptr) {
-    const bool conflict =
-        std::any_of(taken->owners.begin(), taken->owners.end(), [&](const inet_sock& other) {
-          return &other != &sk && overlap(sk, other) && !may_share(sk, other);
-        });
-    if (conflict) return fail(errc::addrinuse);
-  }
-  inet_bind_bucket& tb = taken != nullptr ? *taken : bucket(port);
-  tb.connecting_only = false;
-  own(tb, sk);
-  return {};
-}
-
-namespace {
-
-/// Does a socket that holds the port refuse it to `sk`?
-bool refused(const inet_bind_bucket& taken, const inet_sock& sk) {
-  if (sk.opt.reuseaddr && taken.unwilling == 0) return false;
-  for (auto other = taken.owners.rbegin(); other != taken.owners.rend(); ++other) {
-    if (&*other == &sk || !overlap(sk, *other)) continue;
-    if (sk.opt.reuseaddr && other->opt.reuseaddr) continue;
-    return !sk.opt.reuseport || !other->opt.reuseport || sk.opt.uid != other->opt.uid;
-  }
-  return false;
-}
-
-}  // namespace
-
-result<void> inet_ports::bind_datagram(inet_sock& sk, port_no port) {
-  const inet_bind_bucket* const taken = find(port);
-  if (taken != nullptr && refused(*taken, sk)) return fail(errc::addrinuse);
+  const bool conflict = find_owner(port, sk.rcv_saddr, [&](const inet_sock& other) {
+    return &other != &sk && overlap(sk, other) && !may_share(sk, other);
+  });
+  if (conflict) return fail(errc::addrinuse);
   inet_bind_bucket& tb = bucket(port);
   tb.connecting_only = false;
   own(tb, sk);
   return {};
 }
 
-void inet_ports::count_unwilling(port_no port, bool more) {
-  inet_bind_bucket* const tb = find(port);
-  if (tb != nullptr) tb->unwilling += more ? 1u : ~0u;
+/// Does a socket that holds the port refuse it to `sk`?
+bool inet_ports::refuses(inet_bind_bucket& taken, const inet_sock& sk) {
+  if (sk.opt.reuseaddr && taken.unwilling == 0) return false;
+  bool refused = false;
+  find_address(taken, sk.rcv_saddr, [&](inet_bind2_bucket& at) {
+    if (sk.opt.reuseaddr && at.unwilling == 0) return false;
+    for (auto other = at.owners.rbegin(); other != at.owners.rend(); ++other) {
+      if (&*other == &sk || !overlap(sk, *other)) continue;
+      if (sk.opt.reuseaddr && other->opt.reuseaddr) continue;
+      const bool shares = sk.opt.reuseport && other->opt.reuseport && sk.opt.uid == other->opt.uid;
+      refused = !shares || sk.in_reuseport_group();
+      return true;
+    }
+    return false;
+  });
+  return refused;
+}
+
+result<void> inet_ports::bind_datagram(inet_sock& sk, port_no port) {
+  inet_bind_bucket* const taken = find(port);
+  if (taken != nullptr && refuses(*taken, sk)) return fail(errc::addrinuse);
+  inet_bind_bucket& tb = bucket(port);
+  tb.connecting_only = false;
+  own(tb, sk);
+  return {};
+}
+
+void inet_ports::count_unwilling(inet_sock& sk, bool more) {
+  if (sk.bind2 == nullptr) return;
+  sk.bind2->unwilling += more ? 1u : ~0u;
+  sk.bind2->port.unwilling += more ? 1u : ~0u;
 }
 
 result<port_no> inet_ports::bind_ephemeral(inet_sock& sk, u16 low, u16 high, rng& random,
@@ -128,18 +136,17 @@ result<port_no> inet_ports::connect_ephemeral(inet_sock& sk, u16 low, u16 high, 
 void inet_ports::inherit(inet_sock& child, port_no port) { own(bucket(port), child); }
 
 void inet_ports::release(inet_sock& sk) {
-  list_hook<inet_port_tag>& place = sk;
-  if (place.is_linked()) place.unlink();
-  inet_bind_bucket* const tb = find(sk.sport);
-  if (tb == nullptr || !tb->owners.empty()) return;
-  const ref<inet_bind_bucket> last = std::move(tb->self);
-  buckets_.erase(*tb);
-  if (!last->connecting_only) ++releases_;
-}
-
-inet_port_owners* inet_ports::owners(port_no port) const {
-  inet_bind_bucket* const tb = find(port);
-  return tb != nullptr ? &tb->owners : nullptr;
+  inet_bind2_bucket* const at = std::exchange(sk.bind2, nullptr);
+  if (at == nullptr) return;
+  at->owners.erase(at->owners.iterator_to(sk));
+  if (!at->owners.empty()) return;
+  inet_bind_bucket& tb = at->port;
+  tb.addresses.erase(tb.addresses.iterator_to(*at));
+  std::unique_ptr<inet_bind2_bucket>(at).reset();
+  if (!tb.addresses.empty()) return;
+  if (!tb.connecting_only) ++releases_;
+  buckets_.erase(tb);
+  std::unique_ptr<inet_bind_bucket>(&tb).reset();
 }
 
 }  // namespace ph

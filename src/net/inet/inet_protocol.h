@@ -19,6 +19,7 @@ enum class icmp_kind : u8 {
   packet_too_big,  ///< info: the next hop's MTU
   time_exceeded,
   parameter_problem,
+  redirect,  ///< info: the better gateway (IPv4); no error
 };
 
 /// An ICMP error about a packet that we sent, ready for the transport that sent it.

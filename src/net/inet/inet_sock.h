@@ -98,6 +98,7 @@ class inet_af_ops {
 
 /// In the list of its port's owners (inet_ports).
 struct inet_port_tag;
+struct inet_bind2_bucket;
 
 class inet_sock : public sock, public list_hook<inet_port_tag> {
  public:
@@ -116,7 +117,10 @@ class inet_sock : public sock, public list_hook<inet_port_tag> {
   u16 id_counter = 0;    ///< IPv4 identification of the next packet
   inet_options inet;
   ref<dst_entry> dst;    ///< cached route; see dst_valid
+  inet_bind2_bucket* bind2 = nullptr;  ///< where inet_ports keeps it; nullptr: it holds no port
   void tx_timestamp(cpu& cx, const sk_buff& skb, u8 kind) override;
+  /// Does it share what comes for it by SO_REUSEPORT, or is it made up to?
+  [[nodiscard]] virtual bool in_reuseport_group() const { return false; }
   [[nodiscard]] inet_tuple tuple() const { return {rcv_saddr, daddr, sport, dport}; }
 };
 

@@ -16,7 +16,6 @@ namespace ph {
 namespace {
 
 constexpr duration defend_interval = seconds(10);  // RFC 5227 §1.1, DEFEND_INTERVAL
-constexpr duration locktime = seconds(1);          // net.ipv4.neigh.default.locktime
 
 /// Sends a message to `to` (nullptr: everyone on the link).
 void arp_send(cpu& cx, net_device& dev, const arp_message& message, const mac_addr* to) {
@@ -153,6 +152,11 @@ void answer(cpu& cx, net_device& dev, const arp_message& asked) {
   arp_send(cx, dev, reply, &asked.sha);
 }
 
+/// For so long the first answer wins, so that two proxies do not play ball with the entry.
+duration locktime(const neighbour& neigh) {
+  return milliseconds(s64{neigh.parms().get(&neigh_settings::locktime)} * 10);
+}
+
 /// RFC 826's merge: what is in the table already is brought up to date by any message; a request
 /// for us also makes an entry, for we shall answer.
 void learn(cpu& cx, net_device& dev, const arp_message& m, bool to_us, bool unicast_reply) {
@@ -167,8 +171,7 @@ void learn(cpu& cx, net_device& dev, const arp_message& m, bool to_us, bool unic
   }
   if (!neigh) return;
   const u8 state = unicast_reply ? nud_reachable : nud_stale;
-  // The first answer wins for a second, so that two proxies do not play ball with the entry.
-  const bool fresh = cx.now() - neigh->updated() < locktime && neigh->valid();
+  const bool fresh = cx.now() - neigh->updated() < locktime(*neigh) && neigh->valid();
   const bool override_it = to_us || gratuitous || !fresh;
   const u32 flags = override_it ? neigh_update_override : neigh_update_none;
   static_cast<void>(table.update(cx, *neigh, &m.sha, state, flags));

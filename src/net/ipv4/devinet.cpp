@@ -16,7 +16,7 @@ constexpr ipv4_addr all_hosts{uapi::inaddr_allhosts_group};
 in_device& in_device_for(net_device& dev) {
   if (in_device* found = in_dev_of(dev)) return *found;
   in_device& made = dev.slots().set(in_device_key, std::make_unique<in_device>());
-  made.groups.emplace_back(all_hosts, 1);  // RFC 1112 §4: every host, for ever
+  made.groups[all_hosts] = 1;  // RFC 1112 §4: every host, for ever
   return made;
 }
 
@@ -135,22 +135,14 @@ net_device* ip_dev_find(net_namespace& net, ipv4_addr addr) {
 
 result<void> ip_mc_join(cpu&, net_device& dev, ipv4_addr group) {
   if (!group.is_multicast()) return fail(errc::inval);
-  auto& groups = in_device_for(dev).groups;
-  const auto found = std::find_if(groups.begin(), groups.end(),
-                                  [&](const auto& g) { return g.first == group; });
-  if (found != groups.end()) {
-    ++found->second;
-    return {};
-  }
-  groups.emplace_back(group, 1);
+  if (++in_device_for(dev).groups[group] != 1) return {};
   ipv4_of(dev.net()).fib.bump_generation();  // who receives a group is part of cached routes
   return {};
 }
 
 result<void> ip_mc_leave(cpu&, net_device& dev, ipv4_addr group) {
   auto& groups = in_device_for(dev).groups;
-  const auto found = std::find_if(groups.begin(), groups.end(),
-                                  [&](const auto& g) { return g.first == group; });
+  const auto found = groups.find(group);
   if (found == groups.end() || (group == all_hosts && found->second == 1)) {
     return fail(errc::addrnotavail);
   }
@@ -162,9 +154,7 @@ result<void> ip_mc_leave(cpu&, net_device& dev, ipv4_addr group) {
 
 bool ip_mc_member(net_device& dev, ipv4_addr group) {
   const in_device* in_dev = in_dev_of(dev);
-  if (in_dev == nullptr) return false;
-  return std::any_of(in_dev->groups.begin(), in_dev->groups.end(),
-                     [&](const auto& g) { return g.first == group; });
+  return in_dev != nullptr && in_dev->groups.contains(group);
 }
 
 }  // namespace ph

@@ -2,6 +2,7 @@
 // bring with them.
 #pragma once
 
+#include <map>
 #include <span>
 #include <vector>
 
@@ -26,7 +27,7 @@ struct in_ifaddr {
 
 struct in_device : slot_object {
   std::vector<in_ifaddr> addrs;
-  std::vector<std::pair<ipv4_addr, u32>> groups;  ///< multicast groups joined, with counts
+  std::map<ipv4_addr, u32> groups;  ///< multicast groups joined, and how often
 };
 inline constexpr slot_key<in_device> in_device_key{"ipv4"};
 /// The device's IPv4 state, or nullptr.

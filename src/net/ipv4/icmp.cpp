@@ -53,12 +53,12 @@ struct icmp_answer {
   ipv4_addr saddr, daddr;
   u8 tos = 0;
   u32 mark = 0;
-  std::vector<u8> options;
+  ip_option_list options;
 };
 
 template <class Fill>
-void push_answer(cpu& cx, net_namespace& net, const ref<rtable>& rt, icmp_answer answer, u32 body,
-                 Fill&& fill) {
+void push_answer(cpu& cx, net_namespace& net, const ref<rtable>& rt, const icmp_answer& answer,
+                 u32 body, Fill&& fill) {
   constexpr auto header = static_cast<u32>(sizeof(icmphdr));
   skb_ptr skb = alloc_skb(cx, max_header + header + body);
   skb->reserve(max_header);
@@ -78,7 +78,7 @@ void push_answer(cpu& cx, net_namespace& net, const ref<rtable>& rt, icmp_answer
   head.protocol = ipproto_icmp;
   head.tos = answer.tos;
   head.ttl = static_cast<u8>(ipv4_of(net).sysctl.ip_default_ttl);
-  head.options = std::move(answer.options);
+  head.options = answer.options.view();
   skb->mark = answer.mark;
   static_cast<void>(ip_send_skb(cx, net, rt, std::move(skb), head, nullptr));
 }
@@ -115,11 +115,6 @@ bool within_limits(cpu& cx, net_namespace& net, const rtable& rt, ipv4_addr dadd
   return false;
 }
 
-byte_view options_of(const sk_buff& skb) {
-  const auto header = skb.network_header<iphdr>().header_bytes();
-  return skb.network_bytes().subspan(sizeof(iphdr), header - sizeof(iphdr));
-}
-
 /// `options`: what the answer shows again (RFC 1122 §3.2.2).
 void send_error(cpu& cx, const sk_buff& about, u8 type, u8 code, u32 info, byte_view options) {
   net_namespace& net = about.dev->net();
@@ -133,7 +128,7 @@ void send_error(cpu& cx, const sk_buff& about, u8 type, u8 code, u32 info, byte_
   answer.daddr = iph.saddr;
   auto shown = ip_options_echo(net, options);
   if (!shown) return;
-  answer.options = std::move(*shown);
+  answer.options = *shown;
   // RFC 1812 §4.3.2.5: network control precedence, the type of service of the packet at fault.
   answer.tos = static_cast<u8>((iph.tos & iptos_tos_mask) | iptos_prec_internetcontrol);
   // The packet's destination answers, if it is one of our addresses.
@@ -150,21 +145,21 @@ void send_error(cpu& cx, const sk_buff& about, u8 type, u8 code, u32 info, byte_
   const result<ref<rtable>> rt = ip_route_output(cx, net, flow);
   if (!rt || !within_limits(cx, net, **rt, answer.daddr, type, code)) return;
   // RFC 1812 §4.3.2.3: as much of the packet as fits into 576 bytes.
-  const auto room = static_cast<u32>(576 - sizeof(iphdr) - answer.options.size() - sizeof(icmphdr));
+  const auto room = static_cast<u32>(576 - sizeof(iphdr) - answer.options.len - sizeof(icmphdr));
   const u32 body = std::min(network_len(about), room);
-  push_answer(cx, net, *rt, std::move(answer), body,
-              [&](byte_span to) { copy_network(about, to); });
+  push_answer(cx, net, *rt, answer, body, [&](byte_span to) { copy_network(about, to); });
 }
 
 }  // namespace
 
 void icmp_send(cpu& cx, const sk_buff& about, u8 type, u8 code, u32 info) {
   if (about.dev == nullptr || !about.has_network_header()) return;
-  send_error(cx, about, type, code, info, options_of(about));
+  send_error(cx, about, type, code, info, ip_options_of(about));
 }
 
 void icmp_parameter_problem(cpu& cx, const sk_buff& about, u8 pointer, std::size_t good) {
-  send_error(cx, about, icmp_parameterprob, 0, u32{pointer} << 24, options_of(about).first(good));
+  send_error(cx, about, icmp_parameterprob, 0, u32{pointer} << 24,
+             ip_options_of(about).first(good));
 }
 
 icmp_error icmp_error_of(u8 type, u8 code) {
@@ -205,6 +200,8 @@ icmp_error icmp_error_of(u8 type, u8 code) {
     out.error = errc::proto;
     out.kind = parameter_problem;
     out.fatal = true;
+  } else if (type == icmp_redirect) {
+    out.kind = redirect;
   }
   return out;
 }
@@ -220,9 +217,11 @@ class icmp_protocol final : public inet_protocol {
   void err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_buff& icmp) override {
     if (error.quoted.empty()) return;
     if (error.quoted[0] == icmp_echo) return ping_err(cx, net, error, icmp);
-    if (error.quoted[0] != icmp_echoreply || error.kind != icmp_kind::packet_too_big) return;
+    if (error.quoted[0] != icmp_echoreply) return;
     // No socket sent the answer, but the host itself may have.
     if (ipv4_of(net).fib.addr_type(error.laddr.ipv4()) != route_type::local) return;
+    if (error.kind == icmp_kind::redirect) return ip_rt_redirect(cx, net, error);
+    if (error.kind != icmp_kind::packet_too_big) return;
     ip_rt_update_pmtu(cx, net, error.raddr.ipv4(), error.info);
   }
 
@@ -230,7 +229,7 @@ class icmp_protocol final : public inet_protocol {
   static void count_in(cpu& cx, net_namespace& net, u8 type);
   static void dispatch(cpu& cx, net_namespace& net, skb_ptr skb);
   static void reply(cpu& cx, net_namespace& net, const sk_buff& skb, u8 type);
-  static bool unreach(cpu& cx, net_namespace& net, sk_buff& skb);
+  static bool report(cpu& cx, net_namespace& net, sk_buff& skb);
 };
 
 void icmp_protocol::count_in(cpu& cx, net_namespace& net, u8 type) {
@@ -298,11 +297,13 @@ void icmp_protocol::dispatch(cpu& cx, net_namespace& net, skb_ptr skb) {
     case icmp_echoreply:
       if (!ping_rcv(cx, net, *skb)) return drop(cx, std::move(skb), drop_reason::icmp_no_socket);
       return consume(cx, std::move(skb));
-    case icmp_dest_unreach: case icmp_time_exceeded: case icmp_parameterprob:
-      if (!unreach(cx, net, *skb)) return drop(cx, std::move(skb), drop_reason::icmp_malformed);
+    case icmp_dest_unreach:
+    case icmp_time_exceeded:
+    case icmp_parameterprob:
+    case icmp_redirect:
+      if (!report(cx, net, *skb)) return drop(cx, std::move(skb), drop_reason::icmp_malformed);
       return consume(cx, std::move(skb));
     case icmp_source_quench:  // RFC 6633: ignored
-    case icmp_redirect:       // accept_redirects is off
     case icmp_router_advert: case icmp_router_solicit: case icmp_timestampreply:
     case icmp_info_request: case icmp_info_reply: case icmp_address: case icmp_addressreply:
       return consume(cx, std::move(skb));
@@ -326,9 +327,9 @@ void icmp_protocol::reply(cpu& cx, net_namespace& net, const sk_buff& skb, u8 ty
   answer.daddr = iph.saddr;
   if (static_cast<const rtable&>(*skb.dst).type == route_type::local) answer.saddr = iph.daddr;
   answer.tos = iph.tos;
-  auto options = ip_options_echo(net, options_of(skb));
+  auto options = ip_options_echo(net, ip_options_of(skb));
   if (!options) return;
-  answer.options = std::move(*options);
+  answer.options = *options;
   flowi4 flow;
   flow.daddr = answer.daddr;
   flow.saddr = answer.saddr;
@@ -339,7 +340,7 @@ void icmp_protocol::reply(cpu& cx, net_namespace& net, const sk_buff& skb, u8 ty
   const u32 asked = skb.len() - static_cast<u32>(sizeof(icmphdr));
   constexpr u32 three_times = 3 * sizeof(be32);
   const u32 body = type == icmp_timestampreply ? three_times : asked;
-  push_answer(cx, net, *rt, std::move(answer), body, [&](byte_span to) {
+  push_answer(cx, net, *rt, answer, body, [&](byte_span to) {
     if (type != icmp_timestampreply) {
       ph_check(skb.copy_bits(sizeof(icmphdr), to));
       return;
@@ -353,7 +354,7 @@ void icmp_protocol::reply(cpu& cx, net_namespace& net, const sk_buff& skb, u8 ty
 }
 
 /// Reads the quoted packet and tells raw sockets and its transport. False: malformed.
-bool icmp_protocol::unreach(cpu& cx, net_namespace& net, sk_buff& skb) {
+bool icmp_protocol::report(cpu& cx, net_namespace& net, sk_buff& skb) {
   constexpr u32 quote_at = sizeof(icmphdr);
   if (!skb.may_pull(cx, quote_at + static_cast<u32>(sizeof(iphdr)))) return false;
   const iphdr* quoted = view_as<iphdr>(skb.data(), quote_at);
@@ -375,6 +376,7 @@ bool icmp_protocol::unreach(cpu& cx, net_namespace& net, sk_buff& skb) {
   error.offender = inet_addr::of(skb.network_header<iphdr>().saddr);
   error.quoted = skb.data().subspan(quote_at + header);
   if (icmph.type == icmp_parameterprob) error.info = icmph.pointer();
+  if (icmph.type == icmp_redirect) error.info = icmph.rest();  // the gateway
   const u8 protocol = quoted->protocol;
   if (icmph.type == icmp_dest_unreach && icmph.code == icmp_frag_needed) {
     if (ipv4_of(net).sysctl.ip_no_pmtu_disc != 0) return true;

@@ -7,6 +7,8 @@ namespace ph {
 namespace {
 
 constexpr duration between_sweeps = milliseconds(100);
+/// What a stranger has saved when it is first met, as on Linux.
+constexpr duration saved_by_strangers = seconds(60);
 
 }  // namespace
 
@@ -33,7 +35,7 @@ bool icmp_limiter::take(ipv4_addr daddr, instant now, duration cost, s64 burst) 
     std::erase_if(peers_, [&](const auto& p) { return now - p.second.last >= cost * burst; });
     if (peers_.size() >= most_peers) return false;
   }
-  bucket& b = peers_.try_emplace(daddr, bucket{cost * burst, now}).first->second;
+  bucket& b = peers_.try_emplace(daddr, bucket{saved_by_strangers, now}).first->second;
   b.tokens = std::min(b.tokens + (now - b.last), cost * burst);
   b.last = now;
   if (b.tokens < cost) return false;

@@ -54,7 +54,10 @@ result<ip4_destination> ip4_datagram_dest(inet_sock& sk, const send_msg& msg) {
   if (!sk.saddr.is_any()) dest.saddr = sk.saddr.ipv4();
   if (!msg.control.empty()) {
     TRY(ip_send_cmsg extra, ip_cmsg_send(msg.control));
-    if (extra.options) dest.options = std::move(*extra.options);
+    if (extra.options) {
+      dest.own_options = std::move(*extra.options);
+      dest.options = dest.own_options;
+    }
     if (!extra.saddr.is_any()) dest.saddr = extra.saddr;
     if (extra.oif) dest.oif = extra.oif;
     if (extra.tos >= 0) dest.tos = static_cast<u8>(extra.tos);

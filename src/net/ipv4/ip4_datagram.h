@@ -20,7 +20,8 @@ struct ip4_destination {
   bool confirm = false;     ///< MSG_CONFIRM: the program had an answer of the peer's
   u8 tx_flags = 0;          ///< skb_tx_flags
   u32 mark = 0, priority = 0;
-  std::vector<u8> options;  ///< IP options
+  byte_view options;  ///< IP options: the socket's, or the message's own
+  std::vector<u8> own_options;
 };
 
 /// From the message's name and control messages, or the connected peer. Errors: inval,

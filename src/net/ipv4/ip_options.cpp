@@ -14,11 +14,6 @@
 namespace ph {
 namespace {
 
-byte_view options_of(const sk_buff& skb) {
-  const iphdr& iph = skb.network_header<iphdr>();
-  return skb.network_bytes().subspan(sizeof(iphdr), iph.header_bytes() - sizeof(iphdr));
-}
-
 /// The IP header with its options, private and writable.
 byte_span own_header(cpu& cx, sk_buff& skb) {
   skb.unshare_head(cx);
@@ -51,21 +46,24 @@ struct checked_options {
 };
 
 checked_options check_options(byte_view options) {
-  checked_options out;
-  out.good = options.first(0);
-  for (std::size_t at = 0; at < options.size();) {
-    at = option_end(options, at);
-    const auto parsed = parse_ipv4_options(options.first(at));
-    if (!parsed) {
-      out.fault = parsed.error();
-      return out;
-    }
-    out.good = options.first(at);
+  checked_options out{options};
+  const auto parsed = parse_ipv4_options(options);
+  if (!parsed) {
+    out.fault = parsed.error();
+  } else {
     out.parsed = *parsed;
-    if (parsed->cipso == 0) continue;
+    if (parsed->cipso == 0) return out;
     out.fault = label_fault(options, *parsed);
-    return out;
   }
+  // What stands before the option at fault is taken; of a label, itself as well.
+  const std::size_t at_fault = *out.fault - sizeof(iphdr);
+  std::size_t good = 0;
+  for (std::size_t at = 0; at <= at_fault && at < options.size(); at = option_end(options, at)) {
+    good = at;
+  }
+  if (parsed) good = option_end(options, good);
+  out.good = options.first(good);
+  out.parsed = parse_ipv4_options(out.good).value_or(ipv4_options{});
   return out;
 }
 
@@ -181,7 +179,7 @@ u32 ip_timestamp(cpu& cx) {
 }
 
 skb_drop_reason ip_rcv_options(cpu& cx, sk_buff& skb, net_device& dev) {
-  const checked_options checked = check_options(options_of(skb));
+  const checked_options checked = check_options(ip_options_of(skb));
   const ipv4_options& parsed = checked.parsed;
   const std::size_t good = checked.good.size();
   if (parsed.rr_has_room || parsed.ts != 0 || list_end(checked.good) != good) {
@@ -220,23 +218,23 @@ void ip_options_forward(cpu& cx, sk_buff& skb, net_device& in, net_device& out) 
 }
 
 void ip_options_origin(cpu& cx, sk_buff& skb, net_namespace& net, ipv4_addr addr) {
-  const ipv4_options found = find_options(options_of(skb));
+  const ipv4_options found = find_options(ip_options_of(skb));
   if (!found.rr_has_room && !found.ts_has_room) return;
   const byte_span header = own_header(cx, skb);
   record(net, header, found, addr, ip_timestamp(cx));
   ip_send_check(header);
 }
 
-std::optional<std::vector<u8>> ip_options_echo(net_namespace& net, byte_view options) {
-  std::vector<u8> out;
+std::optional<ip_option_list> ip_options_echo(net_namespace& net, byte_view options) {
+  ip_option_list out;
   const ipv4_options found = find_options(options);
   for (const u8 at : {found.rr, found.ts, found.cipso}) {
     if (at == 0) continue;
     const byte_view option = option_at(options, at);
     if (at != found.cipso && has_no_use(net, option)) return std::nullopt;
-    out.insert(out.end(), option.begin(), option.end());
+    out.len += copy_bytes(byte_span(out.bytes).subspan(out.len), option);
   }
-  out.resize((out.size() + 3) / 4 * 4, uapi::ipopt_eol);
+  out.len = (out.len + 3) / 4 * 4;  // the rest is the end of the list
   return out;
 }
 

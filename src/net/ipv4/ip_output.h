@@ -14,7 +14,7 @@ struct ip_cookie {
   u8 ttl = 64;
   bool df = false;
   u32 mark = 0, priority = 0;
-  std::vector<u8> options;   ///< already compiled, padded to 4
+  byte_view options;  ///< already compiled, padded to 4; the caller keeps them
 };
 
 /// skb (transport header at data, checksum partial or done) gets an IPv4 header and goes through

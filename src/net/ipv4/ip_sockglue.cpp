@@ -273,12 +273,11 @@ namespace {
 /// which an answer would be sent.
 void recv_ip_options(inet_sock& sk, const sk_buff& skb, recv_msg& msg) {
   const inet_options& opt = sk.inet;
-  const std::size_t header = skb.network_header<iphdr>().header_bytes();
-  const byte_view options = skb.network_bytes().subspan(sizeof(iphdr), header - sizeof(iphdr));
+  const byte_view options = ip_options_of(skb);
   if (opt.recvopts) put_cmsg(msg, sol_ip, ip_recvopts, options);
   if (!opt.retopts) return;
   const auto answer = ip_options_echo(sk.net(), options);
-  if (answer && !answer->empty()) put_cmsg(msg, sol_ip, ip_retopts, *answer);
+  if (answer && answer->len != 0) put_cmsg(msg, sol_ip, ip_retopts, answer->view());
 }
 
 }  // namespace

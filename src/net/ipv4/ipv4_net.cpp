@@ -10,6 +10,7 @@
 #include "net/ipv4/icmp_limiter.h"
 #include "net/ipv4/ip_fragment.h"
 #include "net/ipv4/ip_input.h"
+#include "net/ipv4/neigh_sysctl.h"
 #include "net/ipv4/raw.h"
 #include "net/ipv4/route_cache.h"
 #include "uapi/packet.h"
@@ -49,8 +50,8 @@ constexpr sysctl_row rows[] = {
     {"conf.all.arp_ignore", &ipv4_sysctls::arp_ignore, 0, 8},
     {"conf.all.arp_announce", &ipv4_sysctls::arp_announce, 0, 2},
     {"conf.all.arp_accept", &ipv4_sysctls::arp_accept, 0, 1},
+    {"conf.all.accept_redirects", &ipv4_sysctls::accept_redirects, 0, 1},
     // Known, but only with the value that says no.
-    {"conf.all.accept_redirects", &ipv4_sysctls::accept_redirects, 0, 0},
     {"conf.all.accept_source_route", &ipv4_sysctls::accept_source_route, 0, 0},
 };
 
@@ -64,12 +65,7 @@ void register_sysctls(net_namespace& net, ipv4_net& v4) {
             {&v4.sysctl.ip_local_port_low, &v4.sysctl.ip_local_port_high}, 1, 65535);
   table.add(prefix + "ping_group_range",
             {&v4.sysctl.ping_group_low, &v4.sysctl.ping_group_high}, 0, most);
-  neigh_parms& parms = v4.arp_table->parms;
-  table.add(prefix + "neigh.default.mcast_solicit", parms.mcast_solicit, 0, most);
-  table.add(prefix + "neigh.default.ucast_solicit", parms.ucast_solicit, 0, most);
-  table.add(prefix + "neigh.default.gc_thresh1", parms.gc_thresh1, 0, most);
-  table.add(prefix + "neigh.default.gc_thresh2", parms.gc_thresh2, 0, most);
-  table.add(prefix + "neigh.default.gc_thresh3", parms.gc_thresh3, 0, most);
+  neigh_sysctl_init(table, *v4.arp_table);
 }
 
 /// Addresses first, then the routes that they bring, then the neighbours on the link.
@@ -77,12 +73,15 @@ void listen(net_namespace& net, ipv4_net& v4) {
   v4.devinet_listener.set_callback([&net](const netdev_event& e) { devinet_event(net, e); });
   v4.fib_netdev_listener.set_callback([&net](const netdev_event& e) { fib_netdev_event(net, e); });
   v4.arp_netdev_listener.set_callback([&net](const netdev_event& e) { arp_netdev_event(net, e); });
+  v4.neigh_netdev_listener.set_callback(
+      [&net](const netdev_event& e) { neigh_netdev_event(net, e); });
   v4.fib_inetaddr_listener.set_callback(
       [&net](const inetaddr_event& e) { fib_inetaddr_event(net, e); });
   v4.arp_inetaddr_listener.set_callback(arp_inetaddr_event);
   net.netdev_events().add(v4.devinet_listener);
   net.netdev_events().add(v4.fib_netdev_listener);
   net.netdev_events().add(v4.arp_netdev_listener);
+  net.netdev_events().add(v4.neigh_netdev_listener);
   v4.inetaddr_events.add(v4.fib_inetaddr_listener);
   v4.inetaddr_events.add(v4.arp_inetaddr_listener);
 }

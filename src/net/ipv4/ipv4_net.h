@@ -37,7 +37,7 @@ struct ipv4_sysctls {
   s32 min_pmtu = 552;
   s32 mtu_expires = 600;
   s32 min_adv_mss = 256;
-  s32 send_redirects = 0, accept_redirects = 0, accept_source_route = 0;
+  s32 send_redirects = 0, accept_redirects = 1, accept_source_route = 0;
   s32 rp_filter = 0;
   s32 arp_ignore = 0, arp_announce = 0, arp_accept = 0;
 };
@@ -59,7 +59,8 @@ struct ipv4_net : slot_object {
   std::array<u16, 256> ip_idents{};       ///< counters that ip_select_ident adds to a hash
   notifier_chain<inetaddr_event> inetaddr_events;
   // Who listens, in the order in which they hear.
-  notifier<netdev_event> devinet_listener, fib_netdev_listener, arp_netdev_listener;
+  notifier<netdev_event> devinet_listener, fib_netdev_listener, arp_netdev_listener,
+      neigh_netdev_listener;
   notifier<inetaddr_event> fib_inetaddr_listener, arp_inetaddr_listener;
 };
 inline constexpr slot_key<ipv4_net> ipv4_key{"ipv4"};

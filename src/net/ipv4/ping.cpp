@@ -153,6 +153,7 @@ void ping_err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_buf
   const auto* icmph = view_as<icmphdr>(error.quoted);
   ping_sock* sk = icmph != nullptr ? find(net, icmph->echo_id()) : nullptr;
   if (sk == nullptr) return;
+  if (error.kind == icmp_kind::redirect) return ip_rt_redirect(cx, net, error);
   const bool size = error.kind == icmp_kind::packet_too_big;
   if (size) ip_rt_update_pmtu(cx, net, error.raddr.ipv4(), error.info);
   if (size && sk->inet.pmtudisc == ip_pmtudisc_dont) return;

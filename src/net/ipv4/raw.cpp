@@ -1,8 +1,7 @@
 // Raw sockets, raw(7): whole IP packets of one protocol in, payloads or whole packets out.
 #include "net/ipv4/raw.h"
 
-#include <algorithm>
-#include <vector>
+#include <map>
 
 #include "net/core/datagram.h"
 #include "net/core/net_device.h"
@@ -20,15 +19,24 @@ using namespace uapi;
 namespace {
 
 class raw_sock;
+using raw_hook = list_hook<struct raw_tag>;
+using raw_list = intrusive_list<raw_sock, struct raw_tag>;
 
 struct raw_table : slot_object {
   explicit raw_table(net_namespace& net) : sockets(net, "raw") {}
   sock_list sockets;
-  std::vector<raw_sock*> socks;
+  std::map<u8, raw_list> by_protocol;
+  /// Calls f(sk) for the sockets of a protocol.
+  template <class F>
+  void for_each(u8 protocol, F&& f) {
+    const auto found = by_protocol.find(protocol);
+    if (found == by_protocol.end()) return;
+    for (raw_sock& sk : found->second) f(sk);
+  }
 };
 constexpr slot_key<raw_table> raw_key{"raw"};
 
-class raw_sock final : public inet_sock {
+class raw_sock final : public inet_sock, public raw_hook {
  public:
   raw_sock(net_namespace& net, cpu& home, u8 protocol)
       : inet_sock(net, home, af_inet, sock_raw, protocol, ipv4_af_ops()) {
@@ -36,7 +44,7 @@ class raw_sock final : public inet_sock {
     sport = port_no(protocol);  // what getsockname shows
     raw_table& table = net.slots().get(raw_key);
     table.sockets.add(*this);
-    table.socks.push_back(this);
+    table.by_protocol[protocol].push_back(*this);
   }
   result<void> bind(cpu& cx, byte_view addr) override;
   result<void> connect(cpu& cx, byte_view addr) override;
@@ -54,7 +62,7 @@ class raw_sock final : public inet_sock {
     return datagram_ioctl(*this, command, arg);
   }
 
-  [[nodiscard]] bool wants(const sk_buff& skb, u8 of_protocol) const;
+  [[nodiscard]] bool wants(const sk_buff& skb) const;
   void report(cpu& cx, const icmp_error& error, const sk_buff& icmp);
 
  private:
@@ -140,7 +148,7 @@ result<std::size_t> raw_sock::sendmsg(cpu& cx, const send_msg& msg) {
 
 void raw_sock::close(cpu& cx) {
   ip_mc_drop_socket(cx, *this);
-  std::erase(net().slots().get(raw_key).socks, this);
+  raw_hook::unlink();
   receive_queue.purge(cx, drop_reason::socket_closed);
 }
 
@@ -167,9 +175,8 @@ bool raw_sock::filtered(const sk_buff& skb) const {
   return bytes[at] < 32 && (filter_.data & (1u << bytes[at])) != 0;
 }
 
-bool raw_sock::wants(const sk_buff& skb, u8 of_protocol) const {
+bool raw_sock::wants(const sk_buff& skb) const {
   const iphdr& iph = skb.network_header<iphdr>();
-  if (protocol() != of_protocol) return false;
   if (!daddr.is_any() && daddr != inet_addr::of(iph.saddr)) return false;
   if (!rcv_saddr.is_any() && rcv_saddr != inet_addr::of(iph.daddr)) return false;
   if (opt.bound_dev_if && opt.bound_dev_if.value != skb.skb_iif) return false;
@@ -178,6 +185,7 @@ bool raw_sock::wants(const sk_buff& skb, u8 of_protocol) const {
 
 /// Errors reach connected sockets if they are hard, and all that ask for them.
 void raw_sock::report(cpu& cx, const icmp_error& error, const sk_buff& icmp) {
+  if (error.kind == icmp_kind::redirect) return ip_rt_redirect(cx, net(), error);
   const bool size = error.kind == icmp_kind::packet_too_big;
   if (size) ip_rt_update_pmtu(cx, net(), error.raddr.ipv4(), error.info);
   if (!inet.recverr && daddr.is_any()) return;
@@ -196,24 +204,23 @@ ref<sock> raw_create(net_namespace& net, cpu& home, u8 protocol) {
 
 int raw_local_deliver(cpu& cx, net_namespace& net, const sk_buff& skb, u8 protocol) {
   int taken = 0;
-  for (raw_sock* sk : net.slots().get(raw_key).socks) {
-    if (!sk->wants(skb, protocol)) continue;
+  net.slots().get(raw_key).for_each(protocol, [&](raw_sock& sk) {
+    if (!sk.wants(skb)) return;
     ++taken;
     skb_ptr copy = skb_clone(cx, skb);
     copy->dst.reset();
-    sock_queue_rcv_skb(cx, *sk, std::move(copy));
-  }
+    sock_queue_rcv_skb(cx, sk, std::move(copy));
+  });
   return taken;
 }
 
 void raw_icmp_error(cpu& cx, net_namespace& net, const icmp_error& error, const sk_buff& icmp,
                     u8 protocol) {
-  for (raw_sock* sk : net.slots().get(raw_key).socks) {
-    if (sk->protocol() != protocol) continue;
-    if (!sk->daddr.is_any() && sk->daddr != error.raddr) continue;
-    if (!sk->rcv_saddr.is_any() && sk->rcv_saddr != error.laddr) continue;
-    sk->report(cx, error, icmp);
-  }
+  net.slots().get(raw_key).for_each(protocol, [&](raw_sock& sk) {
+    if (!sk.daddr.is_any() && sk.daddr != error.raddr) return;
+    if (!sk.rcv_saddr.is_any() && sk.rcv_saddr != error.laddr) return;
+    sk.report(cx, error, icmp);
+  });
 }
 
 }  // namespace ph

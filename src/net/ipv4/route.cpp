@@ -90,6 +90,10 @@ void apply_path(rtable& rt, ipv4_addr daddr, instant now) {
   rt.pmtu = known->mtu;
   rt.pmtu_expires = known->expires;
   rt.mtu_locked = rt.mtu_locked || known->locked;
+  if (!rt.is_input && !rt.gateway.is_any() && !known->gateway.is_any()) {
+    rt.gateway = known->gateway;
+    rt.gateway_expires = known->expires;
+  }
 }
 
 // --- output -----------------------------------------------------------------------------------
@@ -371,7 +375,8 @@ result<ref<rtable>> ip_route_output(cpu& cx, net_namespace& net, const flowi4& f
                       false, 0};
   const bool may_cache = cacheable(flow);
   if (may_cache) {
-    if (ref<rtable> known = cache.find(key)) return known;
+    ref<rtable> known = cache.find(key);
+    if (known && cx.now() < known->gateway_expires) return known;
   }
   TRY(ref<rtable> rt, output_lookup(cx, net, flow).run());
   if (may_cache) cache.store(key, rt);
@@ -406,10 +411,36 @@ void ip_rt_update_pmtu(cpu& cx, net_namespace& net, ipv4_addr daddr, u32 mtu) {
   const u32 old = (*rt)->mtu(cx.now());
   if (mtu >= old) return;
   const auto least = static_cast<u32>(v4.sysctl.min_pmtu);
+  const route_cache::path* const known = v4.routes->find_path(daddr, cx.now());
   route_cache::path path;
+  if (known != nullptr) path.gateway = known->gateway;
   path.locked = mtu < least;
   path.mtu = path.locked ? std::min(old, least) : mtu;
   path.expires = cx.now() + seconds(v4.sysctl.mtu_expires);
+  if (v4.routes->learn_path(daddr, path, cx.now())) v4.fib.bump_generation();
+}
+
+void ip_rt_redirect(cpu& cx, net_namespace& net, const icmp_error& error) {
+  constexpr duration lifetime = seconds(300);
+  ipv4_net& v4 = ipv4_of(net);
+  const ipv4_addr better(error.info), daddr = error.raddr.ipv4();
+  if (v4.sysctl.accept_redirects == 0 || v4.sysctl.ip_forward != 0) return;
+  if (error.code > uapi::icmp_redir_hosttos) return;
+  if (better.is_zeronet() || v4.fib.addr_type(better) != route_type::unicast) return;
+  flowi4 flow;
+  flow.daddr = daddr;
+  flow.saddr = error.laddr.ipv4();
+  const result<ref<rtable>> rt = ip_route_output(cx, net, flow);
+  if (!rt || (*rt)->gateway.is_any() || (*rt)->dev->index() != error.dev) return;
+  if ((*rt)->gateway != error.offender.ipv4() || (*rt)->gateway == better) return;
+  neigh_table& neighbours = *v4.arp_table;
+  const auto hop = neighbours.lookup_or_create(cx, neigh_key::of(better), *(*rt)->dev);
+  if (!hop) return;
+  if (!(*hop)->valid()) return neighbours.resolve(cx, **hop);
+  const route_cache::path* const known = v4.routes->find_path(daddr, cx.now());
+  route_cache::path path = known != nullptr ? *known : route_cache::path{};
+  path.gateway = better;
+  path.expires = std::max(path.expires, cx.now() + lifetime);
   if (v4.routes->learn_path(daddr, path, cx.now())) v4.fib.bump_generation();
 }
 

@@ -25,6 +25,7 @@ class rtable final : public dst_entry {
   bool local_copy = false;  ///< a broadcast or multicast that this host receives as well
   bool mtu_locked = false;  ///< packets may be fragmented on the way: no DF
   ipv4_addr gateway;        ///< any: on link
+  instant gateway_expires = never;  ///< a redirect's is not for ever
   ipv4_addr saddr;          ///< preferred source (output)
   u32 fib_mtu = 0;          ///< RTAX_MTU, 0: device's
   u32 pmtu = 0;             ///< learned, 0: none
@@ -45,6 +46,9 @@ skb_drop_reason ip_route_input(cpu& cx, sk_buff& skb, net_device& dev);
 bool rt_valid(const rtable& rt);
 /// A router said the path to daddr takes at most `mtu` (RFC 1191); clamped to min_pmtu.
 void ip_rt_update_pmtu(cpu& cx, net_namespace& net, ipv4_addr daddr, u32 mtu);
+/// RFC 1122 §3.2.2.2: the gateway that is in use for error.raddr says that error.info is better. As
+/// Linux: believed once the link knows that one, which is asked for it; not by routers.
+void ip_rt_redirect(cpu& cx, net_namespace& net, const icmp_error& error);
 /// What is known of the path, 0: nothing.
 u32 ip_rt_pmtu(net_namespace& net, ipv4_addr daddr, instant now);
 

@@ -32,7 +32,8 @@ const route_cache::path* route_cache::find_path(ipv4_addr daddr, instant now) co
 
 bool route_cache::learn_path(ipv4_addr daddr, const path& what, instant now) {
   const path* known = find_path(daddr, now);
-  const bool news = known == nullptr || known->mtu != what.mtu || known->locked != what.locked;
+  const bool news = known == nullptr || known->mtu != what.mtu || known->locked != what.locked ||
+                    known->gateway != what.gateway;
   if (known == nullptr && paths_.size() >= most_paths) {
     std::erase_if(paths_, [&](const auto& p) { return p.second.expires <= now; });
     if (paths_.size() >= most_paths) paths_.erase(paths_.begin());

@@ -25,7 +25,8 @@ class route_cache {
   void clear();
 
   struct path {
-    u32 mtu = 0;
+    u32 mtu = 0;           ///< 0: nothing
+    ipv4_addr gateway;     ///< where a redirect sent us; any: nowhere
     bool locked = false;   ///< below min_pmtu: let the path fragment
     instant expires{};
   };

@@ -255,9 +255,11 @@ result<void> tcp_sock::listen(cpu& cx, int backlog) {
   if (!port_held) TRY_VOID(choose_bound_port(cx, *this));
   state = tcp_state::listen;
   // Sockets that shared the port while nobody listened: the first listener wins.
-  for (const inet_sock& other : *tcp().ports.owners(sport)) {
-    if (&other == this || !overlaps(rcv_saddr, other.rcv_saddr)) continue;
-    if (tcp_of_sock(other).state != tcp_state::listen || share_bound(*this, other)) continue;
+  const bool late = tcp().ports.find_owner(sport, rcv_saddr, [&](const inet_sock& other) {
+    return &other != this && tcp_of_sock(other).state == tcp_state::listen &&
+           overlaps(rcv_saddr, other.rcv_saddr) && !share_bound(*this, other);
+  });
+  if (late) {
     state = tcp_state::close;
     return fail(errc::addrinuse);
   }

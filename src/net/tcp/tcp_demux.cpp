@@ -210,34 +210,35 @@ void tcp_demux(cpu& cx, net_namespace& net, skb_ptr skb, tcp_seg seg, const tcp_
   }
 }
 
-bool tcp_demux_error(cpu& cx, net_namespace& net, const icmp_error& error) {
+tcp_icmp_outcome tcp_demux_error(cpu& cx, net_namespace& net, const icmp_error& error) {
+  using enum tcp_icmp_outcome;
   byte_reader quoted(error.quoted);
   const auto source = quoted.take<be16>();
   const auto dest = quoted.take<be16>();
   const seq32 seq(quoted.take<be32>().value());
-  if (!quoted.ok()) return true;
+  if (!quoted.ok()) return refused;
   const inet_tuple tuple{error.laddr, error.raddr, port_no(source.value()), port_no(dest.value())};
   // A socket bound to a device hears errors that come by it, as it hears segments.
   ehash_entry* const entry = tcp_of(net).ehash.find(tuple, error.dev);
-  if (entry == nullptr) return false;
-  if (entry->kind == ehash_kind::timewait) return true;
+  if (entry == nullptr) return nobodys;
+  if (entry->kind == ehash_kind::timewait) return refused;
   if (entry->kind == ehash_kind::request) {
     request_error(cx, net, static_cast<tcp_request&>(*entry), error, seq);
-    return true;
+    return refused;
   }
   const ref<tcp_sock> hold(&static_cast<tcp_sock&>(*entry));
   // RFC 5927 §4.1: the quoted segment must be one that is outstanding.
   const bool answered = error.kind == icmp_kind::packet_too_big && seq == hold->snd_nxt;
   if (!between(seq, hold->snd_una, hold->snd_nxt) || answered) {
     net.mib().add(cx, mib::tcpext_out_of_window_icmps);
-    return true;
+    return refused;
   }
   if (tcp_auth_ignores_icmp(*hold, error)) {
     net.mib().add(cx, mib::tcpext_tcp_ao_dropped_icmps);
-    return true;
+    return refused;
   }
   sock_error(cx, *hold, error);
-  return true;
+  return taken;
 }
 
 }  // namespace ph

@@ -1,6 +1,7 @@
 // TCP over IPv4: the checksum (RFC 9293 §3.1), and what the header says of where a segment comes
 // from. The only file of TCP that knows IPv4; whose a segment is, tcp_demux finds.
 #include "net/ipv4/ipv4_net.h"
+#include "net/ipv4/route.h"
 #include "net/tcp/tcp.h"
 #include "net/tcp/tcp_demux.h"
 #include "wire/ipv4.h"
@@ -22,7 +23,11 @@ class tcp_v4 final : public inet_protocol {
  public:
   void rcv(cpu& cx, net_namespace& net, skb_ptr skb) override;
   void err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_buff&) override {
-    if (!tcp_demux_error(cx, net, error)) net.mib().add(cx, mib::icmp_in_errors);
+    const tcp_icmp_outcome done = tcp_demux_error(cx, net, error);
+    if (done == tcp_icmp_outcome::nobodys) net.mib().add(cx, mib::icmp_in_errors);
+    // As Linux: who spoofs one must know the connection as well as for any other error.
+    const bool redirect = error.kind == icmp_kind::redirect;
+    if (redirect && done == tcp_icmp_outcome::taken) ip_rt_redirect(cx, net, error);
   }
 };
 

@@ -5,9 +5,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "net/core/net_device.h"
-#include "net/inet/inet_hashtables.h"
-#include "net/udp/udp_sock.h"
+#include "net/udp/udp_table.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
 #include "wire/udp.h"
@@ -16,135 +14,13 @@ namespace ph {
 
 using namespace uapi;
 
-// --- HOT: finding the socket ------------------------------------------------------------------
+// --- HOT: receiving ---------------------------------------------------------------------------
 
 bool udp_matches(const udp_sock& sk, const udp_flow& flow) {
   if (!covers(sk.rcv_saddr, flow.daddr)) return false;
-  if (!sk.daddr.is_any() && (sk.daddr != flow.saddr || sk.dport != flow.sport)) return false;
+  if (!sk.daddr.is_any() && sk.daddr != flow.saddr) return false;
+  if (sk.dport && sk.dport != flow.sport) return false;
   return !sk.opt.bound_dev_if || sk.opt.bound_dev_if.value == flow.iif;
-}
-
-namespace {
-
-/// What a socket is found by; all zero bytes stand for any address, whichever family's.
-inet_tuple key_of(const udp_sock& sk) {
-  inet_tuple key;
-  if (!sk.rcv_saddr.is_any()) key.laddr = sk.rcv_saddr;
-  key.lport = sk.sport;
-  if (!sk.daddr.is_any()) {
-    key.raddr = sk.daddr;
-    key.rport = sk.dport;
-  }
-  return key;
-}
-
-void join_group(udp_equals& equals, udp_sock& sk) {
-  if (!sk.opt.reuseport || !sk.daddr.is_any()) return;
-  const udp_sock* const other = equals.group.empty() ? nullptr : equals.group.front();
-  const bool shares = other == nullptr || (other->opt.uid == sk.opt.uid &&
-                                           other->opt.bound_dev_if == sk.opt.bound_dev_if);
-  if (!shares) return;
-  sk.place_in_group = static_cast<s32>(equals.group.size());
-  equals.group.push_back(&sk);
-}
-
-/// The last one takes the place of the one that goes.
-void leave_group(udp_equals& equals, udp_sock& sk) {
-  if (sk.place_in_group < 0) return;
-  const auto place = static_cast<std::size_t>(std::exchange(sk.place_in_group, -1));
-  udp_sock* const last = equals.group.back();
-  equals.group.pop_back();
-  if (last == &sk) return;
-  equals.group[place] = last;
-  last->place_in_group = static_cast<s32>(place);
-}
-
-void add_equal(const std::shared_ptr<udp_equals>& equals, udp_sock& sk) {
-  sk.equals = equals;
-  sk.counts_device = static_cast<bool>(sk.opt.bound_dev_if);
-  equals->bound_to_devices += sk.counts_device ? 1 : 0;
-  equals->all.push_back(sk);
-  join_group(*equals, sk);
-}
-
-void remove_equal(udp_equals& equals, udp_sock& sk) {
-  leave_group(equals, sk);
-  equals.bound_to_devices -= std::exchange(sk.counts_device, false) ? 1 : 0;
-  equals.all.erase(equals.all.iterator_to(sk));
-  sk.equals.reset();
-}
-
-}  // namespace
-
-void udp_table::insert(udp_sock& sk) {
-  const inet_tuple own = key_of(sk);
-  const u64 hash = inet_tuple_hash(key, own);
-  udp_sock* const first =
-      by_tuple.find(hash, [&](const udp_sock& other) { return key_of(other) == own; });
-  if (first == nullptr) return by_tuple.insert(sk, hash);
-  if (!first->equals) add_equal(std::make_shared<udp_equals>(), *first);
-  add_equal(first->equals, sk);
-}
-
-void udp_table::erase(udp_sock& sk) {
-  const std::shared_ptr<udp_equals> equals = sk.equals;
-  const bool first = sk.udp_hook::hashed();
-  const u64 hash = sk.udp_hook::hash_value;
-  if (first) by_tuple.erase(sk);
-  if (!equals) return;
-  remove_equal(*equals, sk);
-  if (equals->all.empty()) return;
-  if (first) by_tuple.insert(equals->all.front(), hash);
-  const bool alone = &equals->all.front() == &equals->all.back();
-  if (alone && !equals->chooser) remove_equal(*equals, equals->all.front());
-}
-
-namespace {
-
-/// The youngest, of those that are bound to the device if there are any.
-udp_sock* youngest(udp_equals& equals, u32 iif) {
-  udp_sock* best = nullptr;
-  for (auto sk = equals.all.rbegin(); sk != equals.all.rend(); ++sk) {
-    const ifindex dev = sk->opt.bound_dev_if;
-    if (dev && dev.value == iif) return &*sk;
-    if (!dev && best == nullptr) best = &*sk;
-    if (best != nullptr && equals.bound_to_devices == 0) break;
-  }
-  return best;
-}
-
-/// Of the sockets under `key` the one for a datagram that came by device `iif`; `flow_hash` or the
-/// program, which sees `skb`, chooses in a group.
-udp_sock* choose(cpu& cx, const udp_table& table, const inet_tuple& key, u32 iif, u64 flow_hash,
-                 const sk_buff* skb) {
-  udp_sock* const first = table.by_tuple.find(
-      inet_tuple_hash(table.key, key), [&](const udp_sock& sk) { return key_of(sk) == key; });
-  if (first == nullptr) return nullptr;
-  if (!first->equals) {
-    const ifindex dev = first->opt.bound_dev_if;
-    return !dev || dev.value == iif ? first : nullptr;
-  }
-  udp_equals& equals = *first->equals;
-  udp_sock* const best = youngest(equals, iif);
-  if (best == nullptr || best->place_in_group < 0) return best;
-  if (equals.chooser && skb != nullptr) {
-    const u32 chosen = equals.chooser->run(cx, *skb, 0);
-    if (chosen < equals.group.size()) return equals.group[chosen];
-  }
-  return equals.group[(flow_hash >> 32) * equals.group.size() >> 32];
-}
-
-}  // namespace
-
-udp_sock* udp_lookup(cpu& cx, net_namespace& net, const udp_flavour& flavour, const udp_flow& flow,
-                     const sk_buff* skb) {
-  const udp_table& table = net.slots().get(flavour.key);
-  const inet_tuple connected{flow.daddr, flow.saddr, flow.dport, flow.sport};
-  const u64 hash = inet_tuple_hash(table.key, connected);
-  if (udp_sock* sk = choose(cx, table, connected, flow.iif, hash, skb); sk != nullptr) return sk;
-  const inet_tuple bound{flow.daddr, {}, flow.dport, {}};
-  if (udp_sock* sk = choose(cx, table, bound, flow.iif, hash, skb); sk != nullptr) return sk;
-  return choose(cx, table, {{}, {}, flow.dport, {}}, flow.iif, hash, skb);
 }
 
 namespace {
@@ -168,9 +44,8 @@ u32 memory_of_copy(u32 len) {
 /// As Linux: a datagram must fit into what SO_RCVBUF leaves, but for the only one. One that leaves
 /// the stack before it is read does not take our packet's memory, but that of a copy.
 bool has_room(const udp_sock& sk, const sk_buff& skb) {
-  const u32 used = sk.rcvbuf_used();
   const u32 size = sk.outside != nullptr ? memory_of_copy(skb.len()) : skb.truesize;
-  return used == 0 || u64{used} + size <= sk.opt.rcvbuf;
+  return sk.rcvbuf_fits([&](u32 used) { return used == 0 || u64{used} + size <= sk.opt.rcvbuf; });
 }
 
 }  // namespace
@@ -230,7 +105,8 @@ result<void> udp_sock::bind(cpu& cx, byte_view addr) {
   daddr = {};
   dport = {};
   dst.reset();
-  rehash();
+  count_willingness();
+  table().insert(*this);
   return {};
 }
 
@@ -240,47 +116,50 @@ result<void> udp_sock::autobind(cpu& cx) {
   const auto port =
       table().ports.bind_ephemeral(*this, low, high, cx.random(), share_nothing, {});
   if (!port) return fail(errc::again);
-  rehash();
+  count_willingness();
+  table().insert(*this);
   return {};
 }
 
 udp_table& udp_sock::table() const { return net().slots().get(flavour_.key); }
 
 void udp_sock::give_port_back() {
-  if (std::exchange(unwilling_, false)) table().ports.count_unwilling(sport, false);
+  if (!sport) return;
+  table().erase(*this);
+  if (std::exchange(unwilling_, false)) inet_ports::count_unwilling(*this, false);
   table().ports.release(*this);
   sport = {};
-}
-
-void udp_sock::rehash() {
-  count_willingness();
-  table().erase(*this);
-  if (sport) table().insert(*this);
 }
 
 void udp_sock::count_willingness() {
   if (!sport || unwilling_ == !opt.reuseaddr) return;
   unwilling_ = !opt.reuseaddr;
-  table().ports.count_unwilling(sport, unwilling_);
+  inet_ports::count_unwilling(*this, unwilling_);
 }
 
 void udp_sock::option_changed(cpu&, int name) {
-  if (name == so_reuseaddr) count_willingness();
-  const bool moves = name == so_reuseport || name == so_bindtodevice || name == so_bindtoifindex;
-  if (moves && sport) rehash();
+  switch (name) {
+    case so_reuseaddr: return count_willingness();
+    case so_bindtodevice:
+    case so_bindtoifindex:
+    case so_incoming_cpu:
+      if (sport) table().rehash(*this);
+      return;
+    default: return;
+  }
 }
 
 result<void> udp_sock::connect(cpu& cx, byte_view addr) {
   if (addr.size() < 2) return fail(errc::inval);
   if (sockaddr_family(addr) == af_unspec) {
     udp_->disconnect(*this);
-    if (!port_bound && sport) give_port_back();
-    rehash();
+    if (!port_bound) give_port_back();
+    if (sport) table().rehash(*this);
     return {};
   }
   TRY_VOID(autobind(cx));
   const result<void> connected = udp_->connect(cx, *this, addr);
-  rehash();
+  table().rehash(*this);
   return connected;
 }
 
@@ -288,47 +167,29 @@ result<void> udp_sock::shutdown(cpu&, u8 how) { return udp_->shutdown(*this, how
 
 void udp_sock::close(cpu& cx) {
   udp_->closed(cx, *this);
-  table().erase(*this);
-  if (sport) give_port_back();
+  give_port_back();
   receive_queue.purge(cx, drop_reason::socket_closed);
   error_queue.purge(cx, drop_reason::socket_closed);
 }
 
-/// Errors: inval (it is not in a group: not bound, or without SO_REUSEPORT), noent (there is none).
+/// Errors: inval (it is in no group, and cannot begin one any more), noent (there is none).
 result<void> udp_sock::set_chooser(std::shared_ptr<const cbpf_program> program) {
   if (!program) {
-    if (!equals || !equals->chooser) return fail(errc::noent);
-    equals->chooser.reset();
+    if (!group && !opt.reuseport) return fail(errc::inval);
+    if (!group || !group->chooser) return fail(errc::noent);
+    group->chooser.reset();
     return {};
   }
-  if (!opt.reuseport || !sport) return fail(errc::inval);
-  if (!equals) add_equal(std::make_shared<udp_equals>(), *this);
-  if (place_in_group < 0) return fail(errc::inval);  // another's group is not its to steer
-  equals->chooser = std::move(program);
+  if (!group) {
+    if (sport || !opt.reuseport) return fail(errc::inval);
+    group = make_ref<udp_group>();
+    group->add(*this);
+  }
+  group->chooser = std::move(program);
   return {};
 }
 
 // --- data -------------------------------------------------------------------------------------
-
-/// Adds to the datagram that waits (MSG_MORE, UDP_CORK). The first piece says where it goes.
-result<std::size_t> udp_sock::cork(const send_msg& msg) {
-  const std::size_t len = msg.size();
-  constexpr std::size_t most = 65535 - sizeof(udphdr) - 20;
-  if (pending_bytes_.size() + len > most) {
-    pending_bytes_.clear();  // Linux: the whole pending datagram is lost
-    pending_ = false;
-    return fail(errc::msgsize);
-  }
-  if (!pending_) {
-    pending_ = true;
-    pending_name_.len = static_cast<u32>(msg.name.size());
-    copy_bytes(pending_name_.bytes, msg.name);
-  }
-  const std::size_t before = pending_bytes_.size();
-  pending_bytes_.resize(before + len);
-  msg_reader(msg.iov).read(byte_span(pending_bytes_).subspan(before));
-  return len;
-}
 
 namespace {
 
@@ -346,25 +207,56 @@ result<u16> segment_of(const send_msg& msg, u16 of_socket) {
 
 }  // namespace
 
+/// The first piece of a datagram that waits (MSG_MORE, UDP_CORK) says where it goes, and how.
+/// Errors: as for sending it.
+result<void> udp_sock::begin_pending(cpu& cx, const send_msg& msg) {
+  if ((shutdown_state & send_shutdown) != 0) return fail(errc::pipe);
+  TRY(const u16 segment, segment_of(msg, gso_size_));
+  TRY_VOID(udp_->check_way(cx, *this, msg));
+  pending_ = std::make_unique<pending_datagram>();
+  pending_->control.assign(msg.control.begin(), msg.control.end());
+  pending_->name.len = static_cast<u32>(msg.name.size());
+  copy_bytes(pending_->name.bytes, msg.name);
+  pending_->flags = msg.flags & ~u32{msg_more};
+  pending_->segment = segment;
+  return {};
+}
+
+result<std::size_t> udp_sock::append_pending(const send_msg& msg) {
+  const std::size_t len = msg.size();
+  constexpr std::size_t most = 65535 - sizeof(udphdr) - 20;
+  std::vector<u8>& bytes = pending_->bytes;
+  const std::size_t before = bytes.size();
+  if (before + len > most) {
+    pending_.reset();  // Linux: the whole pending datagram is lost
+    return fail(errc::msgsize);
+  }
+  bytes.resize(before + len);
+  msg_reader(msg.iov).read(byte_span(bytes).subspan(before));
+  return len;
+}
+
 result<std::size_t> udp_sock::push_pending(cpu& cx) {
-  const std::vector<u8> bytes = std::exchange(pending_bytes_, {});
-  pending_ = false;
-  const byte_view piece(bytes);
+  const std::unique_ptr<pending_datagram> all = std::exchange(pending_, nullptr);
+  const byte_view piece(all->bytes);
   send_msg whole;
   whole.iov = {&piece, 1};
-  whole.name = pending_name_.view();
-  return udp_->send(cx, *this, whole, gso_size_);
+  whole.name = all->name.view();
+  whole.control = all->control;
+  whole.flags = all->flags;
+  return udp_->send(cx, *this, whole, all->segment);
 }
 
 result<std::size_t> udp_sock::sendmsg(cpu& cx, const send_msg& msg) {
   if (msg.size() > 0xffff) return fail(errc::msgsize);
   if ((msg.flags & msg_oob) != 0) return fail(errc::opnotsupp);
   const bool more = corked_ || (msg.flags & msg_more) != 0;
-  TRY(const u16 segment, segment_of(msg, gso_size_));
-  if (!more && !pending_) return udp_->send(cx, *this, msg, segment);
-  if (!pending_ && msg.name.empty() && daddr.is_any()) return fail(errc::destaddrreq);
-  if ((shutdown_state & send_shutdown) != 0) return fail(errc::pipe);
-  TRY(const std::size_t taken, cork(msg));
+  if (!more && !pending_) {
+    TRY(const u16 segment, segment_of(msg, gso_size_));
+    return udp_->send(cx, *this, msg, segment);
+  }
+  if (!pending_) TRY_VOID(begin_pending(cx, msg));
+  TRY(const std::size_t taken, append_pending(msg));
   if (!more) TRY_VOID(push_pending(cx));
   return taken;
 }

@@ -4,7 +4,7 @@
 #include "net/ipv4/ip4_datagram.h"
 #include "net/ipv4/ipv4_net.h"
 #include "net/ipv4/route.h"
-#include "net/udp/udp_sock.h"
+#include "net/udp/udp_table.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
 #include "wire/ipv4.h"
@@ -91,15 +91,14 @@ void udp_v4::deliver_to_all(cpu& cx, net_namespace& net, skb_ptr skb,
   const ipv4_addr group = flow.daddr.ipv4();
   skb->pull(sizeof(udphdr));
   udp_sock* last = nullptr;
-  inet_port_owners nobody;
-  inet_port_owners* const owners = net.slots().get(flavour_.key).ports.owners(flow.dport);
-  for (inet_sock& owner : owners != nullptr ? *owners : nobody) {
+  net.slots().get(flavour_.key).ports.find_owner(flow.dport, flow.daddr, [&](inet_sock& owner) {
     auto* sk = static_cast<udp_sock*>(&owner);
-    if (!udp_matches(*sk, flow)) continue;
-    if (!ip_mc_socket_wants(*sk, group, flow.saddr.ipv4(), flow.iif)) continue;
+    if (!udp_matches(*sk, flow)) return false;
+    if (!ip_mc_socket_wants(*sk, group, flow.saddr.ipv4(), flow.iif)) return false;
     if (last != nullptr) udp_queue_rcv(cx, *last, skb_clone(cx, *skb));
     last = sk;
-  }
+    return false;
+  });
   if (last != nullptr) return udp_queue_rcv(cx, *last, std::move(skb));
   net.mib().add(cx, flavour_.ignored_multi);
   drop(cx, std::move(skb), drop_reason::no_socket);
@@ -107,13 +106,15 @@ void udp_v4::deliver_to_all(cpu& cx, net_namespace& net, skb_ptr skb,
 
 void udp_v4::err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_buff& icmp) {
   const auto* uh = view_as<udphdr>(error.quoted);
-  if (uh == nullptr || error.error == errc::ok) return;
+  const bool redirect = error.kind == icmp_kind::redirect;
+  if (uh == nullptr || (error.error == errc::ok && !redirect)) return;
   // The quoted packet was ours: its destination is the peer.
   const net_device* dev = icmp.dev;
   const udp_flow flow{error.raddr, error.laddr, port_no(uh->dest.value()),
                       port_no(uh->source.value()), dev != nullptr ? dev->index().value : 0};
   udp_sock* sk = udp_lookup(cx, net, flavour_, flow, nullptr);
   if (sk == nullptr) return net.mib().add(cx, mib::icmp_in_errors);
+  if (redirect) return ip_rt_redirect(cx, net, error);
   bool hard = error.fatal;
   if (error.kind == icmp_kind::packet_too_big) {
     ip_rt_update_pmtu(cx, net, error.raddr.ipv4(), error.info);
@@ -133,6 +134,7 @@ void udp_v4::err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_
 class v4_ops final : public udp_af_ops {
  public:
   result<std::size_t> send(cpu& cx, udp_sock& sk, const send_msg& msg, u16 segment) const override;
+  result<void> check_way(cpu& cx, udp_sock& sk, const send_msg& msg) const override;
   result<void> connect(cpu& cx, udp_sock& sk, byte_view addr) const override {
     return ip4_datagram_connect(cx, sk, addr);
   }
@@ -210,6 +212,12 @@ result<void> check_segments(const udp_sock& sk, const rtable& rt, instant now, s
   if (sk.opt.no_check || sk.flavour().lite()) return fail(errc::inval);
   if (header + segment > rt.mtu(now)) return fail(errc::inval);
   return len > segment * most_segments ? fail(errc::inval) : result<void>{};
+}
+
+result<void> v4_ops::check_way(cpu& cx, udp_sock& sk, const send_msg& msg) const {
+  TRY(ip4_destination dest, ip4_datagram_dest(sk, msg));
+  if (!msg.name.empty() && !dest.dport) return fail(errc::inval);
+  return ip4_datagram_route(cx, sk, dest).transform([](const ref<rtable>&) {});
 }
 
 result<std::size_t> v4_ops::send(cpu& cx, udp_sock& sk, const send_msg& msg, u16 segment) const {

@@ -1,41 +1,23 @@
-// udp_sock: a UDP or UDP-Lite (RFC 3828) socket over either family, the tables of a namespace's
-// sockets, and what a family must do for them (udp_af_ops; udp_ipv4.cpp).
+// udp_sock: a UDP or UDP-Lite (RFC 3828) socket over either family, and what a family must do for
+// it (udp_af_ops; udp_ipv4.cpp). The table of a namespace's sockets is udp_table.h.
 #pragma once
 
 #include <optional>
 
-#include "base/hash.h"
-#include "base/hash_table.h"
-#include "net/core/cbpf.h"
 #include "net/core/datagram.h"
-#include "net/inet/inet_ports.h"
 #include "net/inet/inet_protocol.h"
 #include "net/udp/udp.h"
 #include "net/udp/udp_drop_reasons.h"
+#include "net/udp/udp_place.h"
 #include "uapi/inet.h"
 
 namespace ph {
 
-class udp_sock;
-
-/// In the table of addresses, and in the list of those that are found by the same.
-using udp_hook = hash_hook<struct udp_tag>;
-using udp_equal_hook = list_hook<struct udp_equal_tag>;
-
 struct udp_table;
-struct udp_equals;
 struct udp_flavour;
 
-/// A received datagram as lookups see it.
-struct udp_flow {
-  inet_addr saddr, daddr;
-  port_no sport{}, dport{};
-  u32 iif = 0;
-};
-/// The socket for a unicast datagram, or nullptr: connected before bound to an address before bound
-/// to any, on the device before on all; of equals the youngest, or in a group of SO_REUSEPORT by
-/// the flow's hash, or by the group's program, which looks at `skb` (data at the payload), if
-/// given.
+/// The socket for a unicast datagram, or nullptr; in a group of SO_REUSEPORT that of the flow, or
+/// the choice of the group's program, which looks at `skb` (data at the payload), if given.
 udp_sock* udp_lookup(cpu& cx, net_namespace& net, const udp_flavour& flavour, const udp_flow& flow,
                      const sk_buff* skb);
 /// Does the socket take this datagram (addresses, ports, device)?
@@ -51,6 +33,8 @@ class udp_af_ops {
   /// many bytes each and one with the rest.
   virtual result<std::size_t> send(cpu& cx, udp_sock& sk, const send_msg& msg,
                                    u16 segment) const = 0;
+  /// Is there a way for such a datagram? Errors: those of send() that its payload has no part in.
+  virtual result<void> check_way(cpu& cx, udp_sock& sk, const send_msg& msg) const = 0;
   virtual result<void> connect(cpu& cx, udp_sock& sk, byte_view addr) const = 0;
   virtual void disconnect(udp_sock& sk) const = 0;
   /// Is it an address of this host alone, so that it may be a source?
@@ -64,7 +48,7 @@ class udp_af_ops {
 };
 const udp_af_ops& udp_v4_ops();
 
-class udp_sock final : public inet_sock, public udp_hook, public udp_equal_hook {
+class udp_sock final : public inet_sock, public udp_place {
  public:
   udp_sock(net_namespace& net, cpu& home, const udp_flavour& flavour, const inet_af_ops& af);
   result<void> bind(cpu& cx, byte_view addr) override;
@@ -87,11 +71,7 @@ class udp_sock final : public inet_sock, public udp_hook, public udp_equal_hook 
   void option_changed(cpu& cx, int name) override;
   result<void> set_chooser(std::shared_ptr<const cbpf_program> program) override;
 
-  /// What udp_table keeps about it: the others like it, if there are any; its place in their group,
-  /// or -1; whether it counts as bound to a device.
-  std::shared_ptr<udp_equals> equals;
-  s32 place_in_group = -1;
-  bool counts_device = false;
+  [[nodiscard]] bool in_reuseport_group() const override { return static_cast<bool>(group); }
 
   /// Takes an ephemeral port if there is none yet. Errors: again (none free).
   result<void> autobind(cpu& cx);
@@ -103,7 +83,8 @@ class udp_sock final : public inet_sock, public udp_hook, public udp_equal_hook 
   /// Tells the table of ports whether the socket has SO_REUSEADDR.
   void count_willingness();
   [[nodiscard]] udp_table& table() const;
-  result<std::size_t> cork(const send_msg& msg);
+  result<void> begin_pending(cpu& cx, const send_msg& msg);
+  result<std::size_t> append_pending(const send_msg& msg);
   result<std::size_t> push_pending(cpu& cx);
 
   [[nodiscard]] bool is_own_level(int level) const;
@@ -115,37 +96,16 @@ class udp_sock final : public inet_sock, public udp_hook, public udp_equal_hook 
   bool unwilling_ = false;         ///< counted as an owner of its port without SO_REUSEADDR
   bool corked_ = false;            ///< UDP_CORK
   u16 gso_size_ = 0;               ///< UDP_SEGMENT; 0: none
-  bool pending_ = false;           ///< bytes wait for the rest of their datagram
-  std::vector<u8> pending_bytes_;
-  sockaddr_buf pending_name_;
+  /// A datagram that waits for the rest of its bytes, as its first piece described it.
+  struct pending_datagram {
+    std::vector<u8> bytes, control;
+    sockaddr_buf name;
+    u32 flags = 0;
+    u16 segment = 0;
+  };
+  std::unique_ptr<pending_datagram> pending_;
 };
 
-/// Sockets that are found by the same addresses and ports, where there is more than one.
-struct udp_equals {
-  /// By the time of their binding; the first is in the table for all.
-  intrusive_list<udp_sock, struct udp_equal_tag> all;
-  u32 bound_to_devices = 0;  ///< how many of them
-  /// Those of SO_REUSEPORT that share their datagrams: all of one user and device.
-  std::vector<udp_sock*> group;
-  /// Chooses one of the group by its number (SO_ATTACH_REUSEPORT_CBPF).
-  std::shared_ptr<const cbpf_program> chooser;
-};
-
-/// One namespace's UDP sockets.
-struct udp_table : slot_object {
-  udp_table(net_namespace& net, std::string_view name) : sockets(net, name) {}
-  sock_list sockets;
-  inet_ports ports;
-  siphash_key key;
-  /// By the four-tuple of connected sockets, and by address and port of others: a datagram finds
-  /// its socket by three looks, however many there are.
-  hash_table<udp_sock, udp_tag> by_tuple;
-
-  /// To be called with the addresses that the socket is to be found by.
-  void insert(udp_sock& sk);
-  /// Whatever its addresses are by now. Nothing when it is not in the table.
-  void erase(udp_sock& sk);
-};
 inline constexpr slot_key<udp_table> udp_key{"udp"}, udplite_key{"udplite"};
 
 /// What UDP and UDP-Lite do not share.

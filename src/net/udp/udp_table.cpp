@@ -1,0 +1,216 @@
+// Look-ups by rank, the sockets that are equal for them, and SO_REUSEPORT's groups.
+#include "net/udp/udp_table.h"
+
+#include <algorithm>
+
+#include "kernel/kernel.h"
+#include "net/inet/inet_hashtables.h"
+
+namespace ph {
+
+struct udp_older {
+  bool operator()(const udp_sock& a, const udp_sock& b) const { return a.age < b.age; }
+};
+
+struct udp_equals {
+  intrusive_set<udp_sock, udp_older, udp_equal_tag> all;
+};
+
+udp_table::udp_table(net_namespace& net, std::string_view name)
+    : sockets(net, name), cpus_(static_cast<s32>(net.machine().cpu_count())) {}
+
+// --- HOT: finding the socket ------------------------------------------------------------------
+
+u64 udp_table::hash_of(const udp_flow& flow) const {
+  return inet_tuple_hash(key, {flow.daddr, flow.saddr, flow.dport, flow.sport});
+}
+
+u64 udp_table::hash_of(const udp_demux_key& of) const {
+  std::array<u8, 44> bytes{};
+  byte_writer out(bytes);
+  out.put_bytes(of.tuple.laddr.bytes);
+  out.put_bytes(of.tuple.raddr.bytes);
+  out.put(be16(of.tuple.lport.value));
+  out.put(be16(of.tuple.rport.value));
+  out.put(be32(of.dev));
+  out.put(be32(static_cast<u32>(of.cpu)));
+  return siphash(key, bytes);
+}
+
+udp_sock* udp_table::best_of(const udp_demux_key& of) const {
+  udp_sock* const one =
+      by_key_.find(hash_of(of), [&](const udp_sock& sk) { return sk.found_by == of; });
+  return one == nullptr || !one->equals ? one : &*one->equals->all.rbegin();
+}
+
+/// Those that ask for `cpu`, or else for another or none.
+udp_sock* udp_table::best_for(udp_demux_key of, s32 cpu) const {
+  if (on_cpus_ == 0) return best_of(of);
+  of.cpu = cpu;
+  udp_sock* best = best_of(of);
+  if (best != nullptr) return best;
+  for (of.cpu = -1; of.cpu < cpus_; ++of.cpu) {
+    udp_sock* const sk = best_of(of);
+    if (sk != nullptr && (best == nullptr || sk->age > best->age)) best = sk;
+  }
+  return best;
+}
+
+udp_sock* udp_table::best_by(const inet_tuple& tuple, u32 iif, s32 cpu) const {
+  udp_sock* const sk = on_devices_ != 0 ? best_for({tuple, iif}, cpu) : nullptr;
+  return sk != nullptr ? sk : best_for({tuple}, cpu);
+}
+
+udp_sock* udp_table::find(const udp_flow& flow, s32 cpu) const {
+  inet_tuple tuple{flow.daddr, flow.saddr, flow.dport, flow.sport};
+  udp_sock* sk = connected_ != 0 ? best_by(tuple, flow.iif, cpu) : nullptr;
+  tuple.rport = {};
+  if (sk == nullptr && to_all_ports_ != 0) sk = best_by(tuple, flow.iif, cpu);
+  tuple.raddr = {};
+  if (sk == nullptr) sk = best_by(tuple, flow.iif, cpu);
+  tuple.laddr = {};
+  return sk != nullptr ? sk : best_by(tuple, flow.iif, cpu);
+}
+
+udp_sock* udp_group::select(cpu& cx, const udp_sock& best, u64 flow_hash,
+                            const sk_buff* skb) const {
+  if (chooser && skb != nullptr) {
+    const u32 chosen = chooser->run(cx, *skb, 0);
+    if (chosen < members_.size()) return members_[chosen];
+  }
+  std::size_t at = (flow_hash >> 32) * members_.size() >> 32;
+  const auto here = static_cast<s32>(cx.id().value);
+  if (best.found_by.cpu != here) return members_[at];
+  while (members_[at]->found_by.cpu != here) at = (at + 1) % members_.size();
+  return members_[at];
+}
+
+udp_sock* udp_lookup(cpu& cx, net_namespace& net, const udp_flavour& flavour, const udp_flow& flow,
+                     const sk_buff* skb) {
+  const udp_table& table = net.slots().get(flavour.key);
+  udp_sock* const best = table.find(flow, static_cast<s32>(cx.id().value));
+  if (best == nullptr || best->place_in_group < 0 || !best->opt.reuseport) return best;
+  return best->group->select(cx, *best, table.hash_of(flow), skb);
+}
+
+// --- coming and going -------------------------------------------------------------------------
+
+udp_demux_key udp_table::key_of(const udp_sock& sk) const {
+  udp_demux_key out;
+  if (!sk.rcv_saddr.is_any()) out.tuple.laddr = sk.rcv_saddr;
+  out.tuple.lport = sk.sport;
+  if (!sk.daddr.is_any()) {
+    out.tuple.raddr = sk.daddr;
+    out.tuple.rport = sk.dport;
+  }
+  out.dev = sk.opt.bound_dev_if.value;
+  if (sk.opt.incoming_cpu < cpus_) out.cpu = std::max(sk.opt.incoming_cpu, -1);
+  return out;
+}
+
+void udp_table::count(const udp_demux_key& of, s32 more) {
+  const auto add = static_cast<u32>(more);
+  const bool has_peer = !of.tuple.raddr.is_any();
+  if (has_peer && of.tuple.rport) connected_ += add;
+  if (has_peer && !of.tuple.rport) to_all_ports_ += add;
+  if (of.dev != 0) on_devices_ += add;
+  if (of.cpu >= 0) on_cpus_ += add;
+}
+
+void udp_table::place(udp_sock& sk, const udp_demux_key& by) {
+  sk.found_by = by;
+  count(by, 1);
+  const u64 hash = hash_of(by);
+  udp_sock* const other =
+      by_key_.find(hash, [&](const udp_sock& there) { return there.found_by == by; });
+  if (other == nullptr) return by_key_.insert(sk, hash);
+  if (!other->equals) {
+    other->equals = std::make_shared<udp_equals>();
+    other->equals->all.insert(*other);
+  }
+  sk.equals = other->equals;
+  sk.equals->all.insert(sk.equals->all.end(), sk);
+}
+
+/// Where sockets are equal, one of them is in the table for all.
+void udp_table::take_out(udp_sock& sk) {
+  count(sk.found_by, -1);
+  const std::shared_ptr<udp_equals> equals = std::exchange(sk.equals, nullptr);
+  const bool for_all = sk.udp_hook::hashed();
+  if (for_all) by_key_.erase(sk);
+  if (!equals) return;
+  equals->all.erase(equals->all.iterator_to(sk));
+  udp_sock& first = *equals->all.begin();
+  if (for_all) by_key_.insert(first, hash_of(first.found_by));
+  if (&first != &*equals->all.rbegin()) return;
+  equals->all.erase(equals->all.iterator_to(first));
+  first.equals.reset();
+}
+
+void udp_table::insert(udp_sock& sk) {
+  sk.age = ++last_age_;
+  place(sk, key_of(sk));
+  join_group(sk);
+}
+
+void udp_table::erase(udp_sock& sk) {
+  leave_group(sk);
+  if (sk.udp_hook::hashed() || sk.equals) take_out(sk);
+}
+
+void udp_table::rehash(udp_sock& sk) {
+  const udp_demux_key old = sk.found_by, now = key_of(sk);
+  if (old == now) return;
+  const bool moved = old.tuple.laddr != now.tuple.laddr;
+  take_out(sk);
+  if (moved) sk.age = ++last_age_;
+  place(sk, now);
+  if (moved || old.dev != now.dev) leave_group(sk);
+  if (!sk.group) return;
+  // A connected socket gets what its peer sends, and nothing of what the others share.
+  sk.group->remove(sk);
+  if (now.tuple.raddr.is_any()) sk.group->add(sk);
+}
+
+// --- groups -----------------------------------------------------------------------------------
+
+void udp_group::add(udp_sock& sk) {
+  sk.place_in_group = static_cast<s32>(members_.size());
+  members_.push_back(&sk);
+}
+
+void udp_group::remove(udp_sock& sk) {
+  if (sk.place_in_group < 0) return;
+  const auto place = static_cast<std::size_t>(std::exchange(sk.place_in_group, -1));
+  udp_sock* const last = members_.back();
+  members_.pop_back();
+  if (last == &sk) return;
+  members_[place] = last;
+  last->place_in_group = static_cast<s32>(place);
+}
+
+void udp_table::join_group(udp_sock& sk) {
+  if (!sk.opt.reuseport) return;
+  const udp_group::key own{sk.found_by.tuple.laddr, sk.sport, sk.found_by.dev, sk.opt.uid};
+  const u64 hash = hash_of({{own.addr, {}, own.port, {}}, own.dev, static_cast<s32>(own.uid)});
+  udp_group* const there =
+      groups_.find(hash, [&](const udp_group& group) { return group.found_by == own; });
+  if (there != nullptr) {
+    leave_group(sk);  // a group of its own that it may have made for its chooser
+    sk.group = ref<udp_group>(there);
+  } else {
+    if (!sk.group) sk.group = make_ref<udp_group>();
+    sk.group->found_by = own;
+    groups_.insert(*sk.group, hash);
+  }
+  if (sk.place_in_group < 0) sk.group->add(sk);
+}
+
+void udp_table::leave_group(udp_sock& sk) {
+  if (!sk.group) return;
+  sk.group->remove(sk);
+  const ref<udp_group> group = std::exchange(sk.group, nullptr);
+  if (group->use_count() == 1 && group->hashed()) groups_.erase(*group);
+}
+
+}  // namespace ph
