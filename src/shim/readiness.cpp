@@ -55,12 +55,15 @@ class poll_list {
     for (nfds_t i = 0; i < count; ++i) {
       if ((asked[i].events & POLLWRBAND) != 0 && is_stream(asked[i].fd)) differs_ = true;
       if (flags && error_flag_of(asked[i].fd) >= 0) ++extra_;
+      if (socket_ < 0 && (differs_ || extra_ != 0)) socket_ = asked[i].fd;
     }
     differs_ = differs_ || extra_ != 0;
   }
   /// False when the program's list will do.
   [[nodiscard]] bool differs() const { return differs_; }
   [[nodiscard]] std::size_t size() const { return count_ + extra_; }
+  /// A socket of it, when it differs.
+  [[nodiscard]] int socket() const { return socket_; }
 
   /// Writes the list: the program's, and behind it the error flags.
   void write(pollfd* to) const {
@@ -91,6 +94,7 @@ class poll_list {
   const pollfd* asked_;
   nfds_t count_;
   std::size_t extra_ = 0;
+  int socket_ = -1;
   bool differs_ = false;
 };
 
@@ -113,10 +117,20 @@ int poll_with(pollfd* asked, nfds_t count, Wait wait) {
   if (memory.bytes() == nullptr) return finish(-ENOMEM);
   auto* const own = reinterpret_cast<pollfd*>(memory.bytes());
   list.write(own);
-  const int ready = wait(own, list.size());
+  int ready = wait(own, list.size());
   if (ready < 0) return ready;
-  const int found = list.fold(own);
-  for (nfds_t i = 0; i < count; ++i) asked[i].revents = own[i].revents;
+  int found = list.fold(own);
+  if (ready > 0 && found == 0) {  // a flag that was closed meanwhile: it waits without them
+    ready = wait(own, count);
+    if (ready < 0) return ready;
+    found = ready;
+  }
+  for (nfds_t i = 0; i < count; ++i) {
+    if (asked[i].revents == own[i].revents) continue;
+    if (!copy_out(list.socket(), &asked[i].revents, &own[i].revents, sizeof own[i].revents)) {
+      return finish(-EFAULT);
+    }
+  }
   return found;
 }
 
@@ -126,11 +140,17 @@ class select_sets {
   select_sets(int count, fd_set* read, fd_set* write, fd_set* except)
       : count_(count), sets_{read, write, except} {}
 
-  /// A socket of the sets that has an error flag, or -1.
+  /// A socket with an error flag that is asked for reading or writing, or -1. Exceptional
+  /// conditions are urgent data, which no flag tells.
   [[nodiscard]] int concerned() const {
     if (!config().active || !error_flags_in_use() || count_ > FD_SETSIZE) return -1;
+    constexpr int word = sizeof(long) * 8;
+    const auto bytes = static_cast<std::size_t>((count_ + word - 1) / word) * sizeof(long);
+    for (const fd_set* set : sets_) {
+      if (set != nullptr && !readable(set, bytes)) return -1;
+    }
     for (int fd = 0; fd < count_; ++fd) {
-      if (wanted(fd) != 0 && error_flag_of(fd) >= 0) return fd;
+      if ((wanted(fd) & (POLLIN | POLLOUT)) != 0 && error_flag_of(fd) >= 0) return fd;
     }
     return -1;
   }
@@ -141,29 +161,39 @@ class select_sets {
     }
     return n;
   }
-  /// EBADF is an error of the whole call; else how many bits are set.
-  int answer(const pollfd* found, nfds_t n) const {
+  /// How many bits will be set; EBADF is an error of the whole call.
+  int count(const pollfd* found, nfds_t n) const {
+    int bits = 0;
     for (nfds_t i = 0; i < n; ++i) {
       if ((found[i].revents & POLLNVAL) != 0) return -EBADF;
-    }
-    constexpr short ready[3] = {POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR,
-                                POLLOUT | POLLWRNORM | POLLERR, POLLPRI};
-    int bits = 0;
-    for (int kind = 0; kind < 3; ++kind) {
-      if (sets_[kind] == nullptr) continue;
-      for (nfds_t i = 0; i < n; ++i) {
-        if (!FD_ISSET(found[i].fd, sets_[kind])) continue;
-        if ((found[i].revents & ready[kind]) != 0) {
-          ++bits;
-        } else {
-          FD_CLR(found[i].fd, sets_[kind]);
-        }
-      }
+      for (int kind = 0; kind < 3; ++kind) bits += is_ready(found[i], kind) ? 1 : 0;
     }
     return bits;
   }
+  void answer(const pollfd* found, nfds_t n) const {
+    for (nfds_t i = 0; i < n; ++i) {
+      for (int kind = 0; kind < 3; ++kind) {
+        const bool clear = sets_[kind] != nullptr && !is_ready(found[i], kind);
+        if (clear) FD_CLR(number(found[i]), sets_[kind]);
+      }
+    }
+  }
+  /// Those that show only what no set of theirs is about are looked at no more: that would go on.
+  static void forget_shown(pollfd* found, nfds_t n) {
+    for (nfds_t i = 0; i < n; ++i) {
+      if (found[i].revents != 0) found[i].fd = ~found[i].fd;
+    }
+  }
 
  private:
+  /// Of an element, also of a forgotten one.
+  static int number(const pollfd& found) { return found.fd >= 0 ? found.fd : ~found.fd; }
+  [[nodiscard]] bool is_ready(const pollfd& found, int kind) const {
+    constexpr short ready[3] = {POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR,
+                                POLLOUT | POLLWRNORM | POLLERR, POLLPRI};
+    return found.fd >= 0 && sets_[kind] != nullptr && FD_ISSET(found.fd, sets_[kind]) &&
+           (found.revents & ready[kind]) != 0;
+  }
   [[nodiscard]] short wanted(int fd) const {
     constexpr short events[3] = {POLLIN, POLLOUT, POLLPRI};
     short out = 0;
@@ -187,11 +217,29 @@ long now_us() {
   return now.tv_sec * second_us + now.tv_nsec / 1000;
 }
 
+/// What is left of a time limit since `begin`.
+timespec left_of(const timespec& limit, long begin) {
+  const long most_seconds = 1'000'000'000, beyond = std::max(limit.tv_sec - most_seconds, 0L);
+  const long given = (limit.tv_sec - beyond) * second_us + limit.tv_nsec / 1000;
+  const long left = std::max(given - (now_us() - begin), 0L);
+  return {beyond + left / second_us, left % second_us * 1000};
+}
+
 int select_by_poll(const select_sets& sets, const timespec* limit, const sigset_t* mask) {
   pollfd list[FD_SETSIZE];
   const nfds_t n = sets.write(list);
-  const int ready = ppoll(list, n, limit, mask);
-  return ready < 0 ? ready : finish(sets.answer(list, n));
+  const long begin = now_us();
+  for (;;) {
+    const timespec left = limit != nullptr ? left_of(*limit, begin) : timespec{};
+    const int ready = ppoll(list, n, limit != nullptr ? &left : nullptr, mask);
+    const int bits = ready < 0 ? -errno : sets.count(list, n);
+    if (bits < 0) return finish(bits);
+    if (bits != 0 || ready == 0) {
+      sets.answer(list, n);
+      return bits;
+    }
+    select_sets::forget_shown(list, n);
+  }
 }
 
 bool is_zero(const timespec& t) { return t.tv_sec == 0 && t.tv_nsec == 0; }
@@ -269,11 +317,8 @@ PH_HOOK(int, select, int count, fd_set* read, fd_set* write, fd_set* except, tim
                           asked.tv_usec % second_us * 1000};
   const long begin = now_us();
   const int ready = select_by_poll(sets, &patience, nullptr);
-  // As Linux, it tells what is left of the time.
-  const long most_seconds = 1'000'000'000, beyond = std::max(patience.tv_sec - most_seconds, 0L);
-  const long given = (patience.tv_sec - beyond) * second_us + patience.tv_nsec / 1000;
-  const long left = std::max(given - (now_us() - begin), 0L);
-  const timeval rest{beyond + left / second_us, left % second_us};
+  const timespec left = left_of(patience, begin);  // as Linux, it tells what is left of the time
+  const timeval rest{left.tv_sec, left.tv_nsec / 1000};
   static_cast<void>(copy_out(concerned, limit, &rest, sizeof rest));
   return ready;
 }
@@ -283,7 +328,12 @@ PH_HOOK(int, pselect, int count, fd_set* read, fd_set* write, fd_set* except, co
   settle_before_select(is_at_once(limit));
   const select_sets sets(count, read, write, except);
   if (sets.concerned() < 0) return next::pselect(count, read, write, except, limit, mask);
-  return select_by_poll(sets, limit, mask);
+  timespec patience{};
+  if (limit != nullptr && !copy_in(patience, limit)) return finish(-EFAULT);
+  const bool valid =
+      patience.tv_sec >= 0 && patience.tv_nsec >= 0 && patience.tv_nsec < 1'000'000'000;
+  if (!valid) return finish(-EINVAL);
+  return select_by_poll(sets, limit != nullptr ? &patience : nullptr, mask);
 }
 
 PH_HOOK(int, epoll_ctl, int epoll, int operation, int fd, epoll_event* event) {

@@ -5,6 +5,7 @@
 
 #include <linux/errqueue.h>
 #include <linux/net_tstamp.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 
 #ifndef TCP_INQ
@@ -105,6 +106,24 @@ static int epoll_events(int set, int ms, void** data) {
   return all;
 }
 
+/* An error is no exceptional condition: who asks for those alone waits until the time is over. And
+   pointers that lead nowhere are EFAULT. */
+static void not_exceptional(int fd) {
+  fd_set except;
+  struct timeval soon = {0, 20 * 1000};
+  FD_ZERO(&except);
+  FD_SET(fd, &except);
+  CHECK(select(fd + 1, NULL, NULL, &except, &soon) == 0);
+  CHECK(soon.tv_sec == 0 && soon.tv_usec == 0 && !FD_ISSET(fd, &except));
+  FAILS(select(fd + 1, (fd_set*)8, NULL, NULL, &soon), EFAULT);
+  struct pollfd* fixed =
+      mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  *fixed = (struct pollfd){fd, POLLIN, 0};
+  CHECK(mprotect(fixed, 4096, PROT_READ) == 0);
+  FAILS(poll(fixed, 1, 0), EFAULT);
+  munmap(fixed, 4096);
+}
+
 /* Each way to wait shows POLLERR, until the queue is empty. */
 static void shown(void) {
   int a, b, old = epoll_create1(0), set_of_late = epoll_create1(0);
@@ -127,6 +146,7 @@ static void shown(void) {
   FD_SET(a, &in);
   CHECK(select(a + 1, &in, &out, NULL, &soon) == 1 && FD_ISSET(a, &in));
   CHECK(soon.tv_sec < 5); /* what is left of it */
+  not_exceptional(a);
   e.data.ptr = &e;
   CHECK(epoll_ctl(set_of_late, EPOLL_CTL_MOD, a, &e) == 0);
   CHECK(epoll_events(set_of_late, 5000, &data) == EPOLLERR && data == &e);
