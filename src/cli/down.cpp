@@ -10,14 +10,25 @@
 
 namespace ph::cli {
 
-std::string programs_text(const std::vector<std::string>& programs, bool ended) {
+namespace {
+
+std::string some_of(const std::vector<std::string>& programs) {
   constexpr std::size_t most = 10;
-  if (programs.empty()) return "";
   const std::size_t shown = std::min(programs.size(), most);
   std::string names = fmt::format(
       "{}", fmt::join(programs.begin(), programs.begin() + static_cast<long>(shown), ", "));
   if (shown < programs.size()) names += fmt::format(" and {} more", programs.size() - shown);
-  return ended ? ", and its programs: " + names : "; without a network still run: " + names;
+  return names;
+}
+
+}  // namespace
+
+std::string programs_text(const std::vector<std::string>& ended,
+                          const std::vector<std::string>& left) {
+  std::string out;
+  if (!ended.empty()) out += ", and its programs: " + some_of(ended);
+  if (!left.empty()) out += "; without a network still run: " + some_of(left);
+  return out;
 }
 
 namespace {
@@ -29,7 +40,7 @@ int down(const invocation& call, bool keep_programs) {
   if (!client) return fail(client.error());
   const auto ended = client->down(keep_programs);
   if (!ended) return fail(ended.error());
-  fmt::print("the lab has ended{}\n", programs_text(ended->programs, ended->programs_ended));
+  fmt::print("the lab has ended{}\n", programs_text(ended->ended, ended->left));
   return 0;
 }
 

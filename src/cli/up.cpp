@@ -55,10 +55,12 @@ int up(const invocation& call, const up_options& options) {
     fmt::print("{}Ctrl-C ends it\n", started(*loaded, *path));
     std::fflush(stdout);
   };
-  serving.on_programs = [](const std::vector<lab_process>& all, bool ended) {
-    std::vector<std::string> names;
-    for (const lab_process& p : all) names.push_back(fmt::format("{} ({})", p.pid, p.name));
-    fmt::print("the lab has ended{}\n", programs_text(names, ended));
+  serving.on_programs = [](const std::vector<lab_process>& all) {
+    std::vector<std::string> ended, left;
+    for (const lab_process& p : all) {
+      (p.has_ended() ? ended : left).push_back(fmt::format("{} ({})", p.pid, p.name));
+    }
+    fmt::print("the lab has ended{}\n", programs_text(ended, left));
   };
   if (const auto served = serve(*loaded, serving); !served) return fail(served.error());
   return 0;

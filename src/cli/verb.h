@@ -27,8 +27,9 @@ void say(const std::string& what);
 /// Says why; returns exit_failed.
 int fail(const std::string& why);
 
-/// The rest of "the lab has ended": its programs ("12 (nginx)"), and what became of them.
-std::string programs_text(const std::vector<std::string>& programs, bool ended);
+/// The rest of "the lab has ended": programs ("12 (nginx)") that ended with it, and that run on.
+std::string programs_text(const std::vector<std::string>& ended,
+                          const std::vector<std::string>& left);
 
 /// Adds --socket to a verb.
 void add_socket_option(CLI::App& verb, invocation& call);

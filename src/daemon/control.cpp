@@ -38,6 +38,12 @@ control_connection::~control_connection() {
   if (!drained_) closes_.close(std::move(socket_));
 }
 
+pid_t control_connection::peer() const {
+  ucred who{};
+  socklen_t len = sizeof who;
+  return ::getsockopt(fd(), SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 ? who.pid : 0;
+}
+
 bool control_connection::read() {
   std::array<char, 16 * 1024> buffer;
   for (;;) {

@@ -32,6 +32,8 @@ class control_connection {
   ~control_connection();
 
   [[nodiscard]] int fd() const { return socket_.get(); }
+  /// The process that connected; 0 when it cannot be seen from here.
+  [[nodiscard]] pid_t peer() const;
   /// Reads what is there and has room. False when the connection must end.
   bool read();
   /// There is room for another line: it is worth polling for input.

@@ -51,6 +51,24 @@ unique_fd process_of(int socket) {
   return unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, who.pid, 0)));
 }
 
+/// A program of a lab that is about to end.
+struct named_program {
+  std::string name;
+  unique_fd pidfd;
+};
+
+std::vector<named_program> programs_in(const json& reply) {
+  std::vector<named_program> out;
+  for (const json& program : reply.value("programs", json::array())) {
+    if (!program.is_object()) continue;
+    const json name = program.value("name", json(""));
+    const u64 pid = number_of(program, "pid");
+    out.push_back({fmt::format("{} ({})", pid, name.is_string() ? name.get<std::string>() : ""),
+                   unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))});
+  }
+  return out;
+}
+
 answer<json> without_ok(answer<json> reply) {
   if (reply) reply->erase("ok");
   return reply;
@@ -208,6 +226,7 @@ answer<down_result> control_client::down(bool keep_programs) {
   const unique_fd daemon = process_of(socket_.get());
   const auto reply = ask(request, answer_patience);
   if (!reply) return told(reply.error());
+  std::vector<named_program> programs = programs_in(*reply);
   const auto ended = readable(seconds(30));
   if (!ended) return told(ended.error());
   if (!*ended) return told(fmt::format("the lab at {} said yes but has not ended", path_));
@@ -215,12 +234,10 @@ answer<down_result> control_client::down(bool keep_programs) {
   pollfd gone{daemon.get(), POLLIN, 0};
   if (daemon) ::poll(&gone, 1, static_cast<int>(last_patience.ms()));
   down_result out;
-  out.programs_ended = reply->value("programs_end", json(true)) == true;
-  for (const json& program : reply->value("programs", json::array())) {
-    if (!program.is_object()) continue;
-    const json name = program.value("name", json(""));
-    out.programs.push_back(fmt::format("{} ({})", number_of(program, "pid"),
-                                       name.is_string() ? name.get<std::string>() : ""));
+  for (const named_program& p : programs) {
+    pollfd look{p.pidfd.get(), POLLIN, 0};
+    const bool runs = p.pidfd && ::poll(&look, 1, 0) == 0;
+    (runs ? out.left : out.ended).push_back(p.name);
   }
   return out;
 }

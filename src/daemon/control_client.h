@@ -41,8 +41,8 @@ struct capture_result {
 };
 
 struct down_result {
-  std::vector<std::string> programs;  // "12 (nginx)": those that there were
-  bool programs_ended = true;
+  std::vector<std::string> ended;  // programs that there were: "12 (nginx)"
+  std::vector<std::string> left;   // those that run on
 };
 
 class control_client {

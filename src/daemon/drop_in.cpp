@@ -428,6 +428,7 @@ void drop_in_state::add_channel(unique_fd fd) {
     poll(EPOLL_CTL_ADD, fd.get(), EPOLLIN | EPOLLRDHUP, source::channel, id);
     ch.fd = std::move(fd);
     ch.who = who;
+    ch.opened = process_clock();
   } catch (const std::bad_alloc&) {
     gate_.leave(who, false);
     throw;
@@ -579,12 +580,10 @@ bool drop_in_state::reply(channel& ch, const request_head& head, answer_data&& a
   return reply(ch, head, refusal(errc::nfile));  // the kernel passes no descriptors now
 }
 
-std::vector<pid_t> drop_in_state::peers() const {
-  std::vector<pid_t> out;
+std::vector<known_process> drop_in_state::peers() const {
+  std::vector<known_process> out;
   for (const auto& [id, c] : channels_) {
-    ucred who{};
-    socklen_t len = sizeof who;
-    if (::getsockopt(c.fd.get(), SOL_SOCKET, SO_PEERCRED, &who, &len) == 0) out.push_back(who.pid);
+    if (c.host != nullptr) out.push_back({c.who.process, c.opened, {}});
   }
   return out;
 }
@@ -614,7 +613,7 @@ std::size_t drop_in::socket_count() const { return state_->client_count(); }
 u64 drop_in::instance() const { return state_->instance(); }
 const std::string& drop_in::anchor_folder_path() const { return state_->anchors().path(); }
 const std::string& drop_in::address() const { return state_->address(); }
-std::vector<pid_t> drop_in::peers() const { return state_->peers(); }
+std::vector<known_process> drop_in::peers() const { return state_->peers(); }
 
 std::vector<std::pair<std::string, std::string>> drop_in::environment(std::string_view host) const {
   return {

@@ -6,8 +6,6 @@
 // never blocks.
 #pragma once
 
-#include <sys/types.h>
-
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,6 +13,7 @@
 #include <vector>
 
 #include "daemon/host_sockets.h"
+#include "daemon/lab_processes.h"
 #include "platform/closer.h"
 
 namespace ph::dropin {
@@ -60,8 +59,8 @@ class drop_in {
   [[nodiscard]] const std::string& anchor_folder_path() const;
   /// Where programs connect.
   [[nodiscard]] const std::string& address() const;
-  /// The processes that opened the channels that there are.
-  [[nodiscard]] std::vector<pid_t> peers() const;
+  /// The processes that opened the channels that there are, and may use them.
+  [[nodiscard]] std::vector<known_process> peers() const;
 
  private:
   std::unique_ptr<drop_in_state> state_;

@@ -15,6 +15,7 @@
 #include "daemon/client.h"
 #include "daemon/datagram_shared.h"
 #include "daemon/drop_in.h"
+#include "daemon/lab_processes.h"
 #include "platform/closer.h"
 
 namespace ph::dropin {
@@ -30,6 +31,7 @@ struct open_lab_file {
 struct channel {
   unique_fd fd;
   channel_peer who;
+  s64 opened = 0;                     ///< by process_clock()
   descriptor_share share;             ///< after hello
   host_sockets* host = nullptr;       ///< likewise
   u64 waiting_client = 0;             ///< has a call of this channel to answer; 0: none
@@ -121,7 +123,7 @@ class drop_in_state final : public client_owner {
   [[nodiscard]] int fd() const { return epoll_.get(); }
   [[nodiscard]] const std::string& address() const { return address_; }
   [[nodiscard]] const std::string& token() const { return token_; }
-  [[nodiscard]] std::vector<pid_t> peers() const;
+  [[nodiscard]] std::vector<known_process> peers() const;
   [[nodiscard]] std::size_t client_count() const { return clients_.size(); }
 
   [[nodiscard]] u64 instance() const override { return instance_; }

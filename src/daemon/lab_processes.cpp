@@ -1,15 +1,18 @@
 // Reading /proc, and waiting for processes by their descriptors.
 #include "daemon/lab_processes.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <filesystem>
 #include <map>
@@ -22,48 +25,81 @@
 namespace ph {
 namespace {
 
-/// The files of processes below /proc.
-class process_files {
+constexpr u64 most_environment = 8 << 20;
+
+/// A file of a process below /proc that does not lie in the process's own memory.
+std::string read_file(pid_t pid, std::string_view name) {
+  const unique_fd file(::open(fmt::format("/proc/{}/{}", pid, name).c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 4096> buffer;
+  const ssize_t got = file ? ::read(file.get(), buffer.data(), buffer.size()) : 0;
+  return {buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
+}
+
+/// What the kernel says of a process in one line (proc_pid_stat(5)).
+class process_stat {
  public:
-  std::string read(pid_t pid, std::string_view name) {
-    return reader_.read(fmt::format("/proc/{}/{}", pid, name));
+  explicit process_stat(pid_t pid) : text_(read_file(pid, "stat")) {
+    // The second field, the name, may hold anything.
+    const std::size_t name_end = text_.rfind(')');
+    at_ = name_end == std::string::npos ? text_.size() : name_end + 1;
   }
+  /// A numeric field, counted from 1 as the manual does; 0 when it is not there.
+  [[nodiscard]] u64 field(int number) const {
+    std::size_t at = at_;
+    for (int i = 3; i < number && at != std::string::npos; ++i) at = text_.find(' ', at + 1);
+    u64 value = 0;
+    if (at >= text_.size()) return 0;
+    std::from_chars(text_.data() + at + 1, text_.data() + text_.size(), value);
+    return value;
+  }
+  [[nodiscard]] pid_t parent() const { return static_cast<pid_t>(field(4)); }
+  [[nodiscard]] s64 began() const { return static_cast<s64>(field(22)); }
 
  private:
-  patient_reader reader_;
+  std::string text_;
+  std::size_t at_ = 0;
 };
 
-/// Is `name=value` an entry of the environment? With an empty value: any entry of that name.
+/// True when all pages of a process's environment are there, or on a disk of the machine's own:
+/// what a process has put in their place may never come.
+bool environment_is_there(pid_t pid) {
+  const process_stat stat(pid);
+  const u64 page = static_cast<u64>(::sysconf(_SC_PAGESIZE));
+  const u64 begin = stat.field(50) / page, end = (stat.field(51) + page - 1) / page;
+  if (begin == 0 || end <= begin || end - begin > most_environment / page) return false;
+  const unique_fd map(::open(fmt::format("/proc/{}/pagemap", pid).c_str(), O_RDONLY | O_CLOEXEC));
+  std::vector<u64> pages(end - begin);
+  const std::size_t len = pages.size() * sizeof(u64);
+  const ssize_t got =
+      ::pread(map.get(), pages.data(), len, static_cast<off_t>(begin * sizeof(u64)));
+  if (got != static_cast<ssize_t>(len)) return false;
+  constexpr u64 present = u64{1} << 63, swapped = u64{1} << 62;
+  return std::all_of(pages.begin(), pages.end(),
+                     [](u64 entry) { return (entry & (present | swapped)) != 0; });
+}
+
+/// Is `name=value` an entry of the environment?
 bool has_entry(const std::string& environment, const std::string& name, const std::string& value) {
   const std::string wanted = name + "=" + value;
   for (std::size_t at = 0; at < environment.size();) {
     const std::size_t end = std::min(environment.find('\0', at), environment.size());
     const std::string_view entry(environment.data() + at, end - at);
-    if (value.empty() ? entry.starts_with(wanted) : entry == wanted) return true;
+    if (entry == wanted) return true;
     at = end + 1;
   }
   return false;
 }
 
-bool leads_to(process_files& files, pid_t pid, const std::string& address) {
-  return has_entry(files.read(pid, "environ"), dropin::env_socket, address);
+bool leads_to(patient_reader& reader, pid_t pid, const std::string& address) {
+  return environment_is_there(pid) &&
+         has_entry(reader.read(fmt::format("/proc/{}/environ", pid)), dropin::env_socket, address);
 }
 
-/// A process that once opened a channel may be gone and its number another's: it counts only while
-/// it has the shim and does not say that it belongs elsewhere.
-bool is_peer(process_files& files, pid_t pid) {
-  return files.read(pid, "maps").find("libph_preload") != std::string::npos &&
-         !has_entry(files.read(pid, "environ"), dropin::env_socket, "");
-}
-
-/// The parent, from the fourth field of stat; the second, the name, may hold anything.
-pid_t parent_of(process_files& files, pid_t pid) {
-  const std::string stat = files.read(pid, "stat");
-  const std::size_t name_end = stat.rfind(')');
-  pid_t parent = 0;
-  if (name_end == std::string::npos || name_end + 4 >= stat.size()) return 0;
-  std::from_chars(stat.data() + name_end + 4, stat.data() + stat.size(), parent);
-  return parent;
+/// The process itself, and not another one that has its number now or what it was before.
+bool is_there(const known_process& p) {
+  const s64 began = process_stat(p.pid).began();
+  if (began == 0 || began > p.heard) return false;
+  return p.before.empty() || program_of(p.pid) != p.before;
 }
 
 std::vector<pid_t> all_processes() {
@@ -79,9 +115,9 @@ std::vector<pid_t> all_processes() {
 }
 
 /// Adds the descendants of the processes that are in it.
-void add_descendants(process_files& files, std::set<pid_t>& found, const std::vector<pid_t>& all) {
+void add_descendants(std::set<pid_t>& found, const std::vector<pid_t>& all) {
   std::map<pid_t, pid_t> parents;
-  for (const pid_t pid : all) parents[pid] = parent_of(files, pid);
+  for (const pid_t pid : all) parents[pid] = process_stat(pid).parent();
   for (const pid_t pid : all) {
     pid_t above = pid;
     for (std::size_t steps = 0; steps < all.size() && above > 1; ++steps) {
@@ -95,17 +131,12 @@ void add_descendants(process_files& files, std::set<pid_t>& found, const std::ve
   }
 }
 
-bool has_ended(const lab_process& p) {
-  pollfd look{p.pidfd.get(), POLLIN, 0};
-  return ::poll(&look, 1, 0) == 1;
-}
-
 void send(const lab_process& p, int signal) {
   ::syscall(SYS_pidfd_send_signal, p.pidfd.get(), signal, nullptr, 0);
 }
 
-std::string name_of(process_files& files, pid_t pid) {
-  std::string name = files.read(pid, "comm");
+std::string name_of(pid_t pid) {
+  std::string name = read_file(pid, "comm");
   if (!name.empty() && name.back() == '\n') name.pop_back();
   return name;
 }
@@ -136,27 +167,44 @@ void wait_for_ends(const std::vector<lab_process>& all, duration patience,
 
 }  // namespace
 
+bool lab_process::has_ended() const {
+  pollfd look{pidfd.get(), POLLIN, 0};
+  return ::poll(&look, 1, 0) == 1;
+}
+
+s64 process_clock() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  const s64 ticks = ::sysconf(_SC_CLK_TCK);
+  return now.tv_sec * ticks + now.tv_nsec * ticks / 1'000'000'000;
+}
+
+std::string program_of(pid_t pid) {
+  std::array<char, 4096> name;
+  const ssize_t len =
+      ::readlink(fmt::format("/proc/{}/exe", pid).c_str(), name.data(), name.size());
+  return {name.data(), static_cast<std::size_t>(std::max<ssize_t>(len, 0))};
+}
+
 std::vector<lab_process> find_lab_processes(const std::string& address,
-                                            const std::vector<pid_t>& peers) {
+                                            const std::vector<known_process>& known) {
   const std::vector<pid_t> all = all_processes();
   std::set<pid_t> found;
-  process_files files;
-  for (const pid_t pid : all) {
-    if (leads_to(files, pid, address)) found.insert(pid);
+  for (const known_process& p : known) {
+    if (p.pid > 1 && is_there(p)) found.insert(p.pid);
   }
-  for (const pid_t pid : peers) {
-    if (pid > 1 && is_peer(files, pid)) found.insert(pid);
+  patient_reader reader;
+  for (const pid_t pid : all) {
+    if (!found.contains(pid) && leads_to(reader, pid, address)) found.insert(pid);
   }
   found.erase(::getpid());
-  add_descendants(files, found, all);
+  add_descendants(found, all);
   found.erase(::getpid());
   std::vector<lab_process> out;
   for (const pid_t pid : found) {
-    lab_process p{pid, name_of(files, pid),
+    lab_process p{pid, name_of(pid),
                   unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))};
-    const bool ours =
-        p.pidfd && ::syscall(SYS_pidfd_send_signal, p.pidfd.get(), 0, nullptr, 0) == 0;
-    if (ours && !has_ended(p)) out.push_back(std::move(p));
+    if (p.pidfd && !p.has_ended()) out.push_back(std::move(p));
   }
   return out;
 }
@@ -170,6 +218,21 @@ void end_lab_processes(std::vector<lab_process>& all, duration grace,
   wait_for_ends(all, grace, wait);
   for (const lab_process& p : all) send(p, SIGKILL);
   wait_for_ends(all, seconds(1), wait);  // the kernel takes its time too
+}
+
+void expected_programs::add(pid_t pid) {
+  known_process p{pid, process_clock(), program_of(pid)};
+  if (p.before.empty()) return;  // whether it becomes another could not be seen
+  all_[pid] = std::move(p);
+  if (all_.size() < look_again_) return;
+  std::erase_if(all_, [](const auto& entry) { return process_stat(entry.first).began() == 0; });
+  look_again_ = std::max<std::size_t>(64, 2 * all_.size());
+}
+
+std::vector<known_process> expected_programs::list() const {
+  std::vector<known_process> out;
+  for (const auto& [pid, p] : all_) out.push_back(p);
+  return out;
 }
 
 }  // namespace ph

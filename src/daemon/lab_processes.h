@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,17 +18,42 @@ struct lab_process {
   pid_t pid = 0;
   std::string name;  ///< as ps(1) shows it
   unique_fd pidfd;   ///< the process itself: numbers are used again
+  /// It runs no more.
+  [[nodiscard]] bool has_ended() const;
 };
 
-/// The living processes whose environment leads to the daemon at `address` (PH_SOCKET), those of
-/// `peers` (who hold a channel, and may have overwritten their environment), and the descendants
-/// of both; never the calling process. Only those that this user may signal.
+/// A process that the lab has heard of: it opened a channel, or became a program.
+struct known_process {
+  pid_t pid = 0;
+  s64 heard = 0;       ///< when, by process_clock(): who has its number and is younger is another
+  std::string before;  ///< what it ran by then (program_of), when it was no program of the lab yet
+};
+
+/// The clock by which the kernel says when a process began, in its ticks.
+s64 process_clock();
+/// The file that a process runs, as the kernel calls it; empty when that cannot be seen.
+std::string program_of(pid_t pid);
+
+/// The living processes of those that are `known`, those whose environment leads to the daemon at
+/// `address` (PH_SOCKET), and the descendants of both; never the calling process. An environment
+/// that lies in memory which may not come tells nothing.
 std::vector<lab_process> find_lab_processes(const std::string& address,
-                                            const std::vector<pid_t>& peers);
+                                            const std::vector<known_process>& known);
 
 /// Sends SIGTERM to all, and SIGKILL to those that still live after `grace`. `wait(fd)` is called
 /// to pass the time: it returns when `fd` is readable, at the latest.
 void end_lab_processes(std::vector<lab_process>& all, duration grace,
                        const std::function<void(int fd)>& wait);
+
+/// Processes that have asked to become programs of a lab, and are expected to do so by exec.
+class expected_programs {
+ public:
+  void add(pid_t pid);
+  [[nodiscard]] std::vector<known_process> list() const;
+
+ private:
+  std::map<pid_t, known_process> all_;
+  std::size_t look_again_ = 64;  ///< when there are so many, those that live no more are forgotten
+};
 
 }  // namespace ph

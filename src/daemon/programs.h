@@ -34,7 +34,7 @@ class programs {
   /// PH_SOCKET of the programs.
   [[nodiscard]] const std::string& address() const { return drop_in_->address(); }
   /// The processes that have asked for something, as far as they live.
-  [[nodiscard]] std::vector<pid_t> peers() const { return drop_in_->peers(); }
+  [[nodiscard]] std::vector<known_process> peers() const { return drop_in_->peers(); }
   [[nodiscard]] std::size_t socket_count() const { return drop_in_->socket_count(); }
 
  private:

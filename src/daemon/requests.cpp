@@ -63,6 +63,7 @@ void server::do_attach(connection& c, const json& request) {
   sim::host* const where = lab_->find_host(name);
   if (where == nullptr) return c.line.refuse(lab_->no_such_host(name));
   if (where->dead()) return c.line.refuse(lab_->dead_host(*where));
+  attached_.add(c.line.peer());
   json environment = json::object();
   for (const auto& [key, value] : programs_->environment(*where)) environment[key] = value;
   c.line.answer({{"ok", true}, {"env", environment}});
@@ -151,9 +152,7 @@ void server::do_trace(connection& c, const json& request) {
 void server::do_down(connection& c, const json& request) {
   const auto keep = request.find("keep_programs");
   if (keep != request.end() && keep->is_boolean()) options_.end_programs = !keep->get<bool>();
-  ucred who{};
-  socklen_t len = sizeof who;
-  if (::getsockopt(c.line.fd(), SOL_SOCKET, SO_PEERCRED, &who, &len) == 0) spared_ = who.pid;
+  spared_ = c.line.peer();
   json all = json::array();
   for (const lab_process& p : lab_processes()) all.push_back({{"pid", p.pid}, {"name", p.name}});
   c.line.answer({{"ok", true}, {"programs", all}, {"programs_end", options_.end_programs}});

@@ -93,13 +93,13 @@ void end_programs(server& s, const signal_desk& signals, const serve_options& op
   signals.take();
   const auto wait = [&s](int fd) { s.run_until(fd); };
   const bool ends = s.ends_programs();
-  if (ends) end_lab_processes(all, seconds(2), wait);
+  if (ends) end_lab_processes(all, options.grace, wait);
   for (int round = 0; ends && round < 3; ++round) {  // those that were started meanwhile
     std::vector<lab_process> late = s.lab_processes();
     if (late.empty()) break;
     end_lab_processes(late, milliseconds(100), wait);
   }
-  if (options.on_programs) options.on_programs(all, ends);
+  if (options.on_programs) options.on_programs(all);
 }
 
 }  // namespace

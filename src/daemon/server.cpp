@@ -140,6 +140,8 @@ void server::watch_end(int fd) {
 void server::run() {
   if (options_.on_ready) options_.on_ready();
   take_turns();
+  // It stays readable, and has ended the lab: only another reason cuts what follows short.
+  if (options_.until_readable >= 0) static_cast<void>(poller_.remove(options_.until_readable));
 }
 
 void server::run_until(int fd) {
@@ -150,7 +152,9 @@ void server::run_until(int fd) {
 }
 
 std::vector<lab_process> server::lab_processes() const {
-  std::vector<lab_process> all = find_lab_processes(programs_->address(), programs_->peers());
+  std::vector<known_process> known = programs_->peers();
+  for (known_process& p : attached_.list()) known.push_back(std::move(p));
+  std::vector<lab_process> all = find_lab_processes(programs_->address(), known);
   std::erase_if(all, [this](const lab_process& p) { return p.pid == spared_; });
   return all;
 }

@@ -122,6 +122,7 @@ class server {
   u64 last_connection_ = 0;
   bool tracing_ = false;  ///< asked for by `trace`
   bool ending_ = false;
+  expected_programs attached_;
   pid_t spared_ = 0;  ///< a `ph down` among the lab's programs must live to say what it did
   bool name_may_be_lost_ = false;  ///< of the control socket
   instant name_again_ = never;     ///< when to try once more to get it back

@@ -58,8 +58,8 @@ inline lab lab_of(const char* text) {
 class served_lab {
  public:
   /// `on_thread` is called there.
-  explicit served_lab(const char* text = two_hosts, std::function<void()> on_thread = [] {}) {
-    serve_options options;
+  explicit served_lab(const char* text = two_hosts, serve_options options = {},
+                      std::function<void()> on_thread = [] {}) {
     options.socket_path = folder.socket();
     options.lab_name = "test.yaml";
     options.on_ready = [this, on_thread = std::move(on_thread)] {
@@ -84,6 +84,8 @@ class served_lab {
     EXPECT_TRUE(c) << c.error();
     return std::move(*c);
   }
+  /// A signal for the thread that serves, as one that the terminal sends to a daemon in front.
+  void signal(int number) { ::pthread_kill(thread_.native_handle(), number); }
   temp_folder folder;
 
  private:

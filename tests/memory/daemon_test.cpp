@@ -51,7 +51,7 @@ bool comes_to_rest(const served_lab& lab) {
 }
 
 TEST(scarce_memory, wherever_the_daemon_itself_finds_none_it_goes_on) {
-  const served_lab lab(two_hosts, &failing::afflict_this_thread);
+  const served_lab lab(two_hosts, {}, &failing::afflict_this_thread);
   u16 port = 1000;
   raw_program first(lab, "alice");
   ASSERT_EQ(ask_for_everything(first, ++port), 0);  // what is made once is there
