@@ -22,7 +22,7 @@
 namespace ph {
 namespace {
 
-constexpr time_t start_patience_s = 600;  ///< between making a folder and locking what is in it
+constexpr time_t start_patience_s = 600;  ///< from making a folder to having locked what is in it
 constexpr time_t log_patience_s = 24 * 3600;
 
 /// A folder of this user alone, opened; empty when it is something else.
@@ -53,8 +53,8 @@ void sweep_run_folder(int parent, const char* name) {
   if (!folder) return;
   const unique_fd lock(
       ::openat(folder.get(), "lab.sock.lock", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  const bool over = lock ? is_free(lock) : older_than(parent, name, start_patience_s);
-  if (!over) return;
+  // Who is about to start has made the folder, or in it the file that it is about to lock.
+  if (!older_than(parent, name, start_patience_s) || (lock && !is_free(lock))) return;
   if (has_text(folder.get(), "log") && !older_than(folder.get(), "log", log_patience_s)) return;
   for (const char* const file : {"lab.sock", "log", "lab.sock.lock"}) {
     ::unlinkat(folder.get(), file, 0);

@@ -61,11 +61,13 @@ TEST_F(leftovers, folders_of_anchors_that_nobody_holds) {
 
 TEST_F(leftovers, folders_of_labs_of_a_program) {
   const std::string dead = run_folder(), held = run_folder(), crashed = run_folder(),
-                    starting = run_folder(), never_started = run_folder();
-  for (const std::string& folder : {dead, held, crashed}) write(folder + "/lab.sock.lock", "");
+                    starting = run_folder(), locking = run_folder(), never_started = run_folder();
+  for (const std::string& folder : {dead, held, crashed, locking}) {
+    write(folder + "/lab.sock.lock", "");
+  }
   write(dead + "/lab.sock", "");
   write(crashed + "/log", "posthaste: this is a bug");
-  age(never_started);
+  for (const std::string& folder : {dead, held, crashed, never_started}) age(folder);
   const unique_fd lock(::open((held + "/lab.sock.lock").c_str(), O_RDWR | O_CLOEXEC));
   ASSERT_EQ(::flock(lock.get(), LOCK_EX), 0);
   sweep_leftovers();

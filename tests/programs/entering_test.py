@@ -106,6 +106,12 @@ class ProgramsTest(lib.LabTest):
     def path(self, name):
         return os.path.join(self.folder, name)
 
+    def remove_copies(self):
+        for link in os.listdir(self.path("posthaste")):
+            copy = os.path.realpath(self.path(os.path.join("posthaste", link)))
+            if "posthaste-shim-" in copy:
+                shutil.rmtree(os.path.dirname(copy), ignore_errors=True)
+
     def assert_refused(self, program, sentence):
         """At `ph run`, from a shell, and by every way of starting a program."""
         done = self.lab.run("alice", program, check=False)
@@ -170,6 +176,7 @@ class EnteringTest(ProgramsTest):
             shutil.copy(os.path.join(os.path.dirname(lib.PH), name), place)
         words = [os.path.join(place, "ph"), "run", "--socket", self.lab.socket, "--host", "alice",
                  "--", "sh", "-c", f"env -i {self.probe}"]
+        self.addCleanup(self.remove_copies)
         done = subprocess.run(words, capture_output=True, text=True, timeout=lib.PATIENCE_S,
                               env={**os.environ, "XDG_RUNTIME_DIR": self.folder})
         self.assertEqual((done.returncode, done.stdout), (0, f"in the lab:{self.probe}\n"),
@@ -237,6 +244,7 @@ class OtherUserTest(ProgramsTest):
         for name in ("ph", "libph_preload.so"):
             shutil.copy(os.path.join(os.path.dirname(lib.PH), name), place)
         lab = self.start_lab(lib.TWO_HOSTS)
+        self.addCleanup(self.remove_copies)
         return subprocess.run([os.path.join(place, "ph"), "run", "--socket", lab.socket, "--host",
                                "alice", "--", *before, *NOBODY, self.probe], capture_output=True,
                               text=True, timeout=lib.PATIENCE_S,
@@ -251,10 +259,6 @@ class OtherUserTest(ProgramsTest):
 
     def test_a_library_in_a_private_folder_is_copied(self):
         done = self.become_nobody(0o700)
-        for link in os.listdir(self.path("posthaste")):
-            copy = os.path.realpath(self.path(os.path.join("posthaste", link)))
-            if "posthaste-shim-" in copy:
-                self.addCleanup(shutil.rmtree, os.path.dirname(copy))
         self.assertEqual((done.returncode, done.stdout), (0, f"in the lab:{self.probe}\n"))
 
 
