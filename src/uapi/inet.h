@@ -89,6 +89,7 @@ inline constexpr int mcast_msfilter = 48;
 inline constexpr int ip_multicast_all = 49;
 inline constexpr int ip_unicast_if = 50;
 inline constexpr int ip_local_port_range = 51;
+inline constexpr int ip_protocol_opt = 52;  ///< IP_PROTOCOL
 
 // Values of IP_MTU_DISCOVER.
 inline constexpr int ip_pmtudisc_dont = 0;

@@ -129,7 +129,10 @@ inline constexpr int so_buf_lock = 72;
 inline constexpr int so_reserve_mem = 73;
 inline constexpr int so_txrehash = 74;
 inline constexpr int so_rcvmark = 75;
+inline constexpr int so_passpidfd = 76;
+inline constexpr int so_peerpidfd = 77;
 inline constexpr int so_rcvpriority = 82;
+inline constexpr int so_passrights = 83;
 
 // Words that SO_MEMINFO returns, in order.
 inline constexpr int sk_meminfo_rmem_alloc = 0;

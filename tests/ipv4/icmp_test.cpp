@@ -56,11 +56,76 @@ TEST_F(icmp, two_pings_are_told_apart_by_identifier) {
   const int x = *sys_socket(a, af_inet, sock_dgram, ipproto_icmp);
   const int y = *sys_socket(a, af_inet, sock_dgram, ipproto_icmp);
   ASSERT_TRUE(sys_bind(a, x, addr4("0.0.0.0", 77)));
-  EXPECT_EQ(sys_bind(a, y, addr4("0.0.0.0", 77)).error(), errc::addrinuse);
   ASSERT_TRUE(sys_sendto(a, x, echo_request(8, 1), 0, addr4(peer, 0)));
   lab.settle();
   EXPECT_EQ(sys_poll(a, x) & pollin, pollin);
   EXPECT_EQ(sys_poll(a, y) & pollin, 0u);
+}
+
+/// Several sockets may have one identifier: the youngest that hears the answer's address gets it.
+TEST_F(icmp, an_identifier_may_be_shared) {
+  const auto open = [&] { return *sys_socket(a, af_inet, sock_dgram, ipproto_icmp); };
+  const auto reuse = [&](int fd, int on) {
+    EXPECT_TRUE(sys_setsockopt_int(a, fd, sol_socket, so_reuseaddr, on));
+  };
+  const int x = open(), y = open(), z = open();
+  EXPECT_EQ(*sys_getsockopt_int(a, x, sol_socket, so_reuseaddr), 1);
+  ASSERT_TRUE(sys_bind(a, x, addr4("127.0.0.1", 77)));
+  ASSERT_TRUE(sys_bind(a, y, addr4("0.0.0.0", 77)));
+  reuse(z, 0);
+  EXPECT_EQ(sys_bind(a, z, addr4("10.0.0.1", 77)).error(), errc::addrinuse);
+  reuse(z, 1);
+  reuse(x, 0);
+  EXPECT_EQ(sys_bind(a, z, addr4("10.0.0.1", 77)).error(), errc::addrinuse);
+  reuse(x, 1);
+  ASSERT_TRUE(sys_bind(a, z, addr4("10.0.0.1", 77)));
+  const auto heard = [&](int fd) {
+    std::array<u8, 64> got;
+    return sys_recvfrom(a, fd, got, msg_dontwait, nullptr).has_value();
+  };
+  ASSERT_TRUE(sys_sendto(a, x, echo_request(8, 1), 0, addr4("127.0.0.1", 0)));
+  ASSERT_TRUE(sys_sendto(a, y, echo_request(8, 1), 0, addr4(peer, 0)));
+  lab.settle();
+  EXPECT_FALSE(heard(x));
+  EXPECT_TRUE(heard(y));
+  EXPECT_TRUE(heard(z));
+  ASSERT_TRUE(sys_close(a, y));
+  ASSERT_TRUE(sys_sendto(a, x, echo_request(8, 1), 0, addr4("127.0.0.1", 0)));
+  lab.settle();
+  EXPECT_TRUE(heard(x));
+}
+
+TEST_F(icmp, an_identifier_that_was_chosen_goes_with_the_connection) {
+  const int fd = *sys_socket(a, af_inet, sock_dgram, ipproto_icmp);
+  sockaddr_in nobody;
+  ASSERT_TRUE(sys_connect(a, fd, addr4(peer, 9)));
+  EXPECT_NE(port_of(*sys_getsockname(a, fd)), 0);
+  ASSERT_TRUE(sys_connect(a, fd, bytes_of(nobody)));
+  EXPECT_EQ(port_of(*sys_getsockname(a, fd)), 0);
+  ASSERT_TRUE(sys_bind(a, fd, addr4("0.0.0.0", 5)));
+  ASSERT_TRUE(sys_connect(a, fd, bytes_of(nobody)));
+  EXPECT_EQ(port_of(*sys_getsockname(a, fd)), 5);
+}
+
+/// As on Linux, where such packets are made without looking at the socket's state.
+TEST_F(icmp, shutdown_stops_only_raw_sockets_with_headers_of_their_own) {
+  const auto header = craft_udp(me, 7, peer, 5000, {});
+  for (const bool included : {false, true}) {
+    const int fd = *sys_socket(a, af_inet, sock_raw, 99);
+    ASSERT_TRUE(sys_setsockopt_int(a, fd, sol_ip, ip_hdrincl, included ? 1 : 0));
+    ASSERT_TRUE(sys_connect(a, fd, addr4(peer, 0)));
+    ASSERT_TRUE(sys_shutdown(a, fd, shut_rdwr));
+    const auto sent = sys_send(a, fd, header);
+    EXPECT_EQ(sent ? errc::ok : sent.error(), included ? errc::pipe : errc::ok);
+  }
+}
+
+TEST_F(icmp, a_raw_icmp_packet_has_a_type_and_a_code) {
+  const int fd = *sys_socket(a, af_inet, sock_raw, ipproto_icmp);
+  const std::array<u8, 2> bytes{};
+  EXPECT_EQ(sys_sendto(a, fd, {}, 0, addr4(peer, 0)).error(), errc::fault);
+  EXPECT_EQ(sys_sendto(a, fd, byte_view(bytes).first(1), 0, addr4(peer, 0)).error(), errc::fault);
+  EXPECT_TRUE(sys_sendto(a, fd, bytes, 0, addr4(peer, 0)));
 }
 
 TEST_F(icmp, the_host_answers_itself_over_lo) {

@@ -45,11 +45,13 @@ TEST_F(ip_input, headers) {
 TEST_F(ip_input, addresses) {
   expect_drop(drop_reason::ip_martian_source, udp_from(ipv4_addr(224, 0, 0, 5)));
   expect_drop(drop_reason::ip_martian_source, udp_from(ipv4_addr(255, 255, 255, 255)));
-  expect_drop(drop_reason::ip_martian_source, udp_from(ipv4_addr(0, 0, 0, 1)));
+  expect_drop(drop_reason::ip_martian_source, udp_from(ipv4_addr(0, 0, 0, 0)));
   expect_drop(drop_reason::ip_martian_source, udp_from(ipv4_addr(127, 0, 0, 1)));
   expect_drop(drop_reason::ip_martian_source, udp_from(me));
   expect_drop(drop_reason::ip_martian_dest, udp_from(peer, ipv4_addr(127, 0, 0, 1)));
-  expect_drop(drop_reason::ip_martian_dest, udp_from(peer, ipv4_addr(0, 0, 0, 9)));
+  expect_drop(drop_reason::ip_martian_dest, udp_from(peer, ipv4_addr(0, 0, 0, 0)));
+  const ipv4_addr low(0, 0, 0, 1);  // of its net only 0.0.0.0 is special
+  expect_drop(drop_reason::ip_forwarding_off, udp_from(low, ipv4_addr(0, 0, 0, 9)));
   expect_drop(drop_reason::ip_forwarding_off, udp_from(peer, ipv4_addr(10, 0, 0, 77)));
   expect_drop(drop_reason::ip_forwarding_off, udp_from(peer, ipv4_addr(8, 8, 8, 8)));
   expect_drop(drop_reason::other_host, udp_from(peer, ipv4_addr(239, 1, 1, 1)));

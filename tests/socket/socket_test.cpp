@@ -87,6 +87,144 @@ TEST_F(syscalls, flags_and_numbers) {
             errc::inval);
 }
 
+/// One call of setsockopt with an int, and what getsockopt says afterwards.
+struct set_row {
+  int type, name;
+  int value;
+  errc set;
+  int seen;  ///< -1: getsockopt fails
+  errc as_user = errc::ok;
+};
+
+/// Options that change nothing in a stack like this one, and what Linux 6.18 answers.
+TEST_F(syscalls, options_without_effect_answer_as_on_linux) {
+  constexpr int both = 0;
+  constexpr set_row rows[] = {
+      {both, so_debug, 5, errc::ok, 1, errc::acces},
+      {both, so_debug, 0, errc::ok, 0},
+      {both, so_wifi_status, -1, errc::ok, 1},
+      {both, so_nofcs, 2, errc::ok, 1},
+      {both, so_select_err_queue, 1, errc::ok, 1},
+      {both, so_select_err_queue, 0, errc::ok, 0},
+      {both, so_prefer_busy_poll, 2, errc::ok, 1, errc::perm},
+      {both, so_prefer_busy_poll, 0, errc::ok, 0},
+      {both, so_busy_poll_budget, 8, errc::ok, -1, errc::perm},
+      {both, so_busy_poll_budget, 65536, errc::inval, -1, errc::perm},
+      {both, so_busy_poll_budget, -1, errc::inval, -1, errc::inval},
+      {both, so_buf_lock, 3, errc::ok, 3},
+      {both, so_buf_lock, 4, errc::inval, 3, errc::inval},
+      {both, so_buf_lock, 0, errc::ok, 0},
+      {both, so_reserve_mem, 4096, errc::opnotsupp, 0, errc::opnotsupp},
+      {both, so_reserve_mem, -1, errc::inval, 0, errc::inval},
+      {both, so_cnx_advice, 1, errc::ok, -1},
+      {both, so_bpf_extensions, 1, errc::noprotoopt, 64, errc::noprotoopt},
+      {sock_stream, so_txrehash, 0, errc::ok, 0},
+      {sock_stream, so_txrehash, 2, errc::inval, 0, errc::inval},
+      {sock_stream, so_txrehash, -1, errc::ok, 1},
+      {sock_dgram, so_txrehash, 1, errc::opnotsupp, -1, errc::opnotsupp},
+      {both, so_passcred, 1, errc::opnotsupp, -1, errc::opnotsupp},
+      {both, so_passsec, 1, errc::opnotsupp, -1, errc::opnotsupp},
+      {both, so_passpidfd, 1, errc::opnotsupp, -1, errc::opnotsupp},
+      {both, so_passrights, 1, errc::opnotsupp, -1, errc::opnotsupp},
+      {both, so_peerpidfd, 1, errc::noprotoopt, -1, errc::noprotoopt},
+      {both, so_peergroups, 1, errc::noprotoopt, -1, errc::noprotoopt},
+  };
+  for (const int type : {sock_stream, sock_dgram}) {
+    fd = *sys_socket(t, af_inet, type, 0);
+    const int of_user = *sys_socket(t, af_inet, type, 0);
+    for (const set_row& row : rows) {
+      if (row.type != both && row.type != type) continue;
+      EXPECT_EQ(set(row.name, row.value), row.set) << row.name << " " << row.value;
+      EXPECT_EQ(get(row.name), row.seen) << row.name << " " << row.value;
+      t.cred.net_admin = false;
+      const auto done = sys_setsockopt_int(t, of_user, sol_socket, row.name, row.value);
+      EXPECT_EQ(done ? errc::ok : done.error(), row.as_user) << row.name << " " << row.value;
+      t.cred.net_admin = true;
+    }
+  }
+}
+
+TEST_F(syscalls, the_time_to_send_at) {
+  const auto set_clock = [&](s32 clock, u32 flags) {
+    const std::array<u32, 2> value{static_cast<u32>(clock), flags};
+    const auto done = sys_setsockopt(t, fd, sol_socket, so_txtime, bytes_of(value));
+    return done ? errc::ok : done.error();
+  };
+  for (const s32 clock : {0, 1, 11}) EXPECT_EQ(set_clock(clock, 3), errc::ok) << clock;
+  for (const s32 clock : {-1, 2, 7}) EXPECT_EQ(set_clock(clock, 0), errc::inval) << clock;
+  EXPECT_EQ(set_clock(1, 4), errc::inval);
+  std::array<u32, 2> seen{};
+  ASSERT_TRUE(sys_getsockopt(t, fd, sol_socket, so_txtime,
+                             {reinterpret_cast<u8*>(&seen), sizeof seen}));
+  EXPECT_EQ(seen, (std::array<u32, 2>{11, 3}));
+  EXPECT_EQ(set(so_txtime, 1), errc::inval);
+  t.cred.net_admin = false;
+  EXPECT_EQ(set_clock(0, 0), errc::perm);
+  EXPECT_EQ(set_clock(1, 0), errc::ok);
+}
+
+TEST_F(syscalls, the_name_of_the_peer_and_of_the_namespace) {
+  std::array<u8, 16> name{};
+  EXPECT_EQ(sys_getsockopt(t, fd, sol_socket, so_peername, name).error(), errc::notconn);
+  const addr4 peer("10.0.0.2", 7);
+  ASSERT_TRUE(sys_connect(t, fd, peer));
+  EXPECT_EQ(*sys_getsockopt(t, fd, sol_socket, so_peername, name), 16u);
+  EXPECT_TRUE(std::equal(name.begin(), name.end(), byte_view(peer).begin()));
+  std::array<u8, 17> longer{};
+  EXPECT_EQ(sys_getsockopt(t, fd, sol_socket, so_peername, longer).error(), errc::inval);
+  std::array<u8, 8> cookie{}, of_b{};
+  ASSERT_TRUE(sys_getsockopt(t, fd, sol_socket, so_netns_cookie, cookie));
+  const int other = *sys_socket(lab.b.app(), af_inet, sock_stream, 0);
+  ASSERT_TRUE(sys_getsockopt(lab.b.app(), other, sol_socket, so_netns_cookie, of_b));
+  EXPECT_NE(cookie, of_b);
+  EXPECT_EQ(sys_getsockopt(t, fd, sol_socket, so_netns_cookie, longer).error(), errc::inval);
+}
+
+/// A level that a socket has nothing of: getsockopt says so in other words than setsockopt.
+TEST_F(syscalls, levels_of_other_protocols) {
+  constexpr std::array<std::array<int, 3>, 4> kinds{{{sock_stream, 0, sol_tcp},
+                                                     {sock_dgram, 0, sol_udp},
+                                                     {sock_dgram, ipproto_icmp, sol_ip},
+                                                     {sock_raw, 99, sol_raw}}};
+  for (const auto& [type, protocol, own] : kinds) {
+    const int s = *sys_socket(t, af_inet, type, protocol);
+    for (const int level : {-1, 2, 41, 58, 132, 270, 999}) {
+      EXPECT_EQ(sys_getsockopt_int(t, s, level, 1).error(), errc::opnotsupp) << type << level;
+      EXPECT_EQ(sys_setsockopt_int(t, s, level, 1, 1).error(), errc::noprotoopt) << type << level;
+    }
+    EXPECT_EQ(sys_getsockopt_int(t, s, own, 1000).error(), errc::noprotoopt);
+  }
+  EXPECT_EQ(*sys_getsockopt_int(t, fd, sol_udplite, udp_cork), 0);
+}
+
+/// SOL_IP by type of socket: int set, and what getsockopt says.
+TEST_F(syscalls, ip_options_by_type_of_socket) {
+  struct row { int name; errc stream, dgram, raw; };
+  constexpr row rows[] = {
+      {ip_checksum, errc::ok, errc::ok, errc::ok},
+      {ip_passsec, errc::ok, errc::ok, errc::ok},
+      {ip_recvfragsize, errc::inval, errc::ok, errc::ok},
+      {ip_nodefrag, errc::noprotoopt, errc::noprotoopt, errc::ok},
+      {ip_router_alert, errc::inval, errc::inval, errc::noprotoopt},
+      {ip_protocol_opt, errc::noprotoopt, errc::noprotoopt, errc::noprotoopt},
+  };
+  const int stream = *sys_socket(t, af_inet, sock_stream, 0);
+  const int raw = *sys_socket(t, af_inet, sock_raw, 99);
+  for (const row& r : rows) {
+    const auto check = [&](int s, errc expected, int otherwise) {
+      const auto done = sys_setsockopt_int(t, s, sol_ip, r.name, 1);
+      EXPECT_EQ(done ? errc::ok : done.error(), expected) << r.name;
+      EXPECT_EQ(*sys_getsockopt_int(t, s, sol_ip, r.name), done ? 1 : otherwise) << r.name;
+    };
+    check(stream, r.stream, 0);
+    check(fd, r.dgram, 0);
+    check(raw, r.raw, r.name == ip_protocol_opt ? 99 : 0);
+  }
+  constexpr std::array<u8, 1> one{1};
+  EXPECT_TRUE(sys_setsockopt(t, fd, sol_ip, ip_multicast_all, one));
+  EXPECT_EQ(sys_setsockopt(t, fd, sol_ip, ip_multicast_all, {}).error(), errc::inval);
+}
+
 TEST_F(syscalls, timeouts_become_the_policy_of_waiting) {
   const timeval two{2, 500000};
   ASSERT_TRUE(sys_setsockopt(t, fd, sol_socket, so_rcvtimeo, bytes_of(two)));

@@ -321,8 +321,14 @@ TEST(tcp_connect, a_failed_socket_can_try_again) {
 TEST(tcp_connect, disconnect_with_af_unspec) {
   segment_peer p;
   const int fd = p.connected();
+  const u16 port = port_of(*sys_getsockname(p.a.app(), fd));
   sockaddr_in nobody;
   EXPECT_TRUE(sys_connect(p.a.app(), fd, bytes_of(nobody)));
+  const sockaddr_buf left = *sys_getsockname(p.a.app(), fd);
+  EXPECT_EQ(addr_of(left).to_string(), "0.0.0.0");
+  EXPECT_EQ(port_of(left), port);  // as Linux, though it is anybody's by now
+  const int other = *sys_socket(p.a.app(), af_inet, sock_stream, 0);
+  EXPECT_TRUE(sys_bind(p.a.app(), other, addr4("0.0.0.0", port)));
   p.settle();
   EXPECT_EQ(p.take().flags, R | A);
   EXPECT_EQ(sys_getpeername(p.a.app(), fd).error(), errc::notconn);

@@ -812,6 +812,7 @@ TEST(uapi_matches_host, tcp_info_bit_fields_lie_in_the_same_bits) {
 
 TEST(uapi_matches_host, what_older_headers_lack_has_the_published_value) {
   EXPECT_EQ(u::ip_local_port_range, 51);
+  EXPECT_EQ(u::ip_protocol_opt, 52);
   EXPECT_EQ(u::tcp_rto_max_ms, 44);
   EXPECT_EQ(u::virtio_net_hdr_gso_udp_l4, 5);
   EXPECT_EQ(u::sol_tcp, IPPROTO_TCP);

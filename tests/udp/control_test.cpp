@@ -167,6 +167,100 @@ TEST_F(control_messages, the_stamp_of_the_datagram_read_last) {
   }
 }
 
+TEST_F(control_messages, what_so_timestamp_told_is_not_told_again) {
+  const int s = socket_on(b), c = socket_on(a);
+  ASSERT_TRUE(sys_bind(b, s, addr4("10.0.0.2", 7)));
+  std::array<u8, 16> first{}, later{};
+  const auto read_one = [&] {
+    lab.advance(seconds(1));
+    EXPECT_TRUE(sys_sendto(a, c, bytes_of("x"sv), 0, addr4("10.0.0.2", 7)));
+    lab.settle();
+    receive(b, s);
+  };
+  ASSERT_TRUE(sys_setsockopt_int(b, s, sol_socket, so_timestamp, 1));
+  read_one();
+  EXPECT_EQ(sys_ioctl(b, s, siocgstamp, first).error(), errc::noent);
+  ASSERT_TRUE(sys_setsockopt_int(b, s, sol_socket, so_timestamp, 0));
+  read_one();
+  ASSERT_TRUE(sys_ioctl(b, s, siocgstamp, first));
+  ASSERT_TRUE(sys_setsockopt_int(b, s, sol_socket, so_timestampns, 1));
+  read_one();
+  ASSERT_TRUE(sys_ioctl(b, s, siocgstamp, later));
+  EXPECT_EQ(later, first);
+}
+
+/// Where a datagram would be answered from: IP_PKTINFO's ipi_spec_dst, as Linux 6.18 fills it.
+TEST_F(control_messages, the_address_to_answer_from) {
+  struct row { const char *from, *to, *answer; };
+  constexpr row rows[] = {
+      {"0.0.0.0", "127.0.0.1", "127.0.0.1"},       {"0.0.0.0", "127.0.0.9", "127.0.0.9"},
+      {"0.0.0.0", "10.0.0.1", "10.0.0.1"},         {"127.0.0.1", "10.0.0.1", "10.0.0.1"},
+      {"0.0.0.0", "127.255.255.255", "127.0.0.1"}, {"127.0.0.7", "224.0.0.1", "127.0.0.1"},
+      {"10.0.0.1", "10.0.0.255", "10.0.0.1"},      {"10.0.0.1", "224.0.0.1", "10.0.0.1"},
+  };
+  for (const row& r : rows) {
+    SCOPED_TRACE(std::string(r.from) + " to " + r.to);
+    const int s = socket_on(a, {ip_pktinfo}), c = socket_on(a);
+    ASSERT_TRUE(sys_setsockopt_int(a, c, sol_socket, so_broadcast, 1));
+    ASSERT_TRUE(sys_bind(a, s, addr4("0.0.0.0", 7)));
+    ASSERT_TRUE(sys_bind(a, c, addr4(r.from, 0)));
+    ASSERT_TRUE(sys_sendto(a, c, bytes_of("x"sv), 0, addr4(r.to, 7)));
+    lab.settle();
+    const received got = receive(a, s);
+    const auto* const told = got.find(sol_ip, ip_pktinfo);
+    ASSERT_NE(told, nullptr);
+    const auto info = byte_reader(*told).take<in_pktinfo>();
+    EXPECT_EQ(info.ipi_spec_dst, ipv4_addr::parse(r.answer)->raw);
+    EXPECT_EQ(info.ipi_addr, ipv4_addr::parse(r.to)->raw);
+    const bool on_lo = std::string_view(r.answer).starts_with("127.");
+    EXPECT_EQ(info.ipi_ifindex, on_lo ? 1 : static_cast<int>(lab.a.dev().index().value));
+    ASSERT_TRUE(sys_close(a, s));
+    ASSERT_TRUE(sys_close(a, c));
+  }
+}
+
+TEST_F(control_messages, an_echo_reply_and_a_report_leave_no_address_to_answer_from) {
+  const int ping = *sys_socket(a, af_inet, sock_dgram, ipproto_icmp);
+  ASSERT_TRUE(sys_setsockopt_int(a, ping, sol_ip, ip_pktinfo, 1));
+  const std::array<u8, 8> echo{icmp_echo};
+  ASSERT_TRUE(sys_sendto(a, ping, echo, 0, addr4("10.0.0.2", 0)));
+  const int s = socket_on(a, {ip_pktinfo, ip_recverr});
+  ASSERT_TRUE(sys_sendto(a, s, bytes_of("x"sv), 0, addr4("10.0.0.2", 9)));
+  lab.settle();
+  for (const received& got : {receive(a, ping), receive(a, s, msg_errqueue)}) {
+    const auto* const told = got.find(sol_ip, ip_pktinfo);
+    ASSERT_NE(told, nullptr);
+    const auto info = byte_reader(*told).take<in_pktinfo>();
+    EXPECT_EQ(info.ipi_spec_dst, ipv4_addr().raw);
+    EXPECT_EQ(info.ipi_addr, ipv4_addr(10, 0, 0, 1).raw);
+  }
+}
+
+TEST_F(control_messages, a_time_to_send_at_wants_its_option) {
+  const int c = socket_on(a);
+  const auto send_at = [&](std::size_t len) {
+    std::vector<u8> control(cmsg_space(len));
+    cmsghdr head;
+    head.cmsg_len = cmsg_len(len);
+    head.cmsg_level = sol_socket;
+    head.cmsg_type = scm_txtime;
+    std::memcpy(control.data(), &head, sizeof head);
+    const addr4 to("10.0.0.2", 7);
+    const byte_view payload = bytes_of("x"sv);
+    send_msg msg;
+    msg.name = to;
+    msg.iov = {&payload, 1};
+    msg.control = control;
+    const auto sent = sys_sendmsg(a, c, msg);
+    return sent ? errc::ok : sent.error();
+  };
+  EXPECT_EQ(send_at(8), errc::inval);
+  const std::array<u32, 2> monotonic{1, 0};
+  ASSERT_TRUE(sys_setsockopt(a, c, sol_socket, so_txtime, bytes_of(monotonic)));
+  EXPECT_EQ(send_at(8), errc::ok);
+  EXPECT_EQ(send_at(4), errc::inval);
+}
+
 TEST_F(control_messages, those_of_unix_sockets_mean_nothing_here) {
   const int s = socket_on(b);
   ASSERT_TRUE(sys_bind(b, s, addr4("10.0.0.2", 7)));

@@ -410,6 +410,29 @@ TEST_F(udp, what_comes_after_the_end_of_reading_is_read) {
   EXPECT_EQ(text(b, s), "");  // who would wait sees the end
 }
 
+/// MSG_PROBE tells what a send would say, and sends nothing. As Linux, it does not look at sizes.
+TEST_F(udp, a_probe_is_not_sent) {
+  constexpr u32 probe = 0x10;
+  const int s = server();
+  const int c = socket_on(a);
+  const std::vector<u8> large(65515), larger(65536);
+  EXPECT_EQ(*sys_sendto(a, c, bytes_of("abc"sv), probe, addr4("10.0.0.2", 7)), 3u);
+  EXPECT_EQ(*sys_sendto(a, c, large, probe, addr4("10.0.0.2", 7)), large.size());
+  EXPECT_EQ(sys_sendto(a, c, larger, probe, addr4("10.0.0.2", 7)).error(), errc::msgsize);
+  EXPECT_EQ(sys_sendto(a, c, bytes_of("x"sv), probe, addr4("9.9.9.9", 7)).error(),
+            errc::netunreach);
+  EXPECT_EQ(sys_sendto(a, c, bytes_of("x"sv), probe, addr4("10.0.0.255", 7)).error(), errc::acces);
+  const int raw = *sys_socket(a, af_inet, sock_raw, 99);
+  EXPECT_EQ(*sys_sendto(a, raw, bytes_of("abc"sv), probe, addr4("10.0.0.2", 0)), 3u);
+  const int ping = *sys_socket(a, af_inet, sock_dgram, ipproto_icmp);
+  const std::array<u8, 8> echo{icmp_echo};
+  EXPECT_EQ(*sys_sendto(a, ping, echo, probe, addr4("10.0.0.2", 0)), 8u);
+  EXPECT_EQ(sys_sendto(a, ping, large, probe, addr4("10.0.0.2", 0)).error(), errc::inval);
+  lab.settle();
+  EXPECT_EQ(text(b, s), "EAGAIN");
+  EXPECT_EQ(lab.a.mib(mib::ip_out_requests), 0u);
+}
+
 TEST_F(udp, errors_of_sending) {
   const int c = socket_on(a);
   EXPECT_EQ(sys_send(a, c, bytes_of("x"sv)).error(), errc::destaddrreq);

@@ -1,6 +1,7 @@
 // Receive queues of datagrams: limits, peeking, copying out, and the generic control messages.
 #include "net/core/datagram.h"
 
+#include "kernel/kernel.h"
 #include "net/core/cbpf.h"
 #include "net/core/timestamping.h"
 #include "uapi/socket.h"
@@ -90,7 +91,8 @@ result<int> datagram_ioctl(sock& sk, u32 command, byte_span arg) {
 }
 
 void sock_recv_cmsgs(sock& sk, const sk_buff& skb, recv_msg& msg) {
-  sk.stamp = skb.tstamp;
+  if (!sk.opt.timestamp) sk.stamp = skb.tstamp;
+  msg.came = sk.net().machine().wall_clock(skb.tstamp);
   sock_recv_timestamps(sk, skb.tstamp, msg);
   // DIFFERS: Linux reports the drops before this packet was queued, we those until now.
   if (sk.opt.rxq_ovfl && sk.drops != 0) {

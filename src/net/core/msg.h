@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "base/time.h"
 
 namespace ph {
 
@@ -61,6 +62,7 @@ struct recv_msg {
   std::size_t control_len = 0;           ///< out: bytes used
   u32 flags = 0;                         ///< in: MSG_*
   u32 out_flags = 0;                     ///< out: MSG_TRUNC, MSG_CTRUNC, MSG_ERRQUEUE, MSG_EOR
+  instant came{};                        ///< out: when a datagram came, by the wall clock
   [[nodiscard]] std::size_t size() const {
     std::size_t out = 0;
     for (const byte_span piece : iov) out += piece.size();

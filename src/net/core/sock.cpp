@@ -83,8 +83,9 @@ result<void> sock::listen(cpu&, int) { return fail(errc::opnotsupp); }
 result<ref<sock>> sock::accept(cpu&) { return fail(errc::opnotsupp); }
 result<int> sock::ioctl(cpu&, u32, byte_span) { return fail(errc::notty); }
 void sock::option_changed(cpu&, int) {}
-result<void> sock::set_chooser(std::shared_ptr<const cbpf_program>) {
-  return fail(errc::noprotoopt);
+result<void> sock::set_chooser(std::shared_ptr<const cbpf_program> program) {
+  if (program) return fail(errc::noprotoopt);
+  return fail(opt.reuseport ? errc::noent : errc::inval);
 }
 result<u32> sock::timestamp_base(bool) const { return u32{0}; }
 void sock::tx_timestamp(cpu&, const sk_buff&, u8) {}

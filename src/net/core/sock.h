@@ -24,8 +24,15 @@ struct sock_options {
   bool reuseaddr = false, reuseport = false, keepalive = false, broadcast = false;
   bool dontroute = false, oobinline = false, timestamp = false, timestamp_ns = false;
   bool timestamp_new = false;  ///< told in the form of SO_TIMESTAMP(NS)_NEW
-  bool rxq_ovfl = false, passcred = false, no_check = false, zerocopy = false;
+  bool rxq_ovfl = false, no_check = false, zerocopy = false;
   bool rcvmark = false, rcvpriority = false;
+  /// What devices, file events and pollers of other machines would make something of.
+  bool debug = false, wifi_status = false, nofcs = false, select_err_queue = false;
+  bool prefer_busy_poll = false, txrehash = true;
+  u16 busy_poll_budget = 0;
+  bool txtime = false;                    ///< SO_TXTIME was set: SCM_TXTIME may be given
+  s32 txtime_clock = 0;
+  u32 txtime_flags = 0;
   bool lock_filter = false;               ///< SO_LOCK_FILTER: the filter stays for ever
   u32 timestamping = 0;                   ///< sof_timestamping_* of SO_TIMESTAMPING
   bool linger = false;
@@ -104,7 +111,7 @@ class sock : public counted, public sock_place {
   /// Errors: notty (ENOIOCTLCMD) for what is not known. `arg` is read and written in place.
   virtual result<int> ioctl(cpu& cx, u32 command, byte_span arg);
   /// SO_ATTACH_REUSEPORT_CBPF: what chooses in its group from now on; null: nothing does. Errors:
-  /// noprotoopt (no such groups), inval, noent.
+  /// noprotoopt (no such groups), inval (it is in none), noent (nothing does).
   virtual result<void> set_chooser(std::shared_ptr<const cbpf_program> program);
   /// SOL_SOCKET's option `name` changed (sndbuf, keepalive …).
   virtual void option_changed(cpu& cx, int name);
@@ -131,7 +138,8 @@ class sock : public counted, public sock_place {
   u64 drops = 0;                      ///< datagrams lost for want of room (SO_RXQ_OVFL)
   u32 tskey = 0;                      ///< SOF_TIMESTAMPING_OPT_ID counts from here
   u32 zerocopy_id = 0;                ///< of the next MSG_ZEROCOPY send
-  instant stamp{};                    ///< arrival of the packet last read (SIOCGSTAMP)
+  /// Arrival of the packet last read, of those of which no SO_TIMESTAMP told it (SIOCGSTAMP).
+  instant stamp{};
 
   /// Pending error, reported once by the next call or SO_ERROR.
   void set_error(errc e);

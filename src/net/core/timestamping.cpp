@@ -51,6 +51,9 @@ constexpr u32 highest_free_priority = 6;
 
 result<void> one_cmsg(const sock& sk, int type, byte_view data, u32& flags, sock_send_cmsg& out) {
   if (type == scm_rights || type == scm_credentials) return {};  // of AF_UNIX: nobody looks
+  if (type == scm_txtime) {
+    return sk.opt.txtime && data.size() == sizeof(u64) ? result<void>{} : fail(errc::inval);
+  }
   if (data.size() != sizeof(u32)) return fail(errc::inval);
   const u32 value = byte_reader(data).take<u32>();
   switch (type) {

@@ -31,6 +31,7 @@ struct inet_options {
   bool recverr_rfc4884 = false;  ///< reports say where ICMP extensions begin
   bool pktinfo = false, recvttl = false, recvtos = false, recvopts = false, retopts = false;
   bool recvorigdstaddr = false, recvfragsize = false;
+  bool checksum = false, passsec = false, nodefrag = false;
   bool freebind = false, transparent = false, bind_address_no_port = false;
   u8 min_ttl = 0;
   u16 local_port_low = 0, local_port_high = 0;
@@ -92,7 +93,7 @@ class inet_af_ops {
   virtual result<void> setsockopt(cpu& cx, inet_sock& sk, int name, byte_view value) const = 0;
   virtual result<std::size_t> getsockopt(cpu& cx, inet_sock& sk, int name,
                                          byte_span out) const = 0;
-  /// Adds the control messages that the socket asked for of a packet whose network header is set.
+  /// Adds the control messages that the socket asked for of a report whose network header is set.
   virtual void recv_cmsgs(inet_sock& sk, const sk_buff& skb, recv_msg& msg) const = 0;
 };
 

@@ -117,7 +117,7 @@ result<fib_result> fib_tables::lookup(const flowi4& flow) const {
 }
 
 route_type fib_tables::addr_type(ipv4_addr addr, const net_device* dev) const {
-  if (addr.is_zeronet() || addr.is_limited_broadcast()) return route_type::broadcast;
+  if (addr.is_any() || addr.is_limited_broadcast()) return route_type::broadcast;
   if (addr.is_multicast()) return route_type::multicast;
   route_type out = route_type::unicast;
   local_->match(addr, [&](const fib_route& route) {

@@ -32,7 +32,7 @@ void add_routes(const rtnl_held& rtnl, net_device& dev, const in_ifaddr& ifa) {
     add(route_type::broadcast, {ifa.broadcast, 32});
   }
   const ipv4_prefix subnet = ifa.subnet();
-  if (subnet.addr.is_zeronet() || ifa.secondary) return;
+  if (subnet.addr.is_any() || ifa.secondary) return;
   if (subnet.len == 32 && subnet.addr == ifa.local) return;
   add(dev.is_loopback() ? route_type::local : route_type::unicast, subnet);
   if (subnet.len < 31) {

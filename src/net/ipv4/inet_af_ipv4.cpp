@@ -52,7 +52,7 @@ class ipv4_ops final : public inet_af_ops {
     return ip_getsockopt(cx, sk, name, out);
   }
   void recv_cmsgs(inet_sock& sk, const sk_buff& skb, recv_msg& msg) const override {
-    ip_cmsg_recv(sk, skb, msg);
+    ip_cmsg_recv(sk, skb, msg, false);
   }
 
  private:

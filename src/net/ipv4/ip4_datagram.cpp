@@ -109,10 +109,6 @@ result<ref<rtable>> ip4_datagram_route(cpu& cx, inet_sock& sk, ip4_destination& 
 
 result<void> ip4_datagram_may_send(inet_sock& sk) {
   TRY_VOID(sk.check_error());
-  return ip4_datagram_room(sk);
-}
-
-result<void> ip4_datagram_room(inet_sock& sk) {
   if ((sk.shutdown_state & send_shutdown) != 0) return fail(errc::pipe);
   if (sk.wmem_alloc >= sk.opt.sndbuf) return fail(errc::again);
   return {};
@@ -169,7 +165,8 @@ result<std::size_t> ip4_datagram_recvmsg(cpu& cx, inet_sock& sk, recv_msg& msg) 
     *msg.name = sk.af_ops->make_sockaddr(inet_addr::of(skb->network_header<iphdr>().saddr), {});
   }
   sock_recv_cmsgs(sk, *skb, msg);
-  ip_cmsg_recv(sk, *skb, msg);
+  // As Linux: echo replies come from whom they were sent to, and leave no address to answer from.
+  ip_cmsg_recv(sk, *skb, msg, sk.type() == sock_raw);
   datagram_done(cx, sk, *skb, msg.flags);
   return out;
 }

@@ -7,6 +7,10 @@
 
 namespace ph {
 
+/// All of a send but the sending, so that a program may see whether it would be allowed. The kernel
+/// calls it MSG_PROBE, glibc MSG_PROXY.
+inline constexpr u32 msg_probe = 0x10;
+
 /// Where one datagram goes and how.
 struct ip4_destination {
   ipv4_addr daddr;
@@ -32,8 +36,6 @@ result<ip4_destination> ip4_datagram_dest(inet_sock& sk, const send_msg& msg);
 result<ref<rtable>> ip4_datagram_route(cpu& cx, inet_sock& sk, ip4_destination& dest);
 /// May the socket send now? Errors: its pending error, pipe (shut down), again (SO_SNDBUF).
 result<void> ip4_datagram_may_send(inet_sock& sk);
-/// The same, whatever error is pending.
-result<void> ip4_datagram_room(inet_sock& sk);
 /// Checks the size against the path and IP_MTU_DISCOVER, then sends `skb` (transport header at
 /// data), charged to the socket. Errors: msgsize, nobufs (dropped on the way, with IP_RECVERR).
 result<void> ip4_datagram_output(cpu& cx, inet_sock& sk, const ref<rtable>& rt,

@@ -62,6 +62,8 @@ void ip_rcv_finish(cpu& cx, skb_ptr skb, net_device& dev) {
   if (!skb->dst) {
     const skb_drop_reason why = ip_route_input(cx, *skb, dev);
     if (why != drop_reason::none) return drop(cx, std::move(skb), why);
+  } else {
+    skb->skb_iif = static_cast<const rtable&>(*skb->dst).iif.value;
   }
   if (skb->network_header<iphdr>().ihl() > 5) {
     const skb_drop_reason why = ip_rcv_options(cx, *skb, dev);

@@ -36,6 +36,9 @@ constexpr flag_option flags[] = {
     {ip_retopts, &inet_options::retopts},
     {ip_recvorigdstaddr, &inet_options::recvorigdstaddr},
     {ip_recvfragsize, &inet_options::recvfragsize},
+    {ip_checksum, &inet_options::checksum},
+    {ip_passsec, &inet_options::passsec},
+    {ip_nodefrag, &inet_options::nodefrag},
     {ip_freebind, &inet_options::freebind},
     {ip_bind_address_no_port, &inet_options::bind_address_no_port},
     {ip_multicast_loop, &inet_options::mc_loop},
@@ -63,9 +66,22 @@ bool well_formed(int name, byte_view value) {
     case ip_multicast_ttl:
     case ip_multicast_loop:
     case ip_freebind: return !value.empty();
-    case ip_multicast_all: return value.size() == sizeof(s32) && (int_value(value) & ~1) == 0;
+    case ip_multicast_all: return !value.empty() && (int_value(value) & ~1) == 0;
     case ip_recverr_rfc4884: return value.empty() || (int_value(value) & ~1) == 0;
     default: return true;
+  }
+}
+
+/// Some are for sockets of some types only. Nothing comes of three of them: no device of ours sums
+/// packets for IP_CHECKSUM, no security module labels them for IP_PASSSEC, and nothing reassembles
+/// what is sent, which IP_NODEFRAG would spare. Errors: inval, noprotoopt.
+result<void> check_type(const inet_sock& sk, int name) {
+  const bool raw = sk.type() == sock_raw;
+  switch (name) {
+    case ip_recvfragsize: return sk.type() != sock_stream ? result<void>{} : fail(errc::inval);
+    case ip_nodefrag: return raw ? result<void>{} : fail(errc::noprotoopt);
+    case ip_router_alert: return fail(raw ? errc::noprotoopt : errc::inval);
+    default: return {};
   }
 }
 
@@ -155,6 +171,8 @@ result<s32> get_int(cpu& cx, inet_sock& sk, int name) {
     case ip_hdrincl: return sk.inet.hdrincl ? 1 : 0;
     case ip_transparent: return sk.inet.transparent ? 1 : 0;
     case ip_multicast_ttl: return sk.inet.mc_ttl;
+    case ip_router_alert: return 0;
+    case ip_protocol_opt: return sk.sport.value;  // as Linux, whose raw sockets' port is that
     case ip_mtu:
       if (!sk.dst || sk.daddr.is_any()) return fail(errc::notconn);
       if (!rt_valid(static_cast<rtable&>(*sk.dst))) {
@@ -190,6 +208,7 @@ result<void> ip_setsockopt(cpu& cx, inet_sock& sk, int name, byte_view value) {
     case ip_local_port_range: return set_port_range(sk, value);
     default: break;
   }
+  TRY_VOID(check_type(sk, name));
   if (!well_formed(name, value)) return fail(errc::inval);
   const s32 number = int_value(value);
   if (bool inet_options::* member = flag_member(name); member != nullptr) {
@@ -269,6 +288,21 @@ result<ip_send_cmsg> ip_cmsg_send(byte_view control) {
 
 namespace {
 
+/// The address from which a packet would be answered: that which it came to, or, where that was a
+/// group's, our own on the way back (RFC 1122 §4.1.3.5, as Linux chooses).
+ipv4_addr answering_address(const inet_sock& sk, const sk_buff& skb) {
+  const iphdr& iph = skb.network_header<iphdr>();
+  const fib_tables& fib = ipv4_of(sk.net()).fib;
+  const net_device* dev = sk.net().device(ifindex(skb.skb_iif));
+  if (dev == nullptr || fib.addr_type(iph.daddr) == route_type::local) return iph.daddr;
+  flowi4 back;
+  back.daddr = iph.saddr;
+  back.tos = iph.tos;
+  const result<fib_result> way = fib.lookup(back);
+  if (!iph.saddr.is_any() && way) return fib.select_source(*way, iph.saddr);
+  return inet_select_addr(*dev, iph.saddr, static_cast<u8>(route_scope::link));
+}
+
 /// IP_RECVOPTS gives the options as they came, with what this host entered; IP_RETOPTS those with
 /// which an answer would be sent.
 void recv_ip_options(inet_sock& sk, const sk_buff& skb, recv_msg& msg) {
@@ -282,19 +316,14 @@ void recv_ip_options(inet_sock& sk, const sk_buff& skb, recv_msg& msg) {
 
 }  // namespace
 
-void ip_cmsg_recv(inet_sock& sk, const sk_buff& skb, recv_msg& msg) {
+void ip_cmsg_recv(inet_sock& sk, const sk_buff& skb, recv_msg& msg, bool answerable) {
   const inet_options& opt = sk.inet;
   const iphdr& iph = skb.network_header<iphdr>();
   if (opt.pktinfo) {
     in_pktinfo info;
     info.ipi_ifindex = static_cast<s32>(skb.skb_iif);
     info.ipi_addr = iph.daddr.raw;
-    info.ipi_spec_dst = iph.daddr.raw;
-    const net_device* dev = sk.net().device(ifindex(skb.skb_iif));
-    if (dev != nullptr && ipv4_of(sk.net()).fib.addr_type(iph.daddr) != route_type::local) {
-      const auto link = static_cast<u8>(route_scope::link);
-      info.ipi_spec_dst = inet_select_addr(*dev, iph.saddr, link).raw;
-    }
+    if (answerable) info.ipi_spec_dst = answering_address(sk, skb).raw;
     put_cmsg(msg, sol_ip, ip_pktinfo, bytes_of(info));
   }
   if (opt.recvttl) put_cmsg(msg, sol_ip, ip_ttl, bytes_of(s32{iph.ttl}));

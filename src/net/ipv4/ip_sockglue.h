@@ -21,8 +21,9 @@ struct ip_send_cmsg {
   std::optional<std::vector<u8>> options;
 };
 result<ip_send_cmsg> ip_cmsg_send(byte_view control);
-/// Adds IP_PKTINFO, IP_TTL, IP_TOS … as the socket asked; skb's network header must be set.
-void ip_cmsg_recv(inet_sock& sk, const sk_buff& skb, recv_msg& msg);
+/// Adds IP_PKTINFO, IP_TTL, IP_TOS … as the socket asked; skb's network header must be set. Not
+/// `answerable`: IP_PKTINFO names no address to answer from.
+void ip_cmsg_recv(inet_sock& sk, const sk_buff& skb, recv_msg& msg, bool answerable = true);
 /// Queues an ICMP error for MSG_ERRQUEUE (IP_RECVERR) with what the packet at fault carried.
 void ip_icmp_error(cpu& cx, inet_sock& sk, const sk_buff& icmp, const icmp_error& error,
                    port_no port, byte_view payload);

@@ -40,6 +40,7 @@ class raw_sock final : public inet_sock, public raw_hook {
  public:
   raw_sock(net_namespace& net, cpu& home, u8 protocol)
       : inet_sock(net, home, af_inet, sock_raw, protocol, ipv4_af_ops()) {
+    opt.reuseaddr = true;
     inet.hdrincl = protocol == ipproto_raw;
     sport = port_no(protocol);  // what getsockname shows
     raw_table& table = net.slots().get(raw_key);
@@ -103,6 +104,7 @@ result<std::size_t> raw_sock::send_header_included(cpu& cx, const ref<rtable>& r
     return fail(errc::msgsize);
   }
   if (len < sizeof(iphdr)) return fail(errc::inval);
+  if ((msg.flags & msg_probe) != 0) return len;
   skb_ptr skb = alloc_skb(cx, max_header + len);
   skb->reserve(max_header);
   const byte_span bytes = skb->put(len);
@@ -134,10 +136,14 @@ result<std::size_t> raw_sock::send_header_included(cpu& cx, const ref<rtable>& r
 result<std::size_t> raw_sock::sendmsg(cpu& cx, const send_msg& msg) {
   const std::size_t len = msg.size();
   if (len > ipv4_max_packet) return fail(errc::msgsize);
+  // As Linux, which looks for type and code before it looks for a route.
+  if (protocol() == ipproto_icmp && !inet.hdrincl && len < 2) return fail(errc::fault);
   TRY(ip4_destination dest, ip4_datagram_dest(*this, msg));
   TRY(const ref<rtable> rt, ip4_datagram_route(cx, *this, dest));
-  // As Linux: a pending error stops only packets with a header of their own.
-  TRY_VOID(inet.hdrincl ? ip4_datagram_may_send(*this) : ip4_datagram_room(*this));
+  if (!inet.hdrincl && (msg.flags & msg_probe) != 0) return len;
+  // As Linux: a pending error and shutdown() stop only packets with a header of their own.
+  if (inet.hdrincl) TRY_VOID(ip4_datagram_may_send(*this));
+  if (wmem_alloc >= opt.sndbuf) return fail(errc::again);
   if (inet.hdrincl) return send_header_included(cx, rt, dest, msg);
   skb_ptr skb = alloc_skb(cx, max_header + static_cast<u32>(len));
   skb->reserve(max_header);
@@ -162,7 +168,8 @@ result<void> raw_sock::setsockopt(cpu& cx, int level, int name, byte_view value)
 
 result<std::size_t> raw_sock::getsockopt(cpu& cx, int level, int name, byte_span out) {
   if (level == sol_ip) return af_ops->getsockopt(cx, *this, name, out);
-  if (level != sol_raw || name != icmp_filter_opt) return fail(errc::noprotoopt);
+  if (level != sol_raw) return fail(errc::opnotsupp);
+  if (name != icmp_filter_opt) return fail(errc::noprotoopt);
   if (protocol() != ipproto_icmp) return fail(errc::opnotsupp);
   return copy_bytes(out, bytes_of(filter_));
 }

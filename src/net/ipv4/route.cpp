@@ -63,6 +63,7 @@ ref<rtable> new_rtable(net_namespace& net, route_type type, net_device& dev) {
   auto rt = make_ref<rtable>(net);
   rt->type = type;
   rt->dev = &dev;
+  rt->iif = dev.index();
   rt->generation = ipv4_of(net).fib.generation();
   return rt;
 }
@@ -122,10 +123,7 @@ class output_lookup {
 /// A source, if given, must be ours (unless the socket is transparent) and a host's.
 result<void> output_lookup::check_source() {
   if (flow_.saddr.is_any()) return {};
-  if (flow_.saddr.is_multicast() || flow_.saddr.is_limited_broadcast() ||
-      flow_.saddr.is_zeronet()) {
-    return fail(errc::inval);
-  }
+  if (flow_.saddr.is_multicast() || flow_.saddr.is_limited_broadcast()) return fail(errc::inval);
   const bool group = flow_.daddr.is_multicast() || flow_.daddr.is_limited_broadcast();
   if (!flow_.oif && group) {
     // The source address says by which interface groups are to be reached.
@@ -162,7 +160,7 @@ result<ref<rtable>> output_lookup::make(route_type type, net_device& dev) {
   if (flow_.saddr.is_loopback() && !dev.is_loopback()) return fail(errc::inval);
   if (flow_.daddr.is_limited_broadcast()) type = route_type::broadcast;
   else if (flow_.daddr.is_multicast()) type = route_type::multicast;
-  else if (flow_.daddr.is_zeronet()) return fail(errc::inval);
+  else if (flow_.daddr.is_any()) return fail(errc::inval);
   ref<rtable> rt = new_rtable(net_, type, dev);
   rt->saddr = flow_.saddr;
   rt->local_copy = type == route_type::broadcast ||
@@ -170,6 +168,7 @@ result<ref<rtable>> output_lookup::make(route_type type, net_device& dev) {
   if (type == route_type::unicast && found_.nh != nullptr) {
     rt->gateway = found_.nh->gateway;
   }
+  if (type == route_type::local && found_.nh != nullptr) rt->iif = found_.nh->oif;
   if (found_.route != nullptr) apply_metrics(*rt, found_.route->metrics);
   apply_path(*rt, flow_.daddr, cx_.now());
   return rt;
@@ -279,7 +278,7 @@ skb_drop_reason input_lookup::group() {
     return drop_reason::ip_martian_source;
   }
   if (flow_.saddr.is_loopback() && !dev_.is_loopback()) return drop_reason::ip_martian_source;
-  if (flow_.saddr.is_zeronet()) {
+  if (flow_.saddr.is_any()) {
     const bool local_group = (flow_.daddr.value() >> 8) == 0xe00000;
     if (!local_group && flow_.proto != uapi::ipproto_igmp) return drop_reason::ip_martian_source;
   } else if (const skb_drop_reason why = validate_source(); why != drop_reason::none) {
@@ -290,8 +289,8 @@ skb_drop_reason input_lookup::group() {
 
 skb_drop_reason input_lookup::martian() const {
   const bool on_lo = dev_.is_loopback();
-  if (flow_.saddr.is_zeronet()) return drop_reason::ip_martian_source;
-  if (flow_.daddr.is_zeronet()) return drop_reason::ip_martian_dest;
+  if (flow_.saddr.is_any()) return drop_reason::ip_martian_source;
+  if (flow_.daddr.is_any()) return drop_reason::ip_martian_dest;
   if (flow_.daddr.is_loopback() && !on_lo) return drop_reason::ip_martian_dest;
   if (flow_.saddr.is_loopback() && !on_lo) return drop_reason::ip_martian_source;
   return drop_reason::none;

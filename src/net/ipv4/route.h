@@ -27,6 +27,9 @@ class rtable final : public dst_entry {
   ipv4_addr gateway;        ///< any: on link
   instant gateway_expires = never;  ///< a redirect's is not for ever
   ipv4_addr saddr;          ///< preferred source (output)
+  /// By which device a packet of ours to ourselves seems to come, whatever it comes by: that of its
+  /// address.
+  ifindex iif{};
   u32 fib_mtu = 0;          ///< RTAX_MTU, 0: device's
   u32 pmtu = 0;             ///< learned, 0: none
   instant pmtu_expires{};

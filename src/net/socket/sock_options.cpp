@@ -7,6 +7,7 @@
 #include "net/core/net_device.h"
 #include "net/core/timestamping.h"
 #include "net/socket/socket.h"
+#include "uapi/inet.h"
 #include "uapi/socket.h"
 
 namespace ph {
@@ -19,6 +20,7 @@ namespace {
 constexpr u32 min_sndbuf = 4608;
 constexpr u32 min_rcvbuf = 2304;
 constexpr s32 most = std::numeric_limits<s32>::max();
+constexpr s32 filter_extensions = 64;  // SKF_AD_MAX: what filters may ask beside a packet's bytes
 
 struct flag_option {
   int name;
@@ -28,9 +30,12 @@ constexpr flag_option flag_options[] = {
     {so_reuseaddr, &sock_options::reuseaddr},     {so_reuseport, &sock_options::reuseport},
     {so_keepalive, &sock_options::keepalive},     {so_broadcast, &sock_options::broadcast},
     {so_dontroute, &sock_options::dontroute},     {so_oobinline, &sock_options::oobinline},
-    {so_rxq_ovfl, &sock_options::rxq_ovfl},       {so_passcred, &sock_options::passcred},
-    {so_no_check, &sock_options::no_check},       {so_rcvmark, &sock_options::rcvmark},
-    {so_rcvpriority, &sock_options::rcvpriority},
+    {so_rxq_ovfl, &sock_options::rxq_ovfl},       {so_no_check, &sock_options::no_check},
+    {so_rcvmark, &sock_options::rcvmark},         {so_rcvpriority, &sock_options::rcvpriority},
+    {so_debug, &sock_options::debug},             {so_wifi_status, &sock_options::wifi_status},
+    {so_nofcs, &sock_options::nofcs},
+    {so_select_err_queue, &sock_options::select_err_queue},
+    {so_prefer_busy_poll, &sock_options::prefer_busy_poll},
 };
 
 bool sock_options::* flag_member(int name) {
@@ -39,6 +44,21 @@ bool sock_options::* flag_member(int name) {
   }
   return nullptr;
 }
+
+/// Some flags are an administrator's to turn on.
+result<void> may_turn_on(const task& who, int name) {
+  if (who.cred.net_admin) return {};
+  if (name == so_debug) return fail(errc::acces);
+  return name == so_prefer_busy_poll ? fail(errc::perm) : result<void>{};
+}
+
+/// What only sockets can hear that carry credentials: those of AF_UNIX and netlink.
+bool about_credentials(int name) {
+  return name == so_passcred || name == so_passsec || name == so_passpidfd ||
+         name == so_passrights;
+}
+
+bool is_tcp(const sock& sk) { return sk.type() == sock_stream && sk.protocol() == ipproto_tcp; }
 
 /// The doubled value that SO_SNDBUF and SO_RCVBUF lead to, socket(7).
 u32 buffer_size(s32 asked, s32 limit, u32 least) {
@@ -130,16 +150,62 @@ bool has_timestamps(const sock_options& opt, int name) {
 /// SO_ZEROCOPY: sockets of the internet families only, as socket(7).
 result<void> set_zerocopy(sock& sk, s32 value) {
   if (sk.family() != af_inet && sk.family() != af_inet6) return fail(errc::opnotsupp);
-  if (sk.type() == sock_raw) return fail(errc::opnotsupp);
+  if (!is_tcp(sk) && sk.protocol() != ipproto_udp) return fail(errc::opnotsupp);
   if (value < 0 || value > 1) return fail(errc::inval);
   sk.opt.zerocopy = value != 0;
   return {};
 }
 
+/// SO_TXTIME: the clock by which SCM_TXTIME says when a packet is to leave, and what becomes of
+/// those that are late. Of our queueing disciplines none looks at it, as Linux's pfifo does not.
+result<void> set_txtime(const task& who, sock& sk, byte_view value) {
+  constexpr s32 clock_realtime = 0, clock_monotonic = 1, clock_tai = 11;
+  constexpr u32 known_flags = 3;  // SOF_TXTIME_DEADLINE_MODE, SOF_TXTIME_REPORT_ERRORS
+  byte_reader reader(value);
+  const s32 clock = reader.take<s32>();
+  const u32 flags = reader.take<u32>();
+  if (value.size() != sizeof(clock) + sizeof(flags)) return fail(errc::inval);
+  if ((flags & ~known_flags) != 0) return fail(errc::inval);
+  if (clock != clock_monotonic && !who.cred.net_admin) return fail(errc::perm);
+  if (clock != clock_realtime && clock != clock_monotonic && clock != clock_tai) {
+    return fail(errc::inval);
+  }
+  sk.opt.txtime = true;
+  sk.opt.txtime_clock = clock;
+  sk.opt.txtime_flags = flags;
+  return {};
+}
+
+result<void> set_busy_poll_budget(const task& who, sock& sk, s32 number) {
+  if (number > s32{sk.opt.busy_poll_budget} && !who.cred.net_admin) return fail(errc::perm);
+  if (number < 0 || number > std::numeric_limits<u16>::max()) return fail(errc::inval);
+  sk.opt.busy_poll_budget = static_cast<u16>(number);
+  return {};
+}
+
+/// Which buffers are of the size that the program gave them, and not to be tuned.
+result<void> set_buf_lock(sock& sk, s32 number) {
+  constexpr s32 send_locked = 1, receive_locked = 2;
+  if ((number & ~(send_locked | receive_locked)) != 0) return fail(errc::inval);
+  sk.opt.sndbuf_locked = (number & send_locked) != 0;
+  sk.opt.rcvbuf_locked = (number & receive_locked) != 0;
+  return {};
+}
+
+/// SO_TXREHASH: may a connection in trouble take another of several paths? Ours choose by their
+/// addresses alone, so that it never would. -1 is the default.
+result<void> set_txrehash(sock& sk, s32 number) {
+  if (!is_tcp(sk)) return fail(errc::opnotsupp);
+  if (number < -1 || number > 1) return fail(errc::inval);
+  sk.opt.txrehash = number != 0;
+  return {};
+}
+
 /// SO_ATTACH_FILTER and its relatives. The value of those that attach are the instructions, where
-/// socket(7) has a pointer to them. Streams have no filters yet.
+/// socket(7) has a pointer to them. Streams take none yet.
 result<void> set_filter(sock& sk, int name, byte_view value) {
-  if (sk.type() == sock_stream) return fail(errc::noprotoopt);
+  const bool attaches = name == so_attach_filter || name == so_attach_reuseport_cbpf;
+  if (sk.type() == sock_stream && attaches) return fail(errc::noprotoopt);
   if (name == so_detach_reuseport_bpf) return sk.set_chooser({});
   if (name == so_lock_filter) {
     const bool on = byte_reader(value).take<s32>() != 0;
@@ -193,13 +259,19 @@ result<void> set_number(task& who, sock& sk, int name, s32 number) {
     case so_bindtoifindex:
       if (number < 0) return fail(errc::inval);
       return bind_device(who, sk, ifindex(static_cast<u32>(number)));
-    case so_bsdcompat: return {};  // socket(7): obsolete, without effect since Linux 2.2
+    case so_busy_poll_budget: return set_busy_poll_budget(who, sk, number);
+    case so_buf_lock: return set_buf_lock(sk, number);
+    case so_txrehash: return set_txrehash(sk, number);
+    case so_reserve_mem: return fail(number < 0 ? errc::inval : errc::opnotsupp);  // no cgroups
+    case so_cnx_advice: return {};  // a route is given up as soon as the tables have a better one
+    case so_bsdcompat: return {};   // socket(7): obsolete, without effect since Linux 2.2
     default: return fail(errc::noprotoopt);
   }
 }
 
 result<void> set_option(task& who, sock& sk, int name, byte_view value) {
   if (name == so_bindtodevice) return set_bindtodevice(who, sk, value);
+  if (about_credentials(name)) return fail(errc::opnotsupp);
   if (value.size() < sizeof(s32)) return fail(errc::inval);
   switch (name) {
     case so_attach_filter:
@@ -211,6 +283,7 @@ result<void> set_option(task& who, sock& sk, int name, byte_view value) {
   }
   const s32 number = byte_reader(value).take<s32>();
   if (bool sock_options::* member = flag_member(name); member != nullptr) {
+    if (number != 0) TRY_VOID(may_turn_on(who, name));
     sk.opt.*member = number != 0;
     return {};
   }
@@ -221,6 +294,7 @@ result<void> set_option(task& who, sock& sk, int name, byte_view value) {
     case so_rcvtimeo: case so_rcvtimeo_new: return set_timeout(sk.opt.rcvtimeo, value);
     case so_sndtimeo: case so_sndtimeo_new: return set_timeout(sk.opt.sndtimeo, value);
     case so_max_pacing_rate: return set_pacing_rate(sk, value);
+    case so_txtime: return set_txtime(who, sk, value);
     default: return set_number(who, sk, name, number);
   }
 }
@@ -250,7 +324,13 @@ result<s32> get_number(sock& sk, int name) {
     case so_bindtoifindex: return static_cast<s32>(opt.bound_dev_if.value);
     case so_incoming_napi_id: return 0;
     case so_bsdcompat:
-    case so_debug: return 0;
+    case so_reserve_mem: return 0;
+    case so_bpf_extensions: return filter_extensions;
+    case so_txrehash:
+      if (!is_tcp(sk)) return fail(errc::opnotsupp);
+      return opt.txrehash ? 1 : 0;
+    case so_peergroups:
+    case so_peerpidfd: return fail(errc::nodata);  // a peer elsewhere is no process of ours
     case so_lock_filter: return opt.lock_filter ? 1 : 0;
     case so_buf_lock: return (opt.sndbuf_locked ? 1 : 0) | (opt.rcvbuf_locked ? 2 : 0);
     default: return fail(errc::noprotoopt);
@@ -278,6 +358,22 @@ result<std::size_t> get_cookie(sock& sk, byte_span out) {
   return answer(out, sk.cookie);
 }
 
+/// SO_NETNS_COOKIE: one number a host.
+result<std::size_t> get_netns_cookie(sock& sk, byte_span out) {
+  if (out.size() != sizeof(u64)) return fail(errc::inval);
+  kernel& machine = sk.net().machine();
+  u64& cookie = machine.slots().get(net_families_key).netns_cookie;
+  if (cookie == 0) machine.secret({reinterpret_cast<u8*>(&cookie), sizeof(cookie)});
+  return answer(out, cookie);
+}
+
+result<std::size_t> get_peername(sock& sk, byte_span out) {
+  const result<sockaddr_buf> name = sk.getname(true);
+  if (!name) return fail(errc::notconn);
+  if (out.size() > name->len) return fail(errc::inval);
+  return copy_bytes(out, name->view());
+}
+
 timeval timeval_of(duration d) { return {d.us() / 1'000'000, d.us() % 1'000'000}; }
 
 std::size_t get_meminfo(const sock& sk, byte_span out) {
@@ -303,6 +399,7 @@ result<std::size_t> sock_getsockopt(sock& sk, int name, byte_span out) {
   if (bool sock_options::* member = flag_member(name); member != nullptr) {
     return answer(out, s32{sk.opt.*member ? 1 : 0});
   }
+  if (about_credentials(name)) return fail(errc::opnotsupp);
   switch (name) {
     case so_linger:
       return answer(out, linger{sk.opt.linger ? 1 : 0,
@@ -317,6 +414,11 @@ result<std::size_t> sock_getsockopt(sock& sk, int name, byte_span out) {
       return answer(out, std::array<u32, 2>{sk.opt.timestamping, 0});
     case so_bindtodevice: return get_bindtodevice(sk, out);
     case so_cookie: return get_cookie(sk, out);
+    case so_netns_cookie: return get_netns_cookie(sk, out);
+    case so_peername: return get_peername(sk, out);
+    case so_txtime:
+      return answer(out, std::array<u32, 2>{static_cast<u32>(sk.opt.txtime_clock),
+                                            sk.opt.txtime_flags});
     case so_meminfo: return get_meminfo(sk, out);
     case so_peercred: return answer(out, ucred{0, ~u32{0}, ~u32{0}});
     default: break;

@@ -34,6 +34,7 @@ struct net_families : slot_object {
   std::map<u16, socket_create_fn> create;
   std::vector<family_ioctl_fn> ioctls;
   u64 last_cookie = 0;
+  u64 netns_cookie = 0;  ///< 0: nobody asked yet
 };
 inline constexpr slot_key<net_families> net_families_key{"net families"};
 

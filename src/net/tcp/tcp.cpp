@@ -244,10 +244,7 @@ void tcp_disconnect(cpu& cx, tcp_sock& tp) {
   tp.daddr = {};
   tp.dport = {};
   if (!tp.addr_bound) tp.saddr = tp.rcv_saddr = {};
-  if (!tp.port_bound) {
-    tcp_release_port(tp);
-    tp.sport = {};
-  }
+  if (!tp.port_bound) tcp_release_port(tp);  // getsockname() goes on telling it, as on Linux
 }
 
 namespace {

@@ -57,12 +57,16 @@ bool tuple_free(cpu& cx, tcp_sock& tp, port_no port, instant& until) {
   return false;
 }
 
+/// Where the kernel chooses the port, no option makes sockets share one (net.ipv4.ip_autobind_reuse
+/// is 0).
+bool share_nothing(const inet_sock&, const inet_sock&) { return false; }
+
 /// A port that bind() would have given: nobody else has it.
 result<void> choose_bound_port(cpu& cx, tcp_sock& tp) {
   const auto [low, high] = tp.af_ops->local_port_range(tp);
   tcp_sock* self = &tp;
   const auto usable = [self](port_no port) { return !blocked_by_timewait(*self, port); };
-  TRY(tp.sport, tp.tcp().ports.bind_ephemeral(tp, low, high, cx.random(), share_bound, usable));
+  TRY(tp.sport, tp.tcp().ports.bind_ephemeral(tp, low, high, cx.random(), share_nothing, usable));
   tp.port_held = true;
   return {};
 }

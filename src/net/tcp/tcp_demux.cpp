@@ -172,7 +172,7 @@ void tcp_demux(cpu& cx, net_namespace& net, skb_ptr skb, tcp_seg seg, const tcp_
   seg.tos = packet.tos;
   const inet_tuple tuple{packet.laddr, packet.raddr, port_no(seg.dest), port_no(seg.source)};
   tcp_net& tn = tcp_of(net);
-  const ifindex dev = skb->dev != nullptr ? skb->dev->index() : ifindex{};
+  const ifindex dev(skb->skb_iif);
   ehash_entry* entry = tn.ehash.find(tuple, dev);
   tcp_sock* listener = nullptr;
   if (entry == nullptr || entry->kind == ehash_kind::timewait) {

@@ -115,7 +115,7 @@ uapi::tcp_info tcp_get_info(cpu& cx, tcp_sock& tp) {
   out.tcpi_state = static_cast<u8>(tp.state);
   if (tp.state == tcp_state::listen) {
     // As Linux: a listener's queue in the fields of segments.
-    out.tcpi_unacked = static_cast<u32>(tp.accept_queue.size());
+    out.tcpi_unacked = static_cast<u32>(tp.accept_queue.size()) + tp.accepted_ahead;
     out.tcpi_sacked = tp.max_ack_backlog;
     return out;
   }

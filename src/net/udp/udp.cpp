@@ -68,8 +68,11 @@ void udp_queue_rcv(cpu& cx, udp_sock& sk, skb_ptr skb) {
 
 namespace {
 
-/// An ephemeral port is never shared.
-bool share_nothing(const inet_sock&, const inet_sock&) { return false; }
+/// Of an ephemeral port: as of one that bind() names.
+bool share_datagrams(const inet_sock& sk, const inet_sock& other) {
+  if (sk.opt.reuseaddr && other.opt.reuseaddr) return true;
+  return sk.opt.reuseport && other.opt.reuseport && sk.opt.uid == other.opt.uid;
+}
 
 }  // namespace
 
@@ -93,7 +96,7 @@ result<void> udp_sock::bind(cpu& cx, byte_view addr) {
   } else if (!inet.bind_address_no_port) {
     const auto [low, high] = af_ops->local_port_range(*this);
     const auto port =
-        table().ports.bind_ephemeral(*this, low, high, cx.random(), share_nothing, {});
+        table().ports.bind_ephemeral(*this, low, high, cx.random(), share_datagrams, {});
     if (!port) bound = fail(port.error());
   }
   if (!bound) {
@@ -114,7 +117,7 @@ result<void> udp_sock::autobind(cpu& cx) {
   if (sport) return {};
   const auto [low, high] = af_ops->local_port_range(*this);
   const auto port =
-      table().ports.bind_ephemeral(*this, low, high, cx.random(), share_nothing, {});
+      table().ports.bind_ephemeral(*this, low, high, cx.random(), share_datagrams, {});
   if (!port) return fail(errc::again);
   count_willingness();
   table().insert(*this);
@@ -288,7 +291,7 @@ result<void> udp_sock::setsockopt(cpu& cx, int level, int name, byte_view value)
 
 result<std::size_t> udp_sock::getsockopt(cpu& cx, int level, int name, byte_span out) {
   if (level == sol_ip) return af_ops->getsockopt(cx, *this, name, out);
-  if (!is_own_level(level)) return fail(errc::noprotoopt);
+  if (!is_own_level(level)) return fail(errc::opnotsupp);
   if (name == udp_cork) return copy_bytes(out, bytes_of(s32{corked_ ? 1 : 0}));
   if (name == udp_segment) return copy_bytes(out, bytes_of(s32{gso_size_}));
   const bool sends = name == udplite_send_cscov;
@@ -296,10 +299,8 @@ result<std::size_t> udp_sock::getsockopt(cpu& cx, int level, int name, byte_span
   return copy_bytes(out, bytes_of(s32{(sends ? send_coverage : recv_coverage).value_or(0)}));
 }
 
-/// UDP-Lite sockets know UDP's level as well.
-bool udp_sock::is_own_level(int level) const {
-  return level == sol_udp || (flavour_.lite() && level == sol_udplite);
-}
+/// UDP and UDP-Lite sockets know each other's level as well.
+bool udp_sock::is_own_level(int level) { return level == sol_udp || level == sol_udplite; }
 
 result<void> udp_sock::set_segment(s32 size) {
   if (size < 0 || size > 0xffff) return fail(errc::inval);

@@ -109,9 +109,8 @@ void udp_v4::err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_
   const bool redirect = error.kind == icmp_kind::redirect;
   if (uh == nullptr || (error.error == errc::ok && !redirect)) return;
   // The quoted packet was ours: its destination is the peer.
-  const net_device* dev = icmp.dev;
   const udp_flow flow{error.raddr, error.laddr, port_no(uh->dest.value()),
-                      port_no(uh->source.value()), dev != nullptr ? dev->index().value : 0};
+                      port_no(uh->source.value()), icmp.skb_iif};
   udp_sock* sk = udp_lookup(cx, net, flavour_, flow, nullptr);
   if (sk == nullptr) return net.mib().add(cx, mib::icmp_in_errors);
   if (redirect) return ip_rt_redirect(cx, net, error);
@@ -226,6 +225,7 @@ result<std::size_t> v4_ops::send(cpu& cx, udp_sock& sk, const send_msg& msg, u16
   TRY_VOID(sk.autobind(cx));
   TRY(const ref<rtable> rt, ip4_datagram_route(cx, sk, dest));
   const std::size_t len = msg.size();
+  if ((msg.flags & msg_probe) != 0) return len;
   const std::size_t header = sizeof(iphdr) + dest.options.size() + sizeof(udphdr);
   if (len + header > ipv4_max_packet) return fail(errc::msgsize);
   TRY_VOID(check_segments(sk, *rt, cx.now(), len, header, segment));

@@ -87,7 +87,7 @@ class udp_sock final : public inet_sock, public udp_place {
   result<std::size_t> append_pending(const send_msg& msg);
   result<std::size_t> push_pending(cpu& cx);
 
-  [[nodiscard]] bool is_own_level(int level) const;
+  [[nodiscard]] static bool is_own_level(int level);
   result<void> set_segment(s32 size);
   result<void> set_coverage(int name, s32 value);
 
