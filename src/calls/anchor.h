@@ -2,6 +2,7 @@
 // there is no table of descriptors that could be wrong. And the small requests about one.
 #pragma once
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -18,6 +19,10 @@ struct anchor {
   dropin::anchor_name peer;  ///< of the daemon's end, when `linked`
   bool linked = false;       ///< connected, or connecting, with the daemon's end
   [[nodiscard]] bool stream() const { return name.type == SOCK_STREAM; }
+  /// UDP or UDP-Lite, of which the kernel may take plain sends.
+  [[nodiscard]] bool udp() const {
+    return name.type == SOCK_DGRAM && name.protocol != IPPROTO_ICMP;
+  }
   /// A connection that came through accept().
   [[nodiscard]] bool accepted() const { return linked && peer.kind == dropin::name_kind::stream; }
 };

@@ -53,6 +53,10 @@ bool is_anchors_error(int error) {
 
 /// A plain send on an anchor failed in the kernel.
 long mended_send_on(caller& c, anchor& a, const buffers& bytes, int flags, int error) {
+  message m;
+  m.bytes = bytes;
+  // To shut a datagram socket does not stop all packets, nor hides other errors: the stack knows.
+  if (error == EPIPE && !a.stream()) return send_by_daemon(c, a, m, flags);
   if (error == EPIPE) return broken_pipe(c, a, flags);
   if (error == EAGAIN && a.stream() && !kernel::may_block(c, a.fd, flags)) {
     return send_when_taken(c, a, bytes, flags);
@@ -62,13 +66,11 @@ long mended_send_on(caller& c, anchor& a, const buffers& bytes, int flags, int e
     const long seen = stream_send_error(c, a, error);
     return seen == -EPIPE ? broken_pipe(c, a, flags) : seen;
   }
-  message m;
-  m.bytes = bytes;
   return repeat_datagram(c, a, m, flags, error);
 }
 
 long taken_on(caller& c, const anchor& a, long sent) {
-  if (sent <= static_cast<long>(max_datagram) || a.stream()) return sent;
+  if (sent <= static_cast<long>(max_datagram) || !a.udp()) return sent;
   true_error(c, a.fd);
   return -EMSGSIZE;
 }
@@ -209,7 +211,7 @@ long mended_transfer(caller& c, int number, int error) {
 
 bool too_long(caller& c, int number, u64 len) {
   anchor a;
-  return len > max_datagram && find_anchor(c, number, a) && !a.stream();
+  return len > max_datagram && find_anchor(c, number, a) && a.udp();
 }
 
 long taken(caller& c, int number, long sent) {
@@ -266,7 +268,7 @@ long do_sendto(caller& c, int number, u64 bytes, u64 len, int flags, u64 address
   m.name = address;
   m.name_len = address != 0 ? address_len : 0;
   if (m.name_len > sizeof(sockaddr_storage)) return -EINVAL;
-  if (m.name == 0 && len > max_datagram && !a.stream()) return -EMSGSIZE;
+  if (m.name == 0 && len > max_datagram && a.udp()) return -EMSGSIZE;
   return send_on(c, a, m, flags);
 }
 

@@ -81,10 +81,19 @@ std::optional<answer_data> datagram_client::connect(call& c) {
   for (departing& d : to_stack_) {
     if (d.to.len == 0 && before) d.to = *before;
   }
-  end_.open(sockaddr_family(c.data) != uapi::af_unspec);
+  connected_ = sockaddr_family(c.data) != uapi::af_unspec;
+  open_end();
   note_peer();
   owner_.mark(*this);
   return answer_data{};
+}
+
+/// Plain sends are for sockets of which every datagram leaves as it is: where the stack looks into
+/// what is sent (raw and ping sockets), or gathers a datagram, the program is to hear at once what
+/// became of its call.
+void datagram_client::open_end() {
+  const bool whole = kind_.type == uapi::sock_dgram && kind_.protocol != uapi::ipproto_icmp;
+  end_.open(connected_ && whole && !corked_ && !gathers_);
 }
 
 answer_data datagram_client::listen(call& c) { return answer_of(host_.listen(s_, c.head.arg[0])); }
@@ -116,13 +125,17 @@ answer_data datagram_client::set_option(call& c) {
     options_.set(host_, s_, level, name, c.data);
     return tell_choice();
   } else if (datagram_stamps::covers(level, name)) {
-    stamps_.start();
+    stamps_.start(host_, s_);
     return tell_choice();
   } else if (level == uapi::sol_socket &&
              (name == uapi::so_rcvbuf || name == uapi::so_rcvbufforce)) {
     read_buffer_size();
   } else if (level == uapi::sol_ip && name == uapi::ip_recverr) {
     error_told(c, 0);  // turning it off empties the error queue
+  } else if ((level == uapi::sol_udp || level == uapi::sol_udplite) && name == uapi::udp_cork) {
+    corked_ = byte_reader(c.data).take<u32>() != 0;
+    gathers_ = gathers_ && corked_;
+    open_end();
   }
   return answer_data{};
 }
@@ -163,7 +176,7 @@ answer_data datagram_client::do_ioctl(const call& c) {
     owner_.mark(*this);
   }
   if (!stamps_.on()) {
-    stamps_.start();
+    stamps_.start(host_, s_);
     return client::do_ioctl({c.channel, c.head, argument, {}});
   }
   const auto last = stamp_of_last_read(c.data.subspan(argument.size()));
@@ -185,7 +198,7 @@ std::optional<answer_data> datagram_client::send(call& c) {
     error_told(c, static_cast<int>(error));
     return refusal(error);
   }
-  const auto sent = to_stack_.empty() ? send_message(c) : result<std::size_t>(fail(errc::again));
+  const auto sent = to_stack_.empty() ? send_now(c) : result<std::size_t>(fail(errc::again));
   if (!sent && sent.error() == errc::again && c.wait()) {
     waiting_.push_back({c.channel, c.head, {c.data.begin(), c.data.end()}});
     return std::nullopt;
@@ -196,11 +209,19 @@ std::optional<answer_data> datagram_client::send(call& c) {
   return a;
 }
 
+result<std::size_t> datagram_client::send_now(const call& c) {
+  const auto sent = send_message(c);
+  if (!sent) return sent;
+  gathers_ = (static_cast<u32>(c.head.arg[0]) & uapi::msg_more) != 0;
+  open_end();
+  return sent;
+}
+
 void datagram_client::retry_sends() {
   while (!waiting_.empty()) {
     const waiting_send& first = waiting_.front();
     const call again{first.channel, first.head, first.data, {}};
-    const auto sent = send_message(again);
+    const auto sent = send_now(again);
     if (!sent && sent.error() == errc::again) return;
     answer_data a = answer_of(sent);
     if (sent) a.result = static_cast<int>(*sent);
@@ -310,7 +331,7 @@ bool datagram_client::take_from_stack() {
   std::vector<u8> items =
       to_items(byte_view(control).first(msg.control_len),
                [](int level, int type) { return !datagram_stamps::covers(level, type); });
-  append(items, stamps_.items_of_received(host_, s_));
+  append(items, stamps_.items_of_received(host_, s_, msg.came));
   std::vector<u8> tag = make_tag(from.view(), items);
   if (give(tag, payload)) return true;
   to_program_.push_back({std::move(tag), {payload.begin(), payload.end()}});

@@ -56,6 +56,8 @@ class datagram_client final : public client, private handed_on {
     std::vector<u8> data;
   };
 
+  void open_end();
+  result<std::size_t> send_now(const call& c);
   bool pump_one_out();
   bool to_stack(byte_view payload, byte_view to);
   bool receive_plain_sends();
@@ -80,6 +82,9 @@ class datagram_client final : public client, private handed_on {
   datagram_end end_;
   control_options options_;
   datagram_stamps stamps_;
+  bool connected_ = false;
+  bool corked_ = false;      ///< UDP_CORK
+  bool gathers_ = false;     ///< a datagram waits for its rest (MSG_MORE)
   u32 rcvbuf_ = 0;           ///< SO_RCVBUF: what may wait at the anchor
   bool wants_room_ = false;  ///< the anchor is full: its reader is waited for
   bool polls_room_ = false;

@@ -75,19 +75,28 @@ u32 datagram_stamps::choice(host_sockets& host, int s) {
   return (flags & uapi::sof_timestamping_software) != 0 ? out | stamp_timestamping : out;
 }
 
-std::vector<u8> datagram_stamps::items_of_received(host_sockets& host, int s) {
+void datagram_stamps::start(host_sockets& host, int s) {
+  if (std::exchange(on_, true)) return;
+  time_stamp read;
+  const byte_span room{reinterpret_cast<u8*>(&read), sizeof read};
+  if (host.ioctl(s, uapi::siocgstampns, room)) before_ = last_ = read;
+}
+
+std::vector<u8> datagram_stamps::items_of_received(host_sockets& host, int s, instant came) {
   std::vector<u8> out;
-  time_stamp came;
-  const byte_span room{reinterpret_cast<u8*>(&came), sizeof came};
-  if (!on_ || !host.ioctl(s, uapi::siocgstampns, room)) return out;
-  append_item(out, own_level, own_stamp, bytes_of(came));
+  if (!on_ || came == instant{}) return out;
+  constexpr s64 second = 1'000'000'000;
+  const time_stamp stamp{came.ns / second, came.ns % second};
+  append_item(out, own_level, own_stamp, bytes_of(stamp));
   if (last_) append_item(out, own_level, stamp_before, bytes_of(*last_));
-  last_ = came;
+  const bool told = (choice(host, s) >> stamp_form_shift & stamp_form_mask) != 0;
+  if (!told) last_ = stamp;
   return out;
 }
 
 result<time_stamp> datagram_stamps::last_read(std::optional<byte_view> next) const {
-  const auto found = next ? find_own(*next, stamp_before) : last_;
+  std::optional<time_stamp> found = last_;
+  if (next) found = find_own(*next, own_stamp) ? find_own(*next, stamp_before) : before_;
   if (!found) return fail(errc::noent);
   return *found;
 }

@@ -27,19 +27,23 @@ class datagram_stamps {
   /// The forms that the socket's options ask for, as bits of a choice (daemon/received_choice.h).
   static u32 choice(host_sockets& host, int s);
 
-  /// From now on tags have stamps.
-  void start() { on_ = true; }
+  /// From now on tags have stamps. What came before is as old as what the host's socket was read of
+  /// last.
+  void start(host_sockets& host, int s);
   [[nodiscard]] bool on() const { return on_; }
 
-  /// The items of the datagram that was just received from the host's socket.
-  std::vector<u8> items_of_received(host_sockets& host, int s);
+  /// The items of a datagram that was just received from the host's socket, and came at that time
+  /// (zero: unknown).
+  std::vector<u8> items_of_received(host_sockets& host, int s, instant came);
   /// SIOCGSTAMP (or in nanoseconds) while a datagram with these items is the next to be read, or
-  /// nothing when none waits. Errors: noent (none was read).
+  /// nothing when none waits: of that which was read last while no SO_TIMESTAMP was set. Errors:
+  /// noent (there was none).
   [[nodiscard]] result<time_stamp> last_read(std::optional<byte_view> next) const;
 
  private:
   bool on_ = false;
-  std::optional<time_stamp> last_;  ///< of the datagram received last
+  std::optional<time_stamp> last_;    ///< SIOCGSTAMP's, of what was received so far
+  std::optional<time_stamp> before_;  ///< the same when tags began to have stamps
 };
 
 }  // namespace ph::dropin

@@ -95,6 +95,73 @@ sender.sendto(b"abcdef", receiver.getsockname())
 print(receiver.recv(9), receiver.recv(9))
 """
 
+# Plain sends on connected sockets whose outcome depends on more than their bytes: [outcome, …].
+AT_ONCE = """
+import errno, socket
+def said(call, *args):
+    try:
+        return call(*args)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+receiver = socket.socket(type=socket.SOCK_DGRAM)
+receiver.bind(("127.0.0.1", 0))
+receiver.settimeout(20)
+def connected(*kind):
+    one = socket.socket(socket.AF_INET, *kind)
+    one.connect(receiver.getsockname())
+    return one
+s = connected(socket.SOCK_DGRAM)
+print(said(s.send, bytes(60000), socket.MSG_MORE), said(s.send, bytes(9000)), said(s.send, b"x"))
+print(receiver.recv(99))
+s.setsockopt(socket.IPPROTO_UDP, 1, 1)  # UDP_CORK
+print(said(s.send, bytes(60000)), said(s.send, bytes(9000)), said(s.send, b"y"))
+s.setsockopt(socket.IPPROTO_UDP, 1, 0)
+print(receiver.recv(99))
+s.send(b"a", socket.MSG_MORE)
+s.send(b"b")
+s.send(b"c")
+print(receiver.recv(99), receiver.recv(99))
+with_header = connected(socket.SOCK_RAW, socket.IPPROTO_RAW)
+print([said(with_header.send, bytes(n)) for n in (0, 4, 19, 20)])
+icmp = connected(socket.SOCK_RAW, socket.IPPROTO_ICMP)
+print([said(icmp.send, bytes(n)) for n in (0, 1, 2, 65515, 65516)])
+raw = connected(socket.SOCK_RAW, 99)
+raw.shutdown(socket.SHUT_WR)
+print([said(raw.send, bytes(n)) for n in (0, 1, 65515, 65516)])
+"""
+
+# What Linux 6.18 says to them.
+AT_ONCE_ON_LINUX = [
+    "60000 EMSGSIZE 1", "b'x'", "60000 EMSGSIZE 1", "b'y'", "b'ab' b'c'",
+    "['EINVAL', 'EINVAL', 'EINVAL', 'EINVAL']", "['EFAULT', 'EFAULT', 2, 65515, 'EMSGSIZE']",
+    "[0, 1, 65515, 'EMSGSIZE']"]
+
+# SIOCGSTAMP is about what no SO_TIMESTAMP told.
+STAMPS = """
+import fcntl, socket, struct
+receiver, sender = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
+receiver.bind(("127.0.0.1", 0))
+receiver.settimeout(20)
+def stamp():
+    try:
+        return struct.unpack("qq", fcntl.ioctl(receiver, 0x8907, bytes(16)))  # SIOCGSTAMPNS
+    except FileNotFoundError:
+        return None
+def send(count):
+    for _ in range(count):
+        sender.sendto(b"x", receiver.getsockname())
+send(2)
+receiver.recv(9)
+first = stamp()
+receiver.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS
+told = receiver.recvmsg(9, 99)[1]
+print(first is not None, len(told), stamp() == first)
+receiver.setsockopt(socket.SOL_SOCKET, 35, 0)
+send(1)
+receiver.recv(9)
+print(stamp() > first, stamp() == stamp())
+"""
+
 # Told of the daemon's death, by poll and by epoll, and again.
 AGAIN = """
 import errno, select, socket
@@ -133,6 +200,14 @@ class DatagramsTest(lib.LabTest):
         self.assertEqual(lab.python("alice", FILTERS).splitlines(),
                          ["b'A'", "Bad address", "Invalid argument", "Invalid argument",
                           "b'abc' b'def'"])
+
+    def test_what_becomes_of_a_send_is_known_at_once(self):
+        lab = self.start_lab()
+        self.assertEqual(lab.python("alice", AT_ONCE).splitlines(), AT_ONCE_ON_LINUX)
+
+    def test_the_stamp_of_what_was_not_told(self):
+        lab = self.start_lab()
+        self.assertEqual(lab.python("alice", STAMPS).split(), ["True", "1", "True", "True", "True"])
 
 
 class OrdinaryUserTest(lib.LabTest):

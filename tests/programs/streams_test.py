@@ -26,6 +26,25 @@ print("ready", flush=True)
 sys.stdin.readline()
 """
 
+# What waits for accept(), as a listener's TCP_INFO tells it in the fields of segments.
+WAITING = """
+import select, socket, struct
+listener = socket.create_server(("127.0.0.1", 0), backlog=7)
+def told():
+    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    return struct.unpack_from("II", info, 24)
+said, clients = [told()], []
+for wanted in (1, 2, 3):
+    clients.append(socket.create_connection(listener.getsockname()))
+    while told()[0] < wanted:
+        select.select([], [], [], 0.01)
+    said.append(told())
+listener.accept()
+while told()[0] > 2:
+    select.select([], [], [], 0.01)
+print(*said, told())
+"""
+
 
 class StreamsTest(lib.LabTest):
     def setUp(self):
@@ -83,6 +102,10 @@ os.wait()
 client.send(b"x", 0x4000000)  # MSG_ZEROCOPY
 print(server.recv(1), [events for _, events in epoll.poll(10)])
 '''), "b'x' [8]\n")
+
+    def test_a_listener_tells_how_many_wait(self):
+        told = self.lab.python("alice", WAITING)
+        self.assertEqual(told, "(0, 7) (1, 7) (2, 7) (3, 7) (2, 7)\n")
 
     def test_only_streams_raise_sigpipe(self):
         self.assertEqual(self.lab.python("alice", '''

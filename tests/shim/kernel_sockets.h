@@ -90,6 +90,10 @@ class kernel_sockets final : public host_sockets {
     if (got >= 0 && msg.name != nullptr) msg.name->len = m.msg_namelen;
     msg.control_len = got >= 0 ? m.msg_controllen : 0;
     msg.out_flags = static_cast<u32>(m.msg_flags);
+    ::timespec came{};
+    if (got >= 0 && ::ioctl(s, SIOCGSTAMPNS_OLD, &came) == 0) {
+      msg.came = instant{came.tv_sec * 1'000'000'000 + came.tv_nsec};
+    }
     return counted(got);
   }
   result<void> setsockopt(int s, int level, int name, byte_view value) override {
