@@ -79,6 +79,9 @@ long send_plainly(caller& c, anchor& a, const buffers& bytes, int flags) {
   const long early = a.stream() ? connected_by_now(c, a, flags) : 0;
   if (early != 0) return early;
   const long sent = c.send(a.fd, bytes, flags | MSG_NOSIGNAL);
+  if (sent > 0 && a.stream() && !kernel::may_block(c, a.fd, flags)) {
+    return send_what_is_left(c, a, bytes, flags, sent);
+  }
   if (sent >= 0) return taken_on(c, a, sent);
   return mended_send_on(c, a, bytes, flags, static_cast<int>(-sent));
 }
@@ -212,6 +215,12 @@ long mended_transfer(caller& c, int number, int error) {
 bool too_long(caller& c, int number, u64 len) {
   anchor a;
   return len > max_datagram && find_anchor(c, number, a) && a.udp();
+}
+
+long completed(caller& c, int number, const buffers& bytes, int flags, long sent) {
+  anchor a;
+  if (!find_anchor(c, number, a) || !a.stream() || kernel::may_block(c, a.fd, flags)) return sent;
+  return send_what_is_left(c, a, bytes, flags, sent);
 }
 
 long taken(caller& c, int number, long sent) {

@@ -38,6 +38,10 @@ long mended_transfer(caller& c, int number, int error);
 
 /// More than a datagram can be, for a datagram anchor, which would take it.
 bool too_long(caller& c, int number, u64 len);
+/// The kernel took only a part of a plain send, on any descriptor: how much was taken when the rest
+/// was tried, too.
+long completed(caller& c, int number, const buffers& bytes, int flags, long sent);
+
 /// The kernel took a plain send: its result, but for datagrams that are too long. The daemon knows
 /// that by now, too: what is left of it is the error that is given here.
 long taken(caller& c, int number, long sent);

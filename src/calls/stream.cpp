@@ -63,6 +63,15 @@ class message_bytes {
     room = used;
     return total;
   }
+  void skip(std::size_t len) {
+    while (len > 0 && !done()) {
+      const std::size_t left = at_->len - offset_;
+      const std::size_t n = left < len ? left : len;
+      offset_ += n;
+      len -= n;
+      skip_empty();
+    }
+  }
   [[nodiscard]] bool done() const { return at_ == end_; }
 
  private:
@@ -188,6 +197,24 @@ long make_room(caller& c, const anchor& a) {
   return send_stream(c, a, {}, {}, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+long send_what_is_left(caller& c, const anchor& a, const buffers& bytes, int flags, long sent) {
+  constexpr int most_turns = 32;  // of the daemon: more than a send buffer holds
+  piece_list all;
+  if (all.read(c, bytes) != 0) return sent;
+  message_bytes rest(all);
+  rest.skip(static_cast<std::size_t>(sent));
+  for (int i = 0; i < most_turns && !rest.done() && make_room(c, a) == 0; ++i) {
+    piece pieces[max_pieces];
+    std::size_t count = max_pieces;
+    message_bytes(rest).take(pieces, count, all.total());
+    const long more = c.send(a.fd, {pieces, 0, count}, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (more <= 0) break;
+    rest.skip(static_cast<std::size_t>(more));
+    sent += more;
+  }
+  return sent;
+}
+
 int unused_name_error(caller& c, const message& m) {
   u8 name[sizeof(sockaddr_storage)];
   return c.read(m.name, name, m.name_len) ? 0 : -EFAULT;
@@ -214,7 +241,10 @@ int stream_broken_error(caller& c, const anchor& a) {
   int error = 0;
   socklen_t len = sizeof error;
   kernel::getsockopt(c, a.fd, SOL_SOCKET, SO_ERROR, &error, len);
-  return error != 0 ? true_error(c, a.fd) : EPIPE;
+  if (error != 0) return true_error(c, a.fd);
+  // The daemon may know of a reset that does not show before all was read.
+  const int why = ask_about(c, a.fd, request_kind::take_error);
+  return why > 0 ? why : EPIPE;
 }
 
 long stream_receive_end(caller& c, anchor& a, int error, int flags) {

@@ -42,6 +42,11 @@ long connected_by_now(caller& c, const anchor& a, int flags);
 /// 0, or -errno: -EAGAIN when the stack does not take all of it.
 long make_room(caller& c, const anchor& a);
 
+/// The kernel took `sent` bytes of a plain send that does not wait, as many as the anchor holds.
+/// TCP takes what its own buffers hold: so the daemon is asked to take them on, and the kernel to
+/// go on, until there is no room. All bytes that were taken.
+long send_what_is_left(caller& c, const anchor& a, const buffers& bytes, int flags, long sent);
+
 /// A send failed in the kernel with `error`: -errno for the program.
 long stream_send_error(caller& c, anchor& a, int error);
 

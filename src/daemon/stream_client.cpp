@@ -283,6 +283,13 @@ void stream_client::leave() {
 }
 
 /// The connection failed: the program sees a reset, and take_error tells why.
+/// The connection broke while the program has still to read: a writer is told first.
+void stream_client::before_error(const call&) {
+  const errc why = pipe_ ? pipe_->error() : errc::ok;
+  if (why == errc::ok || std::exchange(failure_told_, true)) return;
+  pending_error_ = static_cast<int>(why);
+}
+
 void stream_client::show_failure(errc why) {
   pending_error_ = static_cast<int>(why);
   phase_ = phase::idle;

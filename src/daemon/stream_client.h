@@ -110,6 +110,7 @@ class stream_client final : public client {
   void program_ended();
   void linger();
   void leave();
+  void before_error(const call& c) override;
   void show_failure(errc why);
   void reset_connection();
 
@@ -119,6 +120,7 @@ class stream_client final : public client {
   bool untold_ = false;              ///< no connect() has said yet how the last one ended
   bool closed_ = false;              ///< the program has no anchor any more
   bool fin_sent_ = false;            ///< told the stack that the program sends no more
+  bool failure_told_ = false;        ///< of the pipe
   bool errors_new_ = false;          ///< the error queue may have something new
   bool joined_ = false;              ///< a second blocking connect waits, too
   errc ended_ = errc::ok;            ///< how the last connect ended

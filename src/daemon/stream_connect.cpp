@@ -154,7 +154,7 @@ result<void> stream_client::link(int anchor, bool hold) {
   owner_.poll_end(made.fd.get(), id_);
   const std::size_t filler = hold && made.filler > 0 ? made.filler - 1 : 0;
   pipe_ = stream_pump::linked(host_, s_, std::move(made.fd), filler);
-  fin_sent_ = false;
+  fin_sent_ = failure_told_ = false;
   send_buffer_ = 0;
   see_anchor(anchor);
   leave_urgent_byte_to_anchor();

@@ -132,7 +132,8 @@ pipe_turn stream_pump::pump() {
   if (!hung_up_) {
     while (pull_some()) {}
     // The program still has to read, or accept() has not returned: then a reset would show too
-    // early, as an end of file.
+    // early, as an end of file. Who writes hears of it at once, as nobody reads that any more.
+    if (reader_full_) ::shutdown(end_.get(), SHUT_RD);
     if (reader_full_ || !cookie_.empty()) return pipe_turn::rest;
   }
   return pipe_turn::failed;

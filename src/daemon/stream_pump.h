@@ -75,16 +75,16 @@ class stream_pump final : public byte_pipe {
   int s_;
   unique_fd end_;
   std::vector<unique_fd> passed_;  ///< came with bytes
-  std::vector<u8> cookie_;       ///< still awaited
-  std::vector<u8> first_;        ///< read from the program, not yet taken by the stack
-  std::size_t filler_ = 0;       ///< bytes at the head of end_'s queue that hold the anchor shut
-  std::size_t sent_on_ = 0;      ///< bytes there that were sent on and are still to be consumed
-  std::size_t since_empty_ = 0;  ///< bytes read since end_'s queue was empty
-  std::size_t hold_limit_ = 0;   ///< a byte is held only while since_empty_ is no larger
+  std::vector<u8> cookie_;         ///< still awaited
+  std::vector<u8> first_;          ///< read from the program, not yet taken by the stack
+  std::size_t filler_ = 0;         ///< bytes at the head of end_'s queue that hold the anchor shut
+  std::size_t sent_on_ = 0;        ///< bytes there that were sent on and are still to be consumed
+  std::size_t since_empty_ = 0;    ///< bytes read since end_'s queue was empty
+  std::size_t hold_limit_ = 0;     ///< a byte is held only while since_empty_ is no larger
   int lowat_ = 1;
   bool to_own_host_ = false;
   bool stamped_ = false;
-  u64 given_ = 0;  ///< bytes that the anchor has taken
+  u64 given_ = 0;            ///< bytes that the anchor has taken
   std::list<stamp> stamps_;  // a deque has memory when it is empty
   acceptance accepted_ = acceptance::told;
   errc failing_ = errc::ok;    ///< the host's connection broke

@@ -47,6 +47,17 @@ ssize_t repaired_write(int fd, const buffers& bytes) {
   return config().active && errno != EPIPE ? repaired(fd, bytes, 0) : -1;
 }
 
+/// Where the length of a message is not at hand, only so much may be a part of one: a smaller part
+/// was taken by an anchor that was nearly full.
+constexpr ssize_t much = 32768;
+
+/// The same took a part, or may have.
+ssize_t continued(int fd, const buffers& bytes, int flags, ssize_t sent) {
+  if (!config().active || sent <= 0) return sent;
+  own_caller c(fd);
+  return completed(c, fd, bytes, flags, sent);
+}
+
 /// A plain write went well, perhaps to a file of the host's.
 ssize_t written(int fd, ssize_t sent) {
   note_sent(fd);
@@ -60,7 +71,7 @@ ssize_t send_plainly(int fd, const void* bytes, size_t len, int flags) {
   const piece all{address_of(bytes), len};
   if (sent < 0) return repaired(fd, {&all, 0, 1}, flags);
   note_sent(fd);
-  return sent;
+  return static_cast<size_t>(sent) < len ? continued(fd, {&all, 0, 1}, flags, sent) : sent;
 }
 
 ssize_t send_to(int fd, const void* bytes, size_t len, int flags, const sockaddr* address,
@@ -114,9 +125,11 @@ PH_HOOK(ssize_t, sendmsg, int fd, const msghdr* message, int flags) {
   }
   if (const long early = before_plain_send(fd, flags); early != 0) return finish(early);
   const ssize_t sent = next::sendmsg(fd, &own, flags | MSG_NOSIGNAL);
-  if (sent >= 0) note_sent(fd);
-  if (sent >= 0) return finish(taken(c, fd, sent));
-  return repaired(fd, {nullptr, address_of(own.msg_iov), own.msg_iovlen}, flags);
+  const buffers bytes{nullptr, address_of(own.msg_iov), own.msg_iovlen};
+  if (sent < 0) return repaired(fd, bytes, flags);
+  note_sent(fd);
+  const long meant = taken(c, fd, sent);
+  return meant >= much ? continued(fd, bytes, flags, meant) : finish(meant);
 }
 
 PH_HOOK(int, sendmmsg, int fd, mmsghdr* messages, unsigned count, int flags) {
@@ -186,8 +199,12 @@ PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {
   if (too_long(c, fd, len)) return finish<ssize_t>(-EMSGSIZE);
   if (const long early = before_plain_send(fd, 0); early != 0) return finish(early);
   const ssize_t sent = next::write(fd, bytes, len);
-  if (sent >= 0) return written(fd, sent);
   const piece all{address_of(bytes), len};
+  if (sent >= 0) {
+    const ssize_t told = written(fd, sent);
+    return told > 0 && static_cast<size_t>(told) < len ? continued(fd, {&all, 0, 1}, 0, told)
+                                                       : told;
+  }
   return repaired_write(fd, {&all, 0, 1});
 }
 
@@ -197,5 +214,7 @@ PH_HOOK(ssize_t, writev, int fd, const iovec* pieces, int count) {
   if (sent < 0) return count > 0 ? repaired_write(fd, array_of(pieces, count)) : sent;
   own_caller c(fd);
   const long meant = taken(c, fd, sent);
-  return meant >= 0 ? written(fd, meant) : finish<ssize_t>(meant);
+  if (meant < 0) return finish<ssize_t>(meant);
+  const ssize_t told = written(fd, meant);
+  return told >= much ? continued(fd, array_of(pieces, count), 0, told) : told;
 }

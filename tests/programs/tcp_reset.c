@@ -21,6 +21,32 @@ static void on_pipe(int sig) {
   ++broken_pipes;
 }
 
+/* A writer that waits hears of a reset, though its own side has bytes to read still. */
+static void reset_ends_a_write(void) {
+  static char bytes[65536];
+  int a, b, status = -1, before = -1, now = 0;
+  tcp_pair(&a, &b);
+  CHECK(fcntl(b, F_SETFL, O_NONBLOCK) == 0);
+  while (send(b, bytes, sizeof bytes, 0) > 0) {}
+  pid_t child = fork();
+  if (child == 0) {
+    close(b);
+    signal(SIGPIPE, SIG_IGN);
+    while (write(a, bytes, sizeof bytes) > 0) {}
+    int error = errno;
+    while (read(a, bytes, sizeof bytes) > 0) {}
+    _exit(error == ECONNRESET || error == EPIPE ? 0 : 1);
+  }
+  close(a);
+  for (int quiet = 0; quiet < 3; quiet = now == before && now > 0 ? quiet + 1 : 0) {
+    before = now;
+    usleep(50000);
+    CHECK(ioctl(b, FIONREAD, &now) == 0);
+  }
+  linger_reset(b);
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 int main(void) {
   char buf[10];
   int a, b;
@@ -67,5 +93,6 @@ int main(void) {
   CHECK(events(a, POLLIN, 5000) & POLLERR);
   FAILS(read(a, buf, 1), ECONNRESET);
   close(a);
+  reset_ends_a_write();
   FINISH();
 }
