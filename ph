@@ -120,7 +120,11 @@ need() {
 build() {
   local preset=$1 folder=$root/build/$1 log=$root/build/$1.log started=$SECONDS
   shift
-  mkdir -p "$folder"
+  # Somebody else's checkout, as whoever builds there has left it.
+  if [[ ! -w $root && ! -w $folder && -e $folder/build.ninja ]]; then return; fi
+  mkdir -p "$folder" 2>&- && [[ -w $folder ]] || die \
+    "$root is not built, and you may not write to it." \
+    "Have its owner run ./ph build $preset, or clone it."
   exec {lock}>"$folder/.ph-lock"
   flock "$lock"
   if [[ ! -e $folder/build.ninja ]]; then

@@ -190,6 +190,9 @@ TEST_F(sock_test, timestamps_and_drops_come_as_control_messages) {
                             }));
   EXPECT_EQ(seen, (std::vector<std::pair<int, u64>>{{uapi::scm_timestamp, 7},
                                                     {uapi::so_rxq_ovfl, 3}}));
+  EXPECT_EQ(sk->stamp, instant{}) << "SIOCGSTAMP is about what no message told";
+  sk->opt.timestamp = false;
+  sock_recv_cmsgs(*sk, *skb, msg);
   EXPECT_EQ(sk->stamp, skb->tstamp);
   consume(m.cx(), std::move(skb));
 }
