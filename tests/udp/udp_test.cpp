@@ -433,6 +433,46 @@ TEST_F(udp, a_probe_is_not_sent) {
   EXPECT_EQ(lab.a.mib(mib::ip_out_requests), 0u);
 }
 
+/// IP_BIND_ADDRESS_NO_PORT: bind() chooses the address alone, as often as it likes; who sends or
+/// connects first has a port.
+TEST_F(udp, an_address_may_be_bound_before_there_is_a_port) {
+  std::vector<int> clients;
+  for (int i = 0; i < 40; ++i) {
+    const int c = clients.emplace_back(socket_on(b));
+    ASSERT_TRUE(sys_setsockopt_int(b, c, sol_ip, ip_bind_address_no_port, 1));
+    ASSERT_TRUE(sys_setsockopt_int(b, c, sol_socket, so_reuseport, i % 2));
+    ASSERT_TRUE(sys_bind(b, c, addr4("10.0.0.2", 0)));
+    ASSERT_TRUE(sys_bind(b, c, addr4("127.0.0.9", 0)));
+    EXPECT_EQ(addr_of(*sys_getsockname(b, c)), ipv4_addr(127, 0, 0, 9));
+    EXPECT_EQ(port_of(*sys_getsockname(b, c)), 0);
+  }
+  ASSERT_TRUE(sys_close(b, clients[39]));
+  ASSERT_TRUE(sys_close(b, clients[38]));
+  clients.resize(38);
+  const int s = server(7, "127.0.0.1");
+  for (const int c : clients) {
+    ASSERT_TRUE(sys_sendto(b, c, bytes_of("there"sv), 0, addr4("127.0.0.1", 7)));
+    lab.settle();
+    sockaddr_buf from;
+    EXPECT_EQ(text(b, s, &from), "there");
+    EXPECT_EQ(addr_of(from), ipv4_addr(127, 0, 0, 9));
+    EXPECT_EQ(port_of(from), port_of(*sys_getsockname(b, c)));
+    EXPECT_EQ(sys_bind(b, c, addr4("127.0.0.9", 0)).error(), errc::inval);
+    ASSERT_TRUE(sys_sendto(b, s, bytes_of("back"sv), 0, from.view()));
+    lab.settle();
+    EXPECT_EQ(text(b, c), "back");
+    ASSERT_TRUE(sys_connect(b, c, addr4("127.0.0.1", 7)));
+    ASSERT_TRUE(sys_connect(b, c, bytes_of(sockaddr_in{})));
+    EXPECT_EQ(port_of(*sys_getsockname(b, c)), 0) << "the port was not asked for by name";
+    ASSERT_TRUE(sys_bind(b, c, addr4("127.0.0.9", 0)));
+    ASSERT_TRUE(sys_connect(b, c, addr4("127.0.0.1", 7)));
+  }
+  for (const int c : clients) ASSERT_TRUE(sys_close(b, c));
+  ASSERT_TRUE(sys_sendto(b, s, bytes_of("x"sv), 0, addr4("127.0.0.9", 40000)));
+  lab.settle();
+  EXPECT_EQ(lab.b.mib(mib::udp_no_ports), 1u);
+}
+
 TEST_F(udp, errors_of_sending) {
   const int c = socket_on(a);
   EXPECT_EQ(sys_send(a, c, bytes_of("x"sv)).error(), errc::destaddrreq);

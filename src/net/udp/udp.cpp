@@ -108,8 +108,7 @@ result<void> udp_sock::bind(cpu& cx, byte_view addr) {
   daddr = {};
   dport = {};
   dst.reset();
-  count_willingness();
-  table().insert(*this);
+  if (sport) enter_tables();
   return {};
 }
 
@@ -119,9 +118,13 @@ result<void> udp_sock::autobind(cpu& cx) {
   const auto port =
       table().ports.bind_ephemeral(*this, low, high, cx.random(), share_datagrams, {});
   if (!port) return fail(errc::again);
+  enter_tables();
+  return {};
+}
+
+void udp_sock::enter_tables() {
   count_willingness();
   table().insert(*this);
-  return {};
 }
 
 udp_table& udp_sock::table() const { return net().slots().get(flavour_.key); }

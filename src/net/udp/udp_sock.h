@@ -77,8 +77,8 @@ class udp_sock final : public inet_sock, public udp_place {
   result<void> autobind(cpu& cx);
 
  private:
-  /// To be called whenever addresses or ports changed.
-  void rehash();
+  /// To be called once the socket has got its port (IP_BIND_ADDRESS_NO_PORT: not by bind()).
+  void enter_tables();
   void give_port_back();
   /// Tells the table of ports whether the socket has SO_REUSEADDR.
   void count_willingness();
