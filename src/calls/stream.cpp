@@ -17,7 +17,7 @@ using dropin::message_head;
 using dropin::request_kind;
 
 /// The most bytes of a program's in one request.
-constexpr std::size_t most_bytes = 60 * 1024;
+constexpr std::size_t most_bytes = std::size_t{60} * 1024;
 
 /// True for a stream anchor that is, or was, connected.
 bool has_peer(caller& c, anchor& a) {

@@ -497,10 +497,14 @@ void drop_in_state::serve_channel(u64 id) {
   const ssize_t got = message.receive(at->second.fd.get(), buffer_);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   request r;
-  const bool good = got > 0 && static_cast<std::size_t>(got) <= buffer_.size() &&
-                    (message.header.msg_flags & MSG_CTRUNC) == 0 &&
-                    at->second.waiting_client == 0 &&
-                    parse_request(buffer_.data(), static_cast<std::size_t>(got), r);
+  const bool whole = got > 0 && static_cast<std::size_t>(got) <= buffer_.size() &&
+                     (message.header.msg_flags & MSG_CTRUNC) == 0 &&
+                     parse_request(buffer_.data(), static_cast<std::size_t>(got), r);
+  if (whole && r.head.kind == static_cast<u16>(request_kind::stop_waiting)) {
+    (void)take_passed(at->second, message.header);
+    return stop_waiting(id, at->second);
+  }
+  const bool good = whole && at->second.waiting_client == 0;
   if (good && r.head.kind == static_cast<u16>(request_kind::bind)) {
     serve_closes();  // a socket closed before this call no longer has its port
     bury();
@@ -543,6 +547,21 @@ void drop_in_state::serve(u64 id, channel& ch, const request& r, result<passed_s
 
 void drop_in_state::answer_later(u64 channel, const request_head& head, answer_data&& a) {
   answers_.push_back({channel, head, std::move(a)});
+}
+
+/// Whoever waits in a send was interrupted. He must learn whether it was done, or he does it twice.
+void drop_in_state::stop_waiting(u64 id, channel& ch) {
+  const u64 waiting = ch.waiting_client;
+  const auto is_its = [id](const held_answer& a) { return a.channel == id; };
+  const bool answered = std::any_of(answers_.begin(), answers_.end(), is_its);
+  if (waiting == 0 || answered || ch.waiting_call.kind != static_cast<u16>(request_kind::sendmsg)) {
+    return;  // the answer is on its way, or ends the waiting as that of connect() does
+  }
+  const request_head call = ch.waiting_call;
+  ch.waiting_client = 0;
+  if (client* c = find(waiting)) give_turn(*c, [&] { c->give_up(id); });
+  const auto at = channels_.find(id);
+  if (at != channels_.end() && !reply(at->second, call, refusal(errc::intr))) drop_channel(id);
 }
 
 /// After every client had its turn: who is told that his connection is up finds that the other side

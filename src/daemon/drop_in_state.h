@@ -135,6 +135,7 @@ class drop_in_state final : public client_owner {
   void mark_later(client& c, unsigned milliseconds) override;
   void mark_starving(client& c) override;
   void remove(client& c) override;
+  void stop_waiting(u64 id, channel& ch);
   void answer_later(u64 channel, const request_head& head, answer_data&& a) override;
   void adopt(host_sockets& host, int s, const anchor_name& end, unique_fd fd, u64 listener,
              descriptor_share&& share) override;

@@ -23,7 +23,7 @@ namespace ph::dropin {
 inline constexpr u32 protocol_magic = 0x31446870;  ///< "phD1"
 inline constexpr u16 protocol_version = 1;
 /// A UDP datagram of 65,507 bytes with address and ancillary data fits.
-inline constexpr std::size_t max_data = 68 * 1024;
+inline constexpr std::size_t max_data = std::size_t{68} * 1024;
 
 /// The longest tag of a datagram (daemon/datagram_tags.h).
 inline constexpr std::size_t max_tag = 1280;
@@ -75,9 +75,11 @@ enum class request_kind : u16 {
                ///< again: the anchor of a datagram socket shows a waiting report once more
   settle,      ///< reply when what the host's programs had sent to their own host has arrived, as
                ///< far as the stack lets it (daemon/settling.h)
+  stop_waiting,  ///< has no reply of its own: the sendmsg that waits on this channel is answered
+                 ///< now, with EINTR, unless it was done meanwhile
 };
 inline constexpr u16 first_kind = static_cast<u16>(request_kind::hello);
-inline constexpr u16 last_kind = static_cast<u16>(request_kind::settle);
+inline constexpr u16 last_kind = static_cast<u16>(request_kind::stop_waiting);
 
 /// Request flag: the caller blocks. The reply comes when the operation ends (connect: handshake
 /// done or failed; sendmsg: there was room). If the channel closes first, the caller was

@@ -171,6 +171,28 @@ long receive(int fd, const exchange& x, reply_frame& reply) {
   return got;
 }
 
+/// A send that waits at the daemon was interrupted, or its time is over (`why`): it may have been
+/// done all the same, which the daemon's answer tells. False when the channel is of no more use.
+bool stop_waiting(int fd, exchange& x, long why, int& result) {
+  exchange stop;
+  stop.kind = dropin::request_kind::stop_waiting;
+  request_frame request;
+  if (request.build(stop) < 0 || raw::sendmsg(fd, request.message(), MSG_NOSIGNAL) < 0)
+    return false;
+  reply_frame reply(x);
+  long got = -EINTR;
+  while (got == -EINTR) got = raw::recvmsg(fd, reply.message(), reply.flags());
+  if (!reply.take(got)) return false;
+  result = reply.result() == -EINTR ? static_cast<int>(why) : reply.result();
+  return true;
+}
+
+/// True for a send that is wholly done or not at all. One that opens a connection (Fast Open) goes
+/// on by itself, like connect().
+bool can_be_stopped(const exchange& x) {
+  return x.kind == dropin::request_kind::sendmsg && (x.arg[0] & MSG_FASTOPEN) == 0;
+}
+
 /// One request on one channel. False when the channel is of no more use; the result says why.
 bool converse(int fd, exchange& x, int& result) {
   request_frame request;
@@ -194,8 +216,10 @@ bool converse(int fd, exchange& x, int& result) {
   }
   if (x.reply_fd >= 0) raw::close(x.reply_fd);
   x.reply_fd = -1;
-  const bool waited = (x.flags & dropin::flag_wait) != 0;
-  if (waited && (got == -EINTR || got == -EAGAIN)) result = static_cast<int>(got);
+  const bool waited = (x.flags & dropin::flag_wait) != 0 && (got == -EINTR || got == -EAGAIN);
+  if (!waited) return false;
+  if (can_be_stopped(x) && stop_waiting(fd, x, got, result)) return true;
+  result = static_cast<int>(got);
   return false;
 }
 
