@@ -109,6 +109,13 @@ print([os.access(path, how) for how in (os.F_OK, os.R_OK, os.W_OK, os.R_OK | os.
         self.lab.run("alice", "sh", "-c", f"echo vegas > {file}")
         self.assertEqual(self.lab.run("alice", "cat", file).stdout, "vegas\n")
 
+    def test_settings_that_only_the_machine_has(self):
+        file = "/proc/sys/net/ipv4/tcp_adv_win_scale"
+        with open(file, encoding="ascii") as machine:
+            self.assertEqual(self.lab.run("alice", "cat", file).stdout, machine.read())
+        done = self.lab.run("alice", "sh", "-c", f"echo 1 > {file}", check=False)
+        self.assertNotEqual(done.returncode, 0)
+
     @unittest.skipIf(os.geteuid() != 0, "only root may write there at all")
     def test_system_calls_of_its_own(self):
         with tempfile.TemporaryDirectory() as folder:

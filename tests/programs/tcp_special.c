@@ -281,6 +281,49 @@ static void last_words(void) {
   }
 }
 
+static void on_alarm(int number) { (void)number; }
+
+/* A send by the daemon that is interrupted, or whose time is over, was done or was not: what the
+ * calls tell is what arrives. */
+static void interrupted_sends(int by_signal) {
+  enum { calls = 300 };
+  static char bytes[200000];
+  int a, b, buffer = 60000;
+  tcp_pair(&a, &b);
+  pid_t child = fork();
+  if (child == 0) {
+    long long all = 0;
+    close(a);
+    for (ssize_t n; (n = recv(b, bytes, sizeof bytes, 0)) > 0; usleep(1000)) all += n;
+    _exit(send(b, &all, sizeof all, 0) != sizeof all);
+  }
+  close(b);
+  CHECK(setsockopt(a, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer) == 0);
+  struct sigaction action = {.sa_handler = on_alarm}, before;
+  CHECK(sigaction(SIGALRM, &action, &before) == 0);
+  struct itimerval often = {{0, 3000}, {0, 3000}}, never = {{0, 0}, {0, 0}}, rest;
+  struct timeval limit = {0, 3000};
+  CHECK(getitimer(ITIMER_REAL, &rest) == 0);
+  if (by_signal) {
+    CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+  } else {
+    CHECK(setsockopt(a, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0);
+  }
+  long long told = 0, arrived = -1;
+  for (int i = 0; i < calls; ++i) {
+    ssize_t n = send(a, bytes, sizeof bytes, MSG_MORE);
+    if (n < 0 && errno != EINTR && errno != EAGAIN) CHECK(n >= 0);
+    if (n > 0) told += n;
+  }
+  CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0 && sigaction(SIGALRM, &before, NULL) == 0);
+  CHECK(setitimer(ITIMER_REAL, &rest, NULL) == 0);
+  CHECK(shutdown(a, SHUT_WR) == 0 && recv(a, &arrived, sizeof arrived, 0) == sizeof arrived);
+  CHECK(arrived == told);
+  int status = -1;
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+  close(a);
+}
+
 int main(void) {
   alarm(60);
   signal(SIGPIPE, SIG_IGN);
@@ -294,6 +337,8 @@ int main(void) {
   discarded();
   control_data();
   full_buffers();
+  interrupted_sends(0);
+  interrupted_sends(1);
   ended_listener(0);
   ended_listener(1);
   last_words();
