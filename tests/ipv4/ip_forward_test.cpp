@@ -284,6 +284,7 @@ TEST_F(redirected, who_has_no_socket_has_no_redirect) {
 TEST_F(redirected, connections_follow_and_only_what_is_in_flight_counts) {
   introduce();
   const int fd = *sys_socket(app, af_inet, sock_stream, 0);
+  ASSERT_TRUE(sys_setsockopt_int(app, fd, sol_tcp, tcp_syncnt, 20));
   EXPECT_EQ(sys_connect(app, fd, addr4(far, 80)).error(), errc::inprogress);
   lab.settle();
   const test_frame syn = lab.frames.back();
@@ -296,6 +297,53 @@ TEST_F(redirected, connections_follow_and_only_what_is_in_flight_counts) {
   say(gateway, better, syn);
   lab.advance(milliseconds(2100));
   EXPECT_EQ(dest_of(lab.frames.back()), better_mac);
+  // The better one does not answer: who finds that out does not connect at all.
+  lab.a.sysctl("net.ipv4.neigh.default.ucast_solicit", "1000");
+  lab.frames.clear();
+  lab.advance(seconds(450));
+  std::erase_if(lab.frames, [](const test_frame& f) { return !f.is_ip(ipproto_tcp); });
+  EXPECT_EQ(dest_of(lab.frames.front()), better_mac);
+  EXPECT_EQ(dest_of(lab.frames.back()), lab.b.dev().dev_addr()) << "the better one may have died";
+}
+
+TEST_F(redirected, a_connected_socket_returns_to_its_gateway_in_time) {
+  introduce();
+  const int fd = *sys_socket(app, af_inet, sock_dgram, 0);
+  ASSERT_TRUE(sys_connect(app, fd, addr4(far, 7)));
+  const auto send = [&] {
+    EXPECT_TRUE(sys_send(app, fd, bytes_of("x"sv)));
+    lab.settle();
+    return lab.frames.back();
+  };
+  say(gateway, better, send());
+  EXPECT_EQ(dest_of(send()), better_mac);
+  lab.advance(seconds(200));
+  introduce();
+  EXPECT_EQ(dest_of(send()), better_mac);
+  // What is told about the path's MTU says nothing about the gateway.
+  const byte_view packet = byte_view(lab.frames.back().bytes).subspan(sizeof(ethhdr));
+  lab.inject(lab.a, craft_icmp(better, me, icmp_dest_unreach, icmp_frag_needed, 1000,
+                               packet.first(28)));
+  EXPECT_EQ(sys_send(app, fd, bytes_of("x"sv)).error(), errc::msgsize);
+  lab.advance(seconds(101));
+  EXPECT_EQ(dest_of(send()), lab.b.dev().dev_addr());
+}
+
+TEST_F(redirected, only_what_goes_by_that_gateway_and_device_is_sent_elsewhere) {
+  test_host& c = lab.add_host("c");
+  lab.link(lab.a, "10.0.1.1/24", c, "10.0.1.2/24");
+  lab.a.add_route("default via 10.0.1.2 dev eth1 metric 10");
+  introduce();
+  const int fd = *sys_socket(app, af_inet, sock_dgram, 0);
+  const int bound = *sys_socket(app, af_inet, sock_dgram, 0);
+  ASSERT_TRUE(sys_setsockopt(app, bound, sol_socket, so_bindtodevice, bytes_of("eth1"sv)));
+  say(gateway, better, sent(fd));
+  EXPECT_EQ(dest_of(sent(fd)), better_mac);
+  EXPECT_EQ(dest_of(sent(bound)), c.dev().dev_addr());
+  const auto instead = fib_route_parse(lab.a.net(), "default via 10.0.0.3 dev eth0", nullptr);
+  const rtnl_guard rtnl(lab.a.machine.rtnl());
+  ASSERT_TRUE(lab.a.ipv4().fib.add(rtnl.held(), *instead, true));
+  EXPECT_EQ(sent(fd).ethertype(), eth_p_arp) << "the tables name another gateway";
 }
 
 }  // namespace

@@ -206,6 +206,48 @@ TEST_F(demux, who_brings_a_chooser_begins_a_group_and_joins_none) {
   EXPECT_EQ(choose(bound, 0).error(), errc::inval) << "groups form when ports are bound";
 }
 
+TEST_F(demux, who_shares_late_shares_with_the_next_one) {
+  const auto willing = [&](int fd) {
+    ASSERT_TRUE(sys_setsockopt_int(app, fd, sol_socket, so_reuseport, 1));
+  };
+  std::vector all{server({})};
+  willing(all[0]);
+  all.push_back(server({so_reuseport}));
+  EXPECT_EQ(hear(all), (yes{1, 1}));
+  EXPECT_TRUE(choose(all[0], 0));
+  EXPECT_EQ(heard(all), (std::vector{sends, 0})) << "the older one has the first number";
+  all.push_back(server({so_reuseport}));
+  EXPECT_EQ(detach(all[1]), errc::ok);
+  EXPECT_EQ(hear(all), (yes{1, 1, 1}));
+  for (const int fd : all) ASSERT_TRUE(sys_close(app, fd));
+  all = {server({so_reuseaddr}), server({so_reuseaddr})};
+  for (const int fd : all) willing(fd);
+  EXPECT_EQ(hear(all), (yes{0, 1}));
+  for (int i = 0; i < 2; ++i) all.push_back(server({so_reuseaddr, so_reuseport}));
+  EXPECT_EQ(hear(all), (yes{0, 1, 1, 1})) << "the youngest of the older ones, and no other";
+  for (const int fd : all) ASSERT_TRUE(sys_close(app, fd));
+  all = {server({})};
+  willing(all[0]);
+  app.cred.uid = 1000;
+  const int stranger = socket({so_reuseport});
+  EXPECT_EQ(bind(stranger).error(), errc::addrinuse);
+}
+
+TEST_F(demux, a_cpu_changes_no_numbers) {
+  std::vector<int> all;
+  for (int i = 0; i < 4; ++i) all.push_back(server({so_reuseport}));
+  for (u32 chosen = 0; chosen < 4; ++chosen) {
+    ASSERT_TRUE(choose(all[0], chosen));
+    for (int i = 0; i < 4; ++i) {
+      ASSERT_TRUE(sys_setsockopt_int(app, all[static_cast<std::size_t>(i)], sol_socket,
+                                     so_incoming_cpu, i));
+    }
+    std::vector<int> expected(4);
+    expected[chosen] = sends;
+    EXPECT_EQ(heard(all), expected);
+  }
+}
+
 TEST_F(demux, one_port_on_many_addresses) {
   constexpr u32 many = 2000;
   std::vector<int> all;

@@ -78,7 +78,7 @@ result<ip4_destination> ip4_datagram_dest(inet_sock& sk, const send_msg& msg) {
 
 result<ref<rtable>> ip4_datagram_route(cpu& cx, inet_sock& sk, ip4_destination& dest) {
   ref<rtable> rt;
-  if (dest.connected && sk.dst && rt_valid(static_cast<rtable&>(*sk.dst))) {
+  if (dest.connected && sk.dst && rt_valid(static_cast<rtable&>(*sk.dst), cx.now())) {
     rt = ref<rtable>(static_cast<rtable*>(sk.dst.get()));
   } else {
     flowi4 flow;

@@ -230,7 +230,7 @@ xmit_result ip_send_skb(cpu& cx, net_namespace& net, ref<rtable> rt, skb_ptr skb
 }
 
 xmit_result ip_queue_xmit(cpu& cx, inet_sock& sk, skb_ptr skb) {
-  if (!sk.dst || !rt_valid(static_cast<rtable&>(*sk.dst))) {
+  if (!sk.dst || !rt_valid(static_cast<rtable&>(*sk.dst), cx.now())) {
     const result<void> routed = sk.af_ops->connect_route(cx, sk);
     if (!routed) {
       sk.net().mib().add(cx, mib::ip_out_no_routes);

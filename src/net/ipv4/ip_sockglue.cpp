@@ -175,7 +175,7 @@ result<s32> get_int(cpu& cx, inet_sock& sk, int name) {
     case ip_protocol_opt: return sk.sport.value;  // as Linux, whose raw sockets' port is that
     case ip_mtu:
       if (!sk.dst || sk.daddr.is_any()) return fail(errc::notconn);
-      if (!rt_valid(static_cast<rtable&>(*sk.dst))) {
+      if (!rt_valid(static_cast<rtable&>(*sk.dst), cx.now())) {
         TRY_VOID(sk.af_ops->connect_route(cx, sk));
       }
       return static_cast<s32>(sk.dst->mtu(cx.now()));

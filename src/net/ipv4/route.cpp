@@ -55,7 +55,9 @@ void rtable::confirm(cpu& cx, ipv4_addr daddr) {
   if (neigh_) neigh_->confirm(cx.now());
 }
 
-bool rt_valid(const rtable& rt) { return rt.generation == ipv4_of(rt.net()).fib.generation(); }
+bool rt_valid(const rtable& rt, instant now) {
+  return rt.generation == ipv4_of(rt.net()).fib.generation() && now < rt.gateway_expires;
+}
 
 namespace {
 
@@ -91,10 +93,19 @@ void apply_path(rtable& rt, ipv4_addr daddr, instant now) {
   rt.pmtu = known->mtu;
   rt.pmtu_expires = known->expires;
   rt.mtu_locked = rt.mtu_locked || known->locked;
-  if (!rt.is_input && !rt.gateway.is_any() && !known->gateway.is_any()) {
-    rt.gateway = known->gateway;
-    rt.gateway_expires = known->expires;
-  }
+}
+
+route_cache::way way_of(const rtable& rt, ipv4_addr daddr) {
+  return {daddr, rt.fib_gateway, rt.dev->index().value};
+}
+
+void apply_redirect(rtable& rt, ipv4_addr daddr, instant now) {
+  if (rt.fib_gateway.is_any()) return;
+  const route_cache::redirect* known =
+      ipv4_of(rt.net()).routes->find_redirect(way_of(rt, daddr), now);
+  if (known == nullptr) return;
+  rt.gateway = known->gateway;
+  rt.gateway_expires = known->expires;
 }
 
 // --- output -----------------------------------------------------------------------------------
@@ -166,11 +177,12 @@ result<ref<rtable>> output_lookup::make(route_type type, net_device& dev) {
   rt->local_copy = type == route_type::broadcast ||
                    (type == route_type::multicast && ip_mc_member(dev, flow_.daddr));
   if (type == route_type::unicast && found_.nh != nullptr) {
-    rt->gateway = found_.nh->gateway;
+    rt->gateway = rt->fib_gateway = found_.nh->gateway;
   }
   if (type == route_type::local && found_.nh != nullptr) rt->iif = found_.nh->oif;
   if (found_.route != nullptr) apply_metrics(*rt, found_.route->metrics);
   apply_path(*rt, flow_.daddr, cx_.now());
+  apply_redirect(*rt, flow_.daddr, cx_.now());
   return rt;
 }
 
@@ -374,8 +386,7 @@ result<ref<rtable>> ip_route_output(cpu& cx, net_namespace& net, const flowi4& f
                       false, 0};
   const bool may_cache = cacheable(flow);
   if (may_cache) {
-    ref<rtable> known = cache.find(key);
-    if (known && cx.now() < known->gateway_expires) return known;
+    if (ref<rtable> known = cache.find(key, cx.now())) return known;
   }
   TRY(ref<rtable> rt, output_lookup(cx, net, flow).run());
   if (may_cache) cache.store(key, rt);
@@ -389,7 +400,7 @@ skb_drop_reason ip_route_input(cpu& cx, sk_buff& skb, net_device& dev) {
   const auto policy = static_cast<u8>((sysctl.ip_forward << 2) | sysctl.rp_filter);
   const route_key key{iph.daddr, iph.saddr, dev.index().value, static_cast<u8>(iph.tos & 0x1c),
                       true, policy};
-  if (ref<rtable> known = cache.find(key)) {
+  if (ref<rtable> known = cache.find(key, cx.now())) {
     skb.dst = std::move(known);
     return drop_reason::none;
   }
@@ -410,9 +421,7 @@ void ip_rt_update_pmtu(cpu& cx, net_namespace& net, ipv4_addr daddr, u32 mtu) {
   const u32 old = (*rt)->mtu(cx.now());
   if (mtu >= old) return;
   const auto least = static_cast<u32>(v4.sysctl.min_pmtu);
-  const route_cache::path* const known = v4.routes->find_path(daddr, cx.now());
   route_cache::path path;
-  if (known != nullptr) path.gateway = known->gateway;
   path.locked = mtu < least;
   path.mtu = path.locked ? std::min(old, least) : mtu;
   path.expires = cx.now() + seconds(v4.sysctl.mtu_expires);
@@ -436,11 +445,8 @@ void ip_rt_redirect(cpu& cx, net_namespace& net, const icmp_error& error) {
   const auto hop = neighbours.lookup_or_create(cx, neigh_key::of(better), *(*rt)->dev);
   if (!hop) return;
   if (!(*hop)->valid()) return neighbours.resolve(cx, **hop);
-  const route_cache::path* const known = v4.routes->find_path(daddr, cx.now());
-  route_cache::path path = known != nullptr ? *known : route_cache::path{};
-  path.gateway = better;
-  path.expires = std::max(path.expires, cx.now() + lifetime);
-  if (v4.routes->learn_path(daddr, path, cx.now())) v4.fib.bump_generation();
+  const route_cache::redirect there{better, cx.now() + lifetime};
+  if (v4.routes->learn_redirect(way_of(**rt, daddr), there, cx.now())) v4.fib.bump_generation();
 }
 
 u32 ip_rt_pmtu(net_namespace& net, ipv4_addr daddr, instant now) {

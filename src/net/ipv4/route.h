@@ -25,6 +25,7 @@ class rtable final : public dst_entry {
   bool local_copy = false;  ///< a broadcast or multicast that this host receives as well
   bool mtu_locked = false;  ///< packets may be fragmented on the way: no DF
   ipv4_addr gateway;        ///< any: on link
+  ipv4_addr fib_gateway;    ///< what the tables say, whatever a redirect said
   instant gateway_expires = never;  ///< a redirect's is not for ever
   ipv4_addr saddr;          ///< preferred source (output)
   /// By which device a packet of ours to ourselves seems to come, whatever it comes by: that of its
@@ -45,8 +46,8 @@ class rtable final : public dst_entry {
 result<ref<rtable>> ip_route_output(cpu& cx, net_namespace& net, const flowi4& flow);
 /// Route for a packet that arrived (network header set): sets skb.dst or says why not.
 skb_drop_reason ip_route_input(cpu& cx, sk_buff& skb, net_device& dev);
-/// Still true? (table generation, device up, expiry)
-bool rt_valid(const rtable& rt);
+/// Still true? (table generation, expiry of a redirect)
+bool rt_valid(const rtable& rt, instant now);
 /// A router said the path to daddr takes at most `mtu` (RFC 1191); clamped to min_pmtu.
 void ip_rt_update_pmtu(cpu& cx, net_namespace& net, ipv4_addr daddr, u32 mtu);
 /// RFC 1122 §3.2.2.2: the gateway that is in use for error.raddr says that error.info is better. As

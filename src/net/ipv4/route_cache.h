@@ -1,4 +1,5 @@
-// Recent answers of the routing tables, and what routers told about paths (RFC 1191).
+// Recent answers of the routing tables, and what routers told about paths (RFC 1191) and about
+// better gateways (RFC 1122 §3.2.2.2).
 #pragma once
 
 #include <map>
@@ -20,13 +21,12 @@ struct route_key {
 class route_cache {
  public:
   /// A still valid answer, or empty.
-  [[nodiscard]] ref<rtable> find(const route_key& key) const;
+  [[nodiscard]] ref<rtable> find(const route_key& key, instant now) const;
   void store(const route_key& key, ref<rtable> rt);
   void clear();
 
   struct path {
     u32 mtu = 0;           ///< 0: nothing
-    ipv4_addr gateway;     ///< where a redirect sent us; any: nowhere
     bool locked = false;   ///< below min_pmtu: let the path fragment
     instant expires{};
   };
@@ -35,9 +35,25 @@ class route_cache {
   /// Returns whether it is news.
   bool learn_path(ipv4_addr daddr, const path& what, instant now);
 
+  /// What a redirect speaks of: a destination by the gateway and device that the tables say. It
+  /// touches no other way there, nor one that the tables say later.
+  struct way {
+    ipv4_addr daddr, gateway;
+    u32 device = 0;
+    friend auto operator<=>(const way&, const way&) = default;
+  };
+  struct redirect {
+    ipv4_addr gateway;
+    instant expires{};
+  };
+  /// Where a redirect sends such packets, nullptr: nowhere (any more).
+  [[nodiscard]] const redirect* find_redirect(const way& of, instant now) const;
+  /// Returns whether it is news.
+  bool learn_redirect(const way& of, const redirect& what, instant now);
+
  private:
   static constexpr std::size_t slots = 64;
-  static constexpr std::size_t most_paths = 2048;
+  static constexpr std::size_t most_paths = 2048;  ///< and redirects
   struct entry {
     route_key key;
     ref<rtable> rt;
@@ -45,6 +61,7 @@ class route_cache {
   static std::size_t slot_of(const route_key& key);
   std::array<entry, slots> entries_;
   std::map<ipv4_addr, path> paths_;
+  std::map<way, redirect> redirects_;
 };
 
 }  // namespace ph

@@ -167,9 +167,12 @@ void udp_table::rehash(udp_sock& sk) {
   place(sk, now);
   if (moved || old.dev != now.dev) leave_group(sk);
   if (!sk.group) return;
-  // A connected socket gets what its peer sends, and nothing of what the others share.
-  sk.group->remove(sk);
-  if (now.tuple.raddr.is_any()) sk.group->add(sk);
+  // A connected socket gets what its peer sends, and nothing of what the others share. Whatever
+  // else changes, the members keep their numbers: a chooser goes by them.
+  const bool shares = now.tuple.raddr.is_any();
+  if (shares == (sk.place_in_group >= 0)) return;
+  if (shares) sk.group->add(sk);
+  else sk.group->remove(sk);
 }
 
 // --- groups -----------------------------------------------------------------------------------
@@ -189,17 +192,35 @@ void udp_group::remove(udp_sock& sk) {
   last->place_in_group = static_cast<s32>(place);
 }
 
+/// The socket that was the youngest of its key before `sk` came, if it has got SO_REUSEPORT only
+/// since it was bound: Linux takes it into the group then. DIFFERS: Linux looks among them all.
+udp_sock* udp_table::late_partner(const udp_sock& sk) {
+  if (!sk.equals) return nullptr;
+  auto place = sk.equals->all.rbegin();
+  if (&*place == &sk) ++place;
+  const bool willing = !place->group && place->opt.reuseport && place->opt.uid == sk.opt.uid;
+  return willing ? &*place : nullptr;
+}
+
 void udp_table::join_group(udp_sock& sk) {
   if (!sk.opt.reuseport) return;
   const udp_group::key own{sk.found_by.tuple.laddr, sk.sport, sk.found_by.dev, sk.opt.uid};
   const u64 hash = hash_of({{own.addr, {}, own.port, {}}, own.dev, static_cast<s32>(own.uid)});
-  udp_group* const there =
-      groups_.find(hash, [&](const udp_group& group) { return group.found_by == own; });
-  if (there != nullptr) {
+  ref<udp_group> group(
+      groups_.find(hash, [&](const udp_group& there) { return there.found_by == own; }));
+  const bool founds = !group;
+  udp_sock* const partner = founds ? late_partner(sk) : nullptr;
+  if (partner != nullptr) {
+    group = partner->group = make_ref<udp_group>();
+    group->add(*partner);
+  }
+  if (group) {
     leave_group(sk);  // a group of its own that it may have made for its chooser
-    sk.group = ref<udp_group>(there);
-  } else {
-    if (!sk.group) sk.group = make_ref<udp_group>();
+    sk.group = std::move(group);
+  } else if (!sk.group) {
+    sk.group = make_ref<udp_group>();
+  }
+  if (founds) {
     sk.group->found_by = own;
     groups_.insert(*sk.group, hash);
   }

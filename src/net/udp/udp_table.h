@@ -35,6 +35,7 @@ struct udp_table : slot_object {
   void place(udp_sock& sk, const udp_demux_key& key);
   void take_out(udp_sock& sk);
   void join_group(udp_sock& sk);
+  static udp_sock* late_partner(const udp_sock& sk);
   void leave_group(udp_sock& sk);
   void count(const udp_demux_key& of, s32 more);
   [[nodiscard]] u64 hash_of(const udp_demux_key& of) const;
