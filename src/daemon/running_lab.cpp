@@ -2,16 +2,17 @@
 #include "daemon/running_lab.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <map>
 #include <new>
 #include <numeric>
+#include <optional>
 
 #include "daemon/control_log.h"
 #include "net/ipv4/devinet.h"
 #include "net/tcp/tcp.h"
+#include "platform/memory_limit.h"
 
 namespace ph {
 namespace {
@@ -131,24 +132,16 @@ tl::expected<std::unique_ptr<running_lab>, std::string> running_lab::build(const
   }
 }
 
-namespace {
-
-u64 memory_of_machine() {
-  const long pages = ::sysconf(_SC_PHYS_PAGES), bytes = ::sysconf(_SC_PAGESIZE);
-  return static_cast<u64>(std::max(pages, 0L)) * static_cast<u64>(std::max(bytes, 0L));
-}
-
-}  // namespace
-
 running_lab::running_lab(const lab& what, entropy& secrets)
     : description_(what), world_(config_of(what, secrets)) {
+  const std::optional<u64> memory = process_memory();
   for (const lab_host& h : what.hosts) {
     sim::host_config config;
     config.cpus = h.cpus;
     config.mortal = true;
     net_namespace& net = world_.add_host(h.name, config).net();
     net.slots().set(control_log_key, std::make_unique<control_log>(net));
-    tcp_set_limits(net, memory_of_machine());
+    if (memory) tcp_set_limits(net, *memory);
   }
   for (const lab_link& l : what.links) {
     world_.connect(attachment_of(l.ends[0], l.mtu), attachment_of(l.ends[1], l.mtu), config_of(l));

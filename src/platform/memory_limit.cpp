@@ -1,4 +1,4 @@
-// Reading /proc/self/cgroup and the files of the groups that it names; RLIMIT_DATA.
+// Reading /proc/self/cgroup and the files of the groups that it names; RLIMIT_AS and RLIMIT_DATA.
 #include "platform/memory_limit.h"
 
 #include <sys/resource.h>
@@ -50,6 +50,20 @@ std::optional<u64> group_memory_limit(const std::string& root) {
       lower_to(least, mounts + "/memory", group, "memory.limit_in_bytes");
     } else if (controllers.empty()) {
       lower_to(least, mounts, group, "memory.max");
+    }
+  }
+  return least;
+}
+
+std::optional<u64> process_memory(const std::string& root) {
+  std::optional<u64> least = group_memory_limit(root);
+  const auto lower = [&least](u64 limit) { least = std::min(least.value_or(limit), limit); };
+  const long pages = ::sysconf(_SC_PHYS_PAGES), bytes = ::sysconf(_SC_PAGESIZE);
+  if (pages > 0 && bytes > 0) lower(static_cast<u64>(pages) * static_cast<u64>(bytes));
+  for (const auto resource : {RLIMIT_AS, RLIMIT_DATA}) {
+    rlimit limit{};
+    if (::getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+      lower(limit.rlim_cur);
     }
   }
   return least;

@@ -2,6 +2,7 @@
 #include "platform/memory_limit.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <filesystem>
 #include <fstream>
@@ -41,6 +42,22 @@ TEST_F(files, version_one_has_a_tree_for_memory) {
   EXPECT_EQ(group_memory_limit(root), std::nullopt);
   write("/sys/fs/cgroup/memory/docker/memory.limit_in_bytes", "100000000");
   EXPECT_EQ(group_memory_limit(root), 100'000'000u);
+}
+
+TEST_F(files, the_process_has_no_more_than_the_machine_and_each_of_its_limits) {
+  const auto machine = process_memory(root);
+  ASSERT_TRUE(machine.has_value());
+  EXPECT_GT(*machine, 0u);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_DATA, &before), 0);
+  rlimit less = before;
+  less.rlim_cur = *machine - 4096;
+  ASSERT_EQ(::setrlimit(RLIMIT_DATA, &less), 0);
+  EXPECT_EQ(process_memory(root), *machine - 4096);
+  ASSERT_EQ(::setrlimit(RLIMIT_DATA, &before), 0);
+  write("/proc/self/cgroup", "0::/lab");
+  write("/sys/fs/cgroup/lab/memory.max", "4096");
+  EXPECT_EQ(process_memory(root), 4096u);
 }
 
 TEST_F(files, nothing_is_known_without_files) { EXPECT_EQ(group_memory_limit(root), std::nullopt); }

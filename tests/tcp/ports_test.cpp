@@ -278,6 +278,95 @@ TEST(tcp_ports, timewait_lets_a_server_restart_with_reuseaddr) {
   EXPECT_EQ(p.listen(fd), errc::ok);
 }
 
+/// As on Linux: by SO_REUSEPORT a socket follows the last who took the port, whoever else has it.
+TEST(tcp_ports, who_shares_with_the_last_by_reuseport_is_not_compared_with_the_first) {
+  for (const char* addr : {"0.0.0.0", "127.0.0.1"}) {
+    ports_lab p;
+    const int first = p.with(so_reuseaddr, p.tcp(p.a));
+    const int second = p.with(so_reuseport, p.with(so_reuseaddr, p.tcp(p.a)));
+    ASSERT_EQ(p.bind(first, addr, 5000), errc::ok);
+    EXPECT_EQ(p.bind(p.with(so_reuseport, p.tcp(p.a)), addr, 5000), errc::addrinuse);
+    ASSERT_EQ(p.bind(second, addr, 5000), errc::ok);
+    EXPECT_EQ(p.bind(p.with(so_reuseport, p.tcp(p.a)), addr, 5000), errc::ok);
+    EXPECT_EQ(p.listen(first), errc::addrinuse) << "with the third it shares by no option";
+    EXPECT_EQ(p.bind(p.with(so_reuseaddr, p.tcp(p.a)), addr, 5000), errc::addrinuse);
+  }
+}
+
+TEST(tcp_ports, listening_again_asks_all_who_have_the_port_by_now) {
+  ports_lab p;
+  const int one = p.with(so_reuseaddr, p.tcp(p.a)), two = p.with(so_reuseaddr, p.tcp(p.a));
+  ASSERT_EQ(p.bind(one, "10.0.0.1", 5000), errc::ok);
+  ASSERT_EQ(p.bind(two, "10.0.0.1", 5000), errc::ok);
+  ASSERT_TRUE(sys_setsockopt_int(p.a.app(), two, sol_socket, so_reuseaddr, 0));
+  EXPECT_EQ(p.listen(one), errc::addrinuse);
+  EXPECT_EQ(p.bind(p.with(so_reuseaddr, p.tcp(p.a)), "10.0.0.1", 5000), errc::addrinuse);
+  ASSERT_TRUE(sys_setsockopt_int(p.a.app(), two, sol_socket, so_reuseaddr, 1));
+  EXPECT_EQ(p.listen(one), errc::ok);
+  // A listener that stops is one who shares again.
+  ASSERT_TRUE(sys_shutdown(p.a.app(), one, shut_rdwr));
+  EXPECT_EQ(p.listen(two), errc::ok);
+}
+
+/// Linux looks for others where the socket is, and a child shares by what its listener had.
+TEST(tcp_ports, connections_of_a_listener_that_does_not_share_keep_it_from_listening_again) {
+  ports_lab p;
+  const int server = p.tcp(p.a), client = p.tcp(p.b);
+  ASSERT_EQ(p.bind(server, "0.0.0.0", 5000), errc::ok);
+  ASSERT_EQ(p.listen(server), errc::ok);
+  p.b.machine.enter(p.now());
+  static_cast<void>(sys_connect(p.b.app(), client, addr4("10.0.0.1", 5000)));
+  p.settle();
+  const int child = *sys_accept4(p.a.app(), server, nullptr, 0);
+  ASSERT_TRUE(sys_shutdown(p.a.app(), server, shut_rdwr));
+  EXPECT_EQ(p.listen(server), errc::addrinuse);
+  ASSERT_TRUE(sys_setsockopt_int(p.a.app(), child, sol_socket, so_reuseaddr, 1));
+  ASSERT_TRUE(sys_setsockopt_int(p.a.app(), server, sol_socket, so_reuseaddr, 1));
+  EXPECT_EQ(p.listen(server), errc::ok);
+}
+
+TEST(tcp_ports, a_connection_leaves_the_other_addresses_of_its_port) {
+  ports_lab p;
+  p.serve(80);
+  const int fd = p.tcp(p.a);
+  ASSERT_EQ(p.bind(fd, "0.0.0.0", 5000), errc::ok);
+  EXPECT_EQ(p.bind(p.tcp(p.a), "127.0.0.2", 5000), errc::addrinuse);
+  ASSERT_EQ(p.connect(fd, 80), errc::inprogress);
+  EXPECT_EQ(p.bind(p.tcp(p.a), "10.0.0.1", 5000), errc::addrinuse);
+  EXPECT_EQ(p.bind(p.tcp(p.a), "0.0.0.0", 5000), errc::addrinuse);
+  const int other = p.tcp(p.a);
+  EXPECT_EQ(p.bind(other, "127.0.0.2", 5000), errc::ok);
+  ASSERT_TRUE(sys_close(p.a.app(), other));
+  // Without its peer it is on all again.
+  const std::array<u8, 16> unspec{};
+  ASSERT_TRUE(sys_connect(p.a.app(), fd, unspec));
+  EXPECT_EQ(p.bind(p.tcp(p.a), "127.0.0.2", 5000), errc::addrinuse);
+}
+
+TEST(tcp_ports, timewaits_are_counted_by_what_they_share) {
+  tcp_timewait_ports held;
+  const inet_addr any, one = inet_addr::of(ipv4_addr(10, 0, 0, 1));
+  const inet_addr two = inet_addr::of(ipv4_addr(10, 0, 0, 2));
+  const tcp_timewait_ports::place shy{port_no(80), one}, open{port_no(80), one, true, false};
+  held.add(open);
+  held.add(open);
+  EXPECT_EQ(held.size(), 2u);
+  EXPECT_TRUE(held.blocks({port_no(80), one}));
+  EXPECT_TRUE(held.blocks({port_no(80), any}));
+  EXPECT_TRUE(held.blocks({port_no(80), inet_addr::of(ipv4_addr()), false, true}));
+  EXPECT_FALSE(held.blocks({port_no(80), any, true, false}));
+  EXPECT_FALSE(held.blocks({port_no(80), two}));
+  EXPECT_FALSE(held.blocks({port_no(81), any}));
+  held.add(shy);
+  EXPECT_TRUE(held.blocks({port_no(80), any, true, true}));
+  held.remove(shy);
+  held.remove(open);
+  EXPECT_TRUE(held.blocks({port_no(80), any}));
+  held.remove(open);
+  EXPECT_FALSE(held.blocks({port_no(80), any}));
+  EXPECT_TRUE(held.empty());
+}
+
 TEST(tcp_ports, who_shares_a_port_may_leave_in_any_order) {
   ports_lab lab;
   std::vector<int> fds;

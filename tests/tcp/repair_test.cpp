@@ -219,6 +219,60 @@ TEST(tcp_repair, a_signed_connection_moves_with_the_numbers_of_its_keys) {
 }
 
 /// Restoring takes no more than the receive buffer holds, however often a program asks.
+/// RFC 5925 §6.2: how often the sequence number has wrapped is part of what is signed.
+TEST(tcp_repair, wraps_of_sequence_numbers_move_along) {
+  moving_hosts lab;
+  const int listener = *sys_socket(lab.b.app(), af_inet, sock_stream, 0);
+  add_key(lab.b, listener, "10.9.9.9", true);
+  ASSERT_TRUE(sys_bind(lab.b.app(), listener, addr4("0.0.0.0", 80)));
+  ASSERT_TRUE(sys_listen(lab.b.app(), listener, 1));
+  const int fd = *sys_socket(lab.a.app(), af_inet, sock_stream, 0);
+  add_key(lab.a, fd, "10.3.0.2", true);
+  ASSERT_TRUE(sys_bind(lab.a.app(), fd, addr4("10.9.9.9", 0)));
+  ASSERT_EQ(sys_connect(lab.a.app(), fd, addr4("10.3.0.2", 80)).error(), errc::inprogress);
+  lab.advance(milliseconds(100));
+  const int other = *sys_accept4(lab.b.app(), listener, nullptr, 0);
+  const auto resume = [](test_host& host, int sock, u32 snd, u32 rcv) {
+    set(host, sock, tcp_repair, 1);
+    tcp_ao_repair numbers;
+    std::array<u8, sizeof numbers> bytes{};
+    ASSERT_TRUE(sys_getsockopt(host.app(), sock, sol_tcp, tcp_ao_repair_opt, bytes));
+    std::memcpy(&numbers, bytes.data(), sizeof numbers);
+    numbers.snd_sne = snd;
+    numbers.rcv_sne = rcv;
+    EXPECT_TRUE(sys_setsockopt(host.app(), sock, sol_tcp, tcp_ao_repair_opt, bytes_of(numbers)));
+    ASSERT_TRUE(sys_getsockopt(host.app(), sock, sol_tcp, tcp_ao_repair_opt, bytes));
+    std::memcpy(&numbers, bytes.data(), sizeof numbers);
+    EXPECT_EQ(numbers.snd_sne, snd);
+    EXPECT_EQ(numbers.rcv_sne, rcv);
+    set(host, sock, tcp_repair, -1);  // without a word on the wire
+  };
+  resume(lab.a, fd, 3, 5);
+  lab.a.machine.enter(lab.now());
+  write_all(lab.a, fd, bytes_of(std::string_view("signed")));
+  lab.advance(milliseconds(300));
+  EXPECT_EQ(queued(lab.b, other, siocinq), 0u) << "here none has wrapped";
+  resume(lab.b, other, 5, 3);
+  lab.advance(seconds(3));
+  EXPECT_EQ(queued(lab.b, other, siocinq), 6u);
+  EXPECT_EQ(queued(lab.a, fd, siocoutq), 0u) << "the acknowledgement is signed so, too";
+}
+
+TEST(tcp_repair, keys_of_tcp_md5_alone_have_no_numbers) {
+  two_hosts lab;
+  const int fd = *sys_socket(lab.a.app(), af_inet, sock_stream, 0);
+  tcp_md5sig key;
+  copy_bytes(key.tcpm_addr.bytes, addr4("10.0.0.2", 0));
+  key.tcpm_keylen = 3;
+  ASSERT_TRUE(sys_setsockopt(lab.a.app(), fd, sol_tcp, tcp_md5sig_opt, bytes_of(key)));
+  set(lab.a, fd, tcp_repair, 1);
+  std::array<u8, sizeof(tcp_ao_repair)> numbers{};
+  EXPECT_EQ(sys_getsockopt(lab.a.app(), fd, sol_tcp, tcp_ao_repair_opt, numbers).error(),
+            errc::noent);
+  EXPECT_EQ(sys_setsockopt(lab.a.app(), fd, sol_tcp, tcp_ao_repair_opt, numbers).error(),
+            errc::noent);
+}
+
 TEST(tcp_repair, the_receive_queue_is_bounded) {
   two_hosts lab;
   task& app = lab.a.app();

@@ -258,6 +258,22 @@ TEST(tcp_send, room_is_told_when_a_third_is_free) {
   EXPECT_EQ(poll_of(p, fd), out);
 }
 
+/// Nobody would wake who is told to wait then: what held the room up has left.
+TEST(tcp_send, what_a_full_buffer_gives_away_makes_room_at_once) {
+  segment_peer p;
+  const int fd = p.accepted();
+  p.set(fd, sol_tcp, tcp_nodelay, 1);
+  p.set(fd, sol_tcp, tcp_notsent_lowat, 1);
+  const auto send = [&] {
+    return sys_send(p.a.app(), fd, bytes_of(std::string_view("x")),
+                    msg_dontwait | msg_more | msg_eor);
+  };
+  EXPECT_EQ(send().value_or(0), 1u);
+  EXPECT_EQ(send().value_or(0), 1u) << "the corked byte before it leaves";
+  p.settle();
+  p.expect(A, 0, 0, 1);
+}
+
 TEST(tcp_connect, refused) {
   segment_peer p;
   const int fd = p.connecting();
@@ -456,6 +472,24 @@ TEST(tcp_options, user_timeout_ends_a_silent_peer) {
   p.advance(milliseconds(800));
   EXPECT_EQ(p.state(fd), tcp_state::close);
   EXPECT_EQ(p.opt(fd, sol_socket, so_error), static_cast<int>(errc::timedout));
+}
+
+/// As on Linux: what the neighbour's silence says is why the connection ended.
+TEST(tcp_options, user_timeout_behind_a_lost_neighbour_says_that_there_is_no_way) {
+  two_hosts lab;
+  const int listener = *sys_socket(lab.b.app(), af_inet, sock_stream, 0);
+  ASSERT_TRUE(sys_bind(lab.b.app(), listener, addr4("0.0.0.0", 80)));
+  ASSERT_TRUE(sys_listen(lab.b.app(), listener, 1));
+  const int fd = *sys_socket(lab.a.app(), af_inet, sock_stream, 0);
+  static_cast<void>(sys_connect(lab.a.app(), fd, addr4("10.0.0.2", 80)));
+  lab.advance(seconds(1));
+  lab.filter = [](test_frame&) { return false; };
+  ASSERT_TRUE(sys_send(lab.a.app(), fd, bytes_of(std::string_view("x")), 0));
+  lab.advance(seconds(60));
+  ASSERT_TRUE(sys_setsockopt_int(lab.a.app(), fd, sol_tcp, tcp_user_timeout, 2000));
+  lab.advance(seconds(120));
+  EXPECT_EQ(sys_getsockopt_int(lab.a.app(), fd, sol_socket, so_error).value_or(0),
+            static_cast<int>(errc::hostunreach));
 }
 
 TEST(tcp_options, defer_accept_waits_for_data) {

@@ -1,6 +1,7 @@
 // Ports taken, and the random choice of ephemeral ones (RFC 6056 §3.3.2).
 #include "net/inet/inet_ports.h"
 
+#include <algorithm>
 #include <memory>
 
 namespace ph {
@@ -15,6 +16,22 @@ bool overlap(const inet_sock& a, const inet_sock& b) {
   const ifindex dev_a = a.opt.bound_dev_if, dev_b = b.opt.bound_dev_if;
   if (dev_a && dev_b && dev_a != dev_b) return false;
   return overlaps(a.rcv_saddr, b.rcv_saddr);
+}
+
+bool same_device(const inet_port_kind& a, const inet_port_kind& b) {
+  return !a.dev || !b.dev || a.dev == b.dev;
+}
+
+/// socket(7): SO_REUSEADDR on both and no listener among them, or SO_REUSEPORT on both and the same
+/// user.
+bool shares(const inet_port_kind& a, const inet_port_kind& b) {
+  return (a.reuseaddr && b.reuseaddr) || (a.reuseport && b.reuseport && a.uid == b.uid);
+}
+
+/// Does `sk` share with the last who took the port by SO_REUSEPORT?
+bool follows(const inet_bind_bucket& tb, const inet_sock& sk, const inet_port_kind& kind) {
+  return tb.last && kind.reuseport && tb.last->uid == kind.uid &&
+         overlaps(tb.last->addr, sk.rcv_saddr);
 }
 
 }  // namespace
@@ -59,10 +76,12 @@ result<port_no> inet_ports::search(u16 low, u16 high, rng& random, Take&& take) 
   return fail(errc::addrinuse);
 }
 
-void inet_ports::own(inet_bind_bucket& tb, inet_sock& sk) {
-  auto at = tb.addresses.find(sk.rcv_saddr, inet_bind2_before{});
+void inet_ports::own(inet_bind_bucket& tb, inet_sock& sk, const inet_port_kind& kind) {
+  const inet_bind2_place place{sk.rcv_saddr, kind};
+  auto at = tb.addresses.find(place, inet_bind2_before{});
   if (at == tb.addresses.end()) {
-    auto made = std::make_unique<inet_bind2_bucket>(tb, sk.rcv_saddr);
+    auto made = std::make_unique<inet_bind2_bucket>(tb, place);
+    ++tb.kinds[kind];
     at = tb.addresses.insert(*made.release()).first;
   }
   at->owners.push_back(sk);
@@ -70,14 +89,67 @@ void inet_ports::own(inet_bind_bucket& tb, inet_sock& sk) {
   sk.sport = tb.port;
 }
 
-result<void> inet_ports::bind(inet_sock& sk, port_no port, port_share_fn may_share) {
-  const bool conflict = find_owner(port, sk.rcv_saddr, [&](const inet_sock& other) {
-    return &other != &sk && overlap(sk, other) && !may_share(sk, other);
+void inet_ports::leave(inet_bind2_bucket& at, inet_sock& sk) {
+  at.owners.erase(at.owners.iterator_to(sk));
+  if (!at.owners.empty()) return;
+  inet_bind_bucket& tb = at.port;
+  const auto kind = tb.kinds.find(at.place.kind);
+  if (--kind->second == 0) tb.kinds.erase(kind);
+  tb.addresses.erase(tb.addresses.iterator_to(at));
+  std::unique_ptr<inet_bind2_bucket>(&at).reset();
+}
+
+void inet_ports::moved(inet_sock& sk, const inet_port_kind& kind) {
+  inet_bind2_bucket* const at = sk.bind2;
+  if (at == nullptr || at->place == inet_bind2_place{sk.rcv_saddr, kind}) return;
+  inet_bind_bucket& tb = at->port;
+  leave(*at, sk);
+  own(tb, sk, kind);
+}
+
+/// Does somebody other than `sk` hold the port on an overlapping address who does not share it?
+bool inet_ports::conflict(inet_bind_bucket& tb, const inet_sock& sk, const inet_port_kind& kind,
+                          bool share) {
+  const auto in_the_way = [&](const inet_port_kind& other) {
+    return same_device(kind, other) && !(share && shares(kind, other));
+  };
+  const bool alone = sk.bind2 != nullptr && &sk.bind2->owners.front() == &sk.bind2->owners.back();
+  if (sk.rcv_saddr.is_any()) {
+    return std::ranges::any_of(tb.kinds, [&](const auto& held) {
+      const bool own = alone && sk.bind2->place.kind == held.first;
+      return held.second > (own ? 1u : 0u) && in_the_way(held.first);
+    });
+  }
+  return find_address(tb, sk.rcv_saddr, [&](const inet_bind2_bucket& at) {
+    return !(alone && sk.bind2 == &at) && in_the_way(at.place.kind);
   });
-  if (conflict) return fail(errc::addrinuse);
+}
+
+/// `sk` took the port.
+void inet_ports::note_taker(inet_bind_bucket& tb, const inet_sock& sk, const inet_port_kind& kind) {
+  if (!kind.reuseport) {
+    tb.last.reset();
+  } else if (!follows(tb, sk, kind)) {
+    tb.last = {sk.rcv_saddr, kind.uid};
+  }
+}
+
+result<void> inet_ports::bind(inet_sock& sk, port_no port, const inet_port_kind& kind) {
+  inet_bind_bucket* const taken = find(port);
+  if (taken != nullptr && !follows(*taken, sk, kind) && conflict(*taken, sk, kind, true)) {
+    return fail(errc::addrinuse);
+  }
   inet_bind_bucket& tb = bucket(port);
   tb.connecting_only = false;
-  own(tb, sk);
+  note_taker(tb, sk, kind);
+  own(tb, sk, kind);
+  return {};
+}
+
+result<void> inet_ports::bind_again(inet_sock& sk, const inet_port_kind& kind) {
+  inet_bind_bucket& tb = sk.bind2->port;
+  if (!follows(tb, sk, kind) && conflict(tb, sk, kind, true)) return fail(errc::addrinuse);
+  note_taker(tb, sk, kind);
   return {};
 }
 
@@ -104,7 +176,7 @@ result<void> inet_ports::bind_datagram(inet_sock& sk, port_no port) {
   if (taken != nullptr && refuses(*taken, sk)) return fail(errc::addrinuse);
   inet_bind_bucket& tb = bucket(port);
   tb.connecting_only = false;
-  own(tb, sk);
+  own(tb, sk, {});
   return {};
 }
 
@@ -115,34 +187,41 @@ void inet_ports::count_unwilling(inet_sock& sk, bool more) {
 }
 
 result<port_no> inet_ports::bind_ephemeral(inet_sock& sk, u16 low, u16 high, rng& random,
-                                           port_share_fn may_share,
+                                           const inet_port_kind& kind,
                                            inline_fn<bool(port_no)> usable) {
   return search(low, high, random, [&](port_no port) {
-    return (!usable || usable(port)) && bind(sk, port, may_share);
+    inet_bind_bucket* const taken = find(port);
+    if (taken != nullptr && conflict(*taken, sk, kind, false)) return false;
+    return (!usable || usable(port)) && bind(sk, port, kind);
   });
 }
 
+result<port_no> inet_ports::bind_datagram_ephemeral(inet_sock& sk, u16 low, u16 high, rng& random) {
+  return search(low, high, random,
+                [&](port_no port) { return bind_datagram(sk, port).has_value(); });
+}
+
 result<port_no> inet_ports::connect_ephemeral(inet_sock& sk, u16 low, u16 high, rng& random,
+                                              const inet_port_kind& kind,
                                               inline_fn<bool(port_no)> usable) {
   return search(low, high, random, [&](port_no port) {
     const inet_bind_bucket* const taken = find(port);
     if (taken != nullptr && !taken->connecting_only) return false;
     if (!usable(port)) return false;
-    own(bucket(port), sk);
+    own(bucket(port), sk, kind);
     return true;
   });
 }
 
-void inet_ports::inherit(inet_sock& child, port_no port) { own(bucket(port), child); }
+void inet_ports::inherit(inet_sock& child, port_no port, const inet_port_kind& kind) {
+  own(bucket(port), child, kind);
+}
 
 void inet_ports::release(inet_sock& sk) {
   inet_bind2_bucket* const at = std::exchange(sk.bind2, nullptr);
   if (at == nullptr) return;
-  at->owners.erase(at->owners.iterator_to(sk));
-  if (!at->owners.empty()) return;
   inet_bind_bucket& tb = at->port;
-  tb.addresses.erase(tb.addresses.iterator_to(*at));
-  std::unique_ptr<inet_bind2_bucket>(at).reset();
+  leave(*at, sk);
   if (!tb.addresses.empty()) return;
   if (!tb.connecting_only) ++releases_;
   buckets_.erase(tb);

@@ -130,6 +130,15 @@ tcp_sock::~tcp_sock() {
   tcp_release_port(*this);
 }
 
+inet_port_kind tcp_port_kind(const tcp_sock& tp) {
+  return {tp.opt.bound_dev_if, tp.opt.uid, tp.opt.reuseaddr && tp.state != tcp_state::listen,
+          tp.opt.reuseport};
+}
+
+void tcp_port_moved(tcp_sock& tp) {
+  if (tp.port_held) inet_ports::moved(tp, tcp_port_kind(tp));
+}
+
 void tcp_release_port(tcp_sock& tp) {
   if (std::exchange(tp.port_held, false)) tp.tcp().ports.release(tp);
 }
@@ -244,6 +253,7 @@ void tcp_disconnect(cpu& cx, tcp_sock& tp) {
   tp.daddr = {};
   tp.dport = {};
   if (!tp.addr_bound) tp.saddr = tp.rcv_saddr = {};
+  tcp_port_moved(tp);
   if (!tp.port_bound) tcp_release_port(tp);  // getsockname() goes on telling it, as on Linux
 }
 

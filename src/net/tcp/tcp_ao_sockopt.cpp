@@ -19,6 +19,13 @@ result<T> read_value(byte_view bytes) {
   return out;
 }
 
+/// Has TCP-AO ever been asked for here? A socket with keys of TCP-MD5 alone has none.
+bool has_ao(const tcp_sock& tp) {
+  if (!tp.auth) return false;
+  const tcp_ao_state& ao = tp.auth->ao;
+  return !ao.keys.empty() || ao.required || ao.accept_icmps;
+}
+
 bool connected(const tcp_sock& tp) {
   return !tp.in_state({tcp_state::close, tcp_state::listen});
 }
@@ -143,7 +150,7 @@ result<void> set_info(tcp_sock& tp, byte_view value) {
 result<void> set_repair(tcp_sock& tp, byte_view value) {
   TRY(const auto in, read_value<uapi::tcp_ao_repair>(value));
   if (!tp.repair) return fail(errc::perm);
-  if (!tp.auth) return fail(errc::noent);
+  if (!has_ao(tp)) return fail(errc::noent);
   tp.iss = seq32(in.snt_isn.value());
   tp.irs = seq32(in.rcv_isn.value());
   tp.auth->ao.snd.resume(tp.snd_una, in.snd_sne);
@@ -153,7 +160,7 @@ result<void> set_repair(tcp_sock& tp, byte_view value) {
 
 result<std::size_t> get_repair(const tcp_sock& tp, byte_span out) {
   if (!tp.repair) return fail(errc::perm);
-  if (!tp.auth) return fail(errc::noent);
+  if (!has_ao(tp)) return fail(errc::noent);
   uapi::tcp_ao_repair now;
   now.snt_isn.set(tp.iss.raw);
   now.rcv_isn.set(tp.irs.raw);

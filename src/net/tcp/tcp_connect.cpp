@@ -15,31 +15,9 @@
 namespace ph {
 namespace {
 
-const tcp_sock& tcp_of_sock(const inet_sock& sk) { return static_cast<const tcp_sock&>(sk); }
-
-/// socket(7): SO_REUSEADDR on both and no listener among them, or SO_REUSEPORT on both and the same
-/// user.
-bool share_bound(const inet_sock& sk, const inet_sock& other) {
-  if (sk.opt.bound_dev_if && other.opt.bound_dev_if &&
-      sk.opt.bound_dev_if != other.opt.bound_dev_if) {
-    return true;
-  }
-  if (sk.opt.reuseport && other.opt.reuseport && sk.opt.uid == other.opt.uid) return true;
-  return sk.opt.reuseaddr && other.opt.reuseaddr &&
-         tcp_of_sock(sk).state != tcp_state::listen &&
-         tcp_of_sock(other).state != tcp_state::listen;
-}
-
 /// A port stays taken while connections from it linger in TIME-WAIT, unless both agreed to reuse.
 bool blocked_by_timewait(tcp_sock& tp, port_no port) {
-  const auto [begin, end] = tp.tcp().timewaits.equal_range(port);
-  for (auto it = begin; it != end; ++it) {
-    const tcp_timewait& tw = *it->second;
-    if (!overlaps(tp.rcv_saddr, tw.key.laddr)) continue;
-    const bool shared = (tp.opt.reuseaddr && tw.reuseaddr) || (tp.opt.reuseport && tw.reuseport);
-    if (!shared) return true;
-  }
-  return false;
+  return tp.tcp().timewaits.blocks({port, tp.rcv_saddr, tp.opt.reuseaddr, tp.opt.reuseport});
 }
 
 /// Is the connection's four-tuple free, or held only by a TIME-WAIT that may be taken over? `until`
@@ -57,16 +35,14 @@ bool tuple_free(cpu& cx, tcp_sock& tp, port_no port, instant& until) {
   return false;
 }
 
-/// Where the kernel chooses the port, no option makes sockets share one (net.ipv4.ip_autobind_reuse
-/// is 0).
-bool share_nothing(const inet_sock&, const inet_sock&) { return false; }
-
-/// A port that bind() would have given: nobody else has it.
+/// A port that nobody else has: where the kernel chooses, no option makes sockets share one
+/// (net.ipv4.ip_autobind_reuse is 0).
 result<void> choose_bound_port(cpu& cx, tcp_sock& tp) {
   const auto [low, high] = tp.af_ops->local_port_range(tp);
   tcp_sock* self = &tp;
   const auto usable = [self](port_no port) { return !blocked_by_timewait(*self, port); };
-  TRY(tp.sport, tp.tcp().ports.bind_ephemeral(tp, low, high, cx.random(), share_nothing, usable));
+  inet_ports& ports = tp.tcp().ports;
+  TRY(tp.sport, ports.bind_ephemeral(tp, low, high, cx.random(), tcp_port_kind(tp), usable));
   tp.port_held = true;
   return {};
 }
@@ -86,7 +62,7 @@ result<void> choose_connecting_port(cpu& cx, tcp_sock& tp) {
     instant& until;
   } at{cx, tp, until};
   const auto usable = [&at](port_no port) { return tuple_free(at.cx, at.tp, port, at.until); };
-  auto found = tn.ports.connect_ephemeral(tp, low, high, cx.random(), usable);
+  auto found = tn.ports.connect_ephemeral(tp, low, high, cx.random(), tcp_port_kind(tp), usable);
   if (!found && anywhere) tn.ehash.full().note(wanted, until);
   TRY(tp.sport, std::move(found));
   if (anywhere) tn.ehash.full().taken(tp.tuple());
@@ -189,7 +165,7 @@ result<void> tcp_sock::bind(cpu& cx, byte_view addr) {
     if (blocked_by_timewait(*this, port)) {
       done = fail(errc::addrinuse);
     } else {
-      done = tcp().ports.bind(*this, port, share_bound);
+      done = tcp().ports.bind(*this, port, tcp_port_kind(*this));
       if (done) {
         sport = port;
         port_held = true;
@@ -225,6 +201,7 @@ result<void> tcp_begin_connect(cpu& cx, tcp_sock& tp, byte_view addr) {
     forget_peer(tp);
     return joined;
   }
+  tcp_port_moved(tp);
   begin_active_open(cx, tp);
   tcp_assign_congestion_control(tp);
   tcp_set_state(cx, tp, tcp_state::syn_sent);
@@ -257,16 +234,10 @@ result<void> tcp_sock::listen(cpu& cx, int backlog) {
   if (state == tcp_state::listen) return {};
   if (call != tcp_call_state::unconnected) return fail(errc::inval);
   if (!port_held) TRY_VOID(choose_bound_port(cx, *this));
-  state = tcp_state::listen;
   // Sockets that shared the port while nobody listened: the first listener wins.
-  const bool late = tcp().ports.find_owner(sport, rcv_saddr, [&](const inet_sock& other) {
-    return &other != this && tcp_of_sock(other).state == tcp_state::listen &&
-           overlaps(rcv_saddr, other.rcv_saddr) && !share_bound(*this, other);
-  });
-  if (late) {
-    state = tcp_state::close;
-    return fail(errc::addrinuse);
-  }
+  TRY_VOID(inet_ports::bind_again(*this, tcp_port_kind(*this)));
+  state = tcp_state::listen;
+  tcp_port_moved(*this);
   key = {rcv_saddr, {}, sport, {}};
   window_clamp = user_window_clamp;
   tcp().listeners.add(*this);

@@ -223,7 +223,7 @@ ref<tcp_sock> make_child(cpu& cx, tcp_request& req, const tcp_seg& seg) {
 
 /// Tables and the listener's queue for accept().
 void enqueue_child(cpu& cx, tcp_sock& listener, const ref<tcp_sock>& child) {
-  listener.tcp().ports.inherit(*child, child->sport);
+  listener.tcp().ports.inherit(*child, child->sport, tcp_port_kind(*child));
   child->port_held = true;
   tcp_hash(*child);
   child->listener = &listener;

@@ -32,6 +32,7 @@
 #include "net/tcp/tcp_mib.h"
 #include "net/tcp/tcp_outstanding.h"
 #include "net/tcp/tcp_skb.h"
+#include "net/tcp/tcp_timewait_ports.h"
 #include "uapi/socket.h"
 #include "wire/tcp.h"
 
@@ -298,7 +299,7 @@ struct tcp_net final : slot_object {
   inet_ehash ehash;
   tcp_listeners listeners;
   inet_ports ports;
-  std::multimap<port_no, tcp_timewait*> timewaits;  ///< by local port
+  tcp_timewait_ports timewaits;
   u32 orphans = 0;                ///< connections without a file
   tcp_memory_account memory;
   std::vector<inet_addr> proven_peers;  ///< a hash of hosts with which connections ended well
@@ -658,6 +659,10 @@ void tcp_hash(tcp_sock& tp);
 void tcp_unhash(tcp_sock& tp);
 /// Gives the local port back, if it is held.
 void tcp_release_port(tcp_sock& tp);
+/// What decides with whom it shares its port (inet_ports).
+inet_port_kind tcp_port_kind(const tcp_sock& tp);
+/// That, or the address, may have changed.
+void tcp_port_moved(tcp_sock& tp);
 /// The peer has heard us or goes on because it did: its link-layer address is right (RFC 4861
 /// §7.3.1). Told once a second, which is often enough for every timer of a neighbour.
 inline void tcp_confirm_neigh(cpu& cx, tcp_sock& tp) {

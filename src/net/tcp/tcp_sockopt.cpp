@@ -345,6 +345,8 @@ void tcp_sock::option_changed(cpu& cx, int name) {
     }
   } else if (name == uapi::so_sndbuf) {
     tcp_check_space(cx, *this);
+  } else {
+    tcp_port_moved(*this);  // SO_REUSEADDR, SO_REUSEPORT, SO_BINDTODEVICE
   }
 }
 

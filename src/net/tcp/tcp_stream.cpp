@@ -295,6 +295,7 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
   msg_reader from(msg.iov);
   const std::size_t size = from.remaining();
   std::size_t copied = 0;
+  bool pushed = false;
   const bool zerocopy = opt.zerocopy && (msg.flags & uapi::msg_zerocopy) != 0;
   if (fastopen_waiting) {
     // The call that opened the connection: the SYN took its first bytes.
@@ -312,7 +313,10 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
     if (skb == nullptr) {
       sndbuf_full = true;
       writer_blocked = (msg.flags & uapi::msg_dontwait) == 0;
-      break;
+      if (copied != 0 || std::exchange(pushed, true)) break;
+      // What can leave makes room now: only who finds none afterwards will be woken.
+      tcp_push_pending(cx, *this);
+      continue;
     }
     const u32 room = goal - skb->len();
     const std::size_t pieces =
@@ -335,10 +339,7 @@ result<std::size_t> tcp_sock::sendmsg(cpu& cx, const send_msg& msg) {
       tcp_push_pending(cx, *this, tcp_nagle::normal);
     }
   }
-  if (copied == 0 && size != 0) {
-    tcp_push_pending(cx, *this);
-    return fail(errc::again);
-  }
+  if (copied == 0 && size != 0) return fail(errc::again);
   tcp_mem_settle(cx, *this);
   if (copied != 0) tcp_note_send(*this, tx_flags, msg.flags);
   if (copied != 0) push(cx, *this, copied == size ? msg.flags : msg.flags & ~u32{uapi::msg_oob});

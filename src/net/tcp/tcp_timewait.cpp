@@ -49,6 +49,10 @@ skb_drop_reason why_unacceptable(const tcp_timewait& tw, const tcp_seg& seg) {
   return seg.ack_seq > tw.snd_nxt ? drop_reason::tcp_ack_unsent_data : drop_reason::tcp_too_old_ack;
 }
 
+tcp_timewait_ports::place place_of(const tcp_timewait& tw) {
+  return {tw.key.lport, tw.key.laddr, tw.reuseaddr, tw.reuseport};
+}
+
 void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   tcp_net& tn = tp.tcp();
   const ref<tcp_sock> hold(&tp);
@@ -82,7 +86,7 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
   tn.ehash.insert(*tw);
   if (!tw->bound_dev) tn.ehash.full().taken(tw->key);
   tn.ehash.full().hold_until(tw->key, tcp_timewait_held_until(cx, *tw));
-  tw->place = tn.timewaits.emplace(tw->key.lport, tw.get());
+  tn.timewaits.add(place_of(*tw));
   tcp_timewait* raw = tw.get();
   tw->expiry.set_callback([raw](cpu& at) {
     raw->net.mib().add(at, mib::tcpext_tw);
@@ -177,7 +181,7 @@ void tcp_timewait_kill(tcp_timewait& tw) {
   if (!last) return;
   tcp_net& tn = tcp_of(tw.net);
   tn.ehash.erase(tw);
-  tn.timewaits.erase(tw.place);
+  tn.timewaits.remove(place_of(tw));
 }
 
 std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, const tcp_seg& seg,
@@ -197,7 +201,7 @@ std::optional<seq32> tcp_timewait_rcv(cpu& cx, tcp_timewait& tw, skb_ptr& skb, c
   }
   // RFC 6191, RFC 9293 §3.10.7.4: a SYN beyond what was received, or with a younger timestamp.
   const bool younger = stamped && static_cast<s32>(rx.rcv_tsval - tw.ts_recent) > 0;
-  // Not with a FIN: a listener would ignore it, so it opens nothing.
+  // A SYN with a FIN never reuses TIME-WAIT: the listener drops it.
   if (listening && seg.syn() && !seg.fin() && !seg.rst() && !seg.ack() && !old &&
       (seg.seq > tw.rcv_nxt || younger)) {
     const seq32 isn = tw.snd_nxt + (65535 + 2);

@@ -22,7 +22,6 @@ struct tcp_timewait final : counted, ehash_entry, tcp_agreed_options {
   ref<tcp_timewait> self;         ///< held until its time is over
   cpu* home = nullptr;
   timer expiry;
-  std::multimap<port_no, tcp_timewait*>::iterator place;  ///< in tcp_net::timewaits
   seq32 rcv_nxt, snd_nxt;
   u32 rcv_wnd = 0;                ///< bytes
   u32 ack_reach = 0;              ///< how far below snd_nxt an acknowledgement may lie

@@ -66,16 +66,6 @@ void udp_queue_rcv(cpu& cx, udp_sock& sk, skb_ptr skb) {
 
 // --- ports ------------------------------------------------------------------------------------
 
-namespace {
-
-/// Of an ephemeral port: as of one that bind() names.
-bool share_datagrams(const inet_sock& sk, const inet_sock& other) {
-  if (sk.opt.reuseaddr && other.opt.reuseaddr) return true;
-  return sk.opt.reuseport && other.opt.reuseport && sk.opt.uid == other.opt.uid;
-}
-
-}  // namespace
-
 udp_sock::udp_sock(net_namespace& net, cpu& home, const udp_flavour& flavour,
                    const inet_af_ops& af)
     : inet_sock(net, home, af.family(), sock_dgram, flavour.protocol, af),
@@ -95,8 +85,7 @@ result<void> udp_sock::bind(cpu& cx, byte_view addr) {
     bound = table().ports.bind_datagram(*this, where.second);
   } else if (!inet.bind_address_no_port) {
     const auto [low, high] = af_ops->local_port_range(*this);
-    const auto port =
-        table().ports.bind_ephemeral(*this, low, high, cx.random(), share_datagrams, {});
+    const auto port = table().ports.bind_datagram_ephemeral(*this, low, high, cx.random());
     if (!port) bound = fail(port.error());
   }
   if (!bound) {
@@ -115,8 +104,7 @@ result<void> udp_sock::bind(cpu& cx, byte_view addr) {
 result<void> udp_sock::autobind(cpu& cx) {
   if (sport) return {};
   const auto [low, high] = af_ops->local_port_range(*this);
-  const auto port =
-      table().ports.bind_ephemeral(*this, low, high, cx.random(), share_datagrams, {});
+  const auto port = table().ports.bind_datagram_ephemeral(*this, low, high, cx.random());
   if (!port) return fail(errc::again);
   enter_tables();
   return {};
