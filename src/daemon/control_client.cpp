@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -54,7 +55,13 @@ unique_fd process_of(int socket) {
 /// A program of a lab that is about to end.
 struct named_program {
   std::string name;
-  unique_fd pidfd;
+  pid_t pid;
+  unique_fd pidfd;  ///< none where there are too many
+  [[nodiscard]] bool runs() const {
+    if (!pidfd) return ::kill(pid, 0) == 0 || errno == EPERM;
+    pollfd look{pidfd.get(), POLLIN, 0};
+    return ::poll(&look, 1, 0) == 0;
+  }
 };
 
 std::vector<named_program> programs_in(const json& reply) {
@@ -62,9 +69,10 @@ std::vector<named_program> programs_in(const json& reply) {
   for (const json& program : reply.value("programs", json::array())) {
     if (!program.is_object()) continue;
     const json name = program.value("name", json(""));
-    const u64 pid = number_of(program, "pid");
+    const auto pid = static_cast<pid_t>(number_of(program, "pid"));
+    if (pid <= 0) continue;
     out.push_back({fmt::format("{} ({})", pid, name.is_string() ? name.get<std::string>() : ""),
-                   unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))});
+                   pid, unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))});
   }
   return out;
 }
@@ -235,9 +243,7 @@ answer<down_result> control_client::down(bool keep_programs) {
   if (daemon) ::poll(&gone, 1, static_cast<int>(last_patience.ms()));
   down_result out;
   for (const named_program& p : programs) {
-    pollfd look{p.pidfd.get(), POLLIN, 0};
-    const bool runs = p.pidfd && ::poll(&look, 1, 0) == 0;
-    (runs ? out.left : out.ended).push_back(p.name);
+    (p.runs() ? out.left : out.ended).push_back(p.name);
   }
   return out;
 }

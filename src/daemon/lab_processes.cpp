@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <filesystem>
 #include <map>
@@ -27,7 +28,8 @@ namespace {
 
 constexpr u64 most_environment = 8 << 20;
 
-/// A file of a process below /proc that does not lie in the process's own memory.
+/// A file of a process below /proc that neither lies in the process's own memory nor is read under
+/// its mmap_lock.
 std::string read_file(pid_t pid, std::string_view name) {
   const unique_fd file(::open(fmt::format("/proc/{}/{}", pid, name).c_str(), O_RDONLY | O_CLOEXEC));
   std::array<char, 4096> buffer;
@@ -61,7 +63,8 @@ class process_stat {
 };
 
 /// True when all pages of a process's environment are there, or on a disk of the machine's own:
-/// what a process has put in their place may never come.
+/// what a process has put in their place may never come. May wait for ever, too: pagemap is read
+/// under the process's mmap_lock, and whoever waits for another page may hold that.
 bool environment_is_there(pid_t pid) {
   const process_stat stat(pid);
   const u64 page = static_cast<u64>(::sysconf(_SC_PAGESIZE));
@@ -91,8 +94,9 @@ bool has_entry(const std::string& environment, const std::string& name, const st
 }
 
 bool leads_to(patient_reader& reader, pid_t pid, const std::string& address) {
-  return environment_is_there(pid) &&
-         has_entry(reader.read(fmt::format("/proc/{}/environ", pid)), dropin::env_socket, address);
+  const std::string environment = reader.read(fmt::format("/proc/{}/environ", pid),
+                                              [pid] { return environment_is_there(pid); });
+  return has_entry(environment, dropin::env_socket, address);
 }
 
 /// The process itself, and not another one that has its number now or what it was before.
@@ -131,8 +135,9 @@ void add_descendants(std::set<pid_t>& found, const std::vector<pid_t>& all) {
   }
 }
 
-void send(const lab_process& p, int signal) {
-  ::syscall(SYS_pidfd_send_signal, p.pidfd.get(), signal, nullptr, 0);
+/// False when it may not be signalled, as another user's may not.
+bool send(const lab_process& p, int signal) {
+  return ::syscall(SYS_pidfd_send_signal, p.pidfd.get(), signal, nullptr, 0) == 0 || errno != EPERM;
 }
 
 std::string name_of(pid_t pid) {
@@ -142,15 +147,15 @@ std::string name_of(pid_t pid) {
 }
 
 /// Calls `wait` until all have ended, `patience` is over, or it comes back for no such reason.
-void wait_for_ends(const std::vector<lab_process>& all, duration patience,
+void wait_for_ends(const std::vector<const lab_process*>& all, duration patience,
                    const std::function<void(int fd)>& wait) {
   const unique_fd any(::epoll_create1(EPOLL_CLOEXEC));
   const unique_fd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   epoll_event e{};
   e.events = EPOLLIN;
-  for (const lab_process& p : all) {
-    e.data.fd = p.pidfd.get();
-    ::epoll_ctl(any.get(), EPOLL_CTL_ADD, p.pidfd.get(), &e);
+  for (const lab_process* p : all) {
+    e.data.fd = p->pidfd.get();
+    ::epoll_ctl(any.get(), EPOLL_CTL_ADD, p->pidfd.get(), &e);
   }
   e.data.fd = timer.get();
   ::epoll_ctl(any.get(), EPOLL_CTL_ADD, timer.get(), &e);
@@ -211,13 +216,14 @@ std::vector<lab_process> find_lab_processes(const std::string& address,
 
 void end_lab_processes(std::vector<lab_process>& all, duration grace,
                        const std::function<void(int fd)>& wait) {
+  std::vector<const lab_process*> heard;
   for (const lab_process& p : all) {
-    send(p, SIGTERM);
+    if (send(p, SIGTERM)) heard.push_back(&p);
     send(p, SIGCONT);  // a stopped one hears nothing
   }
-  wait_for_ends(all, grace, wait);
+  wait_for_ends(heard, grace, wait);
   for (const lab_process& p : all) send(p, SIGKILL);
-  wait_for_ends(all, seconds(1), wait);  // the kernel takes its time too
+  wait_for_ends(heard, seconds(1), wait);  // the kernel takes its time too
 }
 
 void expected_programs::add(pid_t pid) {

@@ -41,7 +41,8 @@ std::vector<lab_process> find_lab_processes(const std::string& address,
                                             const std::vector<known_process>& known);
 
 /// Sends SIGTERM to all, and SIGKILL to those that still live after `grace`. `wait(fd)` is called
-/// to pass the time: it returns when `fd` is readable, at the latest.
+/// to pass the time: it returns when `fd` is readable, at the latest. Those that may not be
+/// signalled are not waited for.
 void end_lab_processes(std::vector<lab_process>& all, duration grace,
                        const std::function<void(int fd)>& wait);
 

@@ -39,6 +39,7 @@ struct patient_reader::work {
   std::mutex mutex;
   std::condition_variable news;
   std::string path;  ///< to be read; empty: nothing to do
+  std::function<bool()> only_if;
   std::string content;
   bool done = false;
   bool ending = false;
@@ -49,10 +50,11 @@ struct patient_reader::work {
       news.wait(lock, [this] { return ending || (!path.empty() && !done); });
       if (ending) return;
       const std::string from = path;
+      const std::function<bool()> wanted = std::move(only_if);
       lock.unlock();
       std::string all;
       try {
-        all = read_all(from);
+        if (!wanted || wanted()) all = read_all(from);
       } catch (const std::bad_alloc&) {
         all.clear();  // as a file that cannot be read
       }
@@ -80,9 +82,10 @@ bool patient_reader::start() {
   return work_ != nullptr;
 }
 
-std::string patient_reader::read(const std::string& path) {
+std::string patient_reader::read(const std::string& path, std::function<bool()> only_if) {
   if (!work_ && !start()) return {};
   std::unique_lock<std::mutex> lock(work_->mutex);
+  work_->only_if = std::move(only_if);
   work_->path = path;
   work_->done = false;
   work_->news.notify_all();

@@ -3,6 +3,7 @@
 // for the page.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -14,9 +15,11 @@ class patient_reader {
   patient_reader(const patient_reader&) = delete;
   patient_reader& operator=(const patient_reader&) = delete;
   ~patient_reader();
-  /// Its content, cut to 4 MiB; empty when it cannot be read, or not within a moment. A read that
-  /// hangs goes on in a thread that is left behind; when there are too many such, nothing is read.
-  std::string read(const std::string& path);
+  /// Its content, cut to 4 MiB; empty when it cannot be read, or not within a moment, or when
+  /// only_if(), which the same thread asks first, says no: that may hang as well, and must own what
+  /// it needs. What hangs goes on in a thread that is left behind; when there are too many such,
+  /// nothing is read.
+  std::string read(const std::string& path, std::function<bool()> only_if = {});
 
  private:
   struct work;

@@ -25,6 +25,13 @@ TEST(patient_reader, reads_and_does_not_wait_for_what_hangs) {
     EXPECT_EQ(reader.read(hangs), "");
     EXPECT_NE(reader.read("/proc/self/stat"), "");
     EXPECT_EQ(reader.read(folder + "/nothing"), "");
+    EXPECT_EQ(reader.read("/proc/self/stat", [] { return false; }), "");
+    EXPECT_NE(reader.read("/proc/self/stat", [] { return true; }), "");
+    const auto asks_what_hangs = [hangs] {
+      return static_cast<bool>(unique_fd(::open(hangs.c_str(), O_RDONLY | O_CLOEXEC)));
+    };
+    EXPECT_EQ(reader.read("/proc/self/stat", asks_what_hangs), "");
+    EXPECT_NE(reader.read("/proc/self/stat"), "");
     EXPECT_NE(reader.read("/proc/self/stat"), "");
   }
   const unique_fd writer(::open(hangs.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
