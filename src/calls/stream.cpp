@@ -7,6 +7,7 @@
 #include "calls/exchange.h"
 #include "calls/kernel.h"
 #include "calls/renewal.h"
+#include "daemon/settling_page.h"
 #include "platform/passed_fd.h"
 
 namespace ph::calls {
@@ -103,6 +104,10 @@ long send_rest(caller& c, const anchor& a, message_bytes& bytes, int flags) {
 
 void tell_accepted(caller& c, const anchor& listener, int made, const dropin::anchor_name& end) {
   copy_anchor_options(c, listener.fd, made);
+  if (end.home) {
+    const int on = 1;
+    kernel::setsockopt(c, made, SOL_SOCKET, dropin::goes_home_option, &on, sizeof on);
+  }
   u8 cookie[dropin::cookie_len];
   dropin::accept_cookie(end, cookie);
   iovec piece{cookie, sizeof cookie};

@@ -139,8 +139,12 @@ bool decode_layout(const u8* sun_path, std::size_t len, anchor_name& out) {
     case name_kind::refusal:
     case name_kind::tombstone: return at == len;
     case name_kind::stream:
-      return take_addr(sun_path, len, at, out.local) && take_addr(sun_path, len, at, out.remote) &&
-             at == len;
+      if (!take_addr(sun_path, len, at, out.local) || !take_addr(sun_path, len, at, out.remote) ||
+          len - at != 1 || sun_path[at] > 1) {
+        return false;
+      }
+      out.home = sun_path[at] == 1;
+      return true;
   }
   return false;
 }
@@ -161,7 +165,8 @@ std::size_t encode_name(const anchor_name& name, u8 (&sun_path)[max_name_len]) {
   bool fits = true;
   if (name.kind == name_kind::stream) {
     fits = put_field(sun_path, at, name.local.bytes, name.local.len) &&
-           put_field(sun_path, at, name.remote.bytes, name.remote.len);
+           put_field(sun_path, at, name.remote.bytes, name.remote.len) && at < max_name_len;
+    if (fits) sun_path[at++] = name.home ? 1 : 0;
   }
   if (!fits) return 0;
   return is_file_name(name.kind) ? to_file_name(sun_path, at) : at;

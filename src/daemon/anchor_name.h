@@ -7,7 +7,8 @@
 //   anchor   the program's end, named by the daemon when it makes it (an accepted anchor has the
 //            name of its listener, and a peer of kind stream)
 //   link     the peer of an anchor that connected: the daemon's meeting place, the same for all
-//   stream   the peer of an accepted anchor: carries the local and the remote address
+//   stream   the peer of an accepted anchor: carries the local and the remote address, and whether
+//            the remote one is the host's own
 //   refusal  the peer of what accept() gets when there is no descriptor for a connection: ENFILE
 //   pair     the peer of a datagram anchor, with the anchor's id
 //   tombstone the sender of the last message, sent when the daemon has died
@@ -64,6 +65,7 @@ struct anchor_name {
   u16 protocol = 0;
   name_addr local;   ///< stream
   name_addr remote;  ///< stream: the peer
+  bool home = false;  ///< stream: the peer is the host itself
 };
 
 /// Writes the name: all of sun_path when it is abstract, otherwise the file's name without its

@@ -2,6 +2,7 @@
 #include "daemon/client.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "uapi/socket.h"
 
@@ -166,6 +167,11 @@ void client::note_peer() {
   const bool own = peer && host_.has_address(peer->view());
   settling* const home = own ? owner_.settling_of(host_) : nullptr;
   home_ = home != nullptr ? local_mark(*home) : local_mark();
+}
+
+answer_data client::with_home(answer_data&& a, byte_view peer) {
+  if (host_.has_address(peer)) a.flags |= reply_goes_home;
+  return std::move(a);
 }
 
 int client::take_error() {

@@ -171,6 +171,8 @@ class client {
   errc stack_error();
   /// The socket has another peer now, or none.
   void note_peer();
+  /// The answer to a connect to `peer`, and whether that is the host itself.
+  answer_data with_home(answer_data&& a, byte_view peer);
   /// Closes the host's socket, while the client lives on to see the end of it.
   std::unique_ptr<closed_socket> close_socket();
 

@@ -85,7 +85,7 @@ std::optional<answer_data> datagram_client::connect(call& c) {
   open_end();
   note_peer();
   owner_.mark(*this);
-  return answer_data{};
+  return with_home({}, c.data);
 }
 
 /// Plain sends are for sockets of which every datagram leaves as it is: where the stack looks into

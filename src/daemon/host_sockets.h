@@ -28,7 +28,7 @@ class host_sockets {
   virtual ~host_sockets() = default;
 
   /// There is none for new work: sockets and connections are refused (nobufs), what programs send
-  /// waits (again), and nothing tells when there is more.
+  /// waits (again for who does not), and nothing tells when there is more.
   [[nodiscard]] virtual bool memory_low() const { return false; }
   virtual result<int> open(int domain, int type, int protocol) = 0;
   virtual void close(int s) = 0;
@@ -60,7 +60,8 @@ class host_sockets {
   /// Wakes `entry` whenever the socket may have become ready; ends with the entry or the socket.
   virtual void watch(int s, wait_entry& entry) = 0;
 
-  /// True when what is sent to this socket address comes back to the host itself.
+  /// True when what is sent to this socket address comes back to the host itself: one of its own,
+  /// of broadcast or of a group.
   virtual bool has_address(byte_view addr) = 0;
   /// IPv4 socket addresses (port 0) of a host name; empty when it is not known here.
   virtual std::vector<sockaddr_buf> resolve(std::string_view name) = 0;

@@ -96,6 +96,8 @@ inline constexpr u32 reply_shut_anchor = 2;
 /// the data (of a datagram socket: daemon/received_choice.h). The daemon cannot: setsockopt() waits
 /// for whoever holds the socket's lock, and its program can hold that for as long as it likes.
 inline constexpr u32 reply_set_anchor = 4;
+/// connect, or sendmsg(MSG_FASTOPEN): the peer is the host itself (daemon/settling_page.h).
+inline constexpr u32 reply_goes_home = 8;
 
 /// An option of level SOL_SOCKET: `len` bytes of `value`.
 struct anchor_option {

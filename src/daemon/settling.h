@@ -29,6 +29,7 @@ class settling {
   /// For programs to map.
   [[nodiscard]] unique_fd file() const;
   [[nodiscard]] u32 sent() const { return page_.sent.load(std::memory_order_acquire); }
+  /// Numbers come here in the order in which they were read.
   void settle(u32 sent);
 
  private:

@@ -238,7 +238,10 @@ bool stack_sockets::has_address(byte_view addr) {
   if (in_addr == nullptr || sockaddr_family(addr) != uapi::af_inet) return false;
   return in<bool>(host_, false, [&] {
     const ipv4_addr to(in_addr->sin_addr.value());
-    return ipv4_of(host_.net()).fib.addr_type(to) == route_type::local;
+    if (to.is_any()) return true;  // stands for the host (ip(7))
+    const route_type type = ipv4_of(host_.net()).fib.addr_type(to);
+    return type == route_type::local || type == route_type::broadcast ||
+           type == route_type::multicast;
   });
 }
 

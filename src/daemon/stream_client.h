@@ -135,6 +135,7 @@ class stream_client final : public client {
   descriptor_share error_flag_share_;
   std::unique_ptr<closed_socket> closed_socket_;  ///< while lingering
 
+  std::optional<descriptor_share> refusal_share_;  ///< for the next; since listen()
   unique_fd refusal_;         ///< the end of a refusal that lies in the listening anchor's queue
   u64 listener_ = 0;          ///< who offered it, until it is known to be accepted
   int parked_ = -1;           ///< accepted from the stack, not yet offered

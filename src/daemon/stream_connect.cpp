@@ -36,7 +36,7 @@ std::optional<answer_data> stream_client::connect(call& c) {
   if (phase_ == phase::listening) return refusal(errc::isconn);
   if (std::exchange(untold_, false)) {
     // The first call after a connect that did not wait tells how that ended.
-    if (ended_ == errc::ok) return answer_data{};
+    if (ended_ == errc::ok) return with_home({}, target_.view());
     const int error = std::exchange(pending_error_, 0);
     return refusal(error != 0 ? static_cast<errc>(error) : errc::connaborted);
   }
@@ -67,8 +67,9 @@ answer_data stream_client::begin(call& c, result<void> started, std::size_t in_s
   was_connected_ = started.has_value();
   if (started) note_peer();
   untold_ = !started;
-  if (in_syn != 0) return {static_cast<int>(in_syn), {}, {}, 0};
-  return answer_of(started);
+  answer_data a = answer_of(started);
+  if (in_syn != 0) a.result = static_cast<int>(in_syn);
+  return with_home(std::move(a), target_.view());
 }
 
 /// sendmsg(MSG_FASTOPEN) on a socket that is not connected (tcp(7), RFC 7413): a connect that may
@@ -103,7 +104,7 @@ std::optional<answer_data> stream_client::join_connect(call& c) {
     return std::nullopt;
   }
   if (!pipe_ && !link(c.anchor.get(), true)) return refusal(errc::nobufs);
-  return refusal(errc::already);
+  return with_home(refusal(errc::already), target_.view());
 }
 
 /// A blocking connect was interrupted: from the answer on the anchor shows what it has come to.
@@ -111,10 +112,11 @@ answer_data stream_client::settle(call& c) {
   if (phase_ == phase::connecting) {
     if (!pipe_ && !link(c.anchor.get(), true)) return refusal(errc::nobufs);
     untold_ = true;
-    return refusal(std::exchange(joined_, false) ? errc::already : errc::inprogress);
+    const errc now = std::exchange(joined_, false) ? errc::already : errc::inprogress;
+    return with_home(refusal(now), target_.view());
   }
   untold_ = false;
-  return ended_ == errc::ok ? answer_data{} : refusal(ended_);
+  return ended_ == errc::ok ? with_home({}, target_.view()) : refusal(ended_);
 }
 
 /// The channel of a blocking call is gone: it was interrupted, or the program died.
@@ -201,7 +203,7 @@ void stream_client::finish_connect(errc error) {
       pipe_->put_first(byte_view(w.first).subspan(w.in_syn));
       a.result = static_cast<int>(w.first.size());
     }
-    owner_.answer_later(w.channel, w.head, std::move(a));
+    owner_.answer_later(w.channel, w.head, with_home(std::move(a), target_.view()));
   }
 }
 

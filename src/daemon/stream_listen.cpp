@@ -23,6 +23,11 @@ answer_data stream_client::listen(call& c) {
     return a;
   }
   if (untold_) return refusal(errc::inval);  // connect() has not told yet how the last one ended
+  if (!refusal_share_) {
+    auto share = share_.another(1);
+    if (!share) return refusal(share.error());
+    refusal_share_.emplace(std::move(*share));
+  }
   const auto done = host_.listen(s_, c.head.arg[0]);
   if (!done) return refusal(done.error());
   const int backlog = std::max(c.head.arg[0], 0);
@@ -36,6 +41,7 @@ answer_data stream_client::listen(call& c) {
 void stream_client::stop_listening(int anchor) {
   phase_ = phase::idle;
   drop_parked();
+  refusal_share_.reset();
   ::shutdown(anchor, SHUT_RDWR);
   for (;;) {  // accept does not block on a socket that is shut down
     const unique_fd waiting(::accept4(anchor, nullptr, nullptr, SOCK_CLOEXEC));
@@ -72,7 +78,8 @@ void stream_client::accept_ready() {
 
 /// The program has its share of the daemon's descriptors: accept() says so, as for a full table of
 /// files, and the connection goes on waiting. Without that a program that holds the whole share
-/// itself would wait here for itself. One refusal lies in the queue at a time.
+/// itself would wait here for itself. One refusal lies in the queue at a time, and listen() has
+/// taken a descriptor for it.
 void stream_client::refuse_accept() {
   u8 byte = 0;
   if (refusal_ && ::recv(refusal_.get(), &byte, 1, MSG_DONTWAIT) != 0) return;
@@ -89,6 +96,7 @@ bool stream_client::offer_parked() {
   const auto local = host_.name(parked_, false), remote = host_.name(parked_, true);
   if (local) end.local.len = static_cast<u8>(copy_bytes(end.local.bytes, local->view()));
   if (remote) end.remote.len = static_cast<u8>(copy_bytes(end.remote.bytes, remote->view()));
+  end.home = remote && host_.has_address(remote->view());
   auto share = share_.another(1);
   if (!share) refuse_accept();
   auto fd = share ? owner_.anchors().offer_stream(reach_.get(), end)

@@ -76,7 +76,7 @@ void own_caller::replace(int held, int with) { replace_everywhere(held, with); }
 
 long own_caller::kernel(long call, long a, long b, long c, long d, long e) {
   const long result = raw::call(call, a, b, c, d, e);
-  if (call == SYS_shutdown) note_sent(static_cast<int>(a));
+  if (call == SYS_shutdown) note_ended(static_cast<int>(a));
   return result;
 }
 
@@ -118,9 +118,11 @@ int own_caller::accept(int held, sockaddr_storage& from, socklen_t& len, int fla
 int own_caller::ask(exchange& x) {
   const int result = shim::ask(x);
   // The end of a stream goes its way; and TCP_CORK and the like let go of bytes.
-  const bool sends = x.kind == dropin::request_kind::shutdown ||
-                     (x.kind == dropin::request_kind::setsockopt && x.arg[0] == IPPROTO_TCP);
-  if (sends && x.fd >= 0) note_sent(x.fd);
+  if (x.fd < 0) return result;
+  const bool home = (x.reply_flags & dropin::reply_goes_home) != 0;
+  if (home || (x.kind == dropin::request_kind::connect && result == 0)) note_home(x.fd, home);
+  if (x.kind == dropin::request_kind::shutdown) note_ended(x.fd);
+  if (x.kind == dropin::request_kind::setsockopt && x.arg[0] == IPPROTO_TCP) note_sent(x.fd);
   return result;
 }
 

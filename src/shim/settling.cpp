@@ -50,6 +50,24 @@ bool is_ours(int fd, anchor& out) {
   return find_anchor(c, fd, out);
 }
 
+/// Is the peer of this anchor its own host? What else may have the option is not asked for: that
+/// would cost the one a system call, and saves the other a question.
+bool goes_home(int fd) {
+  int home = 0;
+  socklen_t len = sizeof home;
+  return raw::getsockopt(fd, SOL_SOCKET, dropin::goes_home_option, &home, len) == 0 && home != 0;
+}
+
+/// May the end of `fd` be seen by a socket of its own host?
+bool ends_at_home(int fd) {
+  if (goes_home(fd)) return true;
+  own_caller c(fd);
+  anchor a;
+  if (!find_anchor(c, fd, a)) return false;
+  look_at_peer(c, a);
+  return !a.stream() || !a.linked;
+}
+
 /// The pieces behind the first `skip` bytes, as many as fit; how many those are.
 std::size_t pieces_behind(const piece_list& room, u64 skip, piece (&to)[max_pieces]) {
   std::size_t used = 0;
@@ -79,16 +97,23 @@ void take_settling_page(int file) {
   }
 }
 
-void note_sent(int fd) {
-  settling_page* const page = page_in_use();
-  anchor a;
-  if (page != nullptr && is_ours(fd, a)) count(*page);
+void note_home(int fd, bool home) {
+  const int value = home ? 1 : 0;
+  raw::call(SYS_setsockopt, fd, SOL_SOCKET, dropin::goes_home_option, raw::arg(&value),
+            sizeof value);
 }
 
-closing_end::closing_end(int fd) {
-  anchor a;
-  counts_ = page_in_use() != nullptr && is_ours(fd, a);
+void note_sent(int fd) {
+  settling_page* const page = page_in_use();
+  if (page != nullptr && goes_home(fd)) count(*page);
 }
+
+void note_ended(int fd) {
+  settling_page* const page = page_in_use();
+  if (page != nullptr && ends_at_home(fd)) count(*page);
+}
+
+closing_end::closing_end(int fd) : counts_(page_in_use() != nullptr && ends_at_home(fd)) {}
 
 void closing_end::closed() const {
   settling_page* const page = counts_ ? page_in_use() : nullptr;

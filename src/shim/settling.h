@@ -14,8 +14,14 @@ bool wants_settling_page();
 /// Maps the page, and closes `file`.
 void take_settling_page(int file);
 
-/// Something was sent, or ended, by a plain call on `fd`, whatever that is.
+/// What is sent on this anchor goes to the host itself, or not.
+void note_home(int fd, bool home);
+
+/// Something was sent by a plain call on `fd`, whatever that is. It counts when it goes to the host
+/// itself.
 void note_sent(int fd);
+/// `fd` was shut; counts likewise, and for a socket without a peer.
+void note_ended(int fd);
 
 /// `fd` is about to be closed, and then was.
 class closing_end {

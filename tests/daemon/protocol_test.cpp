@@ -95,6 +95,7 @@ anchor_name example(name_kind kind) {
   if (kind == name_kind::stream) {
     name.local = {16, {2, 0, 0, 80, 10}};
     name.remote = {16, {2, 0, 1, 2, 10}};
+    name.home = true;
   }
   return name;
 }
@@ -112,6 +113,7 @@ TEST(anchor_names, round_trip_in_every_kind_and_never_when_cut) {
     EXPECT_EQ(back.instance, name.instance);
     EXPECT_EQ(back.id, 99u);
     EXPECT_EQ(back.protocol, 6);
+    EXPECT_EQ(back.home, name.home);
     EXPECT_EQ(std::memcmp(back.local.bytes, name.local.bytes, sizeof back.local.bytes), 0);
     EXPECT_EQ(std::memcmp(back.remote.bytes, name.remote.bytes, sizeof back.remote.bytes), 0);
     for (std::size_t cut = 0; cut < len; ++cut) EXPECT_FALSE(decode_name(path, cut, back)) << cut;

@@ -48,6 +48,18 @@ TEST(settling, a_send_has_settled_after_a_turn_of_the_stack) {
   EXPECT_FALSE(turns.pending());
 }
 
+TEST(settling, sends_that_nobody_asked_after_for_long_settle_as_well) {
+  const auto host = settling::create();
+  const mapped_page page(host->file().get());
+  settling_turns turns;
+  page->sent = 0x9000'0000;  // more than half of all numbers since the last that settled
+  turns.note(*host);
+  turns.begin_batch();
+  turns.end_batch(true);
+  turns.arrived();
+  EXPECT_EQ(page->settled, 0x9000'0000u);
+}
+
 TEST(settling, nothing_is_kept_of_a_flood) {
   const auto host = settling::create();
   const mapped_page page(host->file().get());

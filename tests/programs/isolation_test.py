@@ -171,7 +171,11 @@ except OSError as error:
 # What waits is accepted when there are descriptors again, behind the last refusals.
 if len(kept) % 2 == 0:
     kept.pop(), kept.pop()
-    kept.append(socket.create_connection(("127.0.0.1", 80)))
+    while len(kept) % 2 == 0:  # what was closed has to end first
+        try:
+            kept.append(socket.create_connection(("127.0.0.1", 80)))
+        except OSError as error:
+            assert error.errno == errno.ENFILE, error
 waits = kept[-1].getsockname()
 del kept[:20]
 while True:
@@ -180,6 +184,28 @@ while True:
         break
     except OSError as error:
         assert error.errno == errno.ENFILE, error
+"""
+
+# As many listeners as the host may have; nobody accepts.
+LISTENERS = """
+import errno, socket, sys
+kept = []
+try:
+    while True:
+        s = socket.socket()
+        kept.append(s)
+        s.bind(("10.0.0.2", 1000 + len(kept)))
+        s.listen()
+except OSError as error:
+    assert error.errno == errno.ENFILE, error
+kept.pop()
+print("full", len(kept) - 1, flush=True)
+sys.stdin.readline()
+"""
+KNOCKS = """
+import socket, sys
+for port in range(1001, 1001 + int(sys.argv[1])):
+    socket.create_connection(("10.0.0.2", port)).close()
 """
 
 # Sends to a neighbour that does not answer, and has each batch moved on by a request.
@@ -308,6 +334,14 @@ class SameUserTest(lib.LabTest):
     def test_a_program_that_waits_for_its_own_descriptors_is_told(self):
         lab = self.start_lab(lib.TWO_HOSTS, prefix=("prlimit", "--nofile=400:400"))
         self.assertEqual(lab.python("bob", BOTH_ENDS), "full ENFILE\naccepted True\n")
+
+    def test_connections_that_wait_for_descriptors_take_none(self):
+        lab = self.start_lab(lib.TWO_HOSTS, prefix=("prlimit", "--nofile=400:400"))
+        hoarder = lab.spawn("bob", lib.PYTHON, "-c", LISTENERS, stdin=-1)
+        count = int(hoarder.wait_for(r"full (\d+)").group(1))
+        self.assertGreater(count, 20)
+        lab.python("alice", KNOCKS, str(count))
+        lab.python("alice", "import socket; kept = [socket.socket() for _ in range(40)]")
 
     def test_a_hoarder_takes_nothing_from_other_hosts(self):
         lab = self.start_lab(lib.TWO_HOSTS, prefix=("prlimit", "--nofile=400:400"))

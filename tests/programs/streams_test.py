@@ -3,6 +3,7 @@ our own. And what a connection that does nothing costs the daemon."""
 
 import os
 import re
+import signal
 import unittest
 
 import lib
@@ -45,6 +46,50 @@ while told()[0] > 2:
 print(*said, told())
 """
 
+# Connections to the own host that do nothing, beside some to another host. While the daemon does
+# not run nobody may ask it anything.
+TO_OTHERS = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+idle = [socket.create_connection(listener.getsockname()), listener.accept()[0]]
+datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+datagrams.connect(("10.0.0.2", 9))
+stream = socket.create_connection(("10.0.0.2", 7))
+served = socket.create_server(("10.0.0.1", 8))
+print("listening", flush=True)
+accepted = served.accept()[0]
+print("connected", flush=True)
+sys.stdin.readline()
+for s in datagrams, stream, accepted:
+    s.send(b"x")
+    try:
+        s.recv(1, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        pass
+stream.close()
+try:
+    idle[0].recv(1, socket.MSG_DONTWAIT)
+except BlockingIOError:
+    print("nothing came", flush=True)
+sys.stdin.readline()
+idle[0].send(b"x")
+print(idle[1].recv(1, socket.MSG_DONTWAIT), flush=True)
+"""
+OTHERS = """
+import socket
+listener = socket.create_server(("10.0.0.2", 7))
+print("listening", flush=True)
+kept = listener.accept()[0]
+other = None
+while other is None:
+    try:
+        other = socket.create_connection(("10.0.0.1", 8))
+    except ConnectionRefusedError:
+        pass
+other.recv(1)
+kept.recv(2)
+"""
+
 
 class StreamsTest(lib.LabTest):
     def setUp(self):
@@ -55,6 +100,19 @@ class StreamsTest(lib.LabTest):
         done = self.lab.run("alice", "/usr/bin/env", *words, os.path.join(BIN, f"prog_{name}"),
                             check=False, timeout=120)
         self.assertEqual((done.returncode, done.stdout), (0, done.stdout), done.stdout)
+
+    def test_loopback_costs_traffic_to_others_nothing(self):
+        self.lab.spawn("bob", lib.PYTHON, "-c", OTHERS).wait_for("listening")
+        program = self.lab.spawn("alice", lib.PYTHON, "-c", TO_OTHERS, stdin=-1)
+        program.wait_for("connected")
+        os.kill(self.lab.pid, signal.SIGSTOP)
+        try:
+            print(file=program.stdin, flush=True)
+            program.wait_for("nothing came")
+        finally:
+            os.kill(self.lab.pid, signal.SIGCONT)
+        print(file=program.stdin, flush=True)
+        program.wait_for("b'x'")
 
     def test_every_size_by_every_call(self):
         self.run_program("tcp_large")
