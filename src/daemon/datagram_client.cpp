@@ -190,7 +190,7 @@ answer_data datagram_client::do_ioctl(const call& c) {
 // --- program to stack -------------------------------------------------------------------------
 
 std::optional<answer_data> datagram_client::send(call& c) {
-  if (host_.memory_low()) return refusal(c.wait() ? errc::nobufs : errc::again);
+  if (host_.memory_low() && !c.wait()) return refusal(errc::again);
   (void)drain_out();  // what was sent plainly before goes first
   // raw(7) sockets send whatever is pending.
   if (pending_error_ != 0 && kind_.type != uapi::sock_raw) {
@@ -198,8 +198,10 @@ std::optional<answer_data> datagram_client::send(call& c) {
     error_told(c, static_cast<int>(error));
     return refusal(error);
   }
-  const auto sent = to_stack_.empty() ? send_now(c) : result<std::size_t>(fail(errc::again));
+  const bool in_turn = to_stack_.empty() && !host_.memory_low();
+  const auto sent = in_turn ? send_now(c) : result<std::size_t>(fail(errc::again));
   if (!sent && sent.error() == errc::again && c.wait()) {
+    if (host_.memory_low()) owner_.mark_starving(*this);
     waiting_.push_back({c.channel, c.head, {c.data.begin(), c.data.end()}});
     return std::nullopt;
   }
@@ -218,7 +220,7 @@ result<std::size_t> datagram_client::send_now(const call& c) {
 }
 
 void datagram_client::retry_sends() {
-  while (!waiting_.empty()) {
+  while (!waiting_.empty() && !host_.memory_low()) {
     const waiting_send& first = waiting_.front();
     const call again{first.channel, first.head, first.data, {}};
     const auto sent = send_now(again);

@@ -25,7 +25,6 @@ namespace {
 
 constexpr u64 tag_shift = 56;
 constexpr int accepts_a_turn = 64;
-constexpr int events_a_batch = 128;
 constexpr int channel_backlog = 256;
 constexpr s64 alarm_ms = 50;
 /// After a peak the allocator keeps what it had. It is given back when no client has ended for so
@@ -168,13 +167,23 @@ void drop_in_state::give_turn(client& c, F&& f) {
   try {
     f();
   } catch (const std::bad_alloc&) {
-    remove(c);
-    for (auto& [id, ch] : channels_) {
-      if (ch.waiting_client != c.id()) continue;
-      ch.waiting_client = 0;
-      (void)reply(ch, ch.waiting_call, refusal(errc::nobufs));
-    }
+    end_without_memory(c);
+  }
+}
+
+/// Whoever waits for the daemon's answer or at the anchor is told.
+void drop_in_state::end_without_memory(client& c) {
+  remove(c);
+  for (auto& [id, ch] : channels_) {
+    if (ch.waiting_client != c.id()) continue;
+    ch.waiting_client = 0;
+    (void)reply(ch, ch.waiting_call, refusal(errc::nobufs));
+  }
+  try {
     c.abandon();
+    c.say_goodbye();
+  } catch (const std::bad_alloc&) {
+    return;  // not even that can be had: the anchor hangs up, as far as its kind can
   }
 }
 
@@ -195,8 +204,27 @@ void drop_in_state::on_event(u32 events, u64 tag) {
   }
 }
 
+/// Nothing new as long as there is some of the last batch.
+void drop_in_state::fetch_events() {
+  if (next_event_ < event_count_) return;
+  next_event_ = event_count_ = 0;
+  const int n = ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), 0);
+  event_count_ = static_cast<std::size_t>(std::max(n, 0));
+}
+
+/// One that finds no memory stands first when this is called again.
+void drop_in_state::serve_events() {
+  // What was closed is known before its end's hang-up is looked at.
+  const auto hangs_up = [](const epoll_event& e) { return (e.events & EPOLLHUP) != 0; };
+  const auto first = events_.begin() + static_cast<std::ptrdiff_t>(next_event_);
+  const auto end = events_.begin() + static_cast<std::ptrdiff_t>(event_count_);
+  if (std::any_of(first, end, hangs_up)) serve_closes();
+  for (; next_event_ < event_count_; ++next_event_) {
+    on_event(events_[next_event_].events, events_[next_event_].data.u64);
+  }
+}
+
 bool drop_in_state::process() {
-  epoll_event events[events_a_batch];
   // What finds no memory leaves this in the middle; what is due is where the next call sees it.
   if (due_.empty()) due_.swap(held_);
   for (const u64 id : std::exchange(next_turn_, {})) {
@@ -211,14 +239,11 @@ bool drop_in_state::process() {
     due_.clear();
     send_answers();
     settling_turns_.begin_batch();
-    const int n = ::epoll_wait(epoll_.get(), events, events_a_batch, 0);
-    // What was closed is known before its end's hang-up is looked at.
-    const auto hangs_up = [](const epoll_event& e) { return (e.events & EPOLLHUP) != 0; };
-    if (std::any_of(events, events + std::max(n, 0), hangs_up)) serve_closes();
-    for (int i = 0; i < n; ++i) on_event(events[i].events, events[i].data.u64);
-    settling_turns_.end_batch(n < events_a_batch);
+    fetch_events();
+    serve_events();
+    settling_turns_.end_batch(event_count_ < events_.size());
     bury();
-    if (n <= 0 && marked_.empty() && answers_.empty()) {
+    if (event_count_ == 0 && marked_.empty() && answers_.empty()) {
       return !held_.empty() || !next_turn_.empty() || settling_turns_.pending();
     }
   }
@@ -318,9 +343,10 @@ void drop_in_state::bury() {
     renewed_.erase(from, to);
   }
   dead_.clear();
-  if (buried_ == 0 || std::exchange(trim_waits_, true)) return;
+  if (buried_ == 0 || trim_waits_) return;
   trim_delays_ = 0;
   add_later(clock_ms() + trim_quiet_ms, trim_soon);
+  trim_waits_ = true;
 }
 
 void drop_in_state::give_memory_back(bool late) {
@@ -330,7 +356,8 @@ void drop_in_state::give_memory_back(bool late) {
     return add_later(clock_ms() + trim_quiet_ms, trim_soon);
   } else {
     trim_waits_ = false;
-    if (!std::exchange(late_trim_waits_, true)) add_later(clock_ms() + trim_late_ms, trim_late);
+    if (!late_trim_waits_) add_later(clock_ms() + trim_late_ms, trim_late);
+    late_trim_waits_ = true;
   }
   if (give_back_) give_back_();
   ::malloc_trim(0);

@@ -1,8 +1,10 @@
 // Inside drop_in: the channels of all programs and their clients, on one epoll instance.
 #pragma once
 
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <deque>
 #include <map>
 #include <memory>
@@ -187,7 +189,10 @@ class drop_in_state final : public client_owner {
   result<client*> find_by(int anchor, const channel& ch);
   template <class F>
   void give_turn(client& c, F&& f);
+  void end_without_memory(client& c);
   void make_room_for_client();
+  void fetch_events();
+  void serve_events();
   void run_marked();
   void serve_closes();
   void run_later();
@@ -203,6 +208,10 @@ class drop_in_state final : public client_owner {
   anchor_folder anchors_;
   find_host hosts_;
   unique_fd epoll_, listener_, timer_, alarm_;
+  /// The batch that is being served: edges are told once, so what finds no memory leaves the rest
+  /// of them to the next call.
+  std::array<epoll_event, 128> events_;
+  std::size_t event_count_ = 0, next_event_ = 0;
   unique_fd files_;  ///< epoll of those channels that have become files
   std::function<void()> give_back_;
   closer own_closer_;

@@ -7,13 +7,16 @@
 #include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #include "sim/recovery.h"
 
 namespace ph {
 namespace {
 
-memory_reserve* serving = nullptr;  // the handler of operator new has no argument
+/// The handler of operator new has no argument; threads that close descriptors may outlive the
+/// reserve, and run into it while that ends.
+std::atomic<memory_reserve*> serving{nullptr};
 
 /// A piece may have been other things before: its pages go back to the system.
 void give_pages_back(void* piece, std::size_t bytes) {
@@ -28,7 +31,7 @@ void give_pages_back(void* piece, std::size_t bytes) {
 
 memory_reserve::memory_reserve(sizes wanted)
     : sizes_(wanted), pieces_(wanted.pieces), not_for_machines_(wanted.for_the_end) {
-  if (serving != nullptr) return;
+  if (serving.load() != nullptr) return;
   serves_ = true;
   refill();
   serving = this;
@@ -38,12 +41,13 @@ memory_reserve::memory_reserve(sizes wanted)
 memory_reserve::~memory_reserve() {
   if (!serves_) return;
   std::set_new_handler(nullptr);
-  serving = nullptr;
+  serving.store(nullptr);
   for (std::atomic<void*>& piece : pieces_) std::free(piece.load());
 }
 
 bool memory_reserve::refill() {
   if (!serves_) return true;
+  if (left_ == sizes_.pieces) was_low_ = false;
   for (std::atomic<void*>& piece : pieces_) {
     if (piece.load() != nullptr) continue;
     void* const taken = std::malloc(piece_bytes);
@@ -57,9 +61,12 @@ bool memory_reserve::refill() {
   return !low();
 }
 
+/// Two threads may be here: what stays is what the last one of them has seen.
 void memory_reserve::note_level() {
-  low_ = left_ < sizes_.pieces;
-  nearly_out_ = left_ < sizes_.pieces / 2;
+  std::size_t seen = left_;
+  do {
+    nearly_out_ = seen < sizes_.pieces / 2;
+  } while (std::exchange(seen, left_.load()) != seen);
 }
 
 /// False when the caller must do without.
@@ -72,6 +79,7 @@ bool memory_reserve::give_up_one() {
   for (auto piece = pieces_.rbegin(); piece != pieces_.rend(); ++piece) {
     void* const taken = piece->exchange(nullptr);
     if (taken == nullptr) continue;
+    was_low_ = true;
     --left_;
     note_level();
     std::free(taken);
@@ -82,7 +90,8 @@ bool memory_reserve::give_up_one() {
 
 /// operator new tries again when this returns.
 void memory_reserve::on_no_memory() {
-  if (serving->give_up_one()) return;
+  memory_reserve* const reserve = serving;
+  if (reserve != nullptr && reserve->give_up_one()) return;
   sim::leave_machine("out of memory");
   throw std::bad_alloc();
 }

@@ -1,11 +1,12 @@
 // Memory that is kept for the moment when there is none.
 //
 // operator new asks here before it fails, and gets the reserve piece by piece. So nothing of what
-// is under way fails; but as long as a piece is missing memory is low(), and whoever can refuses
-// new work: socket() says ENOBUFS, what programs send and new connections wait. When half of it is
-// gone memory is nearly_out(): wires and TAP devices drop frames. What a machine of the world asks
-// for beyond that ends this machine (sim/recovery.h), and the last pieces pay for what must be done
-// about it. Only outside of all machines, and when the last piece is gone, is it a std::bad_alloc.
+// is under way fails; but as long as a piece is missing, and for one look more, memory is low(),
+// and whoever can refuses new work: socket() says ENOBUFS, what programs send waits. When half of
+// it is gone memory is nearly_out(): wires and TAP devices drop frames. What a machine of the world
+// asks for beyond that ends this machine (sim/recovery.h), and the last pieces pay for what must be
+// done about it. Only outside of all machines, and when the last piece is gone, is it a
+// std::bad_alloc.
 //
 // The pieces are of the allocator, not of the system: what was freed anywhere in the heap makes a
 // piece again. They are touched nowhere but at their heads.
@@ -33,11 +34,15 @@ class memory_reserve {
   memory_reserve& operator=(const memory_reserve&) = delete;
   ~memory_reserve();
 
-  /// Memory ran out, and the reserve is not complete since.
-  [[nodiscard]] bool low() const { return low_.load(std::memory_order_relaxed); }
+  /// Memory ran out, and the reserve is not complete since, or has been for a moment only.
+  [[nodiscard]] bool low() const {
+    return serves_ && (was_low_.load(std::memory_order_relaxed) ||
+                       left_.load(std::memory_order_relaxed) < sizes_.pieces);
+  }
   /// Less than half of it is left. The reference holds as long as the reserve.
   [[nodiscard]] const std::atomic<bool>& nearly_out() const { return nearly_out_; }
-  /// Takes again what was given up, as far as it goes. True when the reserve is complete.
+  /// Takes again what was given up, as far as it goes. True when memory is no longer low: the
+  /// reserve is complete, and was when this was called.
   bool refill();
 
  private:
@@ -50,7 +55,8 @@ class memory_reserve {
   std::vector<std::atomic<void*>> pieces_;
   std::atomic<std::size_t> left_{0};
   std::size_t not_for_machines_;  ///< halves with each that ended, so that not all end at once
-  std::atomic<bool> low_{false}, nearly_out_{false};
+  std::atomic<bool> nearly_out_{false};
+  std::atomic<bool> was_low_{false};  ///< since it was found complete twice
   bool serves_ = false;
 };
 

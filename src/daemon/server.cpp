@@ -26,6 +26,8 @@ constexpr duration slow_reader_retry = milliseconds(5);
 constexpr duration last_flush_patience = milliseconds(500);
 constexpr duration journey_check = milliseconds(20);
 constexpr duration memory_retry = milliseconds(50);
+constexpr duration log_pause = seconds(10);  ///< between two lines about memory
+constexpr duration undone_pause = milliseconds(5);
 /// When packets needed more memory than ever since: first after so long, then each time after twice
 /// as long, as a queue may take its time to drain.
 constexpr duration first_trim = milliseconds(500), last_trim = seconds(64);
@@ -96,7 +98,8 @@ tl::expected<void, std::string> server::build(const lab& what) {
   }
   dropin::take_descriptors(listener_.fd(), false);
   if (options_.until_readable >= 0) watch_end(options_.until_readable);
-  if (!watch_listener()) return tl::unexpected(std::string("cannot wait for connections"));
+  listener_watched_ = watch_listener();
+  if (!listener_watched_) return tl::unexpected(std::string("cannot wait for connections"));
   return {};
 }
 
@@ -110,13 +113,17 @@ bool server::watch_listener() {
 /// put back as soon as there is a place for it.
 void server::keep_name() {
   if (!std::exchange(name_may_be_lost_, false) && clock_.now() < name_again_) return;
-  name_again_ = never;
-  if (!listener_.lost()) return;
-  const int fd = listener_.fd(), watch = listener_.watch_fd();
-  static_cast<void>(poller_.remove(fd));
-  static_cast<void>(poller_.remove(watch));
-  if (!listener_.listen_again()) name_again_ = clock_.now() + name_retry;
-  static_cast<void>(watch_listener());
+  name_again_ = clock_.now() + name_retry;  // also when what follows finds no memory
+  bool there = !listener_.lost();
+  if (!there) {
+    const int fd = listener_.fd(), watch = listener_.watch_fd();
+    listener_watched_ = false;
+    static_cast<void>(poller_.remove(fd));
+    static_cast<void>(poller_.remove(watch));
+    there = listener_.listen_again();
+  }
+  if (!listener_watched_) listener_watched_ = watch_listener();
+  if (there && listener_watched_) name_again_ = never;
 }
 
 void server::watch_taps() {
@@ -166,10 +173,19 @@ void server::take_turns() {
     try {
       take_turn();
     } catch (const std::bad_alloc&) {
-      std::fputs("posthaste: out of memory: something was left undone\n", stderr);
+      note_undone();
     }
   }
   for (auto& [id, c] : connections_) c->line.flush();
+}
+
+/// It may be the same again and again, as long as there is no memory.
+void server::note_undone() {
+  if (const instant now = clock_.now(); now >= tell_undone_) {
+    tell_undone_ = now + log_pause;
+    std::fputs("posthaste: out of memory: something was left undone\n", stderr);
+  }
+  ::usleep(static_cast<useconds_t>(undone_pause.ns / 1000));
 }
 
 void server::take_turn() {
@@ -201,15 +217,21 @@ void server::look_after_memory() {
     trim_at_ = trim_patience_ > last_trim ? never : now + trim_patience_;
     if (packets.trim() != 0) ::malloc_trim(0);
   }
-  if (!reserve_->low() || (memory_was_low_ && now < memory_again_)) return;
-  if (!std::exchange(memory_was_low_, true)) {
-    std::fputs("posthaste: out of memory: new work is refused or waits\n", stderr);
-  }
+  const bool low = reserve_->low();
+  if (low != told_low_ && now >= tell_memory_) tell_memory(low);
+  if (!low || now < memory_again_) return;
   memory_again_ = now + memory_retry;
   packets.trim();
-  if (!reserve_->refill()) return;
-  memory_was_low_ = false;
-  std::fputs("posthaste: there is memory again\n", stderr);
+  reserve_->refill();
+}
+
+/// At the edge of a limit it comes and goes.
+void server::tell_memory(bool low) {
+  told_low_ = low;
+  tell_memory_ = clock_.now() + log_pause;
+  std::fputs(low ? "posthaste: out of memory: new work is refused or waits\n"
+                 : "posthaste: there is memory again\n",
+             stderr);
 }
 
 /// How long to sleep: until the world has something to do, or something here must be looked at.
@@ -218,7 +240,9 @@ duration server::patience(bool busy) {
   duration out = time_until(lab_->world().next_deadline(), lab_now());
   if (accept_again_ != never) out = std::min(out, accept_retry);
   if (name_again_ != never) out = std::min(out, name_retry);
-  if (reserve_->low()) out = std::min(out, memory_retry);
+  const bool low = reserve_->low();
+  if (low) out = std::min(out, memory_retry);
+  if (low != told_low_) out = std::min(out, time_until(tell_memory_, clock_.now()));
   if (trim_at_ != never) out = std::min(out, time_until(trim_at_, clock_.now()));
   for (const auto& [id, c] : connections_) {
     if (c->recording != nullptr && !c->recording->flushed()) {

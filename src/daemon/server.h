@@ -77,6 +77,8 @@ class server {
 
   void take_turn();
   void look_after_memory();
+  void tell_memory(bool low);
+  void note_undone();
   void serve_taps();
   void accept_connections();
   void pause_accepting();
@@ -128,9 +130,12 @@ class server {
   instant name_again_ = never;     ///< when to try once more to get it back
   bool accept_ready_ = false;
   instant accept_again_ =
-      never;  ///< when to look at the listener again; until then it is not polled
-  bool memory_was_low_ = false;
+      never;                ///< when to look at the listener again; until then it is not polled
   instant memory_again_{};  ///< when to look for some, while it is low
+  bool told_low_ = false;   ///< what the log says of memory
+  instant tell_memory_{};   ///< when it may say something else
+  instant tell_undone_{};   ///< when it may say again that something was left undone
+  bool listener_watched_ = false;
   u64 packet_growth_ = 0;   ///< packet_memory::heap_trips() when it was looked at last
   instant trim_at_ = never;  ///< when packets' memory goes back, if there is no growth until then
   duration trim_patience_{};

@@ -353,7 +353,7 @@ std::optional<answer_data> stream_client::send(call& c) {
   }
   if (const auto sent = try_send(c.head, c.data)) return answer_data{*sent, {}, {}, 0};
   if (!c.wait()) return refusal(errc::again);
-  if (host_.memory_low()) return refusal(errc::nobufs);
+  if (host_.memory_low()) owner_.mark_starving(*this);
   sends_.push_back({c.channel, c.head, {c.data.begin(), c.data.end()}});
   return std::nullopt;
 }

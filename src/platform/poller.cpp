@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <ctime>
+#include <new>
 #include <utility>
 
 #include "base/check.h"
@@ -85,16 +86,22 @@ result<void> poller::remove(int fd) {
 int poller::wait(duration timeout) {
   const int ready = sleep(timeout);
   int ran = 0;
+  bool no_memory = false;
   for (int i = 0; i < ready; ++i) {
     const epoll_event& event = events_[static_cast<std::size_t>(i)];
     if (event.data.ptr == &bell_) answer_bell();
     if (event.data.ptr == &bell_ || event.data.ptr == &timer_) continue;
     const auto* const w = static_cast<const watch*>(event.data.ptr);
     if (w->removed) continue;
-    w->fn(event.events);
+    try {
+      w->fn(event.events);
+    } catch (const std::bad_alloc&) {
+      no_memory = true;  // an edge among the others is told once
+    }
     ++ran;
   }
   removed_.clear();
+  if (no_memory) throw std::bad_alloc();
   return ran;
 }
 

@@ -164,6 +164,7 @@ class raw_program {
     head.sequence = ++sequence_;
     std::copy(args.begin(), args.end(), head.arg);
     head.data_len = static_cast<u32>(data.size());
+    head.flags = flags;
     send(head, data, fd);
     return receive();
   }
@@ -214,6 +215,7 @@ class raw_program {
     }
     return ask(dropin::request_kind::sendmsg, {}, data, anchor);
   }
+  u32 flags = 0;  ///< of the next requests
   std::vector<u8> reply_data;
   unique_fd passed;
   unique_fd page;  ///< of daemon/settling_page.h

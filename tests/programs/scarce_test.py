@@ -154,7 +154,7 @@ class MemoryTest(lib.LabTest):
         status = lab.status()
         self.assertFalse(status["memory_low"])
         self.assertNotIn("dead", [key for host in status["hosts"] for key in host])
-        self.assertIn("there is memory again", lab.log())
+        lib.wait_until(lambda: "there is memory again" in lab.log(), "the log to say so")
 
     def test_a_flood_is_refused_and_the_rest_goes_on(self):
         lab = self.start_lab(LONG_WIRE)
