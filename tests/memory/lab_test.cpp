@@ -194,6 +194,7 @@ void lose_hosts() {
     (void)t->converse(t->alice, t->bob, bobs);
     failing::end();
     reserve.refill();
+    reserve.refill();
     deaths += t->dead();
     for (const auto& h : t->up->world().hosts()) {
       if (h->dead() && h->death() != "out of memory") std::_Exit(2);
