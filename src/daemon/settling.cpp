@@ -26,11 +26,7 @@ settling::~settling() { ::munmap(&page_, settling_page_len); }
 
 unique_fd settling::file() const { return unique_fd(::fcntl(file_.get(), F_DUPFD_CLOEXEC, 0)); }
 
-void settling::settle(u32 sent) {
-  if (is_behind(page_.settled.load(std::memory_order_relaxed), sent)) {
-    page_.settled.store(sent, std::memory_order_release);
-  }
-}
+void settling::settle(u32 sent) { page_.settled.store(sent, std::memory_order_release); }
 
 void settling_turns::note(settling& host) {
   if (!std::exchange(host.noted_, true)) noted_.push_back({&host, host.sent()});
