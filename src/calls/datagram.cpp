@@ -101,8 +101,8 @@ void show_report_again(caller& c, const anchor& a) {
 
 long receive_behind_end(caller& c, const anchor& a, message& m, int flags) {
   // An anchor that is not shut has the next one itself: the stack's would overtake it.
-  const bool shut = c.expects(habit::shut_reads) &&
-                    (kernel::poll_now(c, a.fd, POLLRDHUP) & POLLRDHUP) != 0;
+  const bool shut =
+      c.expects(habit::shut_reads) && (kernel::poll_now(c, a.fd, POLLRDHUP) & POLLRDHUP) != 0;
   return shut ? receive_by_daemon(c, a, m, flags | MSG_DONTWAIT) : -EAGAIN;
 }
 

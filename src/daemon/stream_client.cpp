@@ -143,8 +143,8 @@ void stream_client::tell_anchor(answer_data& a, int name, int anchor) {
 /// still waits for room behind bytes in the anchor.
 answer_data stream_client::get_option(const call& c) {
   answer_data a = client::get_option(c);
-  const bool told = c.head.arg[0] == uapi::ipproto_tcp && c.head.arg[1] == uapi::tcp_info_opt &&
-                    !a.data.empty();
+  const bool told =
+      c.head.arg[0] == uapi::ipproto_tcp && c.head.arg[1] == uapi::tcp_info_opt && !a.data.empty();
   if (!told || !pipe_ || !pipe_->writes_over()) return a;
   using uapi::tcp_state;
   const auto state = static_cast<tcp_state>(a.data.front());  // tcpi_state

@@ -316,8 +316,7 @@ PH_HOOK(int, pselect, int count, fd_set* read, fd_set* write, fd_set* except, co
   if (sets.concerned() < 0) return next::pselect(count, read, write, except, limit, mask);
   timespec patience{};
   if (limit != nullptr && !copy_in(patience, limit)) return finish(-EFAULT);
-  const bool valid =
-      patience.tv_sec >= 0 && patience.tv_nsec >= 0 && patience.tv_nsec < one_second;
+  const bool valid = patience.tv_sec >= 0 && patience.tv_nsec >= 0 && patience.tv_nsec < one_second;
   if (!valid) return finish(-EINVAL);
   return select_by_poll(sets, limit != nullptr ? &patience : nullptr, mask);
 }
