@@ -130,7 +130,7 @@ WORDS = (
     Word(r"\b(system|steady|high_resolution)_clock\b|\bclock_gettime\b|\bgettimeofday\b"
          r"|\btime\s*\(\s*(nullptr|NULL|0)\s*\)|\bthis_thread\b"
          r"|\b(u|nano)sleep\s*\(|(?<!\w)::sleep\s*\(",
-         "a clock: time comes from cx.now()", OUTSIDE, r"^calls/mmsg\.cpp$"),
+         "a clock: time comes from cx.now()", OUTSIDE, r"^calls/deadline\.h$"),
     Word(r"\bs?rand\s*\(|\brandom_device\b|\bmt19937\w*\b|\bgetrandom\b|\bgetentropy\b",
          "chance: randomness comes from cx.rng or the seed", OUTSIDE),
     Word(r"\b(dynamic_cast|typeid)\b", "run-time type information in the core",

@@ -99,6 +99,13 @@ void show_report_again(caller& c, const anchor& a) {
   ask_about(c, a.fd, dropin::request_kind::show_error);
 }
 
+long receive_behind_end(caller& c, const anchor& a, message& m, int flags) {
+  // An anchor that is not shut has the next one itself: the stack's would overtake it.
+  const bool shut =
+      c.expects(habit::shut_reads) && (kernel::poll_now(c, a.fd, POLLRDHUP) & POLLRDHUP) != 0;
+  return shut ? receive_by_daemon(c, a, m, flags | MSG_DONTWAIT) : -EAGAIN;
+}
+
 long receive_datagram(caller& c, const anchor& a, message& m, int flags) {
   received_tag t;
   int came = 0;
@@ -114,10 +121,8 @@ long receive_datagram(caller& c, const anchor& a, message& m, int flags) {
   }
   if (repeated) show_report_again(c, a);
   const bool nothing = got == -EAGAIN || (got == 0 && t.len == 0);
-  if (nothing && c.expects(habit::shut_reads)) {
-    const long late = receive_by_daemon(c, a, m, flags | MSG_DONTWAIT);
-    if (late != -EAGAIN) return late;
-  }
+  const long late = nothing ? receive_behind_end(c, a, m, flags) : -EAGAIN;
+  if (late != -EAGAIN) return late;
   if (got < 0) return got;
   if (got == 0 && t.len == 0 && is_ending(c, a)) return -ECONNRESET;
   // The kernel's MSG_CTRUNC would be about our room for control data, not the program's.

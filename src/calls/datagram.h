@@ -31,6 +31,10 @@ bool is_ending(caller& c, const anchor& a);
 /// there may take what an error announced, but not without end.
 inline constexpr int most_rounds = 64;
 
+/// A receive gave nothing: what came after the socket was shut for reading, which the stack keeps.
+/// Bytes, or -errno.
+long receive_behind_end(caller& c, const anchor& a, message& m, int flags);
+
 /// Receives with the address and the control data that the message asks for. Bytes, or -errno.
 long receive_datagram(caller& c, const anchor& a, message& m, int flags);
 

@@ -114,15 +114,6 @@ long mended_on_stream(caller& c, anchor& a, const buffers& room, int flags, int 
   return !below || (error == 0 && got <= 0) ? stream_receive_end(c, a, error, flags) : got;
 }
 
-/// What came for a datagram socket after it was shut for reading; or `result`, if nothing did.
-long receive_behind_end(caller& c, const anchor& a, const buffers& room, int flags, long result) {
-  const bool shut = (kernel::poll_now(c, a.fd, POLLRDHUP) & POLLRDHUP) != 0;
-  message m;
-  m.bytes = room;
-  const long got = shut ? receive_by_daemon(c, a, m, flags | MSG_DONTWAIT) : -EAGAIN;
-  return got == -EAGAIN ? result : got;
-}
-
 /// A receive on an anchor gave nothing, or failed in the kernel: puts into `result` what the
 /// program must see. False when the call is to be repeated.
 bool mend_receive(caller& c, anchor& a, const buffers& room, int flags, long& result) {
@@ -132,7 +123,10 @@ bool mend_receive(caller& c, anchor& a, const buffers& room, int flags, long& re
     return true;
   }
   if (error == 0 || error == EAGAIN) {
-    if (c.expects(habit::shut_reads)) result = receive_behind_end(c, a, room, flags, result);
+    message m;
+    m.bytes = room;
+    const long late = receive_behind_end(c, a, m, flags);
+    if (late != -EAGAIN) result = late;
     if (result == 0 || result == -EAGAIN) result = is_ending(c, a) ? -ECONNRESET : result;
     return true;
   }
@@ -197,19 +191,40 @@ long mended_send(caller& c, int number, const buffers& bytes, int flags, int err
   return error == EPIPE ? foreign_broken_pipe(c, a.fd, flags) : -error;
 }
 
+long mended_write(caller& c, int number, const buffers& bytes, int error) {
+  if (error != EPIPE) return mended_send(c, number, bytes, 0, error);
+  anchor a;
+  const bool ours = find_anchor(c, number, a) && !a.stream();
+  return ours ? mended_send_on(c, a, bytes, 0, error) : -EPIPE;
+}
+
 long mended_transfer(caller& c, int number, int error) {
   anchor a;
   const bool mendable = error == EAGAIN || is_anchors_error(error);
   if (!mendable || !find_anchor(c, number, a)) return -error;
   if (error == EAGAIN) {
-    const bool asks = a.stream() && !kernel::may_block(c, a.fd, 0);
-    return asks && make_room(c, a) == 0 ? 0 : -EAGAIN;
+    if (!a.stream() || kernel::may_block(c, a.fd, 0)) return -EAGAIN;
+    // Where there is room, the other side had nothing to give; or room has come since.
+    const bool room = (kernel::poll_now(c, a.fd, POLLOUT) & POLLOUT) != 0;
+    return room || make_room(c, a) == 0 ? 0 : -EAGAIN;
   }
   if (!a.stream()) {
     return error == EPERM ? -EDESTADDRREQ : -datagram_receive_error(c, a, error, 0);
   }
   const long seen = stream_send_error(c, a, error);
   return seen == -EPIPE ? broken_pipe(c, a, 0) : seen;
+}
+
+long mended_transfer_from(caller& c, int number, long result, bool& again) {
+  anchor a;
+  again = false;
+  if (!find_anchor(c, number, a)) return result;
+  int came = 0;
+  if (a.stream()) return mended_receive_on(c, a, {}, 0, came, result);
+  if (result == 0) return is_ending(c, a) ? -ECONNRESET : 0;
+  const int seen = datagram_receive_error(c, a, static_cast<int>(-result), 0);
+  again = seen == 0;
+  return -seen;
 }
 
 bool too_long(caller& c, int number, u64 len) {
@@ -271,7 +286,7 @@ long receive_on(caller& c, anchor& a, message& m, int flags) {
 long do_sendto(caller& c, int number, u64 bytes, u64 len, int flags, u64 address, u32 address_len) {
   anchor a;
   if (!find_anchor(c, number, a)) return not_ours;
-  const piece all{bytes, len};
+  const piece all = piece_of(bytes, len);
   message m;
   m.bytes = {&all, 0, 1};
   m.name = address;
@@ -292,7 +307,7 @@ long do_sendmsg(caller& c, int number, u64 at, int flags) {
 long do_recvfrom(caller& c, int number, u64 bytes, u64 len, int flags, u64 address, u64 len_at) {
   anchor a;
   if (!find_anchor(c, number, a)) return not_ours;
-  const piece all{bytes, len};
+  const piece all = piece_of(bytes, len);
   message m;
   m.bytes = {&all, 0, 1};
   // A bad length is found when there is an address to give: what was received is gone.

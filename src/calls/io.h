@@ -31,10 +31,17 @@ inline bool receive_is_special(int flags) {
 /// to it.
 long mended_send(caller& c, int number, const buffers& bytes, int flags, int error);
 
+/// The same of a plain write, with which the kernel raises the signal.
+long mended_write(caller& c, int number, const buffers& bytes, int error);
+
 /// sendfile(2) or splice(2) to any descriptor failed in the kernel with `error`: the -errno that
 /// the program must see, with the signal that belongs to it, or 0: the call is to be made once
 /// more.
 long mended_transfer(caller& c, int number, int error);
+
+/// splice(2) from any descriptor gave 0, or -errno: what the program must see. Sets `again` when
+/// the call is to be made once more.
+long mended_transfer_from(caller& c, int number, long result, bool& again);
 
 /// More than a datagram can be, for a datagram anchor, which would take it.
 bool too_long(caller& c, int number, u64 len);

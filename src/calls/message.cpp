@@ -47,22 +47,21 @@ int give_message(caller& c, const message& m, u64 at) {
 }
 
 int piece_list::read(caller& c, const buffers& from) {
-  constexpr std::size_t most = 0x7fffffff;  // as many bytes as one call moves
   if (from.count > UIO_MAXIOV) return -EMSGSIZE;
+  const std::size_t size = from.count * sizeof(piece);
+  auto* const to = from.count <= few ? few_ : reinterpret_cast<piece*>(many_.take(size));
+  if (to == nullptr) return -ENOMEM;
   if (from.own != nullptr) {
-    pieces_ = from.own;
-  } else {
-    const std::size_t size = from.count * sizeof(piece);
-    auto* const to = from.count <= few ? few_ : reinterpret_cast<piece*>(many_.take(size));
-    if (to == nullptr) return -ENOMEM;
-    if (!c.read(from.at, to, size)) return -EFAULT;
-    pieces_ = to;
+    std::memcpy(to, from.own, size);
+  } else if (!c.read(from.at, to, size)) {
+    return -EFAULT;
   }
   for (std::size_t i = 0; i < from.count; ++i) {
-    if (pieces_[i].len > most) return -EINVAL;
-    total_ += pieces_[i].len;
+    if (static_cast<s64>(to[i].len) < 0) return -EINVAL;
+    to[i].len = to[i].len < most_moved - total_ ? to[i].len : most_moved - total_;
+    total_ += to[i].len;
   }
-  total_ = total_ < most ? total_ : most;
+  pieces_ = to;
   count_ = from.count;
   return 0;
 }

@@ -26,7 +26,13 @@ int read_message(caller& c, u64 at, bool sends, message& out);
 /// Writes what recvmsg(2) changes in it. 0 or -EFAULT.
 int give_message(caller& c, const message& m, u64 at);
 
-/// The pieces of a message's buffers.
+/// As many bytes as one call moves, whatever it is asked for (write(2)).
+inline constexpr u64 most_moved = 0x7ffff000;
+
+/// The one piece of a call that is given an address and a length.
+inline piece piece_of(u64 at, u64 len) { return {at, len < most_moved ? len : most_moved}; }
+
+/// The pieces of a message's buffers, cut where they are more than one call moves.
 class piece_list {
  public:
   /// 0, or -errno. Once.
@@ -34,7 +40,7 @@ class piece_list {
   [[nodiscard]] const piece* begin() const { return pieces_; }
   [[nodiscard]] const piece* end() const { return pieces_ + count_; }
   [[nodiscard]] std::size_t size() const { return count_; }
-  /// Bytes in all of them, at most as many as one call moves.
+  /// Bytes in all of them.
   [[nodiscard]] std::size_t total() const { return total_; }
 
  private:

@@ -1,39 +1,15 @@
 // sendmmsg and recvmmsg: one message after the other, as the kernel does it.
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 
 #include <cerrno>
 #include <cstddef>
 
+#include "calls/deadline.h"
 #include "calls/io.h"
 
 namespace ph::calls {
 namespace {
-
-constexpr long second = 1'000'000'000;
-
-timespec now() {
-  timespec out{};
-  clock_gettime(CLOCK_MONOTONIC, &out);
-  return out;
-}
-
-/// What is left of `limit` since `begin`; zero when it is over.
-timespec left_of(const timespec& limit, const timespec& begin) {
-  const timespec t = now();
-  timespec out{limit.tv_sec - (t.tv_sec - begin.tv_sec),
-               limit.tv_nsec - (t.tv_nsec - begin.tv_nsec)};
-  while (out.tv_nsec < 0) {
-    out.tv_nsec += second;
-    --out.tv_sec;
-  }
-  while (out.tv_nsec >= second) {
-    out.tv_nsec -= second;
-    ++out.tv_sec;
-  }
-  return out.tv_sec < 0 ? timespec{} : out;
-}
 
 /// Tells how many bytes one of several messages had. False: EFAULT.
 bool give_length(caller& c, u64 message, long bytes) {
@@ -63,8 +39,8 @@ long do_recvmmsg(caller& c, int number, u64 at, unsigned count, int flags, u64 t
   if (!find_anchor(c, number, a)) return not_ours;
   timespec limit{};
   if (timeout != 0 && !c.read(timeout, &limit, sizeof limit)) return -EFAULT;
-  if (limit.tv_sec < 0 || limit.tv_nsec < 0 || limit.tv_nsec >= second) return -EINVAL;
-  const timespec begin = now();
+  if (limit.tv_sec < 0 || limit.tv_nsec < 0 || limit.tv_nsec >= one_second) return -EINVAL;
+  const timespec begin = clock_now();
   int one_flags = flags & ~MSG_WAITFORONE;
   long done = 0;
   while (done < static_cast<long>(count)) {

@@ -83,6 +83,19 @@ int check_accepted(caller& c, const anchor& listener, int made, const sockaddr_s
   return -ECONNRESET;
 }
 
+/// One connection of a listener's: a held descriptor, and the daemon's name for its end; or -errno.
+int accept_checked(caller& c, const anchor& listener, int flags, dropin::anchor_name& end) {
+  sockaddr_storage from{};
+  socklen_t from_len = sizeof from;
+  const int made = c.accept(listener.fd, from, from_len, flags);
+  if (made == -EINVAL && is_orphan(c, listener)) return -ECONNRESET;
+  if (made < 0) return made;
+  const int error = check_accepted(c, listener, made, from, from_len, end);
+  if (error == 0) return made;
+  kernel::close(c, made);
+  return error;
+}
+
 int shutdown_anchor(caller& c, const anchor& a, int how) {
   if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
   exchange x;
@@ -150,16 +163,14 @@ long do_listen(caller& c, int number, int backlog) {
 long do_accept4(caller& c, int number, u64 address, u64 len_at, int flags) {
   anchor a;
   if (!find_anchor(c, number, a)) return not_ours;
-  sockaddr_storage from{};
-  socklen_t from_len = sizeof from;
-  const int made = c.accept(a.fd, from, from_len, flags);
-  if (made == -EINVAL && is_orphan(c, a)) return -ECONNRESET;
-  if (made < 0) return made;
   dropin::anchor_name end;
-  int error = check_accepted(c, a, made, from, from_len, end);
-  if (error == 0 && address != 0) {
-    error = give_address(c, end.remote.bytes, end.remote.len, address, len_at);
-  }
+  int made = accept_checked(c, a, flags, end);
+  // A refusal may have waited here until there were descriptors again, and a connection behind it.
+  const bool more = made == -ENFILE && (kernel::poll_now(c, a.fd, POLLIN) & POLLIN) != 0;
+  if (more) made = accept_checked(c, a, flags, end);
+  if (made < 0) return made;
+  const int error =
+      address != 0 ? give_address(c, end.remote.bytes, end.remote.len, address, len_at) : 0;
   if (error == 0) return c.give(made, (flags & SOCK_CLOEXEC) != 0);
   kernel::close(c, made);
   return error;

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "calls/deadline.h"
 #include "calls/exchange.h"
 #include "calls/kernel.h"
 #include "calls/renewal.h"
@@ -143,7 +144,7 @@ long send_stream(caller& c, const anchor& a, const message& m, const stream_cont
   u8 name[sizeof(sockaddr_storage)];
   if (!c.read(m.name, name, name_len)) return -EFAULT;
   const bool wait = kernel::may_block(c, a.fd, flags);
-  const long limit = wait ? kernel::timeout_of(c, a.fd, SO_SNDTIMEO) : 0;
+  const deadline limit(wait ? kernel::timeout_of(c, a.fd, SO_SNDTIMEO) : 0);
   message_bytes bytes(all);
   long total = 0;
   do {
@@ -163,7 +164,7 @@ long send_stream(caller& c, const anchor& a, const message& m, const stream_cont
     x.arg[0] = bytes.done() ? flags : (flags & ~MSG_OOB) | MSG_MORE;
     if (total > 0) x.arg[0] &= ~MSG_ZEROCOPY;  // one call is told of once
     x.flags = wait ? dropin::flag_wait : 0;
-    x.timeout_us = limit;
+    x.timeout_us = limit.left();
     x.data = data;
     x.data_pieces = 3;
     x.payload = pieces;
@@ -192,7 +193,7 @@ long connected_by_now(caller& c, const anchor& a, int flags) {
     return 0;
   }
   const long asked = send_stream(c, a, {}, {}, (flags & MSG_DONTWAIT) | MSG_NOSIGNAL);
-  if (asked == -EINTR) return asked;
+  if (asked == -EINTR || asked == -ENOBUFS) return asked;
   if (could_not_ask(asked)) return 0;
   if (asked != -EAGAIN) c.note_connecting(a.fd, false);
   return asked == -EPIPE || asked > 0 ? 0 : asked;

@@ -61,6 +61,8 @@ class byte_pipe {
   [[nodiscard]] virtual errc error() const = 0;
   /// The program sends no more, and all that it wrote is with the stack.
   [[nodiscard]] virtual bool ended() const = 0;
+  /// The program sends no more, whether or not the stack has all that it wrote.
+  [[nodiscard]] virtual bool writes_over() const = 0;
   /// The program's end is shut in both directions, or closed.
   [[nodiscard]] virtual bool hung_up() const = 0;
   /// Bytes of the program that the stack does not have yet.

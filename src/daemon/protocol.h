@@ -139,7 +139,8 @@ struct hello_data {
 };
 
 struct welcome_data {
-  u64 instance = 0;  ///< in every anchor name of this daemon
+  u64 instance = 0;     ///< in every anchor name of this daemon
+  char token[64] = {};  ///< as hello_data; who did not tell it knows by this who it speaks to
 };
 
 /// Before address, control and payload of sendmsg and recvmsg.

@@ -254,7 +254,7 @@ std::vector<ipv4_addr> running_lab::resolve(sim::host& asker, std::string_view n
 }
 
 std::string running_lab::name_of(sim::host& asker, ipv4_addr addr) {
-  if (addr.is_loopback()) return "localhost";
+  if (addr == ipv4_addr(127, 0, 0, 1)) return "localhost";  // as its line of /etc/hosts has it
   std::string out;
   const auto look_at = [&](sim::host& h) {
     for_each_address(h, [&](net_device&, const in_ifaddr& own) {

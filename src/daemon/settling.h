@@ -29,7 +29,8 @@ class settling {
   /// For programs to map.
   [[nodiscard]] unique_fd file() const;
   [[nodiscard]] u32 sent() const { return page_.sent.load(std::memory_order_acquire); }
-  /// Numbers come here in the order in which they were read.
+  /// As a turn knows it: they come in order, so a number that looks like one from before is not,
+  /// but very many have been sent meanwhile.
   void settle(u32 sent);
 
  private:

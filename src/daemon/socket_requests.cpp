@@ -81,7 +81,8 @@ answer_data drop_in_state::hello(channel& ch, const request& r) {
   ch.host = host;
   gate_.greet(ch.who);
   take_descriptors(ch.fd.get(), true);
-  const welcome_data welcome{instance_};
+  welcome_data welcome{instance_};
+  token_.copy(welcome.token, sizeof welcome.token - 1);
   answer_data a;
   a.data.assign(bytes_of(welcome).begin(), bytes_of(welcome).end());
   if (r.head.arg[1] == 1) a.fd = settling_file(ch);

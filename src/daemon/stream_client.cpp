@@ -139,6 +139,20 @@ void stream_client::tell_anchor(answer_data& a, int name, int anchor) {
   if (name == uapi::so_oobinline && pipe_) leave_urgent_byte_to_anchor();
 }
 
+/// A socket that was shut for writing has sent its FIN as far as TCP is concerned, though the FIN
+/// still waits for room behind bytes in the anchor.
+answer_data stream_client::get_option(const call& c) {
+  answer_data a = client::get_option(c);
+  const bool told =
+      c.head.arg[0] == uapi::ipproto_tcp && c.head.arg[1] == uapi::tcp_info_opt && !a.data.empty();
+  if (!told || !pipe_ || !pipe_->writes_over()) return a;
+  using uapi::tcp_state;
+  const auto state = static_cast<tcp_state>(a.data.front());  // tcpi_state
+  if (state == tcp_state::established) a.data.front() = static_cast<u8>(tcp_state::fin_wait1);
+  if (state == tcp_state::close_wait) a.data.front() = static_cast<u8>(tcp_state::last_ack);
+  return a;
+}
+
 answer_data stream_client::set_option(call& c) {
   answer_data a = client::set_option(c);
   if (a.result < 0 || c.head.arg[0] != uapi::sol_socket) return a;

@@ -32,6 +32,7 @@ class stream_client final : public client {
   std::optional<answer_data> connect(call& c) override;
   answer_data listen(call& c) override;
   answer_data shutdown(call& c) override;
+  answer_data get_option(const call& c) override;
   answer_data set_option(call& c) override;
   std::optional<answer_data> send(call& c) override;
   answer_data renew(call& c) override;

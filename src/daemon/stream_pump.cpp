@@ -10,6 +10,7 @@
 // program does not read stays in the stack's receive buffer, where flow control sees it.
 #include "daemon/stream_pump.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -144,6 +145,11 @@ void stream_pump::fail_with(errc why) {
   failing_ = why;
   // Who accepted without a shim is never known to have done so; at least it does not wait.
   if (!cookie_.empty()) ::shutdown(end_.get(), SHUT_WR);
+}
+
+bool stream_pump::writes_over() const {
+  pollfd now{end_.get(), POLLRDHUP, 0};  // its event may not have been served yet
+  return program_done_ || (::poll(&now, 1, 0) == 1 && (now.revents & POLLRDHUP) != 0);
 }
 
 bool stream_pump::ended() const { return program_done_ && empty_ && first_.empty(); }

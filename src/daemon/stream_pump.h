@@ -34,6 +34,7 @@ class stream_pump final : public byte_pipe {
   bool push() override;
   [[nodiscard]] errc error() const override { return failing_; }
   [[nodiscard]] bool ended() const override;
+  [[nodiscard]] bool writes_over() const override;
   [[nodiscard]] bool hung_up() const override { return hung_up_; }
   [[nodiscard]] std::size_t unsent() const override;
   std::vector<unique_fd> take_passed() override { return std::exchange(passed_, {}); }

@@ -272,13 +272,54 @@ u32 daemon_user() {
                                           : static_cast<u32>(raw::call(SYS_geteuid));
 }
 
-/// True when the daemon listens at the other end: an impostor who has taken its name is not told
-/// the token, nor is any program given sockets of his.
-bool is_daemon(int fd) {
+/// Who listens at the other end. An impostor who has taken the daemon's name is not told the token,
+/// nor is any program given sockets of his.
+enum class listener { daemon, impostor, unknown };
+
+listener who_listens(int fd) {
+  constexpr u32 overflow_user = 65534;  // kernel.overflowuid
   ucred who{};
   socklen_t len = sizeof who;
-  return raw::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, len) == 0 &&
-         (who.uid == daemon_user() || outside_user(who.uid) == daemon_user());
+  if (raw::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, len) != 0) return listener::impostor;
+  const u32 outside = outside_user(who.uid);
+  if (who.uid == daemon_user() || outside == daemon_user()) return listener::daemon;
+  // In a user namespace that does not map him, he is nobody in particular.
+  return who.uid == overflow_user && outside == ~0u ? listener::unknown : listener::impostor;
+}
+
+/// Says hello. The daemon lets its own user in without a token, and then says it itself: so it is
+/// known where its number is not.
+int say_hello(int fd, int pid, listener who) {
+  dropin::hello_data hello{};
+  std::memcpy(hello.host, config().host, sizeof hello.host);
+  if (who == listener::daemon) std::memcpy(hello.token, config().token, sizeof hello.token);
+  iovec data{&hello, sizeof hello};
+  dropin::welcome_data welcome{};
+  exchange x;
+  x.kind = request_kind::hello;
+  x.arg[0] = pid;
+  x.arg[1] = owns_memory() && wants_settling_page() ? 1 : 0;
+  x.data = &data;
+  x.data_pieces = 1;
+  x.out = &welcome;
+  x.out_room = sizeof welcome;
+  if (who == listener::unknown) {  // who never answers is not waited for
+    const timeval patience{10, 0};
+    raw::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  }
+  int result = -1;
+  if (!converse(fd, x, result)) return -ECONNRESET;
+  const bool proved = who == listener::daemon ||
+                      (x.out_len == sizeof welcome &&
+                       std::memcmp(welcome.token, config().token, sizeof welcome.token) == 0);
+  if (result >= 0 && !proved) result = -ECONNRESET;
+  if (x.reply_fd >= 0 && result >= 0) take_settling_page(x.reply_fd);
+  if (x.reply_fd >= 0 && result < 0) raw::close(x.reply_fd);
+  if (who == listener::unknown) {
+    const timeval for_ever{};
+    raw::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &for_ever, sizeof for_ever);
+  }
+  return result;
 }
 
 /// A new connection that has said hello, into `fd`. Returns 0 or an errno.
@@ -293,22 +334,9 @@ int open_channel(int pid, int& fd) {
   do {
     connected = raw::connect(high, address, len);
   } while (connected == -EINTR);
-  dropin::hello_data hello{};
-  std::memcpy(hello.host, config().host, sizeof hello.host);
-  std::memcpy(hello.token, config().token, sizeof hello.token);
-  iovec data{&hello, sizeof hello};
-  dropin::welcome_data welcome{};
-  exchange x;
-  x.kind = request_kind::hello;
-  x.arg[0] = pid;
-  x.arg[1] = wants_settling_page() ? 1 : 0;
-  x.data = &data;
-  x.data_pieces = 1;
-  x.out = &welcome;
-  x.out_room = sizeof welcome;
-  int result = -1;
-  if (connected == 0 && is_daemon(high) && converse(high, x, result) && result >= 0) {
-    if (x.reply_fd >= 0) take_settling_page(x.reply_fd);
+  const listener who = connected == 0 ? who_listens(high) : listener::impostor;
+  const int result = who != listener::impostor ? say_hello(high, pid, who) : -ECONNRESET;
+  if (result >= 0) {
     fd = high;
     return 0;
   }

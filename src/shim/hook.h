@@ -25,18 +25,24 @@ class next_function<Result(Args...)> {
  public:
   constexpr explicit next_function(const char* name) : name_(name) {}
   Result operator()(Args... args) { return get()(args...); }
+  /// False of a function that is younger than this libc: our export of its name is all there is.
+  [[nodiscard]] bool exists() { return find() != nullptr; }
   /// Finds it now, for calls from where dlsym(3) must not be called.
   void look_up() { get(); }
 
  private:
   using pointer = Result (*)(Args...);
   pointer get() {
+    const pointer found = find();
+    if (found == nullptr) __builtin_trap();  // a libc without this function cannot call it either
+    return found;
+  }
+  pointer find() {
     pointer found = found_.load(std::memory_order_relaxed);
     if (found == nullptr) {
       const int saved = errno;
       found = reinterpret_cast<pointer>(dlsym(RTLD_NEXT, name_));
       errno = saved;
-      if (found == nullptr) __builtin_trap();  // a libc without this function cannot call it either
       found_.store(found, std::memory_order_relaxed);
     }
     return found;

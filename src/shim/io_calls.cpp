@@ -32,7 +32,7 @@ ssize_t received(int fd, const buffers& room, int flags, ssize_t got) {
 }
 
 ssize_t received(int fd, void* bytes, size_t len, int flags, ssize_t got) {
-  const piece all{address_of(bytes), len};
+  const piece all = piece_of(address_of(bytes), len);
   return received(fd, {&all, 0, 1}, flags, got);
 }
 
@@ -42,9 +42,11 @@ ssize_t repaired(int fd, const buffers& bytes, int flags) {
   return finish(mended_send(c, fd, bytes, flags, errno));
 }
 
-/// The same of a write, whose signal the kernel has raised.
+/// The same of a write.
 ssize_t repaired_write(int fd, const buffers& bytes) {
-  return config().active && errno != EPIPE ? repaired(fd, bytes, 0) : -1;
+  if (!config().active) return -1;
+  own_caller c(fd);
+  return finish(mended_write(c, fd, bytes, errno));
 }
 
 /// Where the length of a message is not at hand, only so much may be a part of one: a smaller part
@@ -68,7 +70,7 @@ ssize_t written(int fd, ssize_t sent) {
 ssize_t send_plainly(int fd, const void* bytes, size_t len, int flags) {
   if (const long early = before_plain_send(fd, flags); early != 0) return finish(early);
   const ssize_t sent = next::send(fd, bytes, len, flags | MSG_NOSIGNAL);
-  const piece all{address_of(bytes), len};
+  const piece all = piece_of(address_of(bytes), len);
   if (sent < 0) return repaired(fd, {&all, 0, 1}, flags);
   note_sent(fd);
   return static_cast<size_t>(sent) < len ? continued(fd, {&all, 0, 1}, flags, sent) : sent;
@@ -199,7 +201,7 @@ PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {
   if (too_long(c, fd, len)) return finish<ssize_t>(-EMSGSIZE);
   if (const long early = before_plain_send(fd, 0); early != 0) return finish(early);
   const ssize_t sent = next::write(fd, bytes, len);
-  const piece all{address_of(bytes), len};
+  const piece all = piece_of(address_of(bytes), len);
   if (sent >= 0) {
     const ssize_t told = written(fd, sent);
     return told > 0 && static_cast<size_t>(told) < len ? continued(fd, {&all, 0, 1}, 0, told)

@@ -128,7 +128,10 @@ int content_of(const char* name, int flags) {
   return fd;
 }
 
-int channel_to(const char* name, int flags) {
+/// What is done with a file that is opened for writing.
+enum class purpose { use, only_ask };
+
+int channel_to(const char* name, int flags, purpose why) {
   iovec piece{const_cast<char*>(name), std::strlen(name)};
   exchange x;
   x.kind = request_kind::open_file;
@@ -137,7 +140,7 @@ int channel_to(const char* name, int flags) {
   x.data_pieces = 1;
   x.cloexec = (flags & O_CLOEXEC) != 0;
   const int fd = ask_for_channel(x);
-  if (fd >= 0) some_written.store(true, std::memory_order_relaxed);
+  if (fd >= 0 && why == purpose::use) some_written.store(true, std::memory_order_relaxed);
   return fd;
 }
 
@@ -147,9 +150,9 @@ bool is_folder(int fd) {
 }
 
 /// Opens the host's file, under the number that the machine's has.
-int open_lab_file(const char* name, int flags, int fd) {
+int open_lab_file(const char* name, int flags, int fd, purpose why) {
   if (is_folder(fd)) return fd;  // the machine's: what is opened in it is looked at again
-  int made = writes(flags) ? channel_to(name, flags) : content_of(name, flags);
+  int made = writes(flags) ? channel_to(name, flags, why) : content_of(name, flags);
   if (made == -ENOENT && fd >= 0 && !writes(flags)) return fd;  // only the machine has it
   if (made == -ECONNRESET) made = -EIO;
   if (made < 0 || fd < 0) return made;
@@ -164,14 +167,14 @@ bool worth_a_look(const char* path, int flags) {
 }
 
 /// The machine refuses to open its file for writing, as it should: perhaps it is the host's.
-int look_at_refused(int dir, const char* path, int flags, int error) {
+int look_at_refused(int dir, const char* path, int flags, int error, purpose why) {
   char name[longest_name];
   const int fd = static_cast<int>(
       raw::call(SYS_openat, dir, raw::arg(path), O_PATH | O_CLOEXEC | (flags & O_NOFOLLOW)));
   if (fd < 0) return error;
   const bool ours = look_at(fd, name) == what::settings && !is_folder(fd);
   raw::close(fd);
-  return ours ? open_lab_file(name, flags, -1) : error;
+  return ours ? open_lab_file(name, flags, -1, why) : error;
 }
 
 /// Whether the kernel, which gave this error, has read the path: others it gives for the flags.
@@ -180,32 +183,36 @@ bool path_was_read(int error) {
          error == -EISDIR;
 }
 
-}  // namespace
-
-int mend_open(int dir, const char* path, int flags, int fd) {
+int opened(int dir, const char* path, int flags, int fd, purpose why) {
   if ((flags & O_PATH) != 0 || (fd < 0 && ((flags & O_DIRECTORY) != 0 || !path_was_read(fd)))) {
     return fd;
   }
   char name[longest_name];
-  if (named_lab_file(path, flags, name)) return open_lab_file(name, flags, fd);
+  if (named_lab_file(path, flags, name)) return open_lab_file(name, flags, fd, why);
   if (!worth_a_look(path, flags)) return fd;
   if (writes(flags) && (fd == -EROFS || fd == -EACCES)) {
-    return look_at_refused(dir, path, flags, fd);
+    return look_at_refused(dir, path, flags, fd, why);
   }
   if (fd < 0) return fd;
   switch (look_at(fd, name)) {
-    case what::settings: return open_lab_file(name, flags, fd);
+    case what::settings: return open_lab_file(name, flags, fd, why);
     case what::machines: return writes(flags) ? -EROFS : fd;
     case what::other: return fd;
   }
   return fd;
 }
 
+}  // namespace
+
+int mend_open(int dir, const char* path, int flags, int fd) {
+  return opened(dir, path, flags, fd, purpose::use);
+}
+
 int mend_access(int dir, const char* path, int mode, int flags, int result) {
   if (result == 0 || (mode & X_OK) != 0 || !path_was_read(result)) return result;
   const int way = (mode & W_OK) == 0 ? O_RDONLY : (mode & R_OK) == 0 ? O_WRONLY : O_RDWR;
   const int link = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? O_NOFOLLOW : 0;
-  const int fd = mend_open(dir, path, way | link | O_CLOEXEC, result);
+  const int fd = opened(dir, path, way | link | O_CLOEXEC, result, purpose::only_ask);
   if (fd < 0) return fd == -EPERM ? -EACCES : result;
   raw::close(fd);
   return 0;

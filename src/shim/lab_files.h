@@ -20,7 +20,8 @@ namespace ph::shim {
 int mend_open(int dir, const char* path, int flags, int fd);
 
 /// `result` is what the kernel gave for faccessat2(dir, path, mode, flags): 0 or -errno. Returns
-/// what holds for the program: of a host's file, whether opening it for that would succeed.
+/// what holds for the program: where the machine refuses a host's file, whether opening that would
+/// succeed. What the machine grants is granted, also of a file that the host does not have.
 int mend_access(int dir, const char* path, int mode, int flags, int result);
 
 /// This process has opened such a file for writing. Only then is the next question worth a call.

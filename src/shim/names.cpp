@@ -249,6 +249,7 @@ constinit next_function<int(const void*, socklen_t, int, hostent*, char*, size_t
 PH_HOOK(int, getaddrinfo, const char* node, const char* service, const addrinfo* hints,
         addrinfo** out) {
   if (!config().active) return next::getaddrinfo(node, service, hints, out);
+  if (node != nullptr && std::strcmp(node, "*") == 0) node = nullptr;  // as libc has it
   addrinfo mine{};
   if (hints != nullptr) mine = *hints;
   if (hints == nullptr) mine.ai_flags = AI_V4MAPPED;

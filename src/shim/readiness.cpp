@@ -15,6 +15,7 @@
 #include <limits>
 
 #include "calls/anchor.h"
+#include "calls/deadline.h"
 #include "calls/scratch.h"
 #include "shim/config.h"
 #include "shim/error_flags.h"
@@ -209,26 +210,10 @@ class select_sets {
   fd_set* sets_[3];
 };
 
-constexpr long second_us = 1'000'000;
-
-long now_us() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * second_us + now.tv_nsec / 1000;
-}
-
-/// What is left of a time limit since `begin`.
-timespec left_of(const timespec& limit, long begin) {
-  const long most_seconds = 1'000'000'000, beyond = std::max(limit.tv_sec - most_seconds, 0L);
-  const long given = (limit.tv_sec - beyond) * second_us + limit.tv_nsec / 1000;
-  const long left = std::max(given - (now_us() - begin), 0L);
-  return {beyond + left / second_us, left % second_us * 1000};
-}
-
 int select_by_poll(const select_sets& sets, const timespec* limit, const sigset_t* mask) {
   pollfd list[FD_SETSIZE];
   const nfds_t n = sets.write(list);
-  const long begin = now_us();
+  const timespec begin = clock_now();
   for (;;) {
     const timespec left = limit != nullptr ? left_of(*limit, begin) : timespec{};
     const int ready = ppoll(list, n, limit != nullptr ? &left : nullptr, mask);
@@ -312,10 +297,11 @@ PH_HOOK(int, select, int count, fd_set* read, fd_set* write, fd_set* except, tim
   timeval asked{};
   if (!copy_in(asked, limit)) return finish(-EFAULT);
   if (asked.tv_sec < 0 || asked.tv_usec < 0) return finish(-EINVAL);
+  constexpr long second_us = 1'000'000;
   constexpr long for_ever = std::numeric_limits<long>::max() / 2;
   const timespec patience{std::min(asked.tv_sec, for_ever) + asked.tv_usec / second_us,
                           asked.tv_usec % second_us * 1000};
-  const long begin = now_us();
+  const timespec begin = clock_now();
   const int ready = select_by_poll(sets, &patience, nullptr);
   const timespec left = left_of(patience, begin);  // as Linux, it tells what is left of the time
   const timeval rest{left.tv_sec, left.tv_nsec / 1000};
@@ -330,8 +316,7 @@ PH_HOOK(int, pselect, int count, fd_set* read, fd_set* write, fd_set* except, co
   if (sets.concerned() < 0) return next::pselect(count, read, write, except, limit, mask);
   timespec patience{};
   if (limit != nullptr && !copy_in(patience, limit)) return finish(-EFAULT);
-  const bool valid =
-      patience.tv_sec >= 0 && patience.tv_nsec >= 0 && patience.tv_nsec < 1'000'000'000;
+  const bool valid = patience.tv_sec >= 0 && patience.tv_nsec >= 0 && patience.tv_nsec < one_second;
   if (!valid) return finish(-EINVAL);
   return select_by_poll(sets, limit != nullptr ? &patience : nullptr, mask);
 }
@@ -359,6 +344,7 @@ PH_HOOK(int, epoll_pwait, int epoll, epoll_event* found, int room, int ms, const
 
 PH_HOOK(int, epoll_pwait2, int epoll, epoll_event* found, int room, const timespec* limit,
         const sigset_t* mask) {
+  if (!next::epoll_pwait2.exists()) return finish(-ENOSYS);  // before glibc 2.35
   return loop_wait(is_at_once(limit),
                    [=] { return next::epoll_pwait2(epoll, found, room, limit, mask); });
 }

@@ -10,12 +10,14 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "calls/caller.h"
 #include "calls/datagram_tag.h"
 #include "calls/exchange.h"
 #include "calls/message.h"
+#include "daemon/anchor_name.h"
 #include "platform/unique_fd.h"
 #include "tests/shim/daemon_thread.h"
 
@@ -52,6 +54,12 @@ class lab_caller : public caller {
   /// Every request had its reply, on the one channel.
   [[nodiscard]] bool works() const { return works_; }
   [[nodiscard]] int raised() const { return raised_; }
+  /// The time limit of each request so far, in microseconds.
+  [[nodiscard]] const std::vector<long>& asked() const { return asked_; }
+  /// The next accept() finds a refusal of the daemon's in front of what waits.
+  void have_refusal_waiting() { refusal_waits_ = true; }
+  /// From now on the daemon answers with this error; 0: as it does.
+  void have_refused(int error) { refused_ = error; }
 
   long kernel(long call, long a, long b, long c, long d, long e) override {
     return result_of(::syscall(call, a, b, c, d, e));
@@ -86,11 +94,25 @@ class lab_caller : public caller {
   }
 
   int accept(int held, sockaddr_storage& from, socklen_t& len, int flags) override {
+    if (std::exchange(refusal_waits_, false)) {
+      dropin::anchor_name refusal;
+      refusal.kind = dropin::name_kind::refusal;
+      sockaddr_un named{};
+      named.sun_family = AF_UNIX;
+      u8 path[dropin::max_name_len];
+      const std::size_t used = dropin::encode_name(refusal, path);
+      std::memcpy(named.sun_path, path, used);
+      std::memcpy(&from, &named, sizeof named);
+      len = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + used);
+      return ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    }
     auto* const name = reinterpret_cast<sockaddr*>(&from);
     return static_cast<int>(result_of(::accept4(held, name, &len, flags)));
   }
 
   int ask(exchange& x) override {
+    asked_.push_back(x.timeout_us);
+    if (refused_ != 0) return -refused_;
     exchange own = x;
     std::vector<std::vector<u8>> copies;
     std::vector<iovec> data(x.data, x.data + x.data_pieces);
@@ -114,8 +136,8 @@ class lab_caller : public caller {
     connecting_ = connecting ? held : -1;
   }
   bool may_be_connecting(int held) override { return held == connecting_; }
-  void expect(habit) override {}
-  bool expects(habit) override { return true; }
+  void expect(habit what) override { expected_[static_cast<std::size_t>(what)] = true; }
+  bool expects(habit what) override { return expected_[static_cast<std::size_t>(what)]; }
   void follow_errors(int) override {}
   bool follows_errors(int) override { return false; }
 
@@ -156,6 +178,10 @@ class lab_caller : public caller {
 
   unique_fd channel_;
   bool works_ = false;
+  bool expected_[habits] = {};
+  std::vector<long> asked_;
+  int refused_ = 0;
+  bool refusal_waits_ = false;
   int raised_ = 0;
   int connecting_ = -1;
 };

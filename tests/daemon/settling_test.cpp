@@ -80,6 +80,21 @@ TEST(settling, nothing_is_kept_of_a_flood) {
   EXPECT_EQ(page->settled, 2u) << "and the first of those behind it";
 }
 
+/// Plain sends to other hosts count as well, and may go on for an hour before one is noted.
+TEST(settling, a_number_that_ran_ahead_is_settled_all_the_same) {
+  const auto host = settling::create();
+  const mapped_page page(host->file().get());
+  settling_turns turns;
+  for (const u32 sent : {5u, 0x90000000u, 3u}) {
+    page->sent = sent;
+    turns.note(*host);
+    turns.begin_batch();
+    turns.end_batch(true);
+    turns.arrived();
+    EXPECT_EQ(page->settled, sent);
+  }
+}
+
 TEST(settling, numbers_wrap) {
   EXPECT_TRUE(is_behind(0xfffffffe, 1));
   EXPECT_FALSE(is_behind(1, 0xfffffffe));

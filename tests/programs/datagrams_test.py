@@ -97,7 +97,7 @@ print(receiver.recv(9), receiver.recv(9))
 
 # Plain sends on connected sockets whose outcome depends on more than their bytes: [outcome, …].
 AT_ONCE = """
-import errno, socket
+import errno, os, socket
 def said(call, *args):
     try:
         return call(*args)
@@ -128,13 +128,15 @@ print([said(icmp.send, bytes(n)) for n in (0, 1, 2, 65515, 65516)])
 raw = connected(socket.SOCK_RAW, 99)
 raw.shutdown(socket.SHUT_WR)
 print([said(raw.send, bytes(n)) for n in (0, 1, 65515, 65516)])
+print([said(os.write, raw.fileno(), bytes(n)) for n in (0, 1, 65515, 65516)],
+      said(os.writev, raw.fileno(), [b"a", b"bc"]))
 """
 
 # What Linux 6.18 says to them.
 AT_ONCE_ON_LINUX = [
     "60000 EMSGSIZE 1", "b'x'", "60000 EMSGSIZE 1", "b'y'", "b'ab' b'c'",
     "['EINVAL', 'EINVAL', 'EINVAL', 'EINVAL']", "['EFAULT', 'EFAULT', 2, 65515, 'EMSGSIZE']",
-    "[0, 1, 65515, 'EMSGSIZE']"]
+    "[0, 1, 65515, 'EMSGSIZE']", "[0, 1, 65515, 'EMSGSIZE'] 3"]
 
 # SIOCGSTAMP is about what no SO_TIMESTAMP told.
 STAMPS = """

@@ -104,6 +104,8 @@ class HostsTest(lib.LabTest):
             "gethostbyname('LOCALHOST.')": "127.0.0.1",
             "getaddrinfo('LOCALHOST.', 1, 0, 0, 0, AI_CANONNAME)[0][3]": "localhost",
             "gethostbyaddr('127.0.0.1')[0]": "localhost",
+            "gethostbyaddr('127.0.0.2')": "herror 1",
+            "getnameinfo(('127.0.0.2', 22), 0)": ("127.0.0.2", "ssh"),
             "getnameinfo(('127.0.0.1', 22), 0)": ("localhost", "ssh")})
 
     def test_flags_services_and_families(self):

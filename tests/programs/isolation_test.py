@@ -80,7 +80,10 @@ s.listen(10)
 print("took the name", flush=True)
 while True:
     c, _ = s.accept()
-    print("told", c.recv(70000), flush=True)
+    said = c.recv(70000)
+    print("told", said if len(said) < 100 else sys.argv[2].encode() in said, flush=True)
+    if said: c.send(said[:6].ljust(200, b"\\0"))  # no answer that says who it is
+    c.close()
 """
 
 # Opens a socket at the word that comes in.
@@ -94,6 +97,12 @@ for line in sys.stdin:
     except OSError as error:
         print(errno.errorcode[error.errno], flush=True)
 """
+
+# The same in a user namespace that maps nobody, and so does not tell whose a peer is.
+UNMAPPED_SOCKETS = """
+import ctypes
+assert ctypes.CDLL(None).unshare(0x10000000) == 0  # CLONE_NEWUSER
+""" + SOCKETS
 
 # Speaks the protocol of the shim itself: passes sockets of its own making that claim, by their
 # names and by their peers' names, to be one that the daemon has made.
@@ -250,16 +259,20 @@ class OtherUserTest(lib.LabTest):
 
     def test_who_takes_a_dead_daemons_name_is_told_nothing(self):
         lab = self.start_lab(lib.TWO_HOSTS)
-        address = lab.python("bob", "import os; print(os.environ['PH_SOCKET'])").strip()
+        address, token = lab.python(
+            "bob", "import os; print(os.environ['PH_SOCKET'], os.environ['PH_TOKEN'])").split()
         program = lab.spawn("bob", lib.PYTHON, "-c", SOCKETS, stdin=-1)
         program.wait_for("ready")
-        impostor = self.as_nobody(IMPOSTOR, address)
+        unmapped = lab.spawn("bob", lib.PYTHON, "-c", UNMAPPED_SOCKETS, stdin=-1)
+        unmapped.wait_for("ready")
+        impostor = self.as_nobody(IMPOSTOR, address, token)
         os.kill(lab.pid, signal.SIGKILL)
         impostor.wait_for("took the name")
-        program.stdin.write("go\n")
-        program.stdin.flush()
-        program.wait_for("ECONNRESET")
-        impostor.wait_for("told b''")
+        for one, told in ((program, "told b''"), (unmapped, "told False")):
+            one.stdin.write("go\n")
+            one.stdin.flush()
+            one.wait_for("ECONNRESET")
+            impostor.wait_for(told)
 
     def lab_of_nobody(self, limits=()):
         folder = tempfile.TemporaryDirectory(prefix="ph-test-")

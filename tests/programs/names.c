@@ -24,6 +24,16 @@ int main(void) {
   CHECK(getaddrinfo(NULL, "8080", &hints, &list) == 0);
   CHECK(((struct sockaddr_in *)list->ai_addr)->sin_addr.s_addr == htonl(INADDR_ANY));
   freeaddrinfo(list);
+  CHECK(getaddrinfo("*", "8080", &hints, &list) == 0);
+  CHECK(((struct sockaddr_in *)list->ai_addr)->sin_addr.s_addr == htonl(INADDR_ANY));
+  freeaddrinfo(list);
+  CHECK(getaddrinfo("*", "*", &hints, &list) == EAI_NONAME);
+  hints.ai_flags = 0;
+  CHECK(getaddrinfo("*", "80", &hints, &list) == 0);
+  CHECK(((struct sockaddr_in *)list->ai_addr)->sin_addr.s_addr == htonl(INADDR_LOOPBACK));
+  freeaddrinfo(list);
+  hints.ai_flags = AI_CANONNAME;
+  CHECK(getaddrinfo("*", "80", &hints, &list) == EAI_BADFLAGS);
   hints.ai_flags = AI_NUMERICHOST;
   CHECK(getaddrinfo("no.such.host.invalid", "80", &hints, &list) == EAI_NONAME);
   struct hostent *h = gethostbyname("localhost");

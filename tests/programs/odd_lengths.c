@@ -72,6 +72,23 @@ static void receives(int s) {
   FAILS(recv(s, bytes, sizeof bytes, MSG_DONTWAIT), EAGAIN);
 }
 
+/* More than one call moves is cut, not refused. */
+static void beyond_all_measure(int s) {
+  static char room[16];
+  struct sockaddr_in to = loopback(port_of(s)), from;
+  socklen_t len = sizeof from;
+  const size_t much = (size_t)1 << 31;
+  struct iovec pieces[2] = {{room, 4}, {room + 4, much}};
+  struct msghdr m = {&from, len, pieces, 2, NULL, 0, 0};
+  for (int i = 0; i < 4; ++i) {
+    CHECK(sendto(s, "abcdef", 6, 0, (struct sockaddr*)&to, sizeof to) == 6);
+  }
+  CHECK(recvfrom(s, room, much, 0, (struct sockaddr*)&from, &len) == 6);
+  CHECK(recvmsg(s, &m, 0) == 6 && memcmp(room, "abcdef", 6) == 0);
+  CHECK(recv(s, room, much, MSG_TRUNC) == 6);
+  CHECK(recv(s, room, much, 0) == 6);
+}
+
 static void streams(void) {
   int l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0);
   CHECK(bind_to(l, 0) == 0 && listen(l, 1) == 0 && connect_to(c, port_of(l)) == 0);
@@ -122,6 +139,7 @@ int main(void) {
   names(s);
   sends(s);
   receives(s);
+  beyond_all_measure(s);
   streams();
   unconnected();
   FINISH();

@@ -1,6 +1,7 @@
 /* fork, exec with an environment of one's own, vfork, many workers on one listener, a crash. */
 #include "check.h"
 #include <pthread.h>
+#include <sched.h>
 #include <spawn.h>
 
 static void child_must_pass(pid_t pid) {
@@ -36,6 +37,21 @@ static void on_signal(int sig) {
   if (s < 0 || bind_to(s, 0) != 0) ++failures;
   close(s);
   errno = e;
+}
+
+/* A child in a user namespace of its own that maps no users goes on as before. */
+static void among_strangers(void) {
+  pid_t pid = fork();
+  if (pid == 0) {
+    if (unshare(CLONE_NEWUSER) != 0) _exit(0); /* not allowed here */
+    int a, b;
+    char c;
+    tcp_pair(&a, &b);
+    CHECK(write(a, "x", 1) == 1 && read(b, &c, 1) == 1);
+    on_signal(0);
+    _exit(failures != 0);
+  }
+  child_must_pass(pid);
 }
 
 int main(int argc, char **argv) {
@@ -133,6 +149,8 @@ int main(int argc, char **argv) {
     }
     close(a);
   }
+
+  among_strangers();
 
   /* Threads make sockets while others fork, and a signal handler does too. */
   signal(SIGUSR1, on_signal);

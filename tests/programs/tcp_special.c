@@ -228,6 +228,34 @@ static void full_buffers(void) {
   close(l);
 }
 
+static int state_of(int fd) {
+  struct tcp_info info;
+  socklen_t n = sizeof info;
+  CHECK(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0);
+  return info.tcpi_state;
+}
+
+/* An end behind more bytes than the peer has room for is sent as far as the state tells. */
+static void end_behind_a_closed_window(void) {
+  for (int second = 0; second < 2; ++second) {
+    static char bytes[65536];
+    int a, b;
+    long sent = 0, got = 0;
+    ssize_t n;
+    tcp_pair(&a, &b);
+    CHECK(fcntl(a, F_SETFL, O_NONBLOCK) == 0);
+    if (second) CHECK(shutdown(b, SHUT_WR) == 0 && (events(a, POLLRDHUP, 20000) & POLLRDHUP));
+    while ((n = write(a, bytes, sizeof bytes)) > 0) sent += n;
+    CHECK(state_of(a) == (second ? TCP_CLOSE_WAIT : TCP_ESTABLISHED));
+    CHECK(shutdown(a, SHUT_WR) == 0);
+    CHECK(state_of(a) == (second ? TCP_LAST_ACK : TCP_FIN_WAIT1));
+    while ((n = read(b, bytes, sizeof bytes)) > 0) got += n;
+    CHECK(n == 0 && got == sent);
+    close(a);
+    close(b);
+  }
+}
+
 static void ended_listener(int by_close) {
   char c;
   int l = listener(4), port = port_of(l), waiting = socket(AF_INET, SOCK_STREAM, 0);
@@ -339,6 +367,7 @@ int main(void) {
   full_buffers();
   interrupted_sends(0);
   interrupted_sends(1);
+  end_behind_a_closed_window();
   ended_listener(0);
   ended_listener(1);
   last_words();

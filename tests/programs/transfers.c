@@ -47,6 +47,38 @@ static void sockets_that_take_none(void) {
   FAILS(sendfile(udp, file_of_bytes(), &(off_t){0}, 10), ECONNREFUSED);
 }
 
+/* What has room says EAGAIN when there is nothing to send; what is sent behind a full queue is not
+   lost. */
+static void sockets_that_do_not_wait(void) {
+  int pipes[2], end[2];
+  char c[4];
+  tcp_pair(&end[0], &end[1]);
+  CHECK(fcntl(end[0], F_SETFL, O_NONBLOCK) == 0 && pipe2(pipes, O_NONBLOCK) == 0);
+  FAILS(splice(pipes[0], NULL, end[0], NULL, 10, SPLICE_F_NONBLOCK), EAGAIN);
+  CHECK(write(pipes[1], "abc", 3) == 3);
+  CHECK(splice(pipes[0], NULL, end[0], NULL, 10, SPLICE_F_NONBLOCK) == 3);
+  CHECK(recv(end[1], c, 3, MSG_WAITALL) == 3);
+}
+
+/* A report in the error queue, of which was told already, hides no datagram. */
+static void a_datagram_behind_a_report(void) {
+  int pipes[2], on = 1, s = socket(AF_INET, SOCK_DGRAM, 0), gone = socket(AF_INET, SOCK_DGRAM, 0);
+  char buf[10];
+  CHECK(pipe(pipes) == 0 && bind_to(s, 0) == 0 && bind_to(gone, 0) == 0);
+  struct sockaddr_in dead = loopback(port_of(gone)), own = loopback(port_of(s));
+  close(gone);
+  CHECK(setsockopt(s, IPPROTO_IP, IP_RECVERR, &on, sizeof on) == 0);
+  CHECK(sendto(s, "lost", 4, 0, (struct sockaddr *)&dead, sizeof dead) == 4);
+  CHECK(events(s, POLLIN, 20000) & POLLERR);
+  FAILS(recv(s, buf, sizeof buf, MSG_DONTWAIT), ECONNREFUSED);
+  FAILS(recv(s, buf, sizeof buf, MSG_DONTWAIT), EAGAIN);
+  CHECK(events(s, POLLIN, 20000) & POLLERR);
+  int from = socket(AF_INET, SOCK_DGRAM, 0);
+  CHECK(sendto(from, "abc", 3, 0, (struct sockaddr *)&own, sizeof own) == 3);
+  CHECK(splice(s, NULL, pipes[1], NULL, 10, 0) == 3 && read(pipes[0], buf, sizeof buf) == 3);
+  CHECK(memcmp(buf, "abc", 3) == 0);
+}
+
 static void sockets_that_give_none(void) {
   int pipes[2], end[2];
   CHECK(pipe(pipes) == 0);
@@ -65,6 +97,8 @@ static void sockets_that_give_none(void) {
 
 int main(void) {
   sockets_that_take_none();
+  sockets_that_do_not_wait();
+  a_datagram_behind_a_report();
   sockets_that_give_none();
   FINISH();
 }

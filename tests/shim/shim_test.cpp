@@ -9,6 +9,7 @@
 
 #include <filesystem>
 
+#include "shim/hook.h"
 #include "tests/shim/daemon_thread.h"
 
 extern char** environ;
@@ -105,6 +106,12 @@ TEST_P(program_for_our_stack, says_what_linux_does) {
 
 INSTANTIATE_TEST_SUITE_P(tests, program_for_our_stack, ::testing::Values("tcp_linger", "tcp_aside"),
                          [](const auto& one) { return std::string(one.param); });
+
+TEST(next_function, says_whether_there_is_one) {
+  shim::next_function<int(int)> known{"close"}, none{"no_libc_has_this"};
+  EXPECT_TRUE(known.exists());
+  EXPECT_FALSE(none.exists());
+}
 
 TEST(daemon_death, ends_every_wait_with_a_reset) {
   if (!have_shim()) GTEST_SKIP() << "the shim is not built with a sanitizer";
