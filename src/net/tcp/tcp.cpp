@@ -319,6 +319,7 @@ bool tcp_stream_memory_free(const tcp_sock& tp, bool waking) {
 void tcp_expand_sndbuf(tcp_sock& tp) {
   if (tp.opt.sndbuf_locked || !tcp_mem_plenty(tp)) return;
   // As on Linux, whose segments lie in blocks of powers of two: 87,040 bytes for the first window.
+  // (Reckoned with 640 bytes for headers; a packet without data is charged for a block of 576.)
   // A smaller share runs dry in a recovery, when a window of new data joins what waits above the
   // hole, and the segments that then follow in a burst overflow a short queue.
   constexpr u32 headers = 640, descriptor = 256;
