@@ -348,9 +348,9 @@ ipv4_prefix lab_reader::interface_address(const std::string& text, const YAML::N
 
 void lab_reader::claim_device(const std::string& host, const std::string& dev,
                               const YAML::Node& at) {
-  if (!is_name(dev, max_device_name) || dev == "lo") {
+  if (!is_name(dev, max_device_name) || dev == "lo" || dev == "all" || dev == "default") {
     fail(at, fmt::format("device name {}", quote(dev)),
-         name_form(dev, max_device_name) + "; not lo");
+         name_form(dev, max_device_name) + "; not lo, all or default");
   }
   const auto [used, fresh] = devices_.try_emplace({host, dev}, line_of(at));
   if (!fresh) {

@@ -10,9 +10,13 @@
 namespace ph {
 namespace {
 
+/// The name with dots between its parts. As sysctl(8): the first of both characters is what parts
+/// them, and the other one is a device's own dot.
 std::string dotted(std::string_view name) {
   std::string out(name);
-  std::replace(out.begin(), out.end(), '/', '.');
+  const std::size_t first = out.find_first_of("./");
+  if (first == std::string::npos || out[first] == '.') return out;
+  for (char& c : out) c = c == '/' ? '.' : c == '.' ? '/' : c;
   return out;
 }
 

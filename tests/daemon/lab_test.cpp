@@ -189,10 +189,13 @@ INSTANTIATE_TEST_SUITE_P(
                    "lab.yaml:4: device a:e0 again (first on line 3); expected each device once"},
         wrong_part{"links: [{ends: ['a:a234567890123456', 'b:e0']}]\n",
                    "lab.yaml:2: device name `a234567890123456`; expected 1 to 15 letters, digits, "
-                   "`-`, `_` or `.`; not lo"},
+                   "`-`, `_` or `.`; not lo, all or default"},
         wrong_part{"links: [{ends: ['a:lo', 'b:e0']}]\n",
                    "lab.yaml:2: device name `lo`; expected 1 to 15 letters, digits, `-`, `_` or "
-                   "`.`; not lo"},
+                   "`.`; not lo, all or default"},
+        wrong_part{"links: [{ends: ['a:default', 'b:e0']}]\n",
+                   "lab.yaml:2: device name `default`; expected 1 to 15 letters, digits, `-`, `_` "
+                   "or `.`; not lo, all or default"},
         wrong_part{"links:\n- ends: ['a:e0 10.0.0.1/24', 'b:e0 10.0.0.1/24']\n",
                    "lab.yaml:3: address 10.0.0.1 again (first on line 3); expected each address "
                    "once"},

@@ -293,6 +293,53 @@ TEST_F(datagram_options, the_first_piece_describes_a_datagram_that_waits) {
   EXPECT_EQ(lab.frames.back().ip().iph->ttl, 9);
 }
 
+/// As two namespaces of Linux 6.18 do it.
+TEST_F(datagram_options, a_datagram_that_waits_goes_where_its_socket_was_told_last) {
+  const int s = server(7), other = server(8);
+  const auto piece = [&](int c, u32 flags) {
+    const auto sent = sys_send(a, c, bytes_of("x"sv), flags);
+    lab.settle();
+    return sent ? errc::ok : sent.error();
+  };
+  const int c = socket_on(a);
+  ASSERT_TRUE(sys_sendto(a, c, bytes_of("x"sv), msg_more, addr4("10.0.0.2", 7)));
+  EXPECT_NE(port_of(*sys_getsockname(a, c)), 0);
+  ASSERT_TRUE(sys_connect(a, c, addr4("10.0.0.2", 8)));
+  EXPECT_EQ(piece(c, 0), errc::ok);
+  EXPECT_EQ(text(b, s), "EAGAIN");
+  EXPECT_EQ(text(b, other), "xx");
+  EXPECT_EQ(piece(c, msg_more), errc::ok);
+  ASSERT_TRUE(sys_connect(a, c, addr4("10.0.0.2", 7)));
+  EXPECT_EQ(piece(c, 0), errc::ok);
+  EXPECT_EQ(text(b, s), "xx");
+  EXPECT_EQ(piece(c, msg_more), errc::ok);
+  ASSERT_TRUE(sys_connect(a, c, bytes_of(sockaddr_in{})));
+  EXPECT_EQ(piece(c, 0), errc::ok);
+  EXPECT_EQ(text(b, s), "xx");
+  EXPECT_EQ(piece(c, 0), errc::destaddrreq);
+  // What was admitted goes, whatever is shut down since; nothing new begins.
+  ASSERT_TRUE(sys_connect(a, c, addr4("10.0.0.2", 7)));
+  ASSERT_TRUE(sys_setsockopt_int(a, c, sol_udp, udp_cork, 1));
+  EXPECT_EQ(piece(c, 0), errc::ok);
+  ASSERT_TRUE(sys_shutdown(a, c, shut_wr));
+  ASSERT_TRUE(sys_setsockopt_int(a, c, sol_udp, udp_cork, 0));
+  lab.settle();
+  EXPECT_EQ(text(b, s), "x");
+  EXPECT_EQ(piece(c, msg_more), errc::pipe);
+}
+
+TEST_F(datagram_options, a_disconnected_socket_is_bound_to_no_device) {
+  for (const auto& [type, protocol] :
+       {std::pair{sock_dgram, 0}, {sock_dgram, ipproto_icmp}, {sock_raw, ipproto_icmp}}) {
+    const int c = *sys_socket(a, af_inet, type, protocol);
+    ASSERT_TRUE(sys_setsockopt(a, c, sol_socket, so_bindtodevice, bytes_of("eth0"sv)));
+    ASSERT_TRUE(sys_connect(a, c, addr4("10.0.0.2", 7)));
+    ASSERT_TRUE(sys_connect(a, c, bytes_of(sockaddr_in{})));
+    u8 room[16];
+    EXPECT_EQ(sys_getsockopt(a, c, sol_socket, so_bindtodevice, room).value_or(99), 0u);
+  }
+}
+
 TEST_F(datagram_options, a_priority_goes_with_one_datagram_and_is_told) {
   const int own = socket_on(a), c = socket_on(a);
   ASSERT_TRUE(sys_bind(a, own, addr4("127.0.0.1", 7)));

@@ -14,7 +14,8 @@ constexpr u8 nud_in_timer = nud_incomplete | nud_reachable | nud_delay | nud_pro
 /// How long a drawn reachable time holds (RFC 4861 §6.3.4: re-drawn every few hours; Linux: 300 s).
 constexpr duration redraw_after = seconds(300);
 constexpr duration forced_gc_spacing = seconds(5);
-/// A table that is full looks for room no more often than this, however many strangers ask.
+/// A table that is full looks for room no more often than this, however many strangers ask, and
+/// whatever the settings say.
 constexpr duration full_gc_spacing = milliseconds(10);
 
 }  // namespace
@@ -86,7 +87,8 @@ bool neigh_table::event_send(cpu& cx, neighbour& neigh, skb_ptr& skb) {
 /// What is left is to probe. False: the settings let nobody be asked.
 bool neigh_table::begin_asking(cpu& cx, neighbour& neigh) {
   const neigh_parms& parms = *neigh.parms_;
-  if (parms.get(&neigh_settings::mcast_solicit) + parms.get(&neigh_settings::app_solicit) <= 0) {
+  if (s64{parms.get(&neigh_settings::mcast_solicit)} + parms.get(&neigh_settings::app_solicit) <=
+      0) {
     set_state(cx, neigh, nud_failed);
     return false;
   }
@@ -143,10 +145,10 @@ void neigh_table::set_state(cpu& cx, neighbour& neigh, u8 state) {
   events.tell({&cx, &neigh});
 }
 
-s32 neigh_table::max_probes(const neighbour& neigh) {
+s64 neigh_table::max_probes(const neighbour& neigh) {
   // Known addresses are asked by unicast, and then by multicast only if mcast_resolicit says so.
   const neigh_parms& parms = *neigh.parms_;
-  return parms.get(&neigh_settings::ucast_solicit) + parms.get(&neigh_settings::app_solicit) +
+  return s64{parms.get(&neigh_settings::ucast_solicit)} + parms.get(&neigh_settings::app_solicit) +
          (neigh.state_ == nud_probe ? parms.get(&neigh_settings::mcast_resolicit)
                                     : parms.get(&neigh_settings::mcast_solicit));
 }
@@ -297,13 +299,13 @@ result<ref<neighbour>> neigh_table::lookup_or_create(cpu& cx, const neigh_key& k
   raw->in_table_ = neigh;
   entries_.insert(*raw, hash_of(key, dev));
   if (size() >= static_cast<std::size_t>(gc_thresh1) && !gc_timer_.armed()) {
-    const instant when = cx.now() + milliseconds(defaults.base_reachable_time_ms) / 2;
-    net_.machine().boot_cpu().timers().arm(gc_timer_, when);
+    net_.machine().boot_cpu().timers().arm(gc_timer_, cx.now() + gc_spacing());
   }
   return neigh;
 }
 
-/// May there be one more? A table that is full is looked through for what may go.
+/// May there be one more? A table that is full is looked through for what may go. DIFFERS: Linux
+/// does not count permanent entries; here whoever enters them must not take all memory.
 bool neigh_table::has_room(cpu& cx) {
   const bool full = size() >= static_cast<std::size_t>(gc_thresh3);
   const duration spacing = full ? full_gc_spacing : forced_gc_spacing;
@@ -316,6 +318,11 @@ neigh_parms& neigh_table::parms_of(const net_device& dev) {
   ref<neigh_parms>& own = by_device_[dev.index().value];
   if (!own) own = make_ref<neigh_parms>(defaults);
   return *own;
+}
+
+/// Half of the time for which neighbours are taken to be reachable, which may be set to nothing.
+duration neigh_table::gc_spacing() const {
+  return std::max(milliseconds(defaults.base_reachable_time_ms) / 2, full_gc_spacing);
 }
 
 /// Periodic: entries nobody holds that failed or were not used for gc_staletime. Forced: those
@@ -336,8 +343,7 @@ void neigh_table::collect_garbage(cpu& cx, bool forced) {
     if (old || neigh.state_ == nud_failed) remove(cx, neigh, drop_reason::neigh_dead);
   });
   if (!forced && size() >= static_cast<std::size_t>(gc_thresh1)) {
-    const instant when = now + milliseconds(defaults.base_reachable_time_ms) / 2;
-    net_.machine().boot_cpu().timers().arm(gc_timer_, when);
+    net_.machine().boot_cpu().timers().arm(gc_timer_, now + gc_spacing());
   }
 }
 

@@ -108,7 +108,7 @@ class neighbour : public counted, public hash_hook<struct neigh_tag> {
   [[nodiscard]] bool valid() const { return (state_ & nud_valid) != 0; }
   /// Removed from its table; a holder must look up again (dev() may be gone).
   [[nodiscard]] bool dead() const { return dead_; }
-  [[nodiscard]] s32 probes() const { return probes_; }
+  [[nodiscard]] s64 probes() const { return probes_; }
   [[nodiscard]] instant updated() const { return updated_; }
   [[nodiscard]] instant confirmed() const { return confirmed_; }
   [[nodiscard]] instant used() const { return used_; }
@@ -128,7 +128,7 @@ class neighbour : public counted, public hash_hook<struct neigh_tag> {
   neigh_key key_;
   ref<neigh_parms> parms_;
   u8 state_ = nud_none;
-  s32 probes_ = 0;
+  s64 probes_ = 0;
   mac_addr ha_;
   instant updated_{}, confirmed_{}, used_{};
   bool dead_ = false;
@@ -187,6 +187,7 @@ class neigh_table {
  private:
   xmit_result transmit(cpu& cx, neighbour& neigh, skb_ptr skb);
   bool event_send(cpu& cx, neighbour& neigh, skb_ptr& skb);
+  [[nodiscard]] duration gc_spacing() const;
   bool begin_asking(cpu& cx, neighbour& neigh);
   void queue_packet(cpu& cx, neighbour& neigh, skb_ptr skb);
   void send_queued(cpu& cx, neighbour& neigh);
@@ -194,7 +195,7 @@ class neigh_table {
   void set_state(cpu& cx, neighbour& neigh, u8 state);
   void probe(cpu& cx, neighbour& neigh);
   void fail_queued(cpu& cx, neighbour& neigh);
-  [[nodiscard]] static s32 max_probes(const neighbour& neigh);
+  [[nodiscard]] static s64 max_probes(const neighbour& neigh);
   [[nodiscard]] static duration retrans_time(const neighbour& neigh);
   static duration reachable_time(cpu& cx, neigh_parms& parms);
   [[nodiscard]] bool has_room(cpu& cx);

@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::size_t ifnamsiz = 16;  // netdevice(7), with the final zero byte
 
+/// As Linux; "default" and "all" are names of settings.
 bool name_ok(std::string_view name) {
+  if (name == "default" || name == "all") return false;
   if (name.empty() || name.size() >= ifnamsiz || name == "." || name == "..") return false;
   return std::none_of(name.begin(), name.end(), [](char c) {
     return c == '/' || c == ':' || c == ' ' || (c >= '\t' && c <= '\r');

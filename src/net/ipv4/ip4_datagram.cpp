@@ -197,6 +197,7 @@ void ip4_datagram_disconnect(inet_sock& sk) {
   sk.daddr = {};
   sk.dport = {};
   sk.dst.reset();
+  sk.opt.bound_dev_if = {};
   if (!sk.addr_bound) sk.rcv_saddr = sk.saddr = {};
 }
 

@@ -13,6 +13,9 @@ inline constexpr u32 msg_probe = 0x10;
 
 /// Where one datagram goes and how.
 struct ip4_destination {
+  ip4_destination() = default;
+  ip4_destination(ip4_destination&&) = default;  // a copy's `options` would be the other's
+  ip4_destination& operator=(ip4_destination&&) = default;
   ipv4_addr daddr;
   port_no dport{};
   ipv4_addr saddr;          ///< any: chosen by the route
@@ -44,7 +47,7 @@ result<void> ip4_datagram_output(cpu& cx, inet_sock& sk, const ref<rtable>& rt,
 result<std::size_t> ip4_datagram_recvmsg(cpu& cx, inet_sock& sk, recv_msg& msg);
 /// connect(2) for a socket whose local port is chosen; AF_UNSPEC is disconnect's.
 result<void> ip4_datagram_connect(cpu& cx, inet_sock& sk, byte_view addr);
-/// Forgets the peer, and the local address unless bind gave it.
+/// Forgets the peer and, as Linux, the device, and the local address unless bind gave it.
 void ip4_datagram_disconnect(inet_sock& sk);
 /// Errors: notconn.
 result<sockaddr_buf> inet_getname(inet_sock& sk, bool peer);

@@ -45,24 +45,27 @@ struct checked_options {
   std::optional<u8> fault{};  ///< offset in the header
 };
 
-checked_options check_options(byte_view options) {
-  checked_options out{options};
-  const auto parsed = parse_ipv4_options(options);
-  if (!parsed) {
-    out.fault = parsed.error();
-  } else {
-    out.parsed = *parsed;
-    if (parsed->cipso == 0) return out;
-    out.fault = label_fault(options, *parsed);
-  }
-  // What stands before the option at fault is taken; of a label, itself as well.
-  const std::size_t at_fault = *out.fault - sizeof(iphdr);
+/// The options before the one with the byte at `at_fault`.
+byte_view options_before(byte_view options, std::size_t at_fault) {
   std::size_t good = 0;
   for (std::size_t at = 0; at <= at_fault && at < options.size(); at = option_end(options, at)) {
     good = at;
   }
-  if (parsed) good = option_end(options, good);
-  out.good = options.first(good);
+  return options.first(good);
+}
+
+/// What stands before the first option at fault is taken; of a label, itself as well.
+checked_options check_options(byte_view options) {
+  checked_options out{options};
+  const auto all = parse_ipv4_options(options);
+  if (!all) {
+    out.fault = all.error();
+    out.good = options_before(options, *out.fault - sizeof(iphdr));
+  }
+  out.parsed = all ? *all : parse_ipv4_options(out.good).value_or(ipv4_options{});
+  if (out.parsed.cipso == 0) return out;
+  out.fault = label_fault(options, out.parsed);
+  out.good = options.first(option_end(options, out.parsed.cipso - sizeof(iphdr)));
   out.parsed = parse_ipv4_options(out.good).value_or(ipv4_options{});
   return out;
 }

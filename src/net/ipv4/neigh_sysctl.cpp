@@ -1,6 +1,7 @@
 // Linux's names and units. What nothing stands behind here (proxies, anycast) is not there.
 #include "net/ipv4/neigh_sysctl.h"
 
+#include <algorithm>
 #include <limits>
 #include <string>
 
@@ -34,8 +35,10 @@ constexpr row rows[] = {
     {"unres_qlen", &neigh_settings::unres_qlen_bytes, frame_bytes},
 };
 
-std::string prefix_of(std::string_view device) {
-  return std::string("net.ipv4.neigh.").append(device) + '.';
+/// sysctl(8): where dots part the name, a slash stands for a dot of the device's own.
+std::string prefix_of(std::string device) {
+  std::replace(device.begin(), device.end(), '.', '/');
+  return "net.ipv4.neigh." + device + '.';
 }
 
 }  // namespace

@@ -146,6 +146,7 @@ void udp_sock::option_changed(cpu&, int name) {
 result<void> udp_sock::connect(cpu& cx, byte_view addr) {
   if (addr.size() < 2) return fail(errc::inval);
   if (sockaddr_family(addr) == af_unspec) {
+    keep_destination();
     udp_->disconnect(*this);
     if (!port_bound) give_port_back();
     if (sport) table().rehash(*this);
@@ -153,6 +154,7 @@ result<void> udp_sock::connect(cpu& cx, byte_view addr) {
   }
   TRY_VOID(autobind(cx));
   const result<void> connected = udp_->connect(cx, *this, addr);
+  if (connected && pending_) pending_->name.len = 0;
   table().rehash(*this);
   return connected;
 }
@@ -201,12 +203,12 @@ result<u16> segment_of(const send_msg& msg, u16 of_socket) {
 
 }  // namespace
 
-/// The first piece of a datagram that waits (MSG_MORE, UDP_CORK) says where it goes, and how.
-/// Errors: as for sending it.
+/// The first piece of a datagram that waits (MSG_MORE, UDP_CORK) says where it goes, and how. As
+/// Linux: a connect() since then sends it to the new peer, whatever name it had. Errors: as for
+/// sending it.
 result<void> udp_sock::begin_pending(cpu& cx, const send_msg& msg) {
-  if ((shutdown_state & send_shutdown) != 0) return fail(errc::pipe);
   TRY(const u16 segment, segment_of(msg, gso_size_));
-  TRY_VOID(udp_->check_way(cx, *this, msg));
+  TRY_VOID(udp_->admit(cx, *this, msg));
   pending_ = std::make_unique<pending_datagram>();
   pending_->control.assign(msg.control.begin(), msg.control.end());
   pending_->name.len = static_cast<u32>(msg.name.size());
@@ -214,6 +216,12 @@ result<void> udp_sock::begin_pending(cpu& cx, const send_msg& msg) {
   pending_->flags = msg.flags & ~u32{msg_more};
   pending_->segment = segment;
   return {};
+}
+
+/// The peer is about to be forgotten; a datagram that waits still goes there.
+void udp_sock::keep_destination() {
+  if (!pending_ || pending_->name.len != 0) return;
+  if (const auto peer = udp_->getname(*this, true)) pending_->name = *peer;
 }
 
 result<std::size_t> udp_sock::append_pending(const send_msg& msg) {
@@ -231,6 +239,7 @@ result<std::size_t> udp_sock::append_pending(const send_msg& msg) {
 }
 
 result<std::size_t> udp_sock::push_pending(cpu& cx) {
+  TRY_VOID(autobind(cx));  // a disconnect may have taken the port
   const std::unique_ptr<pending_datagram> all = std::exchange(pending_, nullptr);
   const byte_view piece(all->bytes);
   send_msg whole;
@@ -238,16 +247,17 @@ result<std::size_t> udp_sock::push_pending(cpu& cx) {
   whole.name = all->name.view();
   whole.control = all->control;
   whole.flags = all->flags;
-  return udp_->send(cx, *this, whole, all->segment);
+  return udp_->send(cx, *this, whole, {all->segment, true});
 }
 
 result<std::size_t> udp_sock::sendmsg(cpu& cx, const send_msg& msg) {
+  TRY_VOID(autobind(cx));
   if (msg.size() > 0xffff) return fail(errc::msgsize);
   if ((msg.flags & msg_oob) != 0) return fail(errc::opnotsupp);
   const bool more = corked_ || (msg.flags & msg_more) != 0;
   if (!more && !pending_) {
     TRY(const u16 segment, segment_of(msg, gso_size_));
-    return udp_->send(cx, *this, msg, segment);
+    return udp_->send(cx, *this, msg, {segment});
   }
   if (!pending_) TRY_VOID(begin_pending(cx, msg));
   TRY(const std::size_t taken, append_pending(msg));
@@ -276,7 +286,8 @@ result<void> udp_sock::setsockopt(cpu& cx, int level, int name, byte_view value)
   if (name == udp_segment) return set_segment(number);
   if (name != udp_cork) return set_coverage(name, number);
   corked_ = number != 0;
-  if (!corked_ && pending_) TRY_VOID(push_pending(cx));
+  // As Linux: what becomes of the datagram is no error of the option's.
+  if (!corked_ && pending_) static_cast<void>(push_pending(cx));
   return {};
 }
 

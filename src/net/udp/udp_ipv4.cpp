@@ -132,8 +132,9 @@ void udp_v4::err(cpu& cx, net_namespace& net, const icmp_error& error, const sk_
 
 class v4_ops final : public udp_af_ops {
  public:
-  result<std::size_t> send(cpu& cx, udp_sock& sk, const send_msg& msg, u16 segment) const override;
-  result<void> check_way(cpu& cx, udp_sock& sk, const send_msg& msg) const override;
+  result<std::size_t> send(cpu& cx, udp_sock& sk, const send_msg& msg,
+                           udp_send_how how) const override;
+  result<void> admit(cpu& cx, udp_sock& sk, const send_msg& msg) const override;
   result<void> connect(cpu& cx, udp_sock& sk, byte_view addr) const override {
     return ip4_datagram_connect(cx, sk, addr);
   }
@@ -213,30 +214,34 @@ result<void> check_segments(const udp_sock& sk, const rtable& rt, instant now, s
   return len > segment * most_segments ? fail(errc::inval) : result<void>{};
 }
 
-result<void> v4_ops::check_way(cpu& cx, udp_sock& sk, const send_msg& msg) const {
-  TRY(ip4_destination dest, ip4_datagram_dest(sk, msg));
-  if (!msg.name.empty() && !dest.dport) return fail(errc::inval);
-  return ip4_datagram_route(cx, sk, dest).transform([](const ref<rtable>&) {});
+result<void> may_send(cpu& cx, udp_sock& sk) {
+  const result<void> may = ip4_datagram_may_send(sk);
+  if (!may && may.error() == errc::again) sk.net().mib().add(cx, sk.flavour().sndbuf_errors);
+  return may;
 }
 
-result<std::size_t> v4_ops::send(cpu& cx, udp_sock& sk, const send_msg& msg, u16 segment) const {
+result<void> v4_ops::admit(cpu& cx, udp_sock& sk, const send_msg& msg) const {
   TRY(ip4_destination dest, ip4_datagram_dest(sk, msg));
   if (!msg.name.empty() && !dest.dport) return fail(errc::inval);
-  TRY_VOID(sk.autobind(cx));
+  TRY_VOID(ip4_datagram_route(cx, sk, dest));
+  return may_send(cx, sk);
+}
+
+result<std::size_t> v4_ops::send(cpu& cx, udp_sock& sk, const send_msg& msg,
+                                 udp_send_how how) const {
+  TRY(ip4_destination dest, ip4_datagram_dest(sk, msg));
+  if (!msg.name.empty() && !dest.dport) return fail(errc::inval);
   TRY(const ref<rtable> rt, ip4_datagram_route(cx, sk, dest));
   const std::size_t len = msg.size();
   if ((msg.flags & msg_probe) != 0) return len;
   const std::size_t header = sizeof(iphdr) + dest.options.size() + sizeof(udphdr);
   if (len + header > ipv4_max_packet) return fail(errc::msgsize);
-  TRY_VOID(check_segments(sk, *rt, cx.now(), len, header, segment));
-  if (const result<void> may = ip4_datagram_may_send(sk); !may) {
-    if (may.error() == errc::again) sk.net().mib().add(cx, sk.flavour().sndbuf_errors);
-    return fail(may.error());
-  }
+  TRY_VOID(check_segments(sk, *rt, cx.now(), len, header, how.segment));
+  if (!how.admitted) TRY_VOID(may_send(cx, sk));
   msg_reader payload(msg.iov);
   std::size_t left = len;
   do {
-    const std::size_t n = segment != 0 ? std::min<std::size_t>(left, segment) : left;
+    const std::size_t n = how.segment != 0 ? std::min<std::size_t>(left, how.segment) : left;
     TRY_VOID(ip4_datagram_output(cx, sk, rt, dest, build_datagram(cx, sk, dest, payload, n)));
     sk.net().mib().add(cx, sk.flavour().out_datagrams);
     left -= n;

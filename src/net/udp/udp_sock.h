@@ -25,16 +25,22 @@ bool udp_matches(const udp_sock& sk, const udp_flow& flow);
 /// Queues a datagram (data at the payload), counting what is lost.
 void udp_queue_rcv(cpu& cx, udp_sock& sk, skb_ptr skb);
 
+struct udp_send_how {
+  u16 segment = 0;        ///< UDP_SEGMENT; 0: none
+  bool admitted = false;  ///< it waited: admit() was asked already
+};
+
 /// What differs between IPv4 and IPv6.
 class udp_af_ops {
  public:
   virtual ~udp_af_ops() = default;
-  /// Sends one datagram whose payload is msg.iov, or, where `segment` is not 0, datagrams of that
-  /// many bytes each and one with the rest.
+  /// Sends one datagram whose payload is msg.iov, or segments: datagrams of that many bytes each
+  /// and one with the rest. The socket has its port.
   virtual result<std::size_t> send(cpu& cx, udp_sock& sk, const send_msg& msg,
-                                   u16 segment) const = 0;
-  /// Is there a way for such a datagram? Errors: those of send() that its payload has no part in.
-  virtual result<void> check_way(cpu& cx, udp_sock& sk, const send_msg& msg) const = 0;
+                                   udp_send_how how) const = 0;
+  /// Is there a way for such a datagram, and may the socket send now? Errors: those of send() that
+  /// its payload has no part in.
+  virtual result<void> admit(cpu& cx, udp_sock& sk, const send_msg& msg) const = 0;
   virtual result<void> connect(cpu& cx, udp_sock& sk, byte_view addr) const = 0;
   virtual void disconnect(udp_sock& sk) const = 0;
   /// Is it an address of this host alone, so that it may be a source?
@@ -84,6 +90,7 @@ class udp_sock final : public inet_sock, public udp_place {
   void count_willingness();
   [[nodiscard]] udp_table& table() const;
   result<void> begin_pending(cpu& cx, const send_msg& msg);
+  void keep_destination();
   result<std::size_t> append_pending(const send_msg& msg);
   result<std::size_t> push_pending(cpu& cx);
 
@@ -99,7 +106,7 @@ class udp_sock final : public inet_sock, public udp_place {
   /// A datagram that waits for the rest of its bytes, as its first piece described it.
   struct pending_datagram {
     std::vector<u8> bytes, control;
-    sockaddr_buf name;
+    sockaddr_buf name;  ///< empty: the socket's peer
     u32 flags = 0;
     u16 segment = 0;
   };
