@@ -13,6 +13,7 @@
 #include "daemon/settling_page.h"
 #include "shim/own_caller.h"
 #include "shim/raw.h"
+#include "shim/sandbox.h"
 
 namespace ph::shim {
 namespace {
@@ -29,8 +30,9 @@ struct own_sends {
 };
 constinit thread_local own_sends own;
 
-/// nullptr while the host sends nothing to itself.
+/// nullptr while the host sends nothing to itself, and where asking is not allowed.
 settling_page* page_in_use() {
+  if (in_own_sandbox()) return nullptr;
   settling_page* const page = page_of_host.load(std::memory_order_acquire);
   return page != nullptr && page->local.load(std::memory_order_relaxed) != 0 ? page : nullptr;
 }

@@ -18,6 +18,7 @@
 #include "shim/own_caller.h"
 #include "shim/program_memory.h"
 #include "shim/raw.h"
+#include "shim/sandbox.h"
 
 namespace {
 
@@ -128,6 +129,7 @@ extern "C" long ph_hook_syscall(long nr, ...) {
     return result;
   }
   result = ph::shim::raw::call(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+  if (result >= 0) ph::shim::note_sandbox(nr, a[0]);
   if (result >= 0 || result < -4095) return result;
   errno = static_cast<int>(-result);
   return -1;
