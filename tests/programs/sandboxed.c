@@ -1,5 +1,5 @@
-/* A program under a filter of its own, as the child of sshd before a user is known: reads and writes
- * are all that it may do, and all that they do. */
+/* A program under a filter of its own, as the child of sshd before a user is known: reads and
+ * writes are all that it may do, and all that they do. */
 #include "check.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
