@@ -15,6 +15,8 @@ namespace {
 constexpr int datagrams_a_turn = 64;
 /// The kernel takes a datagram of any size that is 32 bytes smaller than the sender's buffer.
 constexpr u32 least_limit = 2 * (max_datagram_payload + 65);
+/// Until it is looked again whether other programs have read.
+constexpr unsigned memory_patience_ms = 100;
 /// Plain sends that are taken out of the end before the stack has room for them. A program fills
 /// the end's queue again at once, and would have the daemon keep all that it sends.
 constexpr std::size_t most_departing = 256 * 1024;
@@ -42,6 +44,7 @@ byte_view items_of(const message_parts& parts) { return {parts.control, parts.he
 datagram_client::~datagram_client() {
   host_.set_outside(s_, nullptr);
   owner_.datagrams().in_flight.forget(*this);
+  owner_.datagrams().memory.forget(*this);
 }
 
 void datagram_client::say_goodbye() {
@@ -362,6 +365,7 @@ bool datagram_client::give(byte_view tag, byte_view payload) {
   const auto given = file ? end_.give(payload, *file) : result<void>(fail(file.error()));
   if (given) {
     handed(most_memory(payload.size()));
+    owner_.datagrams().memory.grew(host_, *this);
     return true;
   }
   owner_.datagrams().in_flight.give_back(*this);
@@ -380,6 +384,17 @@ bool datagram_client::give(byte_view tag, byte_view payload) {
   }
 }
 
+/// False while the host's anchors hold as much as they may: it looks again later, and no sooner for
+/// all that arrives meanwhile.
+bool datagram_client::may_anchor_more() {
+  if (owner_.datagrams().memory.has_room(host_)) return true;
+  const auto now = std::chrono::steady_clock::now();
+  if (now < looks_again_) return false;
+  looks_again_ = now + std::chrono::milliseconds(memory_patience_ms);
+  owner_.mark_later(*this, memory_patience_ms + 1);
+  return false;
+}
+
 /// Datagrams for which the anchor has no room stay in the stack, under its limits and counters.
 void datagram_client::pump_in() {
   wants_room_ = false;
@@ -388,6 +403,7 @@ void datagram_client::pump_in() {
       wants_room_ = true;
       break;
     }
+    if (!may_anchor_more()) break;
     if (to_program_.empty()) {
       if (!take_from_stack()) break;
     } else {

@@ -1,6 +1,7 @@
 // A UDP, raw, ping, netlink or packet socket of a program.
 #pragma once
 
+#include <chrono>
 #include <list>
 
 #include "daemon/client.h"
@@ -63,6 +64,7 @@ class datagram_client final : public client, private handed_on {
   bool receive_plain_sends();
   void depart(byte_view payload);
   void stop_giving();
+  bool may_anchor_more();
   bool drain_out();
   void retry_sends();
   void pump_in();
@@ -88,7 +90,8 @@ class datagram_client final : public client, private handed_on {
   u32 rcvbuf_ = 0;           ///< SO_RCVBUF: what may wait at the anchor
   bool wants_room_ = false;  ///< the anchor is full: its reader is waited for
   bool polls_room_ = false;
-  bool reading_shut_ = false;  ///< nothing goes to the anchor any more
+  std::chrono::steady_clock::time_point looks_again_{};  ///< for memory
+  bool reading_shut_ = false;                            ///< nothing goes to the anchor any more
   unsigned shown_to_waiting_ = 0;  ///< times that a receiver who waits was woken for no error
   bool error_due_ = false;         ///< an error came that the anchor does not show yet
   bool closing_ = false;           ///< no anchor is left; what was sent is still on its way

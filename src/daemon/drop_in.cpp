@@ -97,6 +97,7 @@ drop_in_state::drop_in_state(u64 instance, std::string token, anchor_folder anch
       closer_(options.closes != nullptr ? *options.closes : own_closer_),
       gate_(::geteuid()),
       shares_(anchors_.socket_room(), options.hosts, ::geteuid()),
+      datagrams_(options.hosts),
       buffer_(max_message) {
   poll(EPOLL_CTL_ADD, closes_.fd(), EPOLLIN, source::closes, 0);
   poll(EPOLL_CTL_ADD, timer_.get(), EPOLLIN | EPOLLET, source::timer, 0);
