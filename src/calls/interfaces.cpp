@@ -13,21 +13,22 @@ namespace ph::calls {
 
 using dropin::interface_record;
 
-long read_interfaces(caller& c, interface_record (&out)[max_interfaces]) {
-  std::size_t len = sizeof out;
+int interface_list::read(caller& c) {
+  constexpr std::size_t most = 256;
+  std::size_t len = most * sizeof(interface_record);
+  if (memory_.take(len) == nullptr) return -ENOMEM;
   const int result =
-      ask_for(c, -1, dropin::request_kind::interfaces, 0, 0, 0, nullptr, 0, out, &len);
+      ask_for(c, -1, dropin::request_kind::interfaces, 0, 0, 0, nullptr, 0, memory_.bytes(), &len);
   if (result < 0) return result;
-  return static_cast<long>(len / sizeof(interface_record));
+  count_ = len / sizeof(interface_record);
+  return 0;
 }
 
 long fill_interface_list(caller& c, u64 out, int room) {
-  interface_record records[max_interfaces];
-  const long count = read_interfaces(c, records);
-  if (count < 0) return count;
+  interface_list records;
+  if (const int error = records.read(c); error != 0) return error;
   long used = 0;
-  for (long i = 0; i < count; ++i) {
-    const interface_record& r = records[i];
+  for (const interface_record& r : records) {
     if (r.family != AF_INET) continue;
     if (room != 0 && used + static_cast<long>(sizeof(ifreq)) > room) break;
     if (room != 0) {

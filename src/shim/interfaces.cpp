@@ -82,26 +82,25 @@ bool same_name(const interface_record& r, const char* name) {
   return std::strncmp(r.name, name, sizeof r.name) == 0;
 }
 
-/// Returns their number, or -errno.
-long ask_for_interfaces(interface_record (&out)[max_interfaces]) {
+/// 0, or -errno.
+int ask_for_interfaces(interface_list& out) {
   own_caller c(-1);
-  return read_interfaces(c, out);
+  return out.read(c);
 }
 
 }  // namespace
 
 PH_HOOK(int, getifaddrs, ifaddrs** out) {
   if (!config().active) return next_getifaddrs(out);
-  interface_record records[max_interfaces];
-  const long count = ask_for_interfaces(records);
-  if (count < 0) return finish(static_cast<int>(count));
+  interface_list records;
+  if (const int error = ask_for_interfaces(records); error != 0) return finish(error);
+  const std::size_t count = records.size();
   *out = nullptr;
   if (count == 0) return 0;
   // One block, as libc's own: freeifaddrs(3) frees the head.
-  auto* list = static_cast<listed_address*>(
-      std::calloc(static_cast<std::size_t>(count), sizeof(listed_address)));
+  auto* list = static_cast<listed_address*>(std::calloc(count, sizeof(listed_address)));
   if (list == nullptr) return finish(-ENOMEM);
-  for (long i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < count; ++i) {
     fill_entry(list[i], records[i]);
     list[i].entry.ifa_next = i + 1 < count ? &list[i + 1].entry : nullptr;
   }
@@ -113,44 +112,43 @@ PH_HOOK(void, freeifaddrs, ifaddrs* list) { std::free(list); }
 
 PH_HOOK(unsigned, if_nametoindex, const char* name) {
   if (!config().active) return next_if_nametoindex(name);
-  interface_record records[max_interfaces];
-  const long count = ask_for_interfaces(records);
-  for (long i = 0; i < count; ++i) {
-    if (same_name(records[i], name)) return records[i].index;
+  interface_list records;
+  const int error = ask_for_interfaces(records);
+  for (const interface_record& r : records) {
+    if (same_name(r, name)) return r.index;
   }
-  errno = count < 0 ? static_cast<int>(-count) : ENODEV;
+  errno = error < 0 ? -error : ENODEV;
   return 0;
 }
 
 PH_HOOK(char*, if_indextoname, unsigned index, char* name) {
   if (!config().active) return next_if_indextoname(index, name);
-  interface_record records[max_interfaces];
-  const long count = ask_for_interfaces(records);
-  for (long i = 0; i < count; ++i) {
-    if (records[i].index == index) {
-      std::memcpy(name, records[i].name, IFNAMSIZ);
+  interface_list records;
+  const int error = ask_for_interfaces(records);
+  for (const interface_record& r : records) {
+    if (r.index == index) {
+      std::memcpy(name, r.name, IFNAMSIZ);
       return name;
     }
   }
-  errno = count < 0 ? static_cast<int>(-count) : ENXIO;
+  errno = error < 0 ? -error : ENXIO;
   return nullptr;
 }
 
 PH_HOOK(struct if_nameindex*, if_nameindex, void) {
   if (!config().active) return next_if_nameindex();
-  interface_record records[max_interfaces];
-  const long count = ask_for_interfaces(records);
-  if (count < 0) {
-    errno = static_cast<int>(-count);
+  interface_list records;
+  if (const int error = ask_for_interfaces(records); error != 0) {
+    errno = -error;
     return nullptr;
   }
   // Each name is freed by if_freenameindex(3) on its own, as libc's are.
   auto* list = static_cast<struct if_nameindex*>(
-      std::calloc(static_cast<std::size_t>(count) + 1, sizeof(struct if_nameindex)));
-  long used = 0;
-  for (long i = 0; list != nullptr && i < count; ++i) {
+      std::calloc(records.size() + 1, sizeof(struct if_nameindex)));
+  std::size_t used = 0;
+  for (std::size_t i = 0; list != nullptr && i < records.size(); ++i) {
     bool seen = false;
-    for (long k = 0; k < i; ++k) seen = seen || records[k].index == records[i].index;
+    for (std::size_t k = 0; k < i; ++k) seen = seen || records[k].index == records[i].index;
     if (seen) continue;
     list[used].if_index = records[i].index;
     list[used++].if_name = strndup(records[i].name, IFNAMSIZ);

@@ -102,6 +102,7 @@ class poll_list {
 /// wait(list, count) is the kernel's call.
 template <class Wait>
 int poll_with(pollfd* asked, nfds_t count, Wait wait) {
+  count = static_cast<unsigned>(count);  // the kernel looks at no more of it
   if (!config().active || count == 0) return wait(asked, count);
   if (!error_flags_in_use()) {
     const int ready = wait(asked, count);
@@ -145,10 +146,8 @@ class select_sets {
   /// conditions are urgent data, which no flag tells.
   [[nodiscard]] int concerned() const {
     if (!config().active || !error_flags_in_use() || count_ > FD_SETSIZE) return -1;
-    constexpr int word = sizeof(long) * 8;
-    const auto bytes = static_cast<std::size_t>((count_ + word - 1) / word) * sizeof(long);
     for (const fd_set* set : sets_) {
-      if (set != nullptr && !readable(set, bytes)) return -1;
+      if (set != nullptr && !readable(set, bytes())) return -1;
     }
     for (int fd = 0; fd < count_; ++fd) {
       if ((wanted(fd) & (POLLIN | POLLOUT)) != 0 && error_flag_of(fd) >= 0) return fd;
@@ -171,13 +170,18 @@ class select_sets {
     }
     return bits;
   }
-  void answer(const pollfd* found, nfds_t n) const {
-    for (nfds_t i = 0; i < n; ++i) {
-      for (int kind = 0; kind < 3; ++kind) {
-        const bool clear = sets_[kind] != nullptr && !is_ready(found[i], kind);
-        if (clear) FD_CLR(number(found[i]), sets_[kind]);
+  /// 0, or -EFAULT.
+  int answer(const pollfd* found, nfds_t n, int socket) const {
+    for (int kind = 0; kind < 3; ++kind) {
+      if (sets_[kind] == nullptr) continue;
+      fd_set own;
+      std::memcpy(&own, sets_[kind], bytes());
+      for (nfds_t i = 0; i < n; ++i) {
+        if (!is_ready(found[i], kind)) FD_CLR(number(found[i]), &own);
       }
+      if (!copy_out(socket, sets_[kind], &own, bytes())) return -EFAULT;
     }
+    return 0;
   }
   /// Those that show only what no set of theirs is about are looked at no more: that would go on.
   static void forget_shown(pollfd* found, nfds_t n) {
@@ -187,6 +191,11 @@ class select_sets {
   }
 
  private:
+  /// That the kernel looks at in a set.
+  [[nodiscard]] std::size_t bytes() const {
+    constexpr int word = sizeof(long) * 8;
+    return static_cast<std::size_t>((count_ + word - 1) / word) * sizeof(long);
+  }
   /// Of an element, also of a forgotten one.
   static int number(const pollfd& found) { return found.fd >= 0 ? found.fd : ~found.fd; }
   [[nodiscard]] bool is_ready(const pollfd& found, int kind) const {
@@ -210,8 +219,12 @@ class select_sets {
   fd_set* sets_[3];
 };
 
-int select_by_poll(const select_sets& sets, const timespec* limit, const sigset_t* mask) {
-  pollfd list[FD_SETSIZE];
+/// `concerned`: a socket of the sets.
+int select_by_poll(const select_sets& sets, int concerned, const timespec* limit,
+                   const sigset_t* mask) {
+  const scratch memory(FD_SETSIZE * sizeof(pollfd));
+  if (memory.bytes() == nullptr) return finish(-ENOMEM);
+  auto* const list = reinterpret_cast<pollfd*>(memory.bytes());
   const nfds_t n = sets.write(list);
   const timespec begin = clock_now();
   for (;;) {
@@ -220,8 +233,8 @@ int select_by_poll(const select_sets& sets, const timespec* limit, const sigset_
     const int bits = ready < 0 ? -errno : sets.count(list, n);
     if (bits < 0) return finish(bits);
     if (bits != 0 || ready == 0) {
-      sets.answer(list, n);
-      return bits;
+      const int error = sets.answer(list, n, concerned);
+      return error != 0 ? finish(error) : bits;
     }
     select_sets::forget_shown(list, n);
   }
@@ -293,7 +306,7 @@ PH_HOOK(int, select, int count, fd_set* read, fd_set* write, fd_set* except, tim
   const select_sets sets(count, read, write, except);
   const int concerned = sets.concerned();
   if (concerned < 0) return next::select(count, read, write, except, limit);
-  if (limit == nullptr) return select_by_poll(sets, nullptr, nullptr);
+  if (limit == nullptr) return select_by_poll(sets, concerned, nullptr, nullptr);
   timeval asked{};
   if (!copy_in(asked, limit)) return finish(-EFAULT);
   if (asked.tv_sec < 0 || asked.tv_usec < 0) return finish(-EINVAL);
@@ -302,7 +315,7 @@ PH_HOOK(int, select, int count, fd_set* read, fd_set* write, fd_set* except, tim
   const timespec patience{std::min(asked.tv_sec, for_ever) + asked.tv_usec / second_us,
                           asked.tv_usec % second_us * 1000};
   const timespec begin = clock_now();
-  const int ready = select_by_poll(sets, &patience, nullptr);
+  const int ready = select_by_poll(sets, concerned, &patience, nullptr);
   const timespec left = left_of(patience, begin);  // as Linux, it tells what is left of the time
   const timeval rest{left.tv_sec, left.tv_nsec / 1000};
   static_cast<void>(copy_out(concerned, limit, &rest, sizeof rest));
@@ -313,12 +326,13 @@ PH_HOOK(int, pselect, int count, fd_set* read, fd_set* write, fd_set* except, co
         const sigset_t* mask) {
   settle_before_select(is_at_once(limit));
   const select_sets sets(count, read, write, except);
-  if (sets.concerned() < 0) return next::pselect(count, read, write, except, limit, mask);
+  const int concerned = sets.concerned();
+  if (concerned < 0) return next::pselect(count, read, write, except, limit, mask);
   timespec patience{};
   if (limit != nullptr && !copy_in(patience, limit)) return finish(-EFAULT);
   const bool valid = patience.tv_sec >= 0 && patience.tv_nsec >= 0 && patience.tv_nsec < one_second;
   if (!valid) return finish(-EINVAL);
-  return select_by_poll(sets, limit != nullptr ? &patience : nullptr, mask);
+  return select_by_poll(sets, concerned, limit != nullptr ? &patience : nullptr, mask);
 }
 
 PH_HOOK(int, epoll_ctl, int epoll, int operation, int fd, epoll_event* event) {

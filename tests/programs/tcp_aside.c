@@ -121,6 +121,13 @@ static void not_exceptional(int fd) {
   *fixed = (struct pollfd){fd, POLLIN, 0};
   CHECK(mprotect(fixed, 4096, PROT_READ) == 0);
   FAILS(poll(fixed, 1, 0), EFAULT);
+  CHECK(poll(fixed, (nfds_t)1 << 61, 0) == 0); /* the kernel looks at 32 bits of it */
+  CHECK(mprotect(fixed, 4096, PROT_READ | PROT_WRITE) == 0);
+  fd_set* sets = (fd_set*)fixed;
+  FD_ZERO(sets);
+  FD_SET(fd, sets);
+  CHECK(mprotect(fixed, 4096, PROT_READ) == 0);
+  FAILS(select(fd + 1, sets, NULL, NULL, &soon), EFAULT);
   munmap(fixed, 4096);
 }
 

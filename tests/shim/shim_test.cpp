@@ -93,7 +93,7 @@ INSTANTIATE_TEST_SUITE_P(tests, program,
                                            "tcp_unseen", "udp_talk", "udp_waiting", "udp_stamps",
                                            "bad_pointers", "odd_lengths", "descriptors",
                                            "full_table", "processes", "names", "racing_memory",
-                                           "transfers", "loopback", "sandboxed"),
+                                           "transfers", "loopback", "sandboxed", "small_stacks"),
                          [](const auto& one) { return std::string(one.param); });
 
 /// What a daemon with the kernel's sockets cannot do; streams_test.py runs them on our own stack.
