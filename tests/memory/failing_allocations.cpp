@@ -40,9 +40,9 @@ void* allocate(std::size_t bytes, std::size_t alignment) {
   const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   for (;;) {
     if (succeeds(rounded)) {
-      void* const out =
-          alignment <= alignof(std::max_align_t) ? std::malloc(bytes)
-                                                 : std::aligned_alloc(alignment, rounded);
+      void* const out = alignment <= alignof(std::max_align_t)
+                            ? std::malloc(bytes)
+                            : std::aligned_alloc(alignment, rounded);
       if (out != nullptr) return out;
     }
     const std::new_handler handler = std::get_new_handler();
@@ -82,7 +82,15 @@ void* operator new(std::size_t bytes) {
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
   return ph::failing::allocate(bytes, static_cast<std::size_t>(alignment));
 }
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  try {
+    return ph::failing::allocate(bytes, alignof(std::max_align_t));
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
 void operator delete(void* memory) noexcept { ph::failing::release(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { ph::failing::release(memory); }
 void operator delete(void* memory, std::size_t) noexcept { ph::failing::release(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { ph::failing::release(memory); }
 void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
