@@ -84,7 +84,7 @@ class caller {
   /// Sends a signal to the thread.
   virtual void raise(int signal) = 0;
 
-  /// A connect() of this stream did not wait, and may be under way. Never true for want of memory.
+  /// A connect() of this stream did not wait, and may be under way: a hint, which may be missing.
   virtual void note_connecting(int held, bool connecting) = 0;
   [[nodiscard]] virtual bool may_be_connecting(int held) = 0;
 

@@ -75,13 +75,26 @@ long taken_on(caller& c, const anchor& a, long sent) {
   return -EMSGSIZE;
 }
 
+/// True when what was sent may be less than was given. Where the lengths are not at hand, only much
+/// is looked at: a smaller part was taken by an anchor that was nearly full.
+bool is_perhaps_a_part(const buffers& bytes, long sent) {
+  constexpr long much = 32768;
+  if (sent <= 0 || bytes.own == nullptr) return sent >= much;
+  u64 given = 0;
+  for (std::size_t i = 0; i < bytes.count; ++i) given += bytes.own[i].len;
+  return static_cast<u64>(sent) < given;
+}
+
+long completed_on(caller& c, const anchor& a, const buffers& bytes, int flags, long sent) {
+  const bool part = is_perhaps_a_part(bytes, sent) && !kernel::may_block(c, a.fd, flags);
+  return part ? send_what_is_left(c, a, bytes, flags, sent) : sent;
+}
+
 long send_plainly(caller& c, anchor& a, const buffers& bytes, int flags) {
   const long early = a.stream() ? connected_by_now(c, a, flags) : 0;
   if (early != 0) return early;
   const long sent = c.send(a.fd, bytes, flags | MSG_NOSIGNAL);
-  if (sent > 0 && a.stream() && !kernel::may_block(c, a.fd, flags)) {
-    return send_what_is_left(c, a, bytes, flags, sent);
-  }
+  if (sent >= 0 && a.stream()) return completed_on(c, a, bytes, flags, sent);
   if (sent >= 0) return taken_on(c, a, sent);
   return mended_send_on(c, a, bytes, flags, static_cast<int>(-sent));
 }
@@ -234,8 +247,8 @@ bool too_long(caller& c, int number, u64 len) {
 
 long completed(caller& c, int number, const buffers& bytes, int flags, long sent) {
   anchor a;
-  if (!find_anchor(c, number, a) || !a.stream() || kernel::may_block(c, a.fd, flags)) return sent;
-  return send_what_is_left(c, a, bytes, flags, sent);
+  const bool looked = is_perhaps_a_part(bytes, sent) && find_anchor(c, number, a) && a.stream();
+  return looked ? completed_on(c, a, bytes, flags, sent) : sent;
 }
 
 long taken(caller& c, int number, long sent) {

@@ -45,8 +45,8 @@ long mended_transfer_from(caller& c, int number, long result, bool& again);
 
 /// More than a datagram can be, for a datagram anchor, which would take it.
 bool too_long(caller& c, int number, u64 len);
-/// The kernel took only a part of a plain send, on any descriptor: how much was taken when the rest
-/// was tried, too.
+/// The kernel took `sent` bytes of a plain send on any descriptor: how many were taken when the
+/// rest, if there is one, was tried as well.
 long completed(caller& c, int number, const buffers& bytes, int flags, long sent);
 
 /// The kernel took a plain send: its result, but for datagrams that are too long. The daemon knows

@@ -18,52 +18,39 @@ u64 part_of_memory() {
 
 }  // namespace
 
-anchored_memory::anchored_memory(std::size_t hosts) : anchored_memory(part_of_memory(), hosts) {}
+anchored_memory::anchored_memory(std::size_t hosts)
+    : anchored_memory(part_of_memory(), hosts, between_recounts) {}
 
-anchored_memory::anchored_memory(u64 all, std::size_t hosts)
-    : per_host_(all / 2 / std::max<std::size_t>(hosts, 1)), common_(all - all / 2) {}
-
-bool anchored_memory::fits(const host_sockets& host) const {
-  const auto at = hosts_.find(&host);
-  return at == hosts_.end() || at->second < per_host_ || common_used_ < common_;
-}
-
-bool anchored_memory::has_room(const host_sockets& host) {
-  if (fits(host)) return true;
-  recount();
-  return fits(host);
-}
-
-void anchored_memory::grew(const host_sockets& host, handed_on& queue) {
-  share& of = queues_[&queue];
-  of.host = &host;
-  set(of, queue.most());
-}
-
-void anchored_memory::forget(handed_on& queue) {
-  const auto at = queues_.find(&queue);
-  if (at == queues_.end()) return;
-  set(at->second, 0);
-  queues_.erase(at);
-}
-
-void anchored_memory::set(share& of, u64 bytes) {
-  u64& held = hosts_[of.host];
-  common_used_ -= common_part(held);
-  held += bytes;
-  held -= of.bytes;
-  common_used_ += common_part(held);
-  of.bytes = bytes;
-}
+anchored_memory::anchored_memory(u64 all, std::size_t hosts, std::chrono::milliseconds pause)
+    : per_host_(all / 2 / std::max<std::size_t>(hosts, 1)), common_(all - all / 2), pause_(pause) {}
 
 /// It asks every queue, so not for every datagram that finds no room.
 void anchored_memory::recount() {
   const auto now = clock::now();
-  if (now - recounted_ < between_recounts) return;
+  if (now - recounted_ < pause_) return;
   recounted_ = now;
-  for (auto& [queue, of] : queues_) {
-    if (of.bytes != 0) set(of, queue->ask());
+  for (anchored_queue& one : queues_) {
+    if (one.bytes_ != 0) one.set(one.queue_.ask());
   }
+}
+
+anchored_queue::anchored_queue(anchored_memory& all, const host_sockets& host, handed_on& queue)
+    : all_(all), held_(all.hosts_[&host]), queue_(queue) {
+  all.queues_.push_back(*this);
+}
+
+bool anchored_queue::has_room() {
+  if (all_.fits(held_)) return true;
+  all_.recount();
+  return all_.fits(held_);
+}
+
+void anchored_queue::set(u64 bytes) {
+  all_.common_used_ -= all_.common_part(held_);
+  held_ += bytes;
+  held_ -= bytes_;
+  all_.common_used_ += all_.common_part(held_);
+  bytes_ = bytes;
 }
 
 }  // namespace ph::dropin

@@ -9,44 +9,60 @@
 #include <chrono>
 #include <map>
 
+#include "base/intrusive.h"
 #include "net/core/sock.h"
 
 namespace ph::dropin {
 
+class anchored_queue;
 class host_sockets;
 
 class anchored_memory {
  public:
   /// An eighth of what this process may have (platform/memory_limit.h), among so many hosts.
   explicit anchored_memory(std::size_t hosts);
-  anchored_memory(u64 all, std::size_t hosts);
-
-  /// False: nothing may be added now to what this host's programs have not read. Nothing tells when
-  /// they have.
-  bool has_room(const host_sockets& host);
-  /// A datagram of this host's was handed on.
-  void grew(const host_sockets& host, handed_on& queue);
-  /// The queue ends.
-  void forget(handed_on& queue);
+  /// `pause`: the queues are asked no more often than that.
+  anchored_memory(u64 all, std::size_t hosts, std::chrono::milliseconds pause);
+  anchored_memory(const anchored_memory&) = delete;
+  anchored_memory& operator=(const anchored_memory&) = delete;
 
  private:
-  struct share {
-    const host_sockets* host = nullptr;
-    u64 bytes = 0;
-  };
+  friend class anchored_queue;
   using clock = std::chrono::steady_clock;
-  [[nodiscard]] bool fits(const host_sockets& host) const;
+  [[nodiscard]] bool fits(u64 held) const { return held < per_host_ || common_used_ < common_; }
   /// What a host that holds so much has of the half that is for all.
   [[nodiscard]] u64 common_part(u64 held) const { return held > per_host_ ? held - per_host_ : 0; }
-  void set(share& of, u64 bytes);
   void recount();
 
   u64 per_host_;
   u64 common_;
   u64 common_used_ = 0;
-  std::map<handed_on*, share> queues_;
-  std::map<const host_sockets*, u64> hosts_;
+  std::map<const host_sockets*, u64> hosts_;  ///< what each holds
+  intrusive_list<anchored_queue> queues_;
+  std::chrono::milliseconds pause_;
   clock::time_point recounted_{};
+};
+
+/// The datagrams of one socket in that sum, as long as this lives.
+class anchored_queue : public list_hook<> {
+ public:
+  anchored_queue(anchored_memory& all, const host_sockets& host, handed_on& queue);
+  ~anchored_queue() { set(0); }
+
+  /// False: nothing may be added now to what this host's programs have not read. Nothing tells when
+  /// they have.
+  bool has_room();
+  /// A datagram was handed on.
+  void grew() { set(queue_.most()); }
+
+ private:
+  friend class anchored_memory;
+  void set(u64 bytes);
+
+  anchored_memory& all_;
+  u64& held_;  ///< by the host
+  handed_on& queue_;
+  u64 bytes_ = 0;
 };
 
 }  // namespace ph::dropin

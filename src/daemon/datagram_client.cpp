@@ -44,7 +44,6 @@ byte_view items_of(const message_parts& parts) { return {parts.control, parts.he
 datagram_client::~datagram_client() {
   host_.set_outside(s_, nullptr);
   owner_.datagrams().in_flight.forget(*this);
-  owner_.datagrams().memory.forget(*this);
 }
 
 void datagram_client::say_goodbye() {
@@ -365,7 +364,7 @@ bool datagram_client::give(byte_view tag, byte_view payload) {
   const auto given = file ? end_.give(payload, *file) : result<void>(fail(file.error()));
   if (given) {
     handed(most_memory(payload.size()));
-    owner_.datagrams().memory.grew(host_, *this);
+    anchored_.grew();
     return true;
   }
   owner_.datagrams().in_flight.give_back(*this);
@@ -387,7 +386,7 @@ bool datagram_client::give(byte_view tag, byte_view payload) {
 /// False while the host's anchors hold as much as they may: it looks again later, and no sooner for
 /// all that arrives meanwhile.
 bool datagram_client::may_anchor_more() {
-  if (owner_.datagrams().memory.has_room(host_)) return true;
+  if (anchored_.has_room()) return true;
   const auto now = std::chrono::steady_clock::now();
   if (now < looks_again_) return false;
   looks_again_ = now + std::chrono::milliseconds(memory_patience_ms);

@@ -84,6 +84,7 @@ class datagram_client final : public client, private handed_on {
   datagram_end end_;
   control_options options_;
   datagram_stamps stamps_;
+  anchored_queue anchored_{owner_.datagrams().memory, host_, *this};
   bool connected_ = false;
   bool corked_ = false;      ///< UDP_CORK
   bool gathers_ = false;     ///< a datagram waits for its rest (MSG_MORE)

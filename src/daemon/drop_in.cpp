@@ -582,10 +582,11 @@ void drop_in_state::stop_waiting(u64 id, channel& ch) {
   const u64 waiting = ch.waiting_client;
   const auto is_its = [id](const held_answer& a) { return a.channel == id; };
   const bool answered = std::any_of(answers_.begin(), answers_.end(), is_its);
-  if (waiting == 0 || answered || ch.waiting_call.kind != static_cast<u16>(request_kind::sendmsg)) {
-    return;  // the answer is on its way, or ends the waiting as that of connect() does
-  }
   const request_head call = ch.waiting_call;
+  const bool sends =
+      call.kind == static_cast<u16>(request_kind::sendmsg) && (call.arg[0] & MSG_FASTOPEN) == 0;
+  // The answer is on its way; or what waits goes on by itself, as connect() and Fast Open do.
+  if (waiting == 0 || answered || !sends) return;
   ch.waiting_client = 0;
   if (client* c = find(waiting)) give_turn(*c, [&] { c->give_up(id); });
   const auto at = channels_.find(id);

@@ -296,7 +296,6 @@ void stream_client::leave() {
   owner_.remove(*this);
 }
 
-/// The connection failed: the program sees a reset, and take_error tells why.
 /// The connection broke while the program has still to read: a writer is told first.
 void stream_client::before_error(const call&) {
   const errc why = pipe_ ? pipe_->error() : errc::ok;
@@ -304,6 +303,7 @@ void stream_client::before_error(const call&) {
   pending_error_ = static_cast<int>(why);
 }
 
+/// The connection failed: the program sees a reset, and take_error tells why.
 void stream_client::show_failure(errc why) {
   pending_error_ = static_cast<int>(why);
   phase_ = phase::idle;

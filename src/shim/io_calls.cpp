@@ -49,11 +49,7 @@ ssize_t repaired_write(int fd, const buffers& bytes) {
   return finish(mended_write(c, fd, bytes, errno));
 }
 
-/// Where the length of a message is not at hand, only so much may be a part of one: a smaller part
-/// was taken by an anchor that was nearly full.
-constexpr ssize_t much = 32768;
-
-/// The same took a part, or may have.
+/// The same was taken, perhaps in part.
 ssize_t continued(int fd, const buffers& bytes, int flags, ssize_t sent) {
   if (!config().active || sent <= 0) return sent;
   own_caller c(fd);
@@ -73,7 +69,7 @@ ssize_t send_plainly(int fd, const void* bytes, size_t len, int flags) {
   const piece all = piece_of(address_of(bytes), len);
   if (sent < 0) return repaired(fd, {&all, 0, 1}, flags);
   note_sent(fd);
-  return static_cast<size_t>(sent) < len ? continued(fd, {&all, 0, 1}, flags, sent) : sent;
+  return continued(fd, {&all, 0, 1}, flags, sent);
 }
 
 ssize_t send_to(int fd, const void* bytes, size_t len, int flags, const sockaddr* address,
@@ -131,7 +127,7 @@ PH_HOOK(ssize_t, sendmsg, int fd, const msghdr* message, int flags) {
   if (sent < 0) return repaired(fd, bytes, flags);
   note_sent(fd);
   const long meant = taken(c, fd, sent);
-  return meant >= much ? continued(fd, bytes, flags, meant) : finish(meant);
+  return meant >= 0 ? continued(fd, bytes, flags, meant) : finish(meant);
 }
 
 PH_HOOK(int, sendmmsg, int fd, mmsghdr* messages, unsigned count, int flags) {
@@ -202,11 +198,7 @@ PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {
   if (const long early = before_plain_send(fd, 0); early != 0) return finish(early);
   const ssize_t sent = next::write(fd, bytes, len);
   const piece all = piece_of(address_of(bytes), len);
-  if (sent >= 0) {
-    const ssize_t told = written(fd, sent);
-    return told > 0 && static_cast<size_t>(told) < len ? continued(fd, {&all, 0, 1}, 0, told)
-                                                       : told;
-  }
+  if (sent >= 0) return continued(fd, {&all, 0, 1}, 0, written(fd, sent));
   return repaired_write(fd, {&all, 0, 1});
 }
 
@@ -217,6 +209,5 @@ PH_HOOK(ssize_t, writev, int fd, const iovec* pieces, int count) {
   own_caller c(fd);
   const long meant = taken(c, fd, sent);
   if (meant < 0) return finish<ssize_t>(meant);
-  const ssize_t told = written(fd, meant);
-  return told >= much ? continued(fd, array_of(pieces, count), 0, told) : told;
+  return continued(fd, array_of(pieces, count), 0, written(fd, meant));
 }

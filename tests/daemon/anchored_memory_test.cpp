@@ -3,60 +3,61 @@
 
 #include <gtest/gtest.h>
 
-#include <thread>
-
-#include "daemon/host_sockets.h"
+#include <memory>
 
 namespace ph::dropin {
 namespace {
 
+using std::chrono_literals::operator""ms;
+
 struct queue : handed_on {
+  queue(anchored_memory& all, const int& host)
+      : shared(all, reinterpret_cast<const host_sockets&>(host), *this) {}  // only told apart
   u32 waiting = 0;
+  anchored_queue shared;
   [[nodiscard]] u32 bytes() const override { return waiting; }
   void add(u32 memory) {
     waiting += memory;
     handed(memory);
+    shared.grew();
   }
 };
 
-/// Hosts are only told apart here.
-const host_sockets& host(const int& any) { return reinterpret_cast<const host_sockets&>(any); }
-
-void settle() { std::this_thread::sleep_for(std::chrono::milliseconds(101)); }
-
 TEST(anchored_memory, one_host_leaves_the_others_their_share) {
   const int a = 0, b = 0;
-  anchored_memory memory(800, 2);  // 200 for each, and 400 for all
-  queue hog, other;
+  anchored_memory memory(800, 2, 0ms);  // 200 for each, and 400 for all
+  queue hog(memory, a), other(memory, b);
   int fitted = 0;
-  for (; memory.has_room(host(a)); ++fitted) {
-    hog.add(100);
-    memory.grew(host(a), hog);
-  }
+  for (; hog.shared.has_room(); ++fitted) hog.add(100);
   EXPECT_EQ(fitted, 6);
-  EXPECT_TRUE(memory.has_room(host(b)));
+  EXPECT_TRUE(other.shared.has_room());
   other.add(200);
-  memory.grew(host(b), other);
-  EXPECT_FALSE(memory.has_room(host(b)));
+  EXPECT_FALSE(other.shared.has_room());
 }
 
 TEST(anchored_memory, what_was_read_or_is_gone_makes_room) {
   const int a = 0;
-  anchored_memory memory(200, 1);
-  {
-    queue one;
-    one.add(300);
-    memory.grew(host(a), one);
-    EXPECT_FALSE(memory.has_room(host(a)));
-    one.waiting = 100;
-    settle();
-    EXPECT_TRUE(memory.has_room(host(a)));
-    one.add(300);
-    memory.grew(host(a), one);
-    EXPECT_FALSE(memory.has_room(host(a)));
-    memory.forget(one);
-  }
-  EXPECT_TRUE(memory.has_room(host(a)));
+  anchored_memory memory(200, 1, 0ms);
+  auto one = std::make_unique<queue>(memory, a);
+  queue other(memory, a);
+  one->add(300);
+  EXPECT_FALSE(other.shared.has_room());
+  one->waiting = 100;
+  EXPECT_TRUE(other.shared.has_room());
+  one->add(300);
+  EXPECT_FALSE(other.shared.has_room());
+  one.reset();
+  EXPECT_TRUE(other.shared.has_room());
+}
+
+TEST(anchored_memory, the_queues_are_not_asked_for_every_datagram) {
+  const int a = 0;
+  anchored_memory memory(200, 1, 3600'000ms);
+  queue one(memory, a);
+  one.add(300);
+  EXPECT_FALSE(one.shared.has_room());
+  one.waiting = 0;
+  EXPECT_FALSE(one.shared.has_room());
 }
 
 }  // namespace

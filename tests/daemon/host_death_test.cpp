@@ -5,6 +5,7 @@
 #include "daemon/stack_sockets.h"
 #include "daemon/status.h"
 #include "net/core/nf_hook.h"
+#include "tests/support/two_hosts.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
 
@@ -12,16 +13,6 @@ namespace ph {
 namespace {
 
 using namespace uapi;
-
-sockaddr_buf name_of(ipv4_addr addr, u16 port) {
-  sockaddr_in in{};
-  in.sin_family.set(af_inet);
-  in.sin_addr = addr.raw;
-  in.sin_port.set(port);
-  sockaddr_buf out;
-  out.set(in);
-  return out;
-}
 
 lab two_hosts_lab() {
   return *parse_lab(R"(
@@ -43,11 +34,11 @@ struct dying_host : ::testing::Test {
                              ph_unreachable("provoked");
                            }});
     const int s = *of_bob.open(af_inet, sock_dgram, 0);
-    const sockaddr_buf to = name_of(ipv4_addr(10, 0, 1, 1), 9);
+    const addr4 to(ipv4_addr(10, 0, 1, 1), 9);
     const u8 byte = 0;
     const byte_view payload{&byte, 1};
     send_msg msg;
-    msg.name = to.view();
+    msg.name = to;
     msg.iov = {&payload, 1};
     EXPECT_EQ(of_bob.sendmsg(s, msg).error(), errc::connreset);
   }
@@ -55,8 +46,8 @@ struct dying_host : ::testing::Test {
 
 TEST_F(dying_host, its_sockets_are_reset) {
   const int s = *of_bob.open(af_inet, sock_stream, 0);
-  const sockaddr_buf any = name_of(ipv4_addr(), 80);
-  ASSERT_TRUE(of_bob.bind(s, any.view()));
+  const addr4 any(ipv4_addr(), 80);
+  ASSERT_TRUE(of_bob.bind(s, any));
   ASSERT_TRUE(of_bob.listen(s, 5));
   int woken = 0;
   wait_entry entry([&woken](u32) { ++woken; });

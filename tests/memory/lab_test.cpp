@@ -4,6 +4,7 @@
 #include "daemon/stack_sockets.h"
 #include "daemon/status.h"
 #include "tests/memory/failing_allocations.h"
+#include "tests/support/two_hosts.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
 
@@ -22,16 +23,6 @@ links:
   - { ends: [ "carol:eth0 10.0.1.1/24", "dave:eth0 10.0.1.2/24" ], delay: 1ms }
 )",
                     "lab.yaml");
-}
-
-sockaddr_buf place(ipv4_addr addr, u16 port) {
-  sockaddr_in in{};
-  in.sin_family.set(af_inet);
-  in.sin_addr = addr.raw;
-  in.sin_port.set(port);
-  sockaddr_buf out;
-  out.set(in);
-  return out;
 }
 
 /// A socket that is closed at its end.
@@ -88,13 +79,13 @@ struct talk {
   bool converse(dropin::host_sockets& client, dropin::host_sockets& server, ipv4_addr at) {
     const auto a_moment = [this] { wait(); };
     const std::vector<u8> question(20'000, 'q'), answer(3'000, 'a');
-    const sockaddr_buf there = place(at, ++port);
+    const addr4 there(at, ++port);
     held_socket listener(server, server.open(af_inet, sock_stream, 0));
-    if (!server.bind(listener.number, there.view()) || !server.listen(listener.number, 5)) {
+    if (!server.bind(listener.number, there) || !server.listen(listener.number, 5)) {
       return false;
     }
     held_socket end(client, client.open(af_inet, sock_stream, 0));
-    const auto begun = client.connect(end.number, there.view());
+    const auto begun = client.connect(end.number, there);
     if (!begun && begun.error() != errc::inprogress) return false;
     result<int> accepted = fail(errc::again);
     for (int i = 0; i < 20 && !accepted; ++i) {
@@ -109,11 +100,11 @@ struct talk {
   }
   bool datagram(dropin::host_sockets& client, dropin::host_sockets& server, ipv4_addr at) {
     const auto a_moment = [this] { wait(); };
-    const sockaddr_buf there = place(at, port);
+    const addr4 there(at, port);
     held_socket in(server, server.open(af_inet, sock_dgram, 0));
     held_socket out(client, client.open(af_inet, sock_dgram, 0));
     const std::vector<u8> text(2'000, 'd');  // two fragments
-    return server.bind(in.number, there.view()) && client.connect(out.number, there.view()) &&
+    return server.bind(in.number, there) && client.connect(out.number, there) &&
            out.send_all(text, a_moment) && in.receive(text.size(), a_moment) == text.size();
   }
   /// What is left of a conversation is over: TIME-WAIT, and whoever waits for a peer that died.
