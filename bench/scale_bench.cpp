@@ -150,18 +150,22 @@ void udp_close(benchmark::State& state) {
   }
 }
 
-/// Sockets of one address and port that share it by an option.
+/// Sockets of one port: all of one address, which they share by an option, or (0) each with an
+/// address of its own. Opened, bound and closed.
 void share_a_port(benchmark::State& state, int option) {
   if (too_many(state, 4096)) return;
   crowd all;
-  const s64 n = state.range(0);
+  const s64 n = state.range(0), step = option == 0 ? ports_an_address : 0;
   for (auto _ : state) {
     std::vector<int> fds;
     const stopwatch watch;
     for (s64 i = 0; i < n; ++i) {
       fds.push_back(*sys_socket(*all.program, uapi::af_inet, uapi::sock_dgram, 0));
-      static_cast<void>(sys_setsockopt_int(*all.program, fds.back(), uapi::sol_socket, option, 1));
-      if (!sys_bind(*all.program, fds.back(), nth_name(0).view())) {
+      const int fd = fds.back();
+      if (option != 0) {
+        static_cast<void>(sys_setsockopt_int(*all.program, fd, uapi::sol_socket, option, 1));
+      }
+      if (!sys_bind(*all.program, fd, nth_name(i * step).view())) {
         return state.SkipWithError("a socket could not be bound");
       }
     }
@@ -170,25 +174,7 @@ void share_a_port(benchmark::State& state, int option) {
   }
 }
 
-/// Sockets of one port, each on an address of its own, opened, bound and closed.
-void udp_one_port(benchmark::State& state) {
-  if (too_many(state, 4096)) return;
-  crowd all;
-  const s64 n = state.range(0);
-  for (auto _ : state) {
-    std::vector<int> fds;
-    const stopwatch watch;
-    for (s64 i = 0; i < n; ++i) {
-      fds.push_back(*sys_socket(*all.program, uapi::af_inet, uapi::sock_dgram, 0));
-      if (!sys_bind(*all.program, fds.back(), nth_name(i * ports_an_address).view())) {
-        return state.SkipWithError("a socket could not be bound");
-      }
-    }
-    for (const int fd : fds) static_cast<void>(sys_close(*all.program, fd));
-    state.SetIterationTime(watch.each(n));
-  }
-}
-
+void udp_one_port(benchmark::State& state) { share_a_port(state, 0); }
 void udp_reuseaddr(benchmark::State& state) { share_a_port(state, uapi::so_reuseaddr); }
 void udp_reuseport(benchmark::State& state) { share_a_port(state, uapi::so_reuseport); }
 
