@@ -77,6 +77,7 @@ if(NOT PH_SANITIZE)
   add_test(NAME drop_reasons
            COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tools/drop_reasons.py --check)
   add_test(NAME tidy COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tools/tidy.py)
+  add_test(NAME unused COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tools/unused.py)
   add_test(NAME tidy_rules COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tests/tidy/tidy_test.py)
   add_test(NAME unused_rules COMMAND ${PH_PYTHON} ${CMAKE_SOURCE_DIR}/tests/tidy/unused_test.py)
   if(TARGET ph)

@@ -50,8 +50,8 @@ class host_sockets {
   virtual result<sockaddr_buf> name(int s, bool peer) = 0;
   /// s may be -1: about the host's interfaces and routes.
   virtual result<int> ioctl(int s, u32 command, byte_span arg) = 0;
-  /// Datagrams of `s` that were received and wait in `queue`, and which count against its SO_RCVBUF
-  /// as far as the host can do that; nullptr: no more.
+  /// What `s` has received waits in `queue` for the program: datagrams count against its SO_RCVBUF
+  /// and a stream's bytes as unread, as far as the host can do that; nullptr: no more.
   virtual void set_outside(int s, handed_on* queue) = 0;
   /// One of them is lost for want of room.
   virtual void count_lost(int s) = 0;

@@ -29,6 +29,11 @@ int as_the_kernel_counts(int send_buffer) {
   return std::max(int_option(scratch.get(), SO_SNDBUF), 1);
 }
 
+/// What setsockopt is to be told at an anchor's end whose stack has a buffer of `size`, as
+/// getsockopt told it. The kernel doubles the number: the end gets two thirds of the stack's, as
+/// AF_UNIX packs more into it than TCP, and both shall hold no more than two of TCP's would.
+int beside(int size) { return size / 3; }
+
 }  // namespace
 
 stream_client::~stream_client() {
@@ -74,9 +79,8 @@ void stream_client::apply_settings() {
   settings.lowat = option(uapi::sol_socket, uapi::so_rcvlowat);
   settings.stamped = wants_stamps();
   settings.to_own_host = sends_home() != nullptr;
-  // The stack's number is twice what was asked for; setsockopt will double it again.
   const bool chosen = (option(uapi::sol_socket, uapi::so_buf_lock) & 2) != 0;
-  if (chosen) settings.receive_buffer = option(uapi::sol_socket, uapi::so_rcvbuf) / 2;
+  if (chosen) settings.receive_buffer = beside(option(uapi::sol_socket, uapi::so_rcvbuf));
   settings.send_buffer = send_buffer_;
   pipe_->apply(settings);
 }
@@ -100,7 +104,7 @@ anchor_option stream_client::for_anchor(int name) {
   anchor_option out{name, sizeof(s32), {}};
   if (name == uapi::so_sndbuf) {
     const bool chosen = (option(uapi::sol_socket, uapi::so_buf_lock) & 1) != 0;
-    out.value[0] = chosen ? option(uapi::sol_socket, uapi::so_sndbuf) / 2
+    out.value[0] = chosen ? beside(option(uapi::sol_socket, uapi::so_sndbuf))
                           : static_cast<int>(2 * heaviest_buffer());
   } else if (name == uapi::so_linger) {
     // Says nothing to AF_UNIX, but tells the shim that close() has to wait.
@@ -228,17 +232,26 @@ void stream_client::pump() {
 
 void stream_client::pump_bytes() {
   if (over() && lingers_for_nothing()) {
-    pipe_->push();
+    finish_writes();
     return leave();
   }
   const pipe_turn turn = pipe_->pump();
   take_passed();
   retry_sends();
-  if (turn == pipe_turn::dropped) return reset_connection();
+  if (turn == pipe_turn::dropped) {
+    finish_writes();
+    return reset_connection();
+  }
   if (turn == pipe_turn::failed) return show_failure(pipe_->error());
   if (pipe_->ended()) program_ended();
   if (turn == pipe_turn::more) owner_.mark(*this);
   if (turn == pipe_turn::later) owner_.mark_next_turn(*this);
+}
+
+/// Before a reset goes what was written before, and the FIN that shutdown() asked for behind it.
+void stream_client::finish_writes() {
+  if (!pipe_->push() || !shut_writing_ || std::exchange(fin_sent_, true)) return;
+  (void)host_.shutdown(s_, SHUT_WR);
 }
 
 /// When accept() has returned the program's end and its shim passed it, it is watched from now on.
@@ -336,6 +349,7 @@ answer_data stream_client::shutdown(call& c) {
     // The kernel does it, in order with what was written; the peer learns of it in that order, but
     // bytes that nobody will read are refused from now on.
     if (how != SHUT_WR) (void)host_.shutdown(s_, SHUT_RD);
+    shut_writing_ = shut_writing_ || how != SHUT_RD;
     answer_data a;
     a.flags = reply_shut_anchor;
     return a;

@@ -105,6 +105,7 @@ class stream_client final : public client {
   void show_errors();
   void pump_bytes();
   void take_passed();
+  void finish_writes();
   void retry_sends();
   std::optional<int> try_send(const request_head& head, byte_view data);
   [[nodiscard]] bool over() const;
@@ -120,6 +121,7 @@ class stream_client final : public client {
   bool was_connected_ = false;       ///< until connect(AF_UNSPEC), another connect is EISCONN
   bool untold_ = false;              ///< no connect() has said yet how the last one ended
   bool closed_ = false;              ///< the program has no anchor any more
+  bool shut_writing_ = false;        ///< shutdown() asked for a FIN behind what was written
   bool fin_sent_ = false;            ///< told the stack that the program sends no more
   bool failure_told_ = false;        ///< of the pipe
   bool errors_new_ = false;          ///< the error queue may have something new

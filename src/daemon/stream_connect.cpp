@@ -143,7 +143,7 @@ answer_data stream_client::disconnect(call& c) {
   phase_ = phase::idle;
   pipe_.reset();
   note_peer();
-  was_connected_ = untold_ = fin_sent_ = false;
+  was_connected_ = untold_ = shut_writing_ = fin_sent_ = false;
   pending_error_ = was_up ? static_cast<int>(errc::connreset) : 0;
   answer_data a;
   if (!is_fresh_anchor(c.anchor.get())) a.flags = reply_renew;
@@ -156,7 +156,7 @@ result<void> stream_client::link(int anchor, bool hold) {
   owner_.poll_end(made.fd.get(), id_);
   const std::size_t filler = hold && made.filler > 0 ? made.filler - 1 : 0;
   pipe_ = stream_pump::linked(host_, s_, std::move(made.fd), filler);
-  fin_sent_ = failure_told_ = false;
+  shut_writing_ = fin_sent_ = failure_told_ = false;
   send_buffer_ = 0;
   see_anchor(anchor);
   leave_urgent_byte_to_anchor();

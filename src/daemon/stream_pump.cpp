@@ -10,6 +10,7 @@
 // program does not read stays in the stack's receive buffer, where flow control sees it.
 #include "daemon/stream_pump.h"
 
+#include <linux/sockios.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -62,6 +63,15 @@ stream_pump::stream_pump(host_sockets& host, int s, unique_fd end)
     : host_(host), s_(s), end_(std::move(end)) {
   // Until the program's end is known better, it has the buffer that every new socket has.
   set_hold_limit(int_option(end_.get(), SO_SNDBUF));
+  host_.set_outside(s_, this);
+}
+
+stream_pump::~stream_pump() { host_.set_outside(s_, nullptr); }
+
+/// As the kernel counts them: with what each buffer of the anchor weighs.
+u32 stream_pump::bytes() const {
+  int out = 0;
+  return ::ioctl(end_.get(), SIOCOUTQ, &out) == 0 ? static_cast<u32>(std::max(out, 0)) : 0;
 }
 
 std::unique_ptr<stream_pump> stream_pump::linked(host_sockets& host, int s, unique_fd end,

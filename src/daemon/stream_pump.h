@@ -13,7 +13,7 @@ namespace ph::dropin {
 /// each of 17 fragments, and its head.
 std::size_t heaviest_buffer();
 
-class stream_pump final : public byte_pipe {
+class stream_pump final : public byte_pipe, private handed_on {
  public:
   /// `filler`: bytes in end's queue that are not the program's, besides a held byte.
   static std::unique_ptr<stream_pump> linked(host_sockets& host, int s, unique_fd end,
@@ -22,6 +22,7 @@ class stream_pump final : public byte_pipe {
   static std::unique_ptr<stream_pump> offered(host_sockets& host, int s, unique_fd end,
                                               byte_view cookie);
   stream_pump(host_sockets& host, int s, unique_fd end);
+  ~stream_pump() override;
 
   [[nodiscard]] int fd() const { return end_.get(); }
 
@@ -52,6 +53,7 @@ class stream_pump final : public byte_pipe {
     u64 end = 0;
     std::vector<u8> control{};
   };
+  [[nodiscard]] u32 bytes() const override;
   void set_hold_limit(int send_buffer);
   peeked peek(byte_span to) const;
   void consume_passing(std::size_t len);

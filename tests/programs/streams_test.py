@@ -46,6 +46,21 @@ while told()[0] > 2:
 print(*said, told())
 """
 
+# As much as fits between a writer and a program that does not read.
+UNREAD = """
+import select, socket
+listener = socket.create_server(("127.0.0.1", 0))
+writer = socket.create_connection(listener.getsockname())
+reader = listener.accept()[0]
+def room():
+    return reader.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+writer.setblocking(False)
+before, sent = room(), 0
+while select.select([], [writer], [], 1)[1]:
+    sent += writer.send(b"x" * 65536)
+print("as before" if room() == before else (before, room()), "little" if sent < 5000000 else sent)
+"""
+
 # Connections to the own host that do nothing, beside some to another host. While the daemon does
 # not run nobody may ask it anything.
 TO_OTHERS = """
@@ -164,6 +179,9 @@ print(server.recv(1), [events for _, events in epoll.poll(10)])
     def test_a_listener_tells_how_many_wait(self):
         told = self.lab.python("alice", WAITING)
         self.assertEqual(told, "(0, 7) (1, 7) (2, 7) (3, 7) (2, 7)\n")
+
+    def test_what_nobody_reads_makes_no_buffer_grow(self):
+        self.assertEqual(self.lab.python("alice", UNREAD), "as before little\n")
 
     def test_only_streams_raise_sigpipe(self):
         self.assertEqual(self.lab.python("alice", '''

@@ -47,6 +47,25 @@ static void reset_ends_a_write(void) {
   CHECK(waitpid(child, &status, 0) == child && status == 0);
 }
 
+/* A reset right behind a FIN: who has not read yet finds the bytes and the end, and no error. */
+static void reset_follows_fin(int by_linger) {
+  char buf[10];
+  int a, b;
+  tcp_pair(&a, &b);
+  CHECK(write(b, "unread", 6) == 6);
+  CHECK(events(a, POLLIN, 5000) == POLLIN);
+  CHECK(write(a, "last", 4) == 4 && shutdown(a, SHUT_WR) == 0);
+  if (by_linger) {
+    linger_reset(a);
+  } else {
+    close(a);
+  }
+  CHECK(events(b, POLLHUP, 5000) & POLLHUP);
+  CHECK(read(b, buf, 10) == 4 && read(b, buf, 10) == 0 && read(b, buf, 10) == 0);
+  FAILS(send(b, "x", 1, MSG_NOSIGNAL), EPIPE);
+  close(b);
+}
+
 int main(void) {
   char buf[10];
   int a, b;
@@ -94,5 +113,7 @@ int main(void) {
   FAILS(read(a, buf, 1), ECONNRESET);
   close(a);
   reset_ends_a_write();
+  reset_follows_fin(0);
+  reset_follows_fin(1);
   FINISH();
 }

@@ -259,6 +259,7 @@ class segment_peer : public two_hosts {
     std::memcpy(&out, bytes.data(), sizeof out);
     return out;
   }
+  ph::sock& sock(int fd) { return (*a.app().get(fd))->as_socket()->sk(); }
   uapi::tcp_state state(int fd) { return static_cast<uapi::tcp_state>(info(fd).tcpi_state); }
 
   static constexpr const char* host = "10.0.0.1";

@@ -389,6 +389,7 @@ struct reuse_case : segment_peer {
     options.timestamps = stamps;
     options.tsval = 1;
     const int fd = connected(options);
+    set(fd, sol_socket, so_reuseaddr, 1);
     close(fd);
     expect(F | A, 0, 0);
     send(peer_closes ? F | A : A, 0, 1, {}, {65535, stamp(stamps)});
@@ -402,10 +403,14 @@ struct reuse_case : segment_peer {
     out.tsval = 2;
     return syn_options(out);
   }
-  /// connect() to the same place again.
-  errc again() {
+  /// connect() to the same place again, from the same port; `bound`: by the program's own wish.
+  errc again(bool bound = false) {
     a.machine.enter(now());
     const int fd = *sys_socket(a.app(), af_inet, sock_stream, 0);
+    if (bound) {
+      set(fd, sol_socket, so_reuseaddr, 1);
+      EXPECT_TRUE(sys_bind(a.app(), fd, addr4(host, 5000)));
+    }
     const errc why = sys_connect(a.app(), fd, addr4(peer, peer_port)).error();
     settle();
     return why;
@@ -485,6 +490,22 @@ TEST(tcp_tw_reuse, not_while_the_peers_fin_is_to_come) {
   reuse_case p("1", true, false);
   p.advance(seconds(5));
   EXPECT_EQ(p.again(), errc::addrnotavail);
+}
+
+TEST(tcp_tw_reuse, a_port_that_the_program_chose_is_taken_over_at_once) {
+  for (const bool peer_closes : {true, false}) {
+    reuse_case p("0", true, peer_closes);
+    EXPECT_EQ(p.again(true), errc::inprogress);
+    const seen_segment syn = p.take();
+    EXPECT_EQ(syn.flags, S);
+    EXPECT_GT(syn.seq - p.old_end, 65535);
+    EXPECT_EQ(tcp_of(p.a.net()).timewaits.size(), 0u);
+  }
+}
+
+TEST(tcp_tw_reuse, a_port_that_the_program_chose_is_not_taken_over_without_timestamps) {
+  reuse_case p("1", false);
+  EXPECT_EQ(p.again(true), errc::addrnotavail);
 }
 
 TEST(tcp_tw_reuse, has_three_values) {

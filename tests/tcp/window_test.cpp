@@ -217,32 +217,60 @@ TEST(tcp_window, no_scale_when_the_peer_has_none) {
   EXPECT_EQ(answer.options.mss, 1460);
 }
 
-TEST(tcp_window, the_receive_buffer_grows_with_the_reader) {
+struct reading {
   segment_peer p;
-  tcp_out_options options = p.with_sack();
-  options.wscale_ok = true;
-  options.wscale = 7;
-  p.listener = p.listening();
-  p.begin_passive(options);
-  p.send(A, 0, 0);
-  const int fd = *sys_accept4(p.a.app(), p.listener, nullptr, 0);
-  const int before = p.opt(fd, sol_socket, so_rcvbuf);
+  int fd = -1;
   s64 at = 0;
-  for (int round = 0; round < 12; ++round) {
-    // A window's worth per 100 ms.
-    const s64 edge = at + p.info(fd).tcpi_rcv_wnd;
-    while (at + 1400 <= edge) {
-      p.send(A, at, 0, std::string(1400, 'x'));
-      at += 1400;
-    }
-    while (!p.read(fd).empty()) {
-    }
-    p.sent.clear();
-    p.advance(milliseconds(100));
-    p.sent.clear();
+
+  reading() {
+    tcp_out_options options = p.with_sack();
+    options.wscale_ok = true;
+    options.wscale = 7;
+    p.listener = p.listening();
+    p.begin_passive(options);
+    p.send(A, 0, 0);
+    fd = *sys_accept4(p.a.app(), p.listener, nullptr, 0);
   }
-  EXPECT_GT(p.opt(fd, sol_socket, so_rcvbuf), 4 * before);
-  EXPECT_LE(p.opt(fd, sol_socket, so_rcvbuf), 33554432);
+  int rcvbuf() { return p.opt(fd, sol_socket, so_rcvbuf); }
+  /// A window's worth arrives per 100 ms and is taken from the stack at once.
+  void rounds(int number) {
+    for (int round = 0; round < number; ++round) {
+      const s64 edge = at + p.info(fd).tcpi_rcv_wnd;
+      while (at + 1400 <= edge) {
+        p.send(A, at, 0, std::string(1400, 'x'));
+        at += 1400;
+      }
+      while (!p.read(fd).empty()) {
+      }
+      p.sent.clear();
+      p.advance(milliseconds(100));
+      p.sent.clear();
+    }
+  }
+};
+
+TEST(tcp_window, the_receive_buffer_grows_with_the_reader) {
+  reading r;
+  const int before = r.rcvbuf();
+  r.rounds(12);
+  EXPECT_GT(r.rcvbuf(), 4 * before);
+  EXPECT_LE(r.rcvbuf(), 33554432);
+}
+
+TEST(tcp_window, the_receive_buffer_does_not_grow_by_what_waits_elsewhere_for_the_reader) {
+  struct : handed_on {
+    [[nodiscard]] u32 bytes() const override { return all_unread ? ~u32{0} : 0; }
+    bool all_unread = true;
+  } elsewhere;
+  reading r;
+  const int before = r.rcvbuf();
+  r.p.sock(r.fd).outside = &elsewhere;
+  r.rounds(12);
+  EXPECT_EQ(r.rcvbuf(), before);
+  elsewhere.all_unread = false;
+  r.rounds(12);
+  EXPECT_GT(r.rcvbuf(), 4 * before);
+  r.p.sock(r.fd).outside = nullptr;
 }
 
 TEST(tcp_window, what_was_offered_is_taken_however_much_memory_it_wastes) {

@@ -49,8 +49,8 @@ struct sock_options {
 
 class cbpf_program;
 
-/// Received datagrams that a composition has taken from the stack, for a program that has not read
-/// them yet: they go on filling SO_RCVBUF.
+/// What a composition has taken from the stack for a program that has not read it yet. Datagrams go
+/// on filling SO_RCVBUF; a stream's bytes make no receive buffer grow before they are read.
 class handed_on {
  public:
   virtual ~handed_on() = default;
@@ -131,7 +131,7 @@ class sock : public counted, public sock_place {
   bool listening = false;             ///< listen() succeeded (SO_ACCEPTCONN)
   u64 cookie = 0;                     ///< SO_COOKIE; 0: nobody asked yet
   u32 rmem_alloc = 0;                 ///< bytes charged by receive queues
-  handed_on* outside = nullptr;       ///< datagrams that left them unread, if that is possible
+  handed_on* outside = nullptr;       ///< what left them unread, if that is possible
   std::shared_ptr<const cbpf_program> filter;  ///< SO_ATTACH_FILTER of datagram sockets
   u32 wmem_alloc = 0;                 ///< bytes charged by packets on their way out
   u32 omem_alloc = 0;                 ///< bytes of options: keys and the like

@@ -35,6 +35,14 @@ bool tuple_free(cpu& cx, tcp_sock& tp, port_no port, instant& until) {
   return false;
 }
 
+/// The same for a port that the socket has. Who asks for a port of his own may take over whatever
+/// lingers there, whatever net.ipv4.tcp_tw_reuse says, as long as timestamps tell old from new.
+bool own_tuple_free(const tcp_sock& tp) {
+  const ehash_entry* entry = tp.tcp().ehash.find(tp.tuple(), tp.opt.bound_dev_if);
+  if (entry == nullptr) return true;
+  return entry->kind == ehash_kind::timewait && static_cast<const tcp_timewait&>(*entry).tstamp_ok;
+}
+
 /// A port that nobody else has: where the kernel chooses, no option makes sockets share one
 /// (net.ipv4.ip_autobind_reuse is 0).
 result<void> choose_bound_port(cpu& cx, tcp_sock& tp) {
@@ -130,8 +138,7 @@ result<void> take_ends(cpu& cx, tcp_sock& tp, const inet_addr& peer, port_no por
     TRY_VOID(tp.af_ops->connect_route(cx, tp));
   }
   if (tp.port_held) {
-    instant until{};
-    if (!tuple_free(cx, tp, tp.sport, until)) return fail(errc::addrnotavail);
+    if (!own_tuple_free(tp)) return fail(errc::addrnotavail);
     return {};
   }
   if (!choose_connecting_port(cx, tp)) return fail(errc::addrnotavail);

@@ -21,6 +21,12 @@ constexpr u32 small_payload = 512;
 /// Smaller payloads say nothing about how well the buffer is used.
 constexpr u32 least_growth = 128;
 
+/// How much the program has read since rcvq_seq. What only left the stack for it is not read.
+u32 read_since(const tcp_sock& tp) {
+  const u32 copied = static_cast<u32>(tp.copied_seq - tp.rcvq_seq);
+  return tp.outside == nullptr ? copied : copied - std::min(copied, tp.outside->ask());
+}
+
 /// Appends the bytes of `skb` to the last packet of the queue; false: does not suit.
 bool try_coalesce(tcp_sock& tp, sk_buff& skb) {
   sk_buff* tail = tp.receive_queue.back();
@@ -395,7 +401,7 @@ void tcp_cleanup_rbuf(cpu& cx, tcp_sock& tp, std::size_t copied) {
 void tcp_rcv_space_adjust(cpu& cx, tcp_sock& tp) {
   const duration elapsed = cx.now() - tp.rcvq_time;
   if (tp.rcv_rtt.ns == 0 || elapsed < tp.rcv_rtt) return;
-  const u32 copied = static_cast<u32>(tp.copied_seq - tp.rcvq_seq);
+  const u32 copied = read_since(tp);
   if (copied > tp.rcvq_space) {
     const tcp_sysctls& sysctl = tp.tcp().sysctl;
     if (sysctl.moderate_rcvbuf != 0 && !tp.opt.rcvbuf_locked) {
@@ -415,7 +421,7 @@ void tcp_rcv_space_adjust(cpu& cx, tcp_sock& tp) {
     }
     tp.rcvq_space = copied;
   }
-  tp.rcvq_seq = tp.copied_seq;
+  tp.rcvq_seq += copied;
   tp.rcvq_time = cx.now();
 }
 
