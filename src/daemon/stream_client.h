@@ -106,6 +106,7 @@ class stream_client final : public client {
   void pump_bytes();
   void take_passed();
   void finish_writes();
+  bool opening();
   void retry_sends();
   std::optional<int> try_send(const request_head& head, byte_view data);
   [[nodiscard]] bool over() const;
@@ -119,6 +120,7 @@ class stream_client final : public client {
   phase phase_ = phase::idle;
   std::unique_ptr<byte_pipe> pipe_;  ///< while the newest anchor is linked
   bool was_connected_ = false;       ///< until connect(AF_UNSPEC), another connect is EISCONN
+  bool deferred_ = false;            ///< connected in name only, as far as is known
   bool untold_ = false;              ///< no connect() has said yet how the last one ended
   bool closed_ = false;              ///< the program has no anchor any more
   bool shut_writing_ = false;        ///< shutdown() asked for a FIN behind what was written

@@ -65,6 +65,7 @@ answer_data stream_client::begin(call& c, result<void> started, std::size_t in_s
   }
   phase_ = started ? phase::connected : phase::connecting;
   was_connected_ = started.has_value();
+  deferred_ = started && !host_.name(s_, true);
   if (started) note_peer();
   untold_ = !started;
   answer_data a = answer_of(started);

@@ -46,6 +46,26 @@ while told()[0] > 2:
 print(*said, told())
 """
 
+# A client whose SYN waits for its first bytes, and which has no more to say.
+FAST_AND_SHORT = """
+import collections, socket
+TCP_FASTOPEN, TCP_FASTOPEN_CONNECT = 23, 30
+with open("/proc/sys/net/ipv4/tcp_fastopen", "w") as setting:
+    setting.write("1027")
+listener = socket.create_server(("127.0.0.1", 0), backlog=16)
+listener.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN, 16)
+heard = collections.Counter()
+for _ in range(20):
+    client = socket.socket()
+    client.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
+    client.connect(listener.getsockname())
+    client.send(b"short")
+    client.close()
+    server, _ = listener.accept()
+    heard[server.recv(10, socket.MSG_WAITALL)] += 1
+print(dict(heard))
+"""
+
 # As much as fits between a writer and a program that does not read.
 UNREAD = """
 import select, socket
@@ -179,6 +199,9 @@ print(server.recv(1), [events for _, events in epoll.poll(10)])
     def test_a_listener_tells_how_many_wait(self):
         told = self.lab.python("alice", WAITING)
         self.assertEqual(told, "(0, 7) (1, 7) (2, 7) (3, 7) (2, 7)\n")
+
+    def test_a_fast_open_that_closes_at_once_arrives_whole(self):
+        self.assertEqual(self.lab.python("alice", FAST_AND_SHORT), "{b'short': 20}\n")
 
     def test_what_nobody_reads_makes_no_buffer_grow(self):
         self.assertEqual(self.lab.python("alice", UNREAD), "as before little\n")
