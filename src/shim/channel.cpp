@@ -21,6 +21,7 @@
 
 #include "shim/config.h"
 #include "shim/next.h"
+#include "shim/orphaned.h"
 #include "shim/raw.h"
 #include "shim/settling.h"
 
@@ -398,9 +399,14 @@ int ask(exchange& x) {
     channel c;
     bool fresh = false;
     const int error = get_channel(pid, may_keep, c, fresh);
-    if (error != 0) return -error;
+    if (error != 0) {
+      if (error == ECONNRESET) daemon_missing();
+      return -error;
+    }
     int result;
-    if (ask_on(c, fresh, may_keep, x, result)) return result;
+    if (!ask_on(c, fresh, may_keep, x, result)) continue;
+    daemon_answered();
+    return result;
   }
 }
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -14,6 +15,7 @@
 #include <fstream>
 
 #include "daemon/anchor.h"
+#include "daemon/shim_copies.h"
 #include "daemon/socket_path.h"
 
 namespace ph {
@@ -79,6 +81,28 @@ TEST_F(leftovers, folders_of_labs_of_a_program) {
   age(crashed + "/log");
   sweep_leftovers();
   EXPECT_FALSE(fs::exists(crashed));
+}
+
+TEST_F(leftovers, copies_of_the_shim_that_nobody_uses) {
+  const auto copy = [&] {
+    const std::string folder = make("/tmp/" + std::string(shim_copy_prefix) + "XXXXXX");
+    write(folder + "/" + shim_name, "x");
+    return folder;
+  };
+  const std::string left = copy(), loaded = copy(), recent = copy(), other = copy();
+  write(other + "/file", "x");
+  const unique_fd file(::open((loaded + "/" + shim_name).c_str(), O_RDONLY | O_CLOEXEC));
+  void* const at = ::mmap(nullptr, 1, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  ASSERT_NE(at, MAP_FAILED);
+  for (const std::string& folder : {left, loaded, other}) age(folder);
+  sweep_leftovers();
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_TRUE(fs::exists(loaded + "/" + shim_name));
+  EXPECT_TRUE(fs::exists(recent + "/" + shim_name));
+  EXPECT_TRUE(fs::exists(other + "/file")) << "nobody puts that there";
+  ::munmap(at, 1);
+  sweep_leftovers();
+  EXPECT_FALSE(fs::exists(loaded));
 }
 
 TEST_F(leftovers, nothing_is_followed) {

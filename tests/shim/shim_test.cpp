@@ -122,6 +122,9 @@ TEST(daemon_death, ends_every_wait_with_a_reset) {
   daemon.reset();
   const outcome o = orphan.finish();
   EXPECT_EQ(o.status, 0) << o.output;
+  const std::size_t said = o.output.find("ph: this program's lab has ended");
+  EXPECT_NE(said, std::string::npos) << o.output;
+  EXPECT_EQ(o.output.find("ph: ", said + 1), std::string::npos) << "said once";
 }
 
 }  // namespace
