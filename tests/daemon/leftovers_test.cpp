@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -83,7 +84,19 @@ TEST_F(leftovers, folders_of_labs_of_a_program) {
   EXPECT_FALSE(fs::exists(crashed));
 }
 
+/// Of every process but the first, that is what the sweep wants to know.
+bool may_look_at_all_processes() {
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    const std::string pid = entry.path().filename();
+    if (pid == "1" || pid.find_first_not_of("0123456789") != std::string::npos) continue;
+    const unique_fd maps(::open((entry.path() / "maps").c_str(), O_RDONLY | O_CLOEXEC));
+    if (!maps && errno != ENOENT && errno != ESRCH) return false;
+  }
+  return true;
+}
+
 TEST_F(leftovers, copies_of_the_shim_that_nobody_uses) {
+  if (!may_look_at_all_processes()) GTEST_SKIP() << "only who may makes such copies";
   const auto copy = [&] {
     const std::string folder = make("/tmp/" + std::string(shim_copy_prefix) + "XXXXXX");
     write(folder + "/" + shim_name, "x");
