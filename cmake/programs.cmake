@@ -20,8 +20,9 @@ if(shim_sources AND NOT PH_SANITIZE)  # a sanitizer cannot be preloaded into any
   target_link_libraries(ph_preload PRIVATE ph_calls ${CMAKE_DL_LIBS})
   target_compile_options(ph_preload PRIVATE -fvisibility=hidden -ftls-model=initial-exec -fno-rtti
                          -fno-exceptions -fasynchronous-unwind-tables)
-  # Nothing of C++'s runtime, and no symbol but the hooks, may meet the program's own.
-  target_link_options(ph_preload PRIVATE -static-libstdc++ -static-libgcc -Wl,-z,defs
+  # Nothing of C++'s runtime, and no symbol but the hooks, may meet the program's own. Symbols are
+  # looked up at the start: later it would be on the stack of the call that is first, 4 KiB of it.
+  target_link_options(ph_preload PRIVATE -static-libstdc++ -static-libgcc -Wl,-z,defs,-z,now
                       -Wl,--version-script=${CMAKE_SOURCE_DIR}/src/shim/exports.map)
   set_target_properties(ph_preload PROPERTIES LINK_DEPENDS ${CMAKE_SOURCE_DIR}/src/shim/exports.map)
   install(TARGETS ph_preload LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/posthaste)
@@ -51,6 +52,7 @@ if(PH_BUILD_TESTS)
     get_filename_component(name ${source} NAME_WE)
     add_executable(prog_${name} ${source})
     target_link_libraries(prog_${name} PRIVATE Threads::Threads)
+    target_link_options(prog_${name} PRIVATE -Wl,-z,now)  # small_stacks.c measures first calls
     # They ask the system what it does, also with bad pointers and a full table of descriptors.
     if(PH_SANITIZE)
       target_compile_options(prog_${name} PRIVATE -fno-sanitize=all)

@@ -52,8 +52,15 @@ long send_by_daemon(caller& c, const anchor& a, const message& m, int flags) {
   piece_list bytes;
   if (const int error = bytes.read(c, m.bytes); error != 0) return error;
   const std::size_t total = bytes.total();
-  u8 control[1024];
-  const long control_len = pack_control(c, m, any_item, control, sizeof control);
+  // Packed, control data are shorter than as they are; few have more than fit onto a small stack.
+  constexpr std::size_t most_control = 1024;
+  u8 few[128];
+  scratch many;
+  const bool fits = m.control_len <= sizeof few;
+  u8* const control = fits ? few : many.take(most_control);
+  if (control == nullptr) return -ENOMEM;
+  const long control_len =
+      pack_control(c, m, any_item, control, fits ? sizeof few : most_control);
   if (control_len < 0) return control_len;
   message_head head;
   if (sizeof head + m.name_len + static_cast<std::size_t>(control_len) + total > dropin::max_data) {

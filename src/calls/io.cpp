@@ -159,7 +159,7 @@ long mended_receive_on(caller& c, anchor& a, const buffers& room, int flags, int
   return round == most_rounds && result <= 0 ? -EAGAIN : result;
 }
 
-/// The error queue is the daemon's; urgent data the anchor carries, where the kernel can do that.
+/// The error queue is the daemon's; urgent data the anchor carries, see receive_stream().
 bool wants_daemon(int flags, const anchor& a) {
   return (flags & MSG_ERRQUEUE) != 0 || ((flags & MSG_OOB) != 0 && !a.stream());
 }
@@ -169,6 +169,10 @@ long receive_stream(caller& c, anchor& a, message& m, int flags) {
   m.flags = 0;
   long got = (flags & MSG_TRUNC) != 0 ? discard_stream(c, a, m.bytes, flags, m.flags)
                                       : c.receive(a.fd, m.bytes, flags, m.flags);
+  if (got == -EOPNOTSUPP && (flags & MSG_OOB) != 0) {  // AF_UNIX of this kernel has no urgent data
+    m.name = m.control = m.control_len = 0;
+    return receive_by_daemon(c, a, m, flags);
+  }
   if (got <= 0) got = mended_receive_on(c, a, m.bytes, flags, m.flags, got);
   if (got < 0) return got;
   if ((flags & (MSG_OOB | MSG_PEEK)) == MSG_OOB) forget_urgent(c, a);

@@ -132,12 +132,24 @@ long last_stamp(caller& c, const anchor& a, unsigned long request, u64 argument)
   return c.write(argument, stamp, sizeof stamp) ? result : -EFAULT;
 }
 
+/// The anchor knows it while it has the urgent byte; the daemon when that was taken, or when this
+/// kernel's AF_UNIX carries none.
+long is_at_mark(caller& c, const anchor& a, u64 argument) {
+  int here = 0;
+  const long got = c.kernel(SYS_ioctl, a.fd, SIOCATMARK, kernel::arg(&here), 0, 0);
+  if (got == -ENOTTY || (got == 0 && here == 0)) {
+    return ask_about_argument(c, a.fd, SIOCATMARK, argument, sizeof here);
+  }
+  if (got < 0) return got;
+  return c.write(argument, &here, sizeof here) ? 0 : -EFAULT;
+}
+
 long socket_ioctl(caller& c, const anchor& a, unsigned long request, u64 argument) {
   if (is_stamp(request)) {
     return argument != 0 ? last_stamp(c, a, request, argument) : -EFAULT;
   }
   if (argument == 0) return not_ours;
-  if (a.stream() && request == SIOCATMARK) return not_ours;
+  if (a.stream() && request == SIOCATMARK) return is_at_mark(c, a, argument);
   if (request != FIONREAD) return ask_about_argument(c, a.fd, request, argument, sizeof(int));
   return a.stream() ? unread_bytes(c, a, argument) : not_ours;
 }

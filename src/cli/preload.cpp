@@ -14,6 +14,7 @@
 #include <sstream>
 #include <vector>
 
+#include "daemon/shim_copies.h"
 #include "daemon/socket_path.h"
 
 namespace ph::cli {
@@ -21,8 +22,6 @@ namespace ph::cli {
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr const char* shim_name = "libph_preload.so";
 
 std::vector<fs::path> shim_candidates(const fs::path& program_folder) {
   std::vector<fs::path> candidates{program_folder / shim_name};
@@ -85,12 +84,12 @@ bool is_own(const fs::path& path, mode_t kind) {
 /// A folder with a name that nobody can foresee, in one of those in which everybody may make
 /// some and nobody may replace those of others.
 std::string fresh_open_folder() {
-  for (const char* const parent : {"/tmp", "/var/tmp", "/dev/shm"}) {
+  for (const char* const parent : shim_copy_parents) {
     struct stat st {};
     struct statvfs system {};
     const bool sound = ::stat(parent, &st) == 0 && (st.st_mode & S_ISVTX) != 0 && st.st_uid == 0;
     if (!sound || ::statvfs(parent, &system) != 0 || (system.f_flag & ST_NOEXEC) != 0) continue;
-    std::string folder = fmt::format("{}/posthaste-shim-XXXXXX", parent);
+    std::string folder = fmt::format("{}/{}XXXXXX", parent, shim_copy_prefix);
     if (::mkdtemp(folder.data()) != nullptr && ::chmod(folder.c_str(), 0711) == 0) return folder;
   }
   return {};
@@ -102,6 +101,7 @@ tl::expected<std::string, std::string> copy_of(const std::string& shim, const fs
   const fs::path known = fs::read_symlink(link, error);
   if (!error && is_own(known.parent_path(), S_IFDIR) && is_own(known, S_IFREG) &&
       fs::file_size(known, error) == fs::file_size(shim, error)) {
+    touch_shim_copy(known.parent_path().c_str());
     return known.string();
   }
   const std::string folder = fresh_open_folder();

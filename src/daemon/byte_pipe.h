@@ -35,6 +35,7 @@ struct pipe_settings {
   int lowat = 1;           ///< SO_RCVLOWAT
   bool stamped = false;    ///< bytes come with their time stamps
   bool to_own_host = false;  ///< the other end of the connection is on the same host
+  bool urgent_in_line = false;  ///< SO_OOBINLINE
 };
 
 class byte_pipe {
@@ -74,6 +75,11 @@ class byte_pipe {
   /// What the stack said of the last byte that the program has read (a cmsghdr sequence), when
   /// `unread` bytes still wait at its end.
   virtual std::vector<u8> came_with(std::size_t unread) = 0;
+  /// The urgent byte, which `flags` (MSG_PEEK) may leave, where AF_UNIX cannot carry it.
+  virtual result<u8> urgent_byte(u32 flags) = 0;
+  /// Whether the program has read up to the mark, when `unread` bytes still wait at its end, and
+  /// the urgent byte is not among them.
+  [[nodiscard]] virtual bool at_mark(std::size_t unread) const = 0;
   /// The pipe's own descriptor, when its close may wait: descriptors may lie unread in its queue.
   virtual unique_fd release() = 0;
 };

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "daemon/anchor.h"
+#include "daemon/shim_copies.h"
 #include "daemon/socket_path.h"
 #include "platform/unique_fd.h"
 
@@ -95,6 +96,7 @@ void sweep_leftovers() {
     for_each_named(parent, dropin::anchor_folder::prefix, sweep_anchor_folder);
   }
   for_each_named("/tmp", run_folder_prefix, sweep_run_folder);
+  sweep_shim_copies();
 }
 
 }  // namespace ph

@@ -1,5 +1,5 @@
 // What daemons of this user that were killed or crashed have left behind: folders of anchors and of
-// labs that `ph run` started. Who lives holds a lock on them.
+// labs that `ph run` started. Who lives holds a lock on them. And copies of the shim.
 #pragma once
 
 namespace ph {

@@ -79,6 +79,7 @@ void stream_client::apply_settings() {
   settings.lowat = option(uapi::sol_socket, uapi::so_rcvlowat);
   settings.stamped = wants_stamps();
   settings.to_own_host = sends_home() != nullptr;
+  settings.urgent_in_line = urgent_in_line_;
   const bool chosen = (option(uapi::sol_socket, uapi::so_buf_lock) & 2) != 0;
   if (chosen) settings.receive_buffer = beside(option(uapi::sol_socket, uapi::so_rcvbuf));
   settings.send_buffer = send_buffer_;
@@ -93,8 +94,12 @@ void stream_client::see_anchor(int anchor) {
   apply_settings();
 }
 
-/// From here on the urgent byte is in line, or not, at the anchor.
+/// From here on the urgent byte is in line, or not, at the anchor: the stack keeps it apart.
 void stream_client::leave_urgent_byte_to_anchor() {
+  if (option(uapi::sol_socket, uapi::so_oobinline) != 0) {
+    urgent_in_line_ = true;
+    apply_settings();
+  }
   const le32 off(0);
   (void)host_.setsockopt(s_, uapi::sol_socket, uapi::so_oobinline, bytes_of(off));
 }
@@ -140,7 +145,9 @@ void stream_client::tell_anchor(answer_data& a, int name, int anchor) {
     told_send_buffer_ = as_the_kernel_counts(told.value[0]);
     see_anchor(anchor);
   }
-  if (name == uapi::so_oobinline && pipe_) leave_urgent_byte_to_anchor();
+  if (name != uapi::so_oobinline) return;
+  urgent_in_line_ = told.value[0] != 0;
+  if (pipe_) leave_urgent_byte_to_anchor();
 }
 
 /// A socket that was shut for writing has sent its FIN as far as TCP is concerned, though the FIN
@@ -417,6 +424,34 @@ answer_data stream_client::renew(call& c) {
 }
 
 // --- what comes beside the bytes ---------------------------------------------------------------
+
+/// The urgent byte where AF_UNIX carries none: on other kernels the anchor has it.
+answer_data stream_client::receive(const call& c) {
+  const auto flags = static_cast<u32>(c.head.arg[0]);
+  if ((flags & uapi::msg_oob) == 0 || !pipe_) return client::receive(c);
+  const auto byte = pipe_->urgent_byte(flags);
+  answer_data a = answer_of(byte);
+  if (!byte) return a;
+  owner_.mark(*this);  // it may have been held back
+  const bool fits = c.head.arg[1] > 0;
+  message_head head;
+  head.flags = static_cast<u16>(uapi::msg_oob | (fits ? 0 : uapi::msg_trunc));
+  head.payload_len = fits ? 1 : 0;
+  a.result = static_cast<int>(head.payload_len);
+  a.data.assign(bytes_of(head).begin(), bytes_of(head).end());
+  if (fits) a.data.push_back(*byte);
+  return a;
+}
+
+answer_data stream_client::do_ioctl(const call& c) {
+  if (static_cast<u32>(c.head.arg[0]) != uapi::siocatmark || !pipe_) return client::do_ioctl(c);
+  int unread = 0;
+  if (::ioctl(c.anchor.get(), FIONREAD, &unread) != 0) unread = 0;
+  const le32 told(pipe_->at_mark(static_cast<std::size_t>(std::max(unread, 0))) ? 1 : 0);
+  answer_data a;
+  a.data.assign(bytes_of(told).begin(), bytes_of(told).end());
+  return a;
+}
 
 /// Time stamps, and how many bytes can be read now, wherever they wait (TCP_INQ).
 answer_data stream_client::received(const call& c) {

@@ -36,6 +36,8 @@ class stream_client final : public client {
   answer_data set_option(call& c) override;
   std::optional<answer_data> send(call& c) override;
   answer_data renew(call& c) override;
+  answer_data do_ioctl(const call& c) override;
+  answer_data receive(const call& c) override;
   answer_data received(const call& c) override;
   answer_data give_error_flag() override;
   void error_told(const call& c, int told) override;
@@ -128,6 +130,7 @@ class stream_client final : public client {
   bool failure_told_ = false;        ///< of the pipe
   bool errors_new_ = false;          ///< the error queue may have something new
   bool joined_ = false;              ///< a second blocking connect waits, too
+  bool urgent_in_line_ = false;      ///< SO_OOBINLINE
   errc ended_ = errc::ok;            ///< how the last connect ended
   /// SO_SNDBUF that the shim was told to give the anchor last.
   int told_send_buffer_ = std::numeric_limits<int>::max();

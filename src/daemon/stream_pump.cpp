@@ -107,6 +107,7 @@ void stream_pump::apply(const pipe_settings& settings) {
   lowat_ = settings.lowat;
   stamped_ = settings.stamped;
   to_own_host_ = settings.to_own_host;
+  urgent_in_line_ = settings.urgent_in_line;
   if (!stamped_) stamps_ = {};
 }
 
@@ -347,41 +348,86 @@ std::vector<u8> stream_pump::came_with(std::size_t unread) {
   return stamps_.empty() ? std::vector<u8>{} : stamps_.front().control;
 }
 
-bool stream_pump::at_mark() const {
+bool stream_pump::stack_at_mark() const {
   le32 answer;
   const byte_span out{reinterpret_cast<u8*>(&answer), sizeof answer};
   return host_.ioctl(s_, uapi::siocatmark, out) && answer.value() != 0;
 }
 
-/// The urgent byte at the mark, which `flags` may leave there; nothing when it was taken before.
-std::optional<u8> stream_pump::urgent_byte(u32 flags) const {
+/// The stack's urgent byte, which `flags` may leave there; an error when it was taken before.
+result<u8> stream_pump::stack_urgent_byte(u32 flags) const {
   u8 byte = 0;
   const byte_span room{&byte, 1};
   recv_msg msg;
   msg.iov = {&room, 1};
   msg.flags = uapi::msg_dontwait | uapi::msg_oob | flags;
   const auto got = host_.recvmsg(s_, msg);
-  if (!got || *got == 0) return std::nullopt;
+  if (!got) return fail(got.error());
+  if (*got == 0) return fail(errc::inval);
   return byte;
 }
 
 /// At the mark: the urgent byte goes to the anchor as one. False when it cannot now.
 bool stream_pump::carry_urgent() {
-  const auto byte = at_mark() ? urgent_byte(uapi::msg_peek) : std::nullopt;
+  if (asked_.all) return keep_urgent();
+  if (!stack_at_mark()) return true;
+  const auto byte = stack_urgent_byte(uapi::msg_peek);
   if (!byte) return true;
   if (::send(end_.get(), &*byte, 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+    asked_.all = errno == EOPNOTSUPP;
+    if (asked_.all) return keep_urgent();
     reader_full_ = errno == EAGAIN;
     return !reader_full_;
   }
-  (void)urgent_byte(0);
+  (void)stack_urgent_byte(0);
   note_given(1, {});
+  if (!urgent_in_line_) asked_.mark = given_;
   return true;
+}
+
+/// The same where AF_UNIX has no urgent data. No receive of the program may go past the mark, so it
+/// is given nothing behind it before it has read all up to it. False while it has not.
+bool stream_pump::keep_urgent() {
+  if (!stack_at_mark()) {
+    asked_.noted = false;
+    return true;
+  }
+  const auto byte = stack_urgent_byte(uapi::msg_peek);
+  if (asked_.noted && !byte) return true;
+  int unread = 0;
+  if (::ioctl(end_.get(), SIOCOUTQ, &unread) == 0 && unread > 0) {
+    reader_full_ = true;
+    return false;
+  }
+  asked_.mark = given_;
+  asked_.noted = true;
+  if (byte) (void)stack_urgent_byte(0);
+  asked_.byte.reset();
+  if (byte && !urgent_in_line_) asked_.byte = *byte;
+  if (!byte || !urgent_in_line_) return true;
+  const bool sent = ::send(end_.get(), &*byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+  if (sent) note_given(1, {});
+  return sent;  // else it is shut for reading
+}
+
+result<u8> stream_pump::urgent_byte(u32 flags) {
+  urgent_ = true;  // the stack does not show any more what was read from it
+  if (urgent_in_line_) return fail(errc::inval);
+  if (!asked_.byte) return stack_urgent_byte(flags & uapi::msg_peek);
+  const u8 byte = *asked_.byte;
+  if ((flags & uapi::msg_peek) == 0) asked_.byte.reset();
+  return byte;
+}
+
+bool stream_pump::at_mark(std::size_t unread) const {
+  const bool held_back = unread == 0 && !asked_.noted && stack_at_mark();
+  return held_back || given_ - std::min<u64>(unread, given_) == asked_.mark;
 }
 
 /// Nothing but an urgent byte is left. Once that was carried, the stack reads on behind it: at the
 /// next urgent byte it would else be taken for a plain one.
 void stream_pump::pass_mark() {
-  if (!at_mark() || urgent_byte(uapi::msg_peek)) return;
+  if (!stack_at_mark() || stack_urgent_byte(uapi::msg_peek)) return;
   u8 none = 0;
   discard_in(byte_span{&none, 1});
 }

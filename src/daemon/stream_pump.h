@@ -40,6 +40,8 @@ class stream_pump final : public byte_pipe, private handed_on {
   [[nodiscard]] std::size_t unsent() const override;
   std::vector<unique_fd> take_passed() override { return std::exchange(passed_, {}); }
   std::vector<u8> came_with(std::size_t unread) override;
+  result<u8> urgent_byte(u32 flags) override;
+  [[nodiscard]] bool at_mark(std::size_t unread) const override;
   unique_fd release() override { return std::move(end_); }
   [[nodiscard]] acceptance accepted() const override { return accepted_; }
 
@@ -53,6 +55,16 @@ class stream_pump final : public byte_pipe, private handed_on {
     u64 end = 0;
     std::vector<u8> control{};
   };
+  /// What the program must ask for about urgent data.
+  struct asked_urgent {
+    /// This kernel's AF_UNIX carries none (before 5.15, or built without it).
+    bool all = false;
+    bool noted = false;        ///< then: the mark at which the stack is lies at `mark`
+    std::optional<u8> byte{};  ///< and its byte, which was read out of the stack
+    /// Where, among the bytes that were given, those begin that are behind the mark. AF_UNIX
+    /// forgets that when the urgent byte has been taken.
+    u64 mark = ~u64{0};
+  };
   [[nodiscard]] u32 bytes() const override;
   void set_hold_limit(int send_buffer);
   peeked peek(byte_span to) const;
@@ -64,9 +76,10 @@ class stream_pump final : public byte_pipe, private handed_on {
   void drop_sent();
   void keep_light();
   bool pull_some();
-  [[nodiscard]] bool at_mark() const;
-  [[nodiscard]] std::optional<u8> urgent_byte(u32 flags) const;
+  [[nodiscard]] bool stack_at_mark() const;
+  [[nodiscard]] result<u8> stack_urgent_byte(u32 flags) const;
   bool carry_urgent();
+  bool keep_urgent();
   void pass_mark();
   bool pass_in();
   void look_for_error();
@@ -98,6 +111,8 @@ class stream_pump final : public byte_pipe, private handed_on {
   bool unread_ = false;       ///< the program closed with bytes unread
   bool in_over_ = false;      ///< the stack will give no more
   bool urgent_ = false;       ///< the peer has sent urgent data
+  bool urgent_in_line_ = false;
+  asked_urgent asked_;
   bool reader_full_ = false;  ///< the program's end takes no more now
 };
 

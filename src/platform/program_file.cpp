@@ -10,8 +10,9 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
+
+#include "platform/fd_path.h"
 
 namespace ph {
 namespace {
@@ -19,7 +20,7 @@ namespace {
 constexpr std::size_t first_bytes = 256;  // what exec(2) looks at to tell what a file is
 constexpr unsigned most_segments = 128;
 constexpr unsigned most_sections = 256;
-constexpr std::size_t note_room = 1024;
+constexpr unsigned most_notes = 16;
 
 #if defined(__x86_64__)
 constexpr unsigned own_machine = EM_X86_64;
@@ -40,7 +41,7 @@ class saved_errno {
   int value_ = errno;
 };
 
-/// A file that is open for reading while this lives, or could not be opened.
+/// A file that is open while this lives, for reading or only to be named, or could not be opened.
 class opened_file {
  public:
   /// As inspect_program() has them; a descriptor may be one that cannot be read (O_PATH).
@@ -49,21 +50,19 @@ class opened_file {
     if (::fstatat(dir, path, &st, *path == 0 ? AT_EMPTY_PATH : 0) != 0) return;
     exists_ = S_ISREG(st.st_mode);
     if (!exists_) return;
-    const bool by_itself = dir == AT_FDCWD || *path == '/';
-    const int len = by_itself ? std::snprintf(name_, sizeof name_, "%s", path)
-                              : std::snprintf(name_, sizeof name_, "/proc/self/fd/%d%s%s", dir,
-                                              *path == 0 ? "" : "/", path);
-    if (len < 0 || static_cast<std::size_t>(len) >= sizeof name_) name_[0] = 0;
-    fd_ = ::openat(dir, *path == 0 ? name_ : path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    const fd_path folder(dir);
+    const char* const at = *path == 0 ? folder.c_str() : path;
+    fd_ = ::openat(dir, at, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    readable_ = fd_ >= 0;
+    if (!readable_) fd_ = ::openat(dir, at, O_PATH | O_CLOEXEC);
   }
   opened_file(const opened_file&) = delete;
   opened_file& operator=(const opened_file&) = delete;
   ~opened_file() {
     if (fd_ >= 0) ::close(fd_);
   }
-  /// A path to it, for what needs no right to read.
-  [[nodiscard]] const char* name() const { return name_; }
   [[nodiscard]] bool exists() const { return exists_; }
+  [[nodiscard]] bool readable() const { return readable_; }
   [[nodiscard]] int fd() const { return fd_; }
   /// True when exactly `len` bytes are there.
   bool read(void* to, std::size_t len, std::uint64_t at) const {
@@ -77,8 +76,8 @@ class opened_file {
 
  private:
   bool exists_ = false;
+  bool readable_ = false;
   int fd_ = -1;
-  char name_[4096] = {};
 };
 
 /// Does exec(2) take the file's capabilities as a reason for secure mode (AT_SECURE)? Only the
@@ -92,8 +91,9 @@ bool has_capabilities(const opened_file& file) {
   vfs_cap_data caps{};
   constexpr char name[] = "security.capability";
   char room[sizeof(vfs_ns_cap_data)];
-  const ssize_t len = file.fd() >= 0 ? ::fgetxattr(file.fd(), name, room, sizeof room)
-                                     : ::getxattr(file.name(), name, room, sizeof room);
+  const fd_path at(file.fd());
+  const ssize_t len = file.readable() ? ::fgetxattr(file.fd(), name, room, sizeof room)
+                                      : ::getxattr(at.c_str(), name, room, sizeof room);
   if (len > 0) std::memcpy(&caps, room, sizeof caps.magic_etc);
   return has_effective_capabilities(caps, len);
 }
@@ -110,29 +110,34 @@ bool parse_script(const char* line, std::size_t len, program_file::script& out) 
   std::size_t word = at;
   while (word < end && !is_blank(line[word])) ++word;
   if (word == at) return false;
-  std::memcpy(out.interpreter, line + at, word - at);  // shorter than the line, so than the room
-  out.interpreter[word - at] = 0;
+  // Both together are shorter than the line, which begins with "#!".
+  const std::size_t first = word - at;
+  std::memcpy(out.words, line + at, first);
+  out.words[first] = 0;
   while (word < end && is_blank(line[word])) ++word;
-  std::memcpy(out.argument, line + word, end - word);
-  out.argument[end - word] = 0;
+  out.argument_at = static_cast<unsigned char>(first + 1);
+  std::memcpy(out.words + first + 1, line + word, end - word);
+  out.words[first + 1 + (end - word)] = 0;
   return true;
 }
 
-/// A Go linker's note: name "Go", type 4 (the build id).
-bool has_go_note(const char* notes, std::size_t len) {
-  std::size_t at = 0;
-  Elf64_Nhdr head{};
-  while (len - at >= sizeof head) {
-    std::memcpy(&head, notes + at, sizeof head);
-    at += sizeof head;
-    const std::size_t name = (std::size_t{head.n_namesz} + 3) & ~std::size_t{3};
-    const std::size_t value = (std::size_t{head.n_descsz} + 3) & ~std::size_t{3};
-    if (name > len - at) return false;
-    if (head.n_type == 4 && head.n_namesz == 4 && std::memcmp(notes + at, "Go", 3) == 0) {
+/// A Go linker's note, in a segment of notes: name "Go", type 4 (the build id).
+bool has_go_note(const opened_file& file, const Elf64_Phdr& segment) {
+  struct {
+    Elf64_Nhdr head;
+    char name[4];
+  } note{};
+  std::uint64_t at = 0;
+  for (unsigned i = 0; i < most_notes && segment.p_filesz - at >= sizeof note; ++i) {
+    if (!file.read(&note, sizeof note, segment.p_offset + at)) return false;
+    const std::uint64_t name = (std::uint64_t{note.head.n_namesz} + 3) & ~std::uint64_t{3};
+    const std::uint64_t value = (std::uint64_t{note.head.n_descsz} + 3) & ~std::uint64_t{3};
+    if (note.head.n_type == 4 && note.head.n_namesz == 4 && std::memcmp(note.name, "Go", 3) == 0) {
       return true;
     }
-    if (value > len - at - name) return false;
-    at += name + value;
+    const std::uint64_t whole = sizeof note.head + name + value;
+    if (whole > segment.p_filesz - at) return false;
+    at += whole;
   }
   return false;
 }
@@ -190,9 +195,7 @@ preload_reach reach_of_elf(const opened_file& file, const Elf64_Ehdr& head, prog
       }
       out.loader[segment.p_filesz - 1] = 0;
     } else if (segment.p_type == PT_NOTE && !go) {
-      alignas(Elf64_Nhdr) char notes[note_room];
-      const std::size_t len = segment.p_filesz < sizeof notes ? segment.p_filesz : sizeof notes;
-      go = has_go_note(notes, file.read_some(notes, len, segment.p_offset));
+      go = has_go_note(file, segment);
     }
   }
   if (go || has_go_section(file, head)) return preload_reach::go;
@@ -217,8 +220,8 @@ bool inspect_one(int dir, const char* path, program_file& out) {
     char bytes[first_bytes];
     Elf64_Ehdr elf;
   } head{};
-  const std::size_t len = file.fd() < 0 ? 0 : file.read_some(head.bytes, sizeof head.bytes, 0);
-  if (file.fd() < 0) {
+  const std::size_t len = file.readable() ? file.read_some(head.bytes, sizeof head.bytes, 0) : 0;
+  if (!file.readable()) {
     if (has_capabilities(file)) out.reach = preload_reach::capable_not_readable;
   } else if (len >= sizeof head.elf && std::memcmp(head.bytes, ELFMAG, SELFMAG) == 0) {
     out.reach = with_rights(reach_of_elf(file, head.elf, out), file);
@@ -237,13 +240,13 @@ void inspect_program(int dir, const char* path, program_file& out) {
   out.levels = 0;
   out.loader[0] = 0;
   while (inspect_one(dir, path, out)) {
-    path = out.scripts[out.levels++].interpreter;
+    path = out.scripts[out.levels++].interpreter();
     dir = AT_FDCWD;
   }
 }
 
 const char* program_of(const program_file& file, const char* path) {
-  return file.levels == 0 ? path : file.scripts[file.levels - 1].interpreter;
+  return file.levels == 0 ? path : file.scripts[file.levels - 1].interpreter();
 }
 
 void loader_arguments(const program_file& file, const char* path, char* const* argv,
@@ -256,8 +259,8 @@ void loader_arguments(const program_file& file, const char* path, char* const* a
   *out++ = own_name;
   *out++ = program;
   for (std::size_t level = file.levels; level-- > 0;) {  // the innermost line comes first
-    if (file.scripts[level].argument[0] != 0) *out++ = file.scripts[level].argument;
-    *out++ = level == 0 ? path : file.scripts[level - 1].interpreter;
+    if (*file.scripts[level].argument() != 0) *out++ = file.scripts[level].argument();
+    *out++ = level == 0 ? path : file.scripts[level - 1].interpreter();
   }
   for (std::size_t i = 1; named && argv[i] != nullptr; ++i) *out++ = argv[i];
   *out = nullptr;

@@ -1,8 +1,9 @@
 // What an executable file is to someone who wants a library preloaded into it: will the dynamic
 // loader load the library, can it be brought to, or is there no way? Reads files only.
 //
-// Also called between vfork(2) and exec, in a process whose memory is its parent's: nothing here
-// allocates, keeps state or changes errno.
+// Also called between vfork(2) and exec, in a process whose memory is its parent's, and on small
+// stacks: nothing here allocates, keeps state, changes errno, or takes more than some hundred bytes
+// of stack.
 #pragma once
 
 #include <cstddef>
@@ -25,10 +26,13 @@ enum class preload_reach : unsigned char {
 /// A file as exec(2) sees it, scripts followed to the program that reads them.
 struct program_file {
   static constexpr std::size_t most_levels = 5;  // exec(2) gives up there too
-  /// A "#!" line: the interpreter and the one argument that there may be.
+  /// A "#!" line, of which exec(2) reads 256 bytes: the interpreter and the one argument that there
+  /// may be, each with its end.
   struct script {
-    char interpreter[256];
-    char argument[256];  ///< empty: none
+    char words[256];
+    unsigned char argument_at;
+    [[nodiscard]] const char* interpreter() const { return words; }
+    [[nodiscard]] const char* argument() const { return words + argument_at; }  ///< empty: none
   };
 
   preload_reach reach = preload_reach::unknown;

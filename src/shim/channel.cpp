@@ -21,6 +21,7 @@
 
 #include "shim/config.h"
 #include "shim/next.h"
+#include "shim/orphaned.h"
 #include "shim/raw.h"
 #include "shim/settling.h"
 
@@ -173,7 +174,8 @@ long receive(int fd, const exchange& x, reply_frame& reply) {
 
 /// A send that waits at the daemon was interrupted, or its time is over (`why`): it may have been
 /// done all the same, which the daemon's answer tells. False when the channel is of no more use.
-bool stop_waiting(int fd, exchange& x, long why, int& result) {
+/// (Not inlined, as others here: its frames would lie on the stack of every request.)
+[[gnu::noinline]] bool stop_waiting(int fd, exchange& x, long why, int& result) {
   exchange stop;
   stop.kind = dropin::request_kind::stop_waiting;
   request_frame request;
@@ -224,7 +226,7 @@ bool converse(int fd, exchange& x, int& result) {
 }
 
 /// A user of this process's user namespace, as the namespace above it numbers him; ~0: not at all.
-u32 outside_user(u32 user) {
+[[gnu::noinline]] u32 outside_user(u32 user) {
   char text[512];
   const long fd =
       raw::call(SYS_openat, AT_FDCWD, raw::arg("/proc/self/uid_map"), O_RDONLY | O_CLOEXEC);
@@ -323,7 +325,7 @@ int say_hello(int fd, int pid, listener who) {
 }
 
 /// A new connection that has said hello, into `fd`. Returns 0 or an errno.
-int open_channel(int pid, int& fd) {
+[[gnu::noinline]] int open_channel(int pid, int& fd) {
   fd = -1;
   const int made = raw::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   if (made < 0) return -made;
@@ -397,9 +399,14 @@ int ask(exchange& x) {
     channel c;
     bool fresh = false;
     const int error = get_channel(pid, may_keep, c, fresh);
-    if (error != 0) return -error;
+    if (error != 0) {
+      if (error == ECONNRESET) daemon_missing();
+      return -error;
+    }
     int result;
-    if (ask_on(c, fresh, may_keep, x, result)) return result;
+    if (!ask_on(c, fresh, may_keep, x, result)) continue;
+    daemon_answered();
+    return result;
   }
 }
 

@@ -88,12 +88,21 @@ void keep_entries(char* const* environment, char* preload, kept_entries& room, c
   *out = nullptr;
 }
 
+bool misses_entries(char* const* environment) {
+  for (const kept_variable& v : kept_variables) {
+    if (is_missing(v, environment)) return true;
+  }
+  return false;
+}
+
 void restore_own_environment() {
   if (!keeps_children()) return;
-  if (const std::size_t room = preload_room(environ); room != 0) {
-    auto* entry = static_cast<char*>(alloca(room));
-    write_preload(environ, entry, room);
-    setenv(preload_name, entry + preload_start_len, 1);
+  if (const std::size_t size = preload_room(environ); size != 0) {
+    with_room(size, [size](void* room) {
+      auto* const entry = static_cast<char*>(room);
+      write_preload(environ, entry, size);
+      return setenv(preload_name, entry + preload_start_len, 1);
+    });
   }
   for (const kept_variable& v : kept_variables) {
     if (is_missing(v, environ)) setenv(v.name, v.value(config()), 1);

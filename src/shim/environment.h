@@ -6,6 +6,8 @@
 
 #include <cstddef>
 
+#include "calls/scratch.h"
+#include "shim/channel.h"
 #include "shim/program_memory.h"
 
 namespace ph::shim {
@@ -14,7 +16,7 @@ namespace ph::shim {
 bool keeps_children();
 
 /// Entries of an environment, at most this many, that this file adds to a program's own.
-inline constexpr std::size_t most_kept = 8;
+inline constexpr std::size_t most_kept = 4;
 inline constexpr std::size_t longest_kept = 192;
 
 /// Room for the entries that are added, but for LD_PRELOAD.
@@ -32,26 +34,46 @@ const char* value_in(char* const* environment, const char* name);
 std::size_t preload_room(char* const* environment);
 void write_preload(char* const* environment, char* out, std::size_t room);
 
+/// True when another entry than LD_PRELOAD is missing.
+bool misses_entries(char* const* environment);
+
 /// Fills `out` (room for the old entries, most_kept + 1 more and the end) with the environment,
 /// with `preload` as LD_PRELOAD unless that is null, and with what is missing.
 void keep_entries(char* const* environment, char* preload, kept_entries& room, char** out);
 
-/// Calls run(environment with all that a program of ours needs). Everything lies on the stack: the
-/// caller may be a vfork child.
+/// On its own, so that the bytes lie on the stack only when this is called.
+template <class Run>
+[[gnu::noinline]] int with_stack(std::size_t size, Run run) {
+  return run(alloca(size));
+}
+
+/// Calls run(room), with `size` bytes that last until it returns: of the stack when they are few,
+/// as it may be small. A vfork child has its parent's memory, where what it takes would stay when
+/// it becomes another program: its room is of the stack always.
+template <class Run>
+int with_room(std::size_t size, Run run) {
+  constexpr std::size_t few = 1024;
+  calls::scratch memory;
+  void* const room = size > few && owns_memory() ? memory.take(size) : nullptr;
+  return room != nullptr ? run(room) : with_stack(size, run);
+}
+
+/// Calls run(environment with all that a program of ours needs).
 template <class Run>
 int with_environment(char* const* environment, Run run) {
   const bool can_look = environment == nullptr || readable(environment, sizeof *environment);
   if (!keeps_children() || !can_look) return run(environment);
-  const std::size_t room = preload_room(environment);
-  char* preload = nullptr;
-  if (room != 0) {
-    preload = static_cast<char*>(alloca(room));
-    write_preload(environment, preload, room);
-  }
-  kept_entries kept;
-  auto** all = static_cast<char**>(alloca((count_of(environment) + most_kept + 2) * sizeof(char*)));
-  keep_entries(environment, preload, kept, all);
-  return run(all);
+  const std::size_t preload_size = preload_room(environment);
+  if (preload_size == 0 && !misses_entries(environment)) return run(environment);
+  const std::size_t list_size = (count_of(environment) + most_kept + 2) * sizeof(char*);
+  return with_room(list_size + sizeof(kept_entries) + preload_size, [&](void* room) {
+    auto** const all = static_cast<char**>(room);
+    auto* const kept = reinterpret_cast<kept_entries*>(static_cast<char*>(room) + list_size);
+    char* const preload = preload_size != 0 ? reinterpret_cast<char*>(kept + 1) : nullptr;
+    if (preload != nullptr) write_preload(environment, preload, preload_size);
+    keep_entries(environment, preload, *kept, all);
+    return run(all);
+  });
 }
 
 /// Puts what is missing into this process's own environment (setenv(3)).

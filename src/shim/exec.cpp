@@ -1,6 +1,7 @@
 // Hooks of exec and spawn: the next program must find the shim and the daemon even when its parent
 // passes an environment of its own, and a program that the shim cannot enter is refused with a
-// sentence, not started without a network. They run in vfork children, so they use the stack only.
+// sentence, not started without a network. They run in vfork children and on small stacks, see
+// with_room().
 #include <alloca.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -14,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "platform/fd_path.h"
 #include "platform/program_file.h"
 #include "shim/config.h"
 #include "shim/environment.h"
@@ -66,10 +68,14 @@ bool is_watched(const char* name) {
   return keeps_children() && name != nullptr && readable(name, 1);
 }
 
+bool library_readable() {
+  return raw::call(SYS_faccessat, AT_FDCWD, raw::arg(config().library), R_OK) == 0;
+}
+
 /// True when the program must not be started; says why.
 bool refuse(const program_file& file, const char* path) {
   const char* why = why_not_preloaded(file.reach);
-  if (why == nullptr && raw::call(SYS_faccessat, AT_FDCWD, raw::arg(config().library), R_OK) != 0) {
+  if (why == nullptr && !library_readable()) {
     why =
         "would have no network: the lab's library cannot be read by this user, or from this "
         "root folder; make it readable there";
@@ -89,9 +95,11 @@ int start(const program_file& file, const char* path, char* const* argv, int ref
   }
   const bool can_look = argv == nullptr || readable(argv, sizeof *argv);
   if (file.reach != preload_reach::by_loader || !can_look) return as_it_is();
-  auto** words = static_cast<const char**>(alloca((count_of(argv) + loader_words) * sizeof(char*)));
-  loader_arguments(file, path, argv, words);
-  return by_loader(const_cast<char* const*>(words));
+  return with_room((count_of(argv) + loader_words) * sizeof(char*), [&](void* room) {
+    auto** const words = static_cast<const char**>(room);
+    loader_arguments(file, path, argv, words);
+    return by_loader(const_cast<char* const*>(words));
+  });
 }
 
 int run_execve(const char* path, char* const* argv, char* const* environment) {
@@ -105,52 +113,64 @@ int run_execve(const char* path, char* const* argv, char* const* environment) {
   });
 }
 
-/// Where execvp(3) would find a program; nullptr when it would not.
-const char* search(const char* file, char (&room)[longest_path]) {
-  if (std::strchr(file, '/') != nullptr || *file == 0) return file;
-  const char* folders = value_in(environ, "PATH");
-  if (folders == nullptr) folders = "/bin:/usr/bin";
+/// The folders that execvp(3) looks for programs in.
+const char* program_folders() {
+  const char* const folders = value_in(environ, "PATH");
+  return folders != nullptr ? folders : "/bin:/usr/bin";
+}
+
+/// The first program of this name in the folders; nullptr when there is none. `room`: for the
+/// longest path that they can make.
+const char* search(const char* file, char* room) {
+  const char* folders = program_folders();
   while (true) {
     const std::size_t len = std::strcspn(folders, ":");
-    const int used = std::snprintf(room, sizeof room, "%.*s%s%s", static_cast<int>(len), folders,
-                                   len == 0 ? "" : "/", file);
-    if (used > 0 && static_cast<std::size_t>(used) < sizeof room &&
-        raw::call(SYS_faccessat, AT_FDCWD, raw::arg(&room[0]), X_OK) == 0) {
-      return room;
-    }
+    std::memcpy(room, folders, len);
+    room[len] = '/';
+    std::strcpy(room + len + (len == 0 ? 0 : 1), file);
+    if (raw::call(SYS_faccessat, AT_FDCWD, raw::arg(room), X_OK) == 0) return room;
     if (folders[len] == 0) return nullptr;
     folders += len + 1;
   }
 }
 
+/// Calls run(path), with where execvp(3) would find a program; nullptr when it would not.
+template <class Run>
+int with_path(const char* name, Run run) {
+  if (!is_watched(name)) return run(static_cast<const char*>(nullptr));
+  if (std::strchr(name, '/') != nullptr || *name == 0) return run(name);
+  const std::size_t size = std::strlen(program_folders()) + std::strlen(name) + 2;
+  return with_room(size, [&](void* room) {
+    return run(search(name, static_cast<char*>(room)));
+  });
+}
+
 int run_execvpe(const char* name, char* const* argv, char* const* environment) {
   return with_environment(environment, [&](char* const* e) {
-    const auto as_it_is = [&] { return next_exec::execvpe(name, argv, e); };
-    char room[longest_path];
-    const char* path = is_watched(name) ? search(name, room) : nullptr;
-    if (path == nullptr) return as_it_is();
-    program_file file;
-    inspect_program(AT_FDCWD, path, file);
-    return start(file, path, argv, -1, as_it_is,
-                 [&](char* const* words) { return next_exec::execve(words[0], words, e); });
+    return with_path(name, [&](const char* path) {
+      const auto as_it_is = [&] { return next_exec::execvpe(name, argv, e); };
+      if (path == nullptr) return as_it_is();
+      program_file file;
+      inspect_program(AT_FDCWD, path, file);
+      return start(file, path, argv, -1, as_it_is,
+                   [&](char* const* words) { return next_exec::execve(words[0], words, e); });
+    });
   });
 }
 
 /// The path of `path` below the folder `dir`, or of `dir` itself when it is empty, as far as /proc
 /// tells it. False when there is none.
-bool path_of(int dir, const char* path, char (&out)[longest_path]) {
+bool path_of(int dir, const char* path, char* out) {
   if (dir == AT_FDCWD || *path == '/') {
-    return static_cast<std::size_t>(std::snprintf(out, sizeof out, "%s", path)) < sizeof out;
+    return static_cast<std::size_t>(std::snprintf(out, longest_path, "%s", path)) < longest_path;
   }
-  char link[64];
-  std::snprintf(link, sizeof link, "/proc/self/fd/%d", dir);
-  const long len =
-      raw::call(SYS_readlinkat, AT_FDCWD, raw::arg(&link[0]), raw::arg(&out[0]), sizeof out - 1);
+  const long len = raw::call(SYS_readlinkat, AT_FDCWD, raw::arg(fd_path(dir).c_str()),
+                             raw::arg(out), longest_path - 1);
   if (len <= 0 || out[0] != '/') return false;
   const auto at = static_cast<std::size_t>(len);
-  const int more = std::snprintf(out + at, sizeof out - at, "%s%s", *path == 0 ? "" : "/", path);
-  return more >= 0 && at + static_cast<std::size_t>(more) < sizeof out &&
-         raw::call(SYS_faccessat, AT_FDCWD, raw::arg(&out[0]), R_OK) == 0;
+  const int more = std::snprintf(out + at, longest_path - at, "%s%s", *path == 0 ? "" : "/", path);
+  return more >= 0 && at + static_cast<std::size_t>(more) < longest_path &&
+         raw::call(SYS_faccessat, AT_FDCWD, raw::arg(out), R_OK) == 0;
 }
 
 /// The program that a descriptor, or a path relative to one, leads to.
@@ -159,13 +179,16 @@ int run_at(int dir, const char* path, char* const* argv, char* const* e, AsItIs 
   if (!is_watched(path)) return as_it_is();
   program_file file;
   inspect_program(dir, path, file);
-  char found[longest_path];
-  if (!path_of(dir, path, found)) {
-    std::snprintf(found, sizeof found, "%s", *path == 0 ? "a program" : path);
-    if (file.reach == preload_reach::by_loader) file.reach = preload_reach::capable_not_readable;
-  }
-  return start(file, found, argv, -1, as_it_is,
-               [&](char* const* words) { return next_exec::execve(words[0], words, e); });
+  if (file.reach == preload_reach::reached && library_readable()) return as_it_is();
+  return with_room(longest_path, [&](void* room) {
+    auto* const found = static_cast<char*>(room);
+    if (!path_of(dir, path, found)) {
+      std::snprintf(found, longest_path, "%s", *path == 0 ? "a program" : path);
+      if (file.reach == preload_reach::by_loader) file.reach = preload_reach::capable_not_readable;
+    }
+    return start(file, found, argv, -1, as_it_is,
+                 [&](char* const* words) { return next_exec::execve(words[0], words, e); });
+  });
 }
 
 using spawn_function = next_function<next_exec::spawn_type>;
@@ -175,16 +198,16 @@ int run_spawn(spawn_function& as_given, bool searches, pid_t* pid, const char* n
               const posix_spawn_file_actions_t* actions, const posix_spawnattr_t* attributes,
               char* const* argv, char* const* environment) {
   return with_environment(environment, [&](char* const* e) {
-    const auto as_it_is = [&] { return as_given(pid, name, actions, attributes, argv, e); };
-    char room[longest_path];
-    const char* path = is_watched(name) ? name : nullptr;
-    if (path != nullptr && searches) path = search(name, room);
-    if (path == nullptr) return as_it_is();
-    program_file file;
-    inspect_program(AT_FDCWD, path, file);
-    return start(file, path, argv, EACCES, as_it_is, [&](char* const* words) {
-      return next_exec::posix_spawn(pid, words[0], actions, attributes, words, e);
-    });
+    const auto spawn = [&](const char* path) {
+      const auto as_it_is = [&] { return as_given(pid, name, actions, attributes, argv, e); };
+      if (path == nullptr) return as_it_is();
+      program_file file;
+      inspect_program(AT_FDCWD, path, file);
+      return start(file, path, argv, EACCES, as_it_is, [&](char* const* words) {
+        return next_exec::posix_spawn(pid, words[0], actions, attributes, words, e);
+      });
+    };
+    return searches ? with_path(name, spawn) : spawn(is_watched(name) ? name : nullptr);
   });
 }
 

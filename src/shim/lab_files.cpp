@@ -12,6 +12,7 @@
 
 #include "calls/anchor.h"
 #include "calls/scratch.h"
+#include "platform/fd_path.h"
 #include "shim/channel.h"
 #include "shim/config.h"
 #include "shim/own_caller.h"
@@ -24,6 +25,7 @@ using dropin::request_kind;
 
 /// The longest name of a file that a host has of its own.
 constexpr std::size_t longest_name = 256;
+constexpr std::size_t longest_path = 4096;
 constexpr const char* read_only[] = {"/etc/hosts", "/etc/hostname", "/proc/sys/kernel/hostname"};
 constexpr char settings_folder[] = "/proc/sys/net/";
 constexpr std::size_t settings_len = sizeof settings_folder - 1;
@@ -75,19 +77,12 @@ what look_at(int fd, char (&name)[longest_name]) {
   if (raw::call(SYS_fstatfs, fd, raw::arg(&system)) != 0) return what::other;
   const bool proc = system.f_type == PROC_SUPER_MAGIC;
   if (!proc && system.f_type != SYSFS_MAGIC) return what::other;
-  char link[32] = "/proc/self/fd/";
-  std::size_t at = std::strlen(link);
-  char digits[12];
-  std::size_t count = 0;
-  for (int rest = fd; count == 0 || rest > 0; rest /= 10) {
-    digits[count++] = static_cast<char>('0' + rest % 10);
-  }
-  while (count > 0) link[at++] = digits[--count];
-  link[at] = 0;
-  char path[4096];
-  const long len = raw::call(SYS_readlinkat, AT_FDCWD, raw::arg(link), raw::arg(path),
-                             static_cast<long>(sizeof path - 1));
-  if (len <= 0) return what::machines;  // its name is not to be had: better safe
+  scratch room(longest_path);
+  if (room.bytes() == nullptr) return what::machines;  // its name is not to be had: better safe
+  auto* const path = reinterpret_cast<char*>(room.bytes());
+  const long len = raw::call(SYS_readlinkat, AT_FDCWD, raw::arg(fd_path(fd).c_str()),
+                             raw::arg(path), static_cast<long>(longest_path - 1));
+  if (len <= 0) return what::machines;
   path[len] = 0;
   const char* const setting = proc ? std::strstr(path, "/sys/net/") : nullptr;
   if (setting != nullptr) {

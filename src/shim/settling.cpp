@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <atomic>
+#include <cerrno>
 
 #include "calls/anchor.h"
 #include "calls/exchange.h"
@@ -42,9 +43,13 @@ void count(settling_page& page) {
 }
 
 /// No receive goes past the urgent byte of a stream (tcp(7)).
-bool at_mark(int fd) {
+bool at_mark(caller& c, int fd) {
   int mark = 0;
-  return raw::call(SYS_ioctl, fd, SIOCATMARK, raw::arg(&mark)) == 0 && mark != 0;
+  const long known = raw::call(SYS_ioctl, fd, SIOCATMARK, raw::arg(&mark));
+  if (known != -ENOTTY) return mark != 0;
+  std::size_t len = sizeof mark;  // AF_UNIX of this kernel carries no urgent data
+  ask_for(c, fd, dropin::request_kind::ioctl, SIOCATMARK, 0, 0, &mark, len, &mark, &len);
+  return mark != 0;
 }
 
 bool is_ours(int fd, anchor& out) {
@@ -163,7 +168,7 @@ long with_rest(int fd, const buffers& room, int flags, long got) {
   const std::size_t count = pieces_behind(all, static_cast<u64>(got), pieces);
   if (count == 0) return got;
   settle();
-  if (at_mark(fd)) return got;
+  if (at_mark(c, fd)) return got;
   msghdr rest = as_msghdr({pieces, 0, count});
   const long more = raw::recvmsg(fd, rest, MSG_DONTWAIT);
   return more > 0 ? got + more : got;

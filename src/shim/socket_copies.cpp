@@ -2,7 +2,8 @@
 // this process has of the old one, their flags, and its places in epoll sets. Copies in other
 // processes stay with the old one, which for ever shows how its connection ended.
 //
-// It happens seldom, in any thread and signal handler: no memory is allocated, no lock taken.
+// It happens seldom, in any thread and signal handler: no memory is allocated, no lock taken, and
+// little is put on the stack.
 #include "shim/socket_copies.h"
 
 #include <fcntl.h>
@@ -12,36 +13,20 @@
 #include <cstring>
 
 #include "base/byteorder.h"
+#include "platform/fd_path.h"
 #include "shim/raw.h"
 
 namespace ph::shim {
 namespace {
 
-/// Appends a decimal number to a path; returns its new end.
-char* put_number(char* at, unsigned value) {
-  char digits[12];
-  int n = 0;
-  do {
-    digits[n++] = static_cast<char>('0' + value % 10);
-    value /= 10;
-  } while (value != 0);
-  while (n > 0) *at++ = digits[--n];
-  *at = 0;
-  return at;
-}
-
-int open_below_proc(const char* folder, int number) {
-  char path[64];
-  std::strcpy(path, folder);
-  if (number >= 0) put_number(path + std::strlen(path), static_cast<unsigned>(number));
-  return static_cast<int>(
-      raw::call(SYS_openat, AT_FDCWD, raw::arg(&path[0]), O_RDONLY | O_CLOEXEC));
+int open_to_read(const char* path) {
+  return static_cast<int>(raw::call(SYS_openat, AT_FDCWD, raw::arg(path), O_RDONLY | O_CLOEXEC));
 }
 
 /// Calls f(fd) for every descriptor of this process.
 template <class F>
 void for_each_descriptor(F f) {
-  const int dir = open_below_proc("/proc/self/fd", -1);
+  const int dir = open_to_read("/proc/self/fd");
   if (dir < 0) return;
   struct entry {
     u64 inode;
@@ -50,7 +35,7 @@ void for_each_descriptor(F f) {
     u8 type;
     char name[256];
   };
-  alignas(8) char buffer[4096];
+  alignas(8) char buffer[1024];
   for (;;) {
     const long got = raw::call(SYS_getdents64, dir, raw::arg(&buffer[0]), sizeof buffer);
     if (got <= 0) break;
@@ -68,10 +53,9 @@ void for_each_descriptor(F f) {
 }
 
 bool is_epoll(int fd) {
-  char path[64] = "/proc/self/fd/";
-  put_number(path + std::strlen(path), static_cast<unsigned>(fd));
   char target[32] = {};
-  raw::call(SYS_readlinkat, AT_FDCWD, raw::arg(&path[0]), raw::arg(&target[0]), sizeof target - 1);
+  raw::call(SYS_readlinkat, AT_FDCWD, raw::arg(fd_path(fd).c_str()), raw::arg(&target[0]),
+            sizeof target - 1);
   return std::strcmp(target, "anon_inode:[eventpoll]") == 0;
 }
 
@@ -120,9 +104,9 @@ void read_place(int epoll, u64 inode, const char* line, F& f) {
 /// Calls f(place) for every place of the socket in an epoll set.
 template <class F>
 void for_each_place(int epoll, u64 inode, F& f) {
-  const int info = open_below_proc("/proc/self/fdinfo/", epoll);
+  const int info = open_to_read(fd_path(epoll, "/proc/self/fdinfo/").c_str());
   if (info < 0) return;
-  char buffer[2048];
+  char buffer[512];
   std::size_t used = 0;
   for (;;) {
     const long got =

@@ -5,15 +5,18 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "daemon/anchor.h"
+#include "daemon/shim_copies.h"
 #include "daemon/socket_path.h"
 
 namespace ph {
@@ -79,6 +82,40 @@ TEST_F(leftovers, folders_of_labs_of_a_program) {
   age(crashed + "/log");
   sweep_leftovers();
   EXPECT_FALSE(fs::exists(crashed));
+}
+
+/// Of every process but the first, that is what the sweep wants to know.
+bool may_look_at_all_processes() {
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    const std::string pid = entry.path().filename();
+    if (pid == "1" || pid.find_first_not_of("0123456789") != std::string::npos) continue;
+    const unique_fd maps(::open((entry.path() / "maps").c_str(), O_RDONLY | O_CLOEXEC));
+    if (!maps && errno != ENOENT && errno != ESRCH) return false;
+  }
+  return true;
+}
+
+TEST_F(leftovers, copies_of_the_shim_that_nobody_uses) {
+  if (!may_look_at_all_processes()) GTEST_SKIP() << "only who may makes such copies";
+  const auto copy = [&] {
+    const std::string folder = make("/tmp/" + std::string(shim_copy_prefix) + "XXXXXX");
+    write(folder + "/" + shim_name, "x");
+    return folder;
+  };
+  const std::string left = copy(), loaded = copy(), recent = copy(), other = copy();
+  write(other + "/file", "x");
+  const unique_fd file(::open((loaded + "/" + shim_name).c_str(), O_RDONLY | O_CLOEXEC));
+  void* const at = ::mmap(nullptr, 1, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  ASSERT_NE(at, MAP_FAILED);
+  for (const std::string& folder : {left, loaded, other}) age(folder);
+  sweep_leftovers();
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_TRUE(fs::exists(loaded + "/" + shim_name));
+  EXPECT_TRUE(fs::exists(recent + "/" + shim_name));
+  EXPECT_TRUE(fs::exists(other + "/file")) << "nobody puts that there";
+  ::munmap(at, 1);
+  sweep_leftovers();
+  EXPECT_FALSE(fs::exists(loaded));
 }
 
 TEST_F(leftovers, nothing_is_followed) {

@@ -4,6 +4,7 @@ our own. And what a connection that does nothing costs the daemon."""
 import os
 import re
 import signal
+import subprocess
 import unittest
 
 import lib
@@ -160,6 +161,13 @@ class StreamsTest(lib.LabTest):
 
     def test_urgent_data_options_and_listeners(self):
         self.run_program("tcp_special")
+
+    def test_urgent_data_without_help_of_the_kernel(self):
+        self.run_program("tcp_urgent")
+        program = os.path.join(BIN, "prog_tcp_urgent")
+        done = subprocess.run([os.path.join(BIN, "prog_no_urgent"), lib.PH, "run", "--", program],
+                              capture_output=True, text=True, timeout=lib.PATIENCE_S, check=False)
+        self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
 
     def test_states_and_ends(self):
         self.run_program("tcp_table",

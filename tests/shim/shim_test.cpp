@@ -90,10 +90,11 @@ TEST_P(program, passes_under_the_shim) {
 INSTANTIATE_TEST_SUITE_P(tests, program,
                          ::testing::Values("tcp_echo", "tcp_states", "tcp_reset", "tcp_blocking",
                                            "tcp_large", "tcp_connect", "tcp_table", "tcp_special",
-                                           "tcp_unseen", "udp_talk", "udp_waiting", "udp_stamps",
-                                           "bad_pointers", "odd_lengths", "descriptors",
-                                           "full_table", "processes", "names", "racing_memory",
-                                           "transfers", "loopback", "sandboxed", "small_stacks"),
+                                           "tcp_unseen", "tcp_urgent", "udp_talk", "udp_waiting",
+                                           "udp_stamps", "bad_pointers", "odd_lengths",
+                                           "descriptors", "full_table", "processes", "names",
+                                           "racing_memory", "transfers", "loopback", "sandboxed",
+                                           "small_stacks"),
                          [](const auto& one) { return std::string(one.param); });
 
 /// What a daemon with the kernel's sockets cannot do; streams_test.py runs them on our own stack.
@@ -121,6 +122,9 @@ TEST(daemon_death, ends_every_wait_with_a_reset) {
   daemon.reset();
   const outcome o = orphan.finish();
   EXPECT_EQ(o.status, 0) << o.output;
+  const std::size_t said = o.output.find("ph: this program's lab has ended");
+  EXPECT_NE(said, std::string::npos) << o.output;
+  EXPECT_EQ(o.output.find("ph: ", said + 1), std::string::npos) << "said once";
 }
 
 }  // namespace
