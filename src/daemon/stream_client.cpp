@@ -281,8 +281,8 @@ void stream_client::take_passed() {
 /// Nobody has the anchor any more. An accepted one that is not watched looks so when it hung up.
 bool stream_client::over() const { return pipe_->hung_up() && (closed_ || anchors_ == 0); }
 
-/// Does a SYN that waited for the first bytes (TCP_FASTOPEN_CONNECT) still await its answer? On Linux
-/// the call that gave those bytes waits as connect() does.
+/// Does a SYN that waited for the first bytes (TCP_FASTOPEN_CONNECT) still await its answer? On
+/// Linux the call that gave those bytes waits as connect() does.
 bool stream_client::opening() {
   if (!deferred_) return false;
   deferred_ = (host_.poll(s_) & (uapi::pollerr | uapi::pollhup)) == 0 && !host_.name(s_, true);
