@@ -255,9 +255,9 @@ void tcp_disconnect(cpu& cx, tcp_sock& tp) {
   tp.dport = {};
   if (!tp.addr_bound) tp.saddr = tp.rcv_saddr = {};
   tcp_port_moved(tp);
-  // As on Linux: a port that bind() chose is kept where there was no connection to end, and
-  // getsockname() goes on telling one that is given back.
-  if (!tp.port_bound && old != tcp_state::close) tcp_release_port(tp);
+  // What had neither a peer nor peers to come keeps the port that bind() chose for it.
+  // getsockname() goes on telling one that is given back. Both as on Linux.
+  if (old != tcp_state::close && !tp.port_bound) tcp_release_port(tp);
 }
 
 namespace {

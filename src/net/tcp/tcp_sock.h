@@ -256,6 +256,9 @@ class tcp_sock;
 struct tcp_request;
 struct tcp_timewait;
 
+/// Of what stands for a connection in TIME-WAIT.
+inline constexpr std::size_t tcp_timewait_bytes = 272;
+
 /// TCP's state in one namespace.
 struct tcp_net final : slot_object {
   explicit tcp_net(net_namespace& net);
@@ -269,6 +272,7 @@ struct tcp_net final : slot_object {
   inet_ehash ehash;
   tcp_listeners listeners;
   inet_ports ports;
+  slab_pool timewait_memory{tcp_timewait_bytes};  ///< they outlive the sockets around by a minute
   tcp_timewait_ports timewaits;
   u32 orphans = 0;                ///< connections without a file
   tcp_memory_account memory;
