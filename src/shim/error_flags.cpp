@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "calls/scratch.h"
 #include "shim/channel.h"
 #include "shim/raw.h"
 #include "shim/socket_copies.h"
@@ -54,14 +55,19 @@ entry* take_free(unsigned long inode) {
 /// An entry for a socket. What was closed in ways that no hook sees gives way when there is none.
 entry* take(unsigned long inode) {
   if (entry* const e = take_free(inode); e != nullptr) return e;
-  unsigned long inodes[most_flags];
-  bool held[most_flags] = {};
+  struct copies {
+    unsigned long inodes[most_flags];
+    bool held[most_flags];
+  };
+  const scratch memory(sizeof(copies));  // of zeros
+  if (memory.bytes() == nullptr) return nullptr;
+  auto* const all = reinterpret_cast<copies*>(memory.bytes());
   for (unsigned i = 0; i < most_flags; ++i) {
-    inodes[i] = table[i].inode.load(std::memory_order_acquire);
+    all->inodes[i] = table[i].inode.load(std::memory_order_acquire);
   }
-  note_held(inodes, held, most_flags);
+  note_held(all->inodes, all->held, most_flags);
   for (unsigned i = 0; i < most_flags; ++i) {
-    if (!held[i] && table[i].flag.load(std::memory_order_acquire) >= 0) release(table[i]);
+    if (!all->held[i] && table[i].flag.load(std::memory_order_acquire) >= 0) release(table[i]);
   }
   return take_free(inode);
 }
