@@ -347,24 +347,75 @@ TEST(tcp_ports, timewaits_are_counted_by_what_they_share) {
   tcp_timewait_ports held;
   const inet_addr any, one = inet_addr::of(ipv4_addr(10, 0, 0, 1));
   const inet_addr two = inet_addr::of(ipv4_addr(10, 0, 0, 2));
-  const tcp_timewait_ports::place shy{port_no(80), one}, open{port_no(80), one, true, false};
+  const tcp_timewait_ports::place shy{port_no(80), one}, open{port_no(80), one, {}, true, false};
   held.add(open);
   held.add(open);
   EXPECT_EQ(held.size(), 2u);
   EXPECT_TRUE(held.blocks({port_no(80), one}));
   EXPECT_TRUE(held.blocks({port_no(80), any}));
-  EXPECT_TRUE(held.blocks({port_no(80), inet_addr::of(ipv4_addr()), false, true}));
-  EXPECT_FALSE(held.blocks({port_no(80), any, true, false}));
+  EXPECT_TRUE(held.blocks({port_no(80), inet_addr::of(ipv4_addr()), {}, false, true}));
+  EXPECT_FALSE(held.blocks({port_no(80), any, {}, true, false}));
   EXPECT_FALSE(held.blocks({port_no(80), two}));
   EXPECT_FALSE(held.blocks({port_no(81), any}));
   held.add(shy);
-  EXPECT_TRUE(held.blocks({port_no(80), any, true, true}));
+  EXPECT_TRUE(held.blocks({port_no(80), any, {}, true, true}));
   held.remove(shy);
   held.remove(open);
   EXPECT_TRUE(held.blocks({port_no(80), any}));
   held.remove(open);
   EXPECT_FALSE(held.blocks({port_no(80), any}));
+  const ifindex lo(1), eth0(2);
+  held.add({port_no(80), one, lo});
+  EXPECT_TRUE(held.blocks({port_no(80), one}));
+  EXPECT_TRUE(held.blocks({port_no(80), any, lo}));
+  EXPECT_FALSE(held.blocks({port_no(80), any, eth0}));
+  held.remove({port_no(80), one, lo});
   EXPECT_TRUE(held.empty());
+}
+
+/// As on Linux: the youngest listener of a place is asked, and if it shares, its group has one for
+/// each flow.
+TEST(tcp_ports, listeners_that_share_may_come_and_go_in_any_order) {
+  ports_lab p;
+  std::vector<int> all;
+  const auto listener = [&] {
+    all.push_back(p.with(so_reuseport, p.tcp(p.a)));
+    ASSERT_EQ(p.bind(all.back(), "10.0.0.1", 5000), errc::ok);
+    ASSERT_TRUE(sys_listen(p.a.app(), all.back(), 100));
+  };
+  const auto who_accepts = [&] {
+    for (int i = 0; i < 24; ++i) {
+      p.b.machine.enter(p.now());
+      static_cast<void>(sys_connect(p.b.app(), p.tcp(p.b), addr4("10.0.0.1", 5000)));
+      p.settle();
+    }
+    std::vector<bool> out;
+    for (const int fd : all) {
+      out.push_back(false);
+      while (sys_accept4(p.a.app(), fd, nullptr, 0)) out.back() = true;
+    }
+    return out;
+  };
+  using yes = std::vector<bool>;
+  for (int i = 0; i < 4; ++i) listener();
+  EXPECT_EQ(who_accepts(), (yes{1, 1, 1, 1}));
+  for (const int gone : {1, 2}) {
+    ASSERT_TRUE(sys_close(p.a.app(), all[static_cast<std::size_t>(gone)]));
+    all.erase(all.begin() + gone);
+  }
+  EXPECT_EQ(who_accepts(), (yes{1, 1}));
+  const auto set = [&](std::size_t which, int option, int value) {
+    ASSERT_TRUE(sys_setsockopt_int(p.a.app(), all[which], sol_socket, option, value));
+  };
+  set(1, so_reuseport, 0);
+  EXPECT_EQ(who_accepts(), (yes{0, 1})) << "the youngest is for itself now";
+  set(1, so_reuseport, 1);
+  set(0, so_reuseport, 0);
+  EXPECT_EQ(who_accepts(), (yes{1, 1})) << "the older one is in its group still";
+  set(0, so_bindtoifindex, static_cast<int>(p.a.dev().index().value));
+  EXPECT_EQ(who_accepts(), (yes{1, 0})) << "of its device, and for itself";
+  set(0, so_bindtoifindex, 0);
+  EXPECT_EQ(who_accepts(), (yes{1, 0})) << "the younger for having come back";
 }
 
 TEST(tcp_ports, who_shares_a_port_may_leave_in_any_order) {

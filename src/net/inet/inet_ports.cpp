@@ -11,27 +11,30 @@ namespace {
 /// free, a draw in ten succeeds.
 constexpr u32 random_draws = 32;
 
-/// Would packets for one also be for the other?
-bool overlap(const inet_sock& a, const inet_sock& b) {
-  const ifindex dev_a = a.opt.bound_dev_if, dev_b = b.opt.bound_dev_if;
-  if (dev_a && dev_b && dev_a != dev_b) return false;
-  return overlaps(a.rcv_saddr, b.rcv_saddr);
-}
-
+/// Would packets for one also be for the other, as far as devices decide?
 bool same_device(const inet_port_kind& a, const inet_port_kind& b) {
   return !a.dev || !b.dev || a.dev == b.dev;
 }
 
-/// socket(7): SO_REUSEADDR on both and no listener among them, or SO_REUSEPORT on both and the same
-/// user.
-bool shares(const inet_port_kind& a, const inet_port_kind& b) {
-  return (a.reuseaddr && b.reuseaddr) || (a.reuseport && b.reuseport && a.uid == b.uid);
+/// socket(7): SO_REUSEPORT on both, and the same user.
+bool share_reuseport(const inet_port_kind& a, const inet_port_kind& b) {
+  return a.reuseport && b.reuseport && a.uid == b.uid;
 }
 
-/// Does `sk` share with the last who took the port by SO_REUSEPORT?
+/// That, or SO_REUSEADDR on both and no listener among them.
+bool share(const inet_port_kind& a, const inet_port_kind& b) {
+  return (a.reuseaddr && b.reuseaddr) || share_reuseport(a, b);
+}
+
+inet_port_kind datagram_kind(const inet_sock& sk) {
+  return {sk.opt.bound_dev_if, sk.opt.uid, sk.opt.reuseaddr, sk.opt.reuseport};
+}
+
+/// Does `sk` share with the last who took the port by SO_REUSEPORT? One who has a single address
+/// was not asked about the others.
 bool follows(const inet_bind_bucket& tb, const inet_sock& sk, const inet_port_kind& kind) {
   return tb.last && kind.reuseport && tb.last->uid == kind.uid &&
-         overlaps(tb.last->addr, sk.rcv_saddr);
+         (tb.last->addr.is_any() || tb.last->addr == sk.rcv_saddr);
 }
 
 }  // namespace
@@ -76,17 +79,22 @@ result<port_no> inet_ports::search(u16 low, u16 high, rng& random, Take&& take) 
   return fail(errc::addrinuse);
 }
 
+inet_bind2_bucket& inet_ports::bucket_at(inet_bind_bucket& tb, const inet_bind2_place& place) {
+  const auto found = tb.addresses.find(place, inet_bind2_before{});
+  if (found != tb.addresses.end()) return *found;
+  return *tb.addresses.insert(*std::make_unique<inet_bind2_bucket>(tb, place).release()).first;
+}
+
+void inet_ports::own(inet_bind2_bucket& at, inet_sock& sk) {
+  at.owners.push_back(sk);
+  sk.bind2 = &at;
+  sk.sport = at.port.port;
+}
+
 void inet_ports::own(inet_bind_bucket& tb, inet_sock& sk, const inet_port_kind& kind) {
-  const inet_bind2_place place{sk.rcv_saddr, kind};
-  auto at = tb.addresses.find(place, inet_bind2_before{});
-  if (at == tb.addresses.end()) {
-    auto made = std::make_unique<inet_bind2_bucket>(tb, place);
-    ++tb.kinds[kind];
-    at = tb.addresses.insert(*made.release()).first;
-  }
-  at->owners.push_back(sk);
-  sk.bind2 = &*at;
-  sk.sport = tb.port;
+  inet_bind2_bucket& at = bucket_at(tb, {sk.rcv_saddr, kind});
+  if (at.owners.empty()) ++tb.kinds[kind];
+  own(at, sk);
 }
 
 void inet_ports::leave(inet_bind2_bucket& at, inet_sock& sk) {
@@ -94,7 +102,7 @@ void inet_ports::leave(inet_bind2_bucket& at, inet_sock& sk) {
   if (!at.owners.empty()) return;
   inet_bind_bucket& tb = at.port;
   const auto kind = tb.kinds.find(at.place.kind);
-  if (--kind->second == 0) tb.kinds.erase(kind);
+  if (kind != tb.kinds.end() && --kind->second == 0) tb.kinds.erase(kind);
   tb.addresses.erase(tb.addresses.iterator_to(at));
   std::unique_ptr<inet_bind2_bucket>(&at).reset();
 }
@@ -109,9 +117,9 @@ void inet_ports::moved(inet_sock& sk, const inet_port_kind& kind) {
 
 /// Does somebody other than `sk` hold the port on an overlapping address who does not share it?
 bool inet_ports::conflict(inet_bind_bucket& tb, const inet_sock& sk, const inet_port_kind& kind,
-                          bool share) {
+                          bool shared) {
   const auto in_the_way = [&](const inet_port_kind& other) {
-    return same_device(kind, other) && !(share && shares(kind, other));
+    return same_device(kind, other) && !(shared && share(kind, other));
   };
   const bool alone = sk.bind2 != nullptr && &sk.bind2->owners.front() == &sk.bind2->owners.back();
   if (sk.rcv_saddr.is_any()) {
@@ -153,30 +161,39 @@ result<void> inet_ports::bind_again(inet_sock& sk, const inet_port_kind& kind) {
   return {};
 }
 
-/// Does a socket that holds the port refuse it to `sk`?
-bool inet_ports::refuses(inet_bind_bucket& taken, const inet_sock& sk) {
-  if (sk.opt.reuseaddr && taken.unwilling == 0) return false;
-  bool refused = false;
-  find_address(taken, sk.rcv_saddr, [&](inet_bind2_bucket& at) {
-    if (sk.opt.reuseaddr && at.unwilling == 0) return false;
+/// Does a socket that holds the port refuse it to `sk`? As Linux: of those in the way the youngest
+/// decides or, where the kernel chooses the port, each of them.
+bool inet_ports::refuses(inet_bind_bucket& taken, const inet_sock& sk, bool chosen) {
+  const inet_port_kind kind = datagram_kind(sk);
+  if (kind.reuseaddr && taken.unwilling == 0) return false;
+  const bool may_share = kind.reuseport && !sk.in_reuseport_group();
+  const inet_sock* youngest = nullptr;
+  const auto refused_by = [&](const inet_sock& other) {
+    return !may_share || !share_reuseport(kind, datagram_kind(other));
+  };
+  const bool refused = find_address(taken, sk.rcv_saddr, [&](inet_bind2_bucket& at) {
+    if (kind.reuseaddr && at.unwilling == 0) return false;
     for (auto other = at.owners.rbegin(); other != at.owners.rend(); ++other) {
-      if (&*other == &sk || !overlap(sk, *other)) continue;
-      if (sk.opt.reuseaddr && other->opt.reuseaddr) continue;
-      const bool shares = sk.opt.reuseport && other->opt.reuseport && sk.opt.uid == other->opt.uid;
-      refused = !shares || sk.in_reuseport_group();
-      return true;
+      const inet_port_kind held = datagram_kind(*other);
+      if (&*other == &sk || !same_device(kind, held)) continue;
+      if (!overlaps(sk.rcv_saddr, other->rcv_saddr)) continue;
+      if (kind.reuseaddr && held.reuseaddr) continue;
+      if (!may_share || (chosen && refused_by(*other))) return true;
+      if (youngest == nullptr || other->port_age > youngest->port_age) youngest = &*other;
+      if (!chosen) return false;
     }
     return false;
   });
-  return refused;
+  return refused || (youngest != nullptr && refused_by(*youngest));
 }
 
-result<void> inet_ports::bind_datagram(inet_sock& sk, port_no port) {
+result<void> inet_ports::bind_datagram(inet_sock& sk, port_no port, bool chosen) {
   inet_bind_bucket* const taken = find(port);
-  if (taken != nullptr && refuses(*taken, sk)) return fail(errc::addrinuse);
+  if (taken != nullptr && refuses(*taken, sk, chosen)) return fail(errc::addrinuse);
   inet_bind_bucket& tb = bucket(port);
   tb.connecting_only = false;
-  own(tb, sk, {});
+  own(bucket_at(tb, {sk.rcv_saddr, {}}), sk);
+  sk.port_age = ++last_age_;
   return {};
 }
 
@@ -192,13 +209,13 @@ result<port_no> inet_ports::bind_ephemeral(inet_sock& sk, u16 low, u16 high, rng
   return search(low, high, random, [&](port_no port) {
     inet_bind_bucket* const taken = find(port);
     if (taken != nullptr && conflict(*taken, sk, kind, false)) return false;
-    return (!usable || usable(port)) && bind(sk, port, kind);
+    return usable(port) && bind(sk, port, kind);
   });
 }
 
 result<port_no> inet_ports::bind_datagram_ephemeral(inet_sock& sk, u16 low, u16 high, rng& random) {
   return search(low, high, random,
-                [&](port_no port) { return bind_datagram(sk, port).has_value(); });
+                [&](port_no port) { return bind_datagram(sk, port, true).has_value(); });
 }
 
 result<port_no> inet_ports::connect_ephemeral(inet_sock& sk, u16 low, u16 high, rng& random,

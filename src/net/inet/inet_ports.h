@@ -2,7 +2,8 @@
 // each with a table of its own. A step costs the same at any number of ports and of owners, and the
 // logarithm of the number of addresses that hold one: TCP's owners are compared by kind, of which
 // there are few, and UDP's are counted. Only the search for one of the last free ports looks at
-// many, and a datagram socket that shares by SO_REUSEPORT alone may look at many owners.
+// many, and a datagram socket that shares by SO_REUSEPORT alone may look at many owners; one of any
+// address looks at all addresses then.
 #pragma once
 
 #include <compare>
@@ -54,7 +55,8 @@ struct inet_bind_bucket final : hash_hook<struct inet_bind_tag> {
   explicit inet_bind_bucket(port_no p) : port(p) {}
   port_no port;
   intrusive_set<inet_bind2_bucket, inet_bind2_before, inet_bind2_tag> addresses;
-  std::map<inet_port_kind, u32> kinds;  ///< on how many addresses there are owners of it
+  /// On how many addresses there are owners of it; datagram sockets are not counted.
+  std::map<inet_port_kind, u32> kinds;
   bool connecting_only = true;  ///< connect() chose it, each time
   u32 unwilling = 0;            ///< on all addresses together
   /// As on Linux, the last to take the port, if it did with SO_REUSEPORT: others of its user with
@@ -80,7 +82,7 @@ class inet_ports {
   /// The same for datagrams, as Linux decides: all with SO_REUSEADDR share, and else the youngest
   /// socket in the way shares by SO_REUSEPORT, for all, or refuses. Who calls it counts with
   /// count_unwilling(). Errors: addrinuse.
-  result<void> bind_datagram(inet_sock& sk, port_no port);
+  result<void> bind_datagram(inet_sock& sk, port_no port) { return bind_datagram(sk, port, false); }
   /// `sk`, an owner of its port, has no SO_REUSEADDR (any more), or has it again.
   static void count_unwilling(inet_sock& sk, bool more);
   /// Takes a free port of [low, high], from a random place on; `usable(port)` may refuse. It is
@@ -91,7 +93,7 @@ class inet_ports {
   /// the four-tuple free.
   result<port_no> connect_ephemeral(inet_sock& sk, u16 low, u16 high, rng& random,
                                     const inet_port_kind& kind, inline_fn<bool(port_no)> usable);
-  /// A free port or one that bind_datagram() would give. Errors: addrinuse.
+  /// A free port or one whose owners all share it with `sk`. Errors: addrinuse.
   result<port_no> bind_datagram_ephemeral(inet_sock& sk, u16 low, u16 high, rng& random);
   /// Adds another socket to the port of one that has it (accept; a connection's children).
   void inherit(inet_sock& child, port_no port, const inet_port_kind& kind);
@@ -105,21 +107,25 @@ class inet_ports {
   bool find_owner(port_no port, const inet_addr& addr, F&& f) const;
 
  private:
+  result<void> bind_datagram(inet_sock& sk, port_no port, bool chosen);
   template <class Take>
   result<port_no> search(u16 low, u16 high, rng& random, Take&& take);
   [[nodiscard]] inet_bind_bucket* find(port_no port) const;
   inet_bind_bucket& bucket(port_no port);
+  static inet_bind2_bucket& bucket_at(inet_bind_bucket& tb, const inet_bind2_place& place);
+  static void own(inet_bind2_bucket& at, inet_sock& sk);
   static void own(inet_bind_bucket& tb, inet_sock& sk, const inet_port_kind& kind);
   /// Ends the bucket if that was its last owner.
   static void leave(inet_bind2_bucket& at, inet_sock& sk);
   static bool conflict(inet_bind_bucket& tb, const inet_sock& sk, const inet_port_kind& kind,
-                       bool share);
+                       bool shared);
   static void note_taker(inet_bind_bucket& tb, const inet_sock& sk, const inet_port_kind& kind);
   /// Calls f(bucket) for the addresses that overlap `addr`, until it returns true.
   template <class F>
   static bool find_address(inet_bind_bucket& tb, const inet_addr& addr, F&& f);
-  static bool refuses(inet_bind_bucket& taken, const inet_sock& sk);
+  static bool refuses(inet_bind_bucket& taken, const inet_sock& sk, bool chosen);
   hash_table<inet_bind_bucket, inet_bind_tag> buckets_;
+  u64 last_age_ = 0;
   u32 releases_ = 0;
   u32 searched_ = 0;  ///< offset in the range at which the last search one by one ended
 };

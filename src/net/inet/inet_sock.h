@@ -119,6 +119,7 @@ class inet_sock : public sock, public list_hook<inet_port_tag> {
   inet_options inet;
   ref<dst_entry> dst;    ///< cached route; see dst_valid
   inet_bind2_bucket* bind2 = nullptr;  ///< where inet_ports keeps it; nullptr: it holds no port
+  u64 port_age = 0;                    ///< the greater, the later it took its port (datagrams)
   void tx_timestamp(cpu& cx, const sk_buff& skb, u8 kind) override;
   /// Does it share what comes for it by SO_REUSEPORT, or is it made up to?
   [[nodiscard]] virtual bool in_reuseport_group() const { return false; }

@@ -137,6 +137,7 @@ inet_port_kind tcp_port_kind(const tcp_sock& tp) {
 
 void tcp_port_moved(tcp_sock& tp) {
   if (tp.port_held) inet_ports::moved(tp, tcp_port_kind(tp));
+  if (tp.hashed_listen) tp.tcp().listeners.moved(tp);
 }
 
 void tcp_release_port(tcp_sock& tp) {
@@ -254,7 +255,9 @@ void tcp_disconnect(cpu& cx, tcp_sock& tp) {
   tp.dport = {};
   if (!tp.addr_bound) tp.saddr = tp.rcv_saddr = {};
   tcp_port_moved(tp);
-  if (!tp.port_bound) tcp_release_port(tp);  // getsockname() goes on telling it, as on Linux
+  // As on Linux: a port that bind() chose is kept where there was no connection to end, and
+  // getsockname() goes on telling one that is given back.
+  if (!tp.port_bound && old != tcp_state::close) tcp_release_port(tp);
 }
 
 namespace {

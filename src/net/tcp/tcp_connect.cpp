@@ -17,7 +17,8 @@ namespace {
 
 /// A port stays taken while connections from it linger in TIME-WAIT, unless both agreed to reuse.
 bool blocked_by_timewait(tcp_sock& tp, port_no port) {
-  return tp.tcp().timewaits.blocks({port, tp.rcv_saddr, tp.opt.reuseaddr, tp.opt.reuseport});
+  return tp.tcp().timewaits.blocks(
+      {port, tp.rcv_saddr, tp.opt.bound_dev_if, tp.opt.reuseaddr, tp.opt.reuseport});
 }
 
 /// Is the connection's four-tuple free, or held only by a TIME-WAIT that may be taken over? `until`
@@ -264,46 +265,6 @@ result<ref<sock>> tcp_sock::accept(cpu&) {
   child->listener = nullptr;
   child->call = tcp_call_state::connected;
   return ref<sock>(child);
-}
-
-void tcp_listeners::add(tcp_sock& tp) {
-  by_place_[place_of(tp.sport, tp.rcv_saddr)].push_back(&tp);
-}
-
-void tcp_listeners::remove(tcp_sock& tp) {
-  const auto found = by_place_.find(place_of(tp.sport, tp.rcv_saddr));
-  if (found == by_place_.end()) return;
-  std::erase(found->second, &tp);
-  if (found->second.empty()) by_place_.erase(found);
-}
-
-tcp_sock* tcp_listeners::best_at(const place& where, const inet_tuple& tuple, ifindex dev,
-                                 u64 hash) const {
-  const auto found = by_place_.find(where);
-  if (found == by_place_.end()) return nullptr;
-  tcp_sock* best = nullptr;
-  u32 equals = 0;
-  for (tcp_sock* tp : found->second) {
-    const bool on_device = static_cast<bool>(tp->opt.bound_dev_if);
-    if (on_device && tp->opt.bound_dev_if != dev) continue;
-    if (!covers(tp->rcv_saddr, tuple.laddr)) continue;
-    if (best == nullptr || (on_device && !best->opt.bound_dev_if)) {
-      best = tp;
-      equals = 1;
-    } else if (on_device == static_cast<bool>(best->opt.bound_dev_if) && tp->opt.reuseport &&
-               best->opt.reuseport) {
-      // A group: each member gets its share of the flows.
-      ++equals;
-      if ((hash >> 32) % equals == 0) best = tp;
-    }
-  }
-  return best;
-}
-
-tcp_sock* tcp_listeners::find(const inet_tuple& tuple, ifindex dev, u64 hash) const {
-  const place own = place_of(tuple.lport, tuple.laddr);
-  if (tcp_sock* const bound = best_at(own, tuple, dev, hash); bound != nullptr) return bound;
-  return best_at(place_of(tuple.lport, {}), tuple, dev, hash);
 }
 
 }  // namespace ph

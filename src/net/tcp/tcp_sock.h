@@ -29,6 +29,7 @@
 #include "net/inet/inet_sock.h"
 #include "net/tcp/tcp_cong.h"
 #include "net/tcp/tcp_drop_reasons.h"
+#include "net/tcp/tcp_listeners.h"
 #include "net/tcp/tcp_mib.h"
 #include "net/tcp/tcp_outstanding.h"
 #include "net/tcp/tcp_skb.h"
@@ -254,37 +255,6 @@ struct tcp_memory_account {
 class tcp_sock;
 struct tcp_request;
 struct tcp_timewait;
-
-/// The listening sockets of a namespace, by local address and port.
-class tcp_listeners {
- public:
-  void add(tcp_sock& tp);
-  void remove(tcp_sock& tp);
-  /// The best listener for a new connection: one bound to the address before one for any, then one
-  /// bound to the device. SO_REUSEPORT groups choose by the tuple's hash.
-  [[nodiscard]] tcp_sock* find(const inet_tuple& tuple, ifindex dev, u64 hash) const;
-  template <class F>
-  void for_each(F&& f) {
-    for (auto& [where, list] : by_place_) {
-      for (tcp_sock* tp : list) f(*tp);
-    }
-  }
-  [[nodiscard]] bool empty() const { return by_place_.empty(); }
-  [[nodiscard]] tcp_sock* any() const { return by_place_.begin()->second.front(); }
-
- private:
-  struct place {
-    port_no port;
-    inet_addr addr;  ///< "any" of either family: ::
-    friend auto operator<=>(const place&, const place&) = default;
-  };
-  static place place_of(port_no port, const inet_addr& addr) {
-    return {port, addr.is_any() ? inet_addr{} : addr};
-  }
-  [[nodiscard]] tcp_sock* best_at(const place& where, const inet_tuple& tuple, ifindex dev,
-                                  u64 hash) const;
-  std::map<place, std::vector<tcp_sock*>> by_place_;
-};
 
 /// TCP's state in one namespace.
 struct tcp_net final : slot_object {
@@ -523,6 +493,7 @@ enum class tcp_call_state : u8 {
 
 class tcp_sock final : public inet_sock,
                        public ehash_entry,
+                       public tcp_listener_entry,
                        public tcp_program_options,
                        public tcp_connection {
  public:

@@ -50,7 +50,7 @@ skb_drop_reason why_unacceptable(const tcp_timewait& tw, const tcp_seg& seg) {
 }
 
 tcp_timewait_ports::place place_of(const tcp_timewait& tw) {
-  return {tw.key.lport, tw.key.laddr, tw.reuseaddr, tw.reuseport};
+  return {tw.key.lport, tw.key.laddr, tw.bound_dev, tw.reuseaddr, tw.reuseport};
 }
 
 void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {

@@ -1,4 +1,4 @@
-// Counts of TIME-WAIT by port, address and willingness to share.
+// Counts of TIME-WAIT by port, address, device and willingness to share.
 #include "net/tcp/tcp_timewait_ports.h"
 
 #include "base/check.h"
@@ -33,6 +33,7 @@ bool tcp_timewait_ports::blocks(const place& wanted) const {
   for (auto at = counts_.lower_bound({wanted.port, addr}); at != counts_.end(); ++at) {
     const place& held = at->first;
     if (held.port != wanted.port || held.addr != addr) break;
+    if (wanted.dev && held.dev && wanted.dev != held.dev) continue;
     const bool shared =
         (wanted.reuseaddr && held.reuseaddr) || (wanted.reuseport && held.reuseport);
     if (!shared) return true;

@@ -14,6 +14,7 @@ class tcp_timewait_ports {
   struct place {
     port_no port;
     inet_addr addr;
+    ifindex dev{};
     bool reuseaddr = false, reuseport = false;  ///< of the socket that was
     auto operator<=>(const place&) const = default;
   };

@@ -224,7 +224,7 @@ void udp_sock::keep_destination() {
   if (const auto peer = udp_->getname(*this, true)) pending_->name = *peer;
 }
 
-result<std::size_t> udp_sock::append_pending(const send_msg& msg) {
+result<void> udp_sock::append_pending(const send_msg& msg) {
   const std::size_t len = msg.size();
   constexpr std::size_t most = 65535 - sizeof(udphdr) - 20;
   std::vector<u8>& bytes = pending_->bytes;
@@ -235,7 +235,7 @@ result<std::size_t> udp_sock::append_pending(const send_msg& msg) {
   }
   bytes.resize(before + len);
   msg_reader(msg.iov).read(byte_span(bytes).subspan(before));
-  return len;
+  return {};
 }
 
 result<std::size_t> udp_sock::push_pending(cpu& cx) {
@@ -259,10 +259,15 @@ result<std::size_t> udp_sock::sendmsg(cpu& cx, const send_msg& msg) {
     TRY(const u16 segment, segment_of(msg, gso_size_));
     return udp_->send(cx, *this, msg, {segment});
   }
-  if (!pending_) TRY_VOID(begin_pending(cx, msg));
-  TRY(const std::size_t taken, append_pending(msg));
+  // As Linux: MSG_PROBE adds nothing to what waits, and lets it go as any other piece would.
+  if ((msg.flags & msg_proxy) == 0) {
+    if (!pending_) TRY_VOID(begin_pending(cx, msg));
+    TRY_VOID(append_pending(msg));
+  } else if (!pending_) {
+    TRY_VOID(udp_->admit(cx, *this, msg));
+  }
   if (!more) TRY_VOID(push_pending(cx));
-  return taken;
+  return msg.size();
 }
 
 result<std::size_t> udp_sock::recvmsg(cpu& cx, recv_msg& msg) {

@@ -33,15 +33,9 @@ using udp_hook = hash_hook<struct udp_tag>;
 using udp_equal_hook = tree_hook<struct udp_equal_tag>;
 
 /// Sockets of SO_REUSEPORT that share what comes for any of them: of one user, bound to one address
-/// and device before they were connected, if ever.
-class udp_group final : public counted, public hash_hook<struct udp_group_tag> {
+/// and device.
+class udp_group final : public counted {
  public:
-  struct key {
-    inet_addr addr;
-    port_no port{};
-    u32 dev = 0, uid = 0;
-    friend bool operator==(const key&, const key&) = default;
-  };
   /// The member for a datagram for which `best` was found: as `chooser` says, which looks at `skb`
   /// (data at the payload), if both are there; else by `flow_hash`, among those of the same cpu if
   /// that was what `best` was found by.
@@ -51,9 +45,9 @@ class udp_group final : public counted, public hash_hook<struct udp_group_tag> {
   /// The last one takes the place of the one that goes.
   void remove(udp_sock& sk);
 
-  key found_by;
   /// Chooses by number (SO_ATTACH_REUSEPORT_CBPF).
   std::shared_ptr<const cbpf_program> chooser;
+  bool had_connections = false;  ///< a member was connected, and left
 
  private:
   std::vector<udp_sock*> members_;  ///< those that are not connected
@@ -68,7 +62,7 @@ struct udp_place : udp_hook, udp_equal_hook {
   u64 age = 0;  ///< the later bound, the greater
   std::shared_ptr<udp_equals> equals;
   ref<udp_group> group;     ///< of SO_REUSEPORT
-  s32 place_in_group = -1;  ///< -1: it has no part in it, being connected
+  s32 place_in_group = -1;  ///< -1: none, or it was connected when it was taken in
 };
 
 }  // namespace ph

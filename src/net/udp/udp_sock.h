@@ -78,6 +78,8 @@ class udp_sock final : public inet_sock, public udp_place {
   result<void> set_chooser(std::shared_ptr<const cbpf_program> program) override;
 
   [[nodiscard]] bool in_reuseport_group() const override { return static_cast<bool>(group); }
+  /// Does what comes for it go to its group?
+  [[nodiscard]] bool shares() const { return place_in_group >= 0 && opt.reuseport; }
 
   /// Takes an ephemeral port if there is none yet. Errors: again (none free).
   result<void> autobind(cpu& cx);
@@ -91,7 +93,7 @@ class udp_sock final : public inet_sock, public udp_place {
   [[nodiscard]] udp_table& table() const;
   result<void> begin_pending(cpu& cx, const send_msg& msg);
   void keep_destination();
-  result<std::size_t> append_pending(const send_msg& msg);
+  result<void> append_pending(const send_msg& msg);
   result<std::size_t> push_pending(cpu& cx);
 
   [[nodiscard]] static bool is_own_level(int level);

@@ -56,20 +56,47 @@ udp_sock* udp_table::best_for(udp_demux_key of, s32 cpu) const {
   return best;
 }
 
-udp_sock* udp_table::best_by(const inet_tuple& tuple, u32 iif, s32 cpu) const {
-  udp_sock* const sk = on_devices_ != 0 ? best_for({tuple, iif}, cpu) : nullptr;
+udp_sock* udp_table::best_connected(const udp_flow& flow, s32 cpu) const {
+  if (connected_ == 0) return nullptr;
+  const inet_tuple tuple{flow.daddr, flow.saddr, flow.dport, flow.sport};
+  udp_sock* const sk = on_devices_ != 0 ? best_for({tuple, flow.iif}, cpu) : nullptr;
   return sk != nullptr ? sk : best_for({tuple}, cpu);
 }
 
+/// What Linux's walk over the sockets of one address ends with: the youngest comes first, and each
+/// that is worth more than those before it takes their place; but a group keeps it, unless one of
+/// its members was connected.
+udp_sock* udp_table::best_at(const inet_addr& addr, const udp_flow& flow, s32 cpu) const {
+  struct candidate {
+    udp_sock* sk;
+    int worth;
+  };
+  std::array<candidate, 4> found{};  // youngest first
+  std::size_t count = 0;
+  const auto look = [&](const inet_addr& peer, u32 dev) {
+    udp_sock* const sk = best_for({{addr, peer, flow.dport, {}}, dev}, cpu);
+    if (sk == nullptr) return;
+    std::size_t at = count++;
+    for (; at != 0 && found[at - 1].sk->age < sk->age; --at) found[at] = found[at - 1];
+    found[at] = {sk, (peer.is_any() ? 0 : 1) + (dev == 0 ? 0 : 1)};
+  };
+  if (to_all_ports_ != 0) look(flow.saddr, 0);
+  if (to_all_ports_ != 0 && on_devices_ != 0) look(flow.saddr, flow.iif);
+  if (on_devices_ != 0) look({}, flow.iif);
+  look({}, 0);
+  candidate best{nullptr, -1};
+  for (std::size_t i = 0; i < count; ++i) {
+    if (found[i].worth <= best.worth) continue;
+    best = found[i];
+    if (best.sk->shares() && !best.sk->group->had_connections) break;
+  }
+  return best.sk;
+}
+
 udp_sock* udp_table::find(const udp_flow& flow, s32 cpu) const {
-  inet_tuple tuple{flow.daddr, flow.saddr, flow.dport, flow.sport};
-  udp_sock* sk = connected_ != 0 ? best_by(tuple, flow.iif, cpu) : nullptr;
-  tuple.rport = {};
-  if (sk == nullptr && to_all_ports_ != 0) sk = best_by(tuple, flow.iif, cpu);
-  tuple.raddr = {};
-  if (sk == nullptr) sk = best_by(tuple, flow.iif, cpu);
-  tuple.laddr = {};
-  return sk != nullptr ? sk : best_by(tuple, flow.iif, cpu);
+  udp_sock* sk = best_connected(flow, cpu);
+  if (sk == nullptr) sk = best_at(flow.daddr, flow, cpu);
+  return sk != nullptr ? sk : best_at({}, flow, cpu);
 }
 
 udp_sock* udp_group::select(cpu& cx, const udp_sock& best, u64 flow_hash,
@@ -89,7 +116,7 @@ udp_sock* udp_lookup(cpu& cx, net_namespace& net, const udp_flavour& flavour, co
                      const sk_buff* skb) {
   const udp_table& table = net.slots().get(flavour.key);
   udp_sock* const best = table.find(flow, static_cast<s32>(cx.id().value));
-  if (best == nullptr || best->place_in_group < 0 || !best->opt.reuseport) return best;
+  if (best == nullptr || !best->shares()) return best;
   return best->group->select(cx, *best, table.hash_of(flow), skb);
 }
 
@@ -165,14 +192,12 @@ void udp_table::rehash(udp_sock& sk) {
   take_out(sk);
   if (moved) sk.age = ++last_age_;
   place(sk, now);
-  if (moved || old.dev != now.dev) leave_group(sk);
-  if (!sk.group) return;
-  // A connected socket gets what its peer sends, and nothing of what the others share. Whatever
-  // else changes, the members keep their numbers: a chooser goes by them.
-  const bool shares = now.tuple.raddr.is_any();
-  if (shares == (sk.place_in_group >= 0)) return;
-  if (shares) sk.group->add(sk);
-  else sk.group->remove(sk);
+  const bool has_peer = !now.tuple.raddr.is_any();
+  const bool connects = has_peer && old.tuple != now.tuple;
+  if (connects && !moved && sk.group) sk.group->had_connections = true;
+  if (connects || moved || old.dev != now.dev) leave_group(sk);
+  // Whatever else changes, the members keep their numbers: a chooser goes by them.
+  if (sk.group && !has_peer && sk.place_in_group < 0) sk.group->add(sk);
 }
 
 // --- groups -----------------------------------------------------------------------------------
@@ -192,37 +217,31 @@ void udp_group::remove(udp_sock& sk) {
   last->place_in_group = static_cast<s32>(place);
 }
 
-/// The socket that was the youngest of its key before `sk` came, if it has got SO_REUSEPORT only
-/// since it was bound: Linux takes it into the group then. DIFFERS: Linux looks among them all.
-udp_sock* udp_table::late_partner(const udp_sock& sk) {
-  if (!sk.equals) return nullptr;
-  auto place = sk.equals->all.rbegin();
-  if (&*place == &sk) ++place;
-  const bool willing = !place->group && place->opt.reuseport && place->opt.uid == sk.opt.uid;
-  return willing ? &*place : nullptr;
+/// The socket that `sk` is to share with: the last but itself to take the port like it, and of its
+/// user. SO_REUSEPORT counts as it is now, and a peer does not.
+udp_sock* udp_table::partner(const udp_sock& sk) {
+  inet_port_owners& owners = sk.bind2->owners;
+  for (auto at = owners.rbegin(); at != owners.rend(); ++at) {
+    auto& other = static_cast<udp_sock&>(*at);
+    if (&other == &sk || !other.opt.reuseport || other.opt.uid != sk.opt.uid) continue;
+    const bool like_it = other.found_by.dev == sk.found_by.dev &&
+                         other.found_by.tuple.laddr == sk.found_by.tuple.laddr;
+    if (like_it) return &other;
+  }
+  return nullptr;
 }
 
 void udp_table::join_group(udp_sock& sk) {
   if (!sk.opt.reuseport) return;
-  const udp_group::key own{sk.found_by.tuple.laddr, sk.sport, sk.found_by.dev, sk.opt.uid};
-  const u64 hash = hash_of({{own.addr, {}, own.port, {}}, own.dev, static_cast<s32>(own.uid)});
-  ref<udp_group> group(
-      groups_.find(hash, [&](const udp_group& there) { return there.found_by == own; }));
-  const bool founds = !group;
-  udp_sock* const partner = founds ? late_partner(sk) : nullptr;
-  if (partner != nullptr) {
-    group = partner->group = make_ref<udp_group>();
-    group->add(*partner);
-  }
-  if (group) {
+  if (udp_sock* const other = partner(sk); other != nullptr) {
     leave_group(sk);  // a group of its own that it may have made for its chooser
-    sk.group = std::move(group);
+    if (!other->group) {
+      other->group = make_ref<udp_group>();
+      if (other->daddr.is_any()) other->group->add(*other);
+    }
+    sk.group = other->group;
   } else if (!sk.group) {
     sk.group = make_ref<udp_group>();
-  }
-  if (founds) {
-    sk.group->found_by = own;
-    groups_.insert(*sk.group, hash);
   }
   if (sk.place_in_group < 0) sk.group->add(sk);
 }
@@ -230,8 +249,7 @@ void udp_table::join_group(udp_sock& sk) {
 void udp_table::leave_group(udp_sock& sk) {
   if (!sk.group) return;
   sk.group->remove(sk);
-  const ref<udp_group> group = std::exchange(sk.group, nullptr);
-  if (group->use_count() == 1 && group->hashed()) groups_.erase(*group);
+  sk.group.reset();
 }
 
 }  // namespace ph

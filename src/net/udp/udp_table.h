@@ -5,6 +5,7 @@
 // Linux scores the sockets of a port: connected before bound to a device before bound to an address
 // alone, then those of SO_INCOMING_CPU, then the youngest; any address comes last. Here each rank
 // is a key of its own, so that a datagram finds its socket by a few looks, however many there are.
+// A group of SO_REUSEPORT ends Linux's walk, so that older sockets of a higher score get nothing.
 #pragma once
 
 #include "base/hash.h"
@@ -26,7 +27,7 @@ struct udp_table : slot_object {
   /// The socket was bound: it is the youngest, and with SO_REUSEPORT joins those like it.
   void insert(udp_sock& sk);
   /// What the socket is to be found by may have changed. As Linux: another address makes it the
-  /// youngest, another address or device takes it out of its group for good.
+  /// youngest; another address, another device and a peer take it out of its group for good.
   void rehash(udp_sock& sk);
   /// Nothing when it is not in the table.
   void erase(udp_sock& sk);
@@ -34,17 +35,17 @@ struct udp_table : slot_object {
  private:
   void place(udp_sock& sk, const udp_demux_key& key);
   void take_out(udp_sock& sk);
-  void join_group(udp_sock& sk);
-  static udp_sock* late_partner(const udp_sock& sk);
-  void leave_group(udp_sock& sk);
+  static udp_sock* partner(const udp_sock& sk);
+  static void join_group(udp_sock& sk);
+  static void leave_group(udp_sock& sk);
   void count(const udp_demux_key& of, s32 more);
   [[nodiscard]] u64 hash_of(const udp_demux_key& of) const;
   [[nodiscard]] udp_sock* best_of(const udp_demux_key& of) const;
   [[nodiscard]] udp_sock* best_for(udp_demux_key of, s32 cpu) const;
-  [[nodiscard]] udp_sock* best_by(const inet_tuple& tuple, u32 iif, s32 cpu) const;
+  [[nodiscard]] udp_sock* best_connected(const udp_flow& flow, s32 cpu) const;
+  [[nodiscard]] udp_sock* best_at(const inet_addr& addr, const udp_flow& flow, s32 cpu) const;
   [[nodiscard]] udp_demux_key key_of(const udp_sock& sk) const;
   hash_table<udp_sock, udp_tag> by_key_;
-  hash_table<udp_group, udp_group_tag> groups_;
   const s32 cpus_;  ///< of the machine
   u64 last_age_ = 0;
   /// How many are connected, connected to all ports of their peer, bound to devices, and to cpus:
