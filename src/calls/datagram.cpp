@@ -75,8 +75,7 @@ void deliver_control(u32 choice, const received_tag& t, control_writer& out) {
 }  // namespace
 
 bool datagram_send_is_daemons(int flags) {
-  constexpr int probe = 0x10;  // MSG_PROBE of the kernel
-  return (flags & (MSG_OOB | MSG_MORE | MSG_DONTROUTE | MSG_ZEROCOPY | probe)) != 0;
+  return (flags & (MSG_OOB | MSG_MORE | MSG_DONTROUTE | MSG_ZEROCOPY | MSG_PROXY)) != 0;
 }
 
 long repeat_datagram(caller& c, const anchor& a, const message& m, int flags, int error) {

@@ -87,6 +87,22 @@ int attach_program(caller& c, const anchor& a, int name, u64 value, u32 len) {
   return set_option(c, a, SOL_SOCKET, name, code);
 }
 
+/// SO_GET_FILTER: lengths are numbers of instructions, and 0 only asks for how many there are.
+int give_program(caller& c, const anchor& a, u64 value, u32& len) {
+  std::size_t bytes = BPF_MAXINSNS * sizeof(sock_filter);
+  scratch all;
+  u8* const own = all.take(bytes);
+  if (own == nullptr) return -ENOMEM;
+  const int result = ask_for(c, a.fd, request_kind::getsockopt, SOL_SOCKET, SO_GET_FILTER,
+                             static_cast<s32>(bytes), own, 0, own, &bytes);
+  if (result < 0) return result;
+  const auto count = static_cast<u32>(bytes / sizeof(sock_filter));
+  const u32 room = len;
+  if (room != 0 && room < count) return -EINVAL;
+  len = count;
+  return room == 0 || c.write(value, own, bytes) ? 0 : -EFAULT;
+}
+
 int give_int(caller& c, int value, u64 to, u32& len) {
   if (len > sizeof value) len = sizeof value;
   return c.write(to, &value, len) ? 0 : -EFAULT;
@@ -145,6 +161,7 @@ int get_option(caller& c, const anchor& a, int level, int name, u64 value, u32& 
       case SO_OOBINLINE:
         if (a.stream()) return give_in_line(c, a, value, len);
         break;
+      case SO_GET_FILTER: return give_program(c, a, value, len);
       default: break;
     }
   }

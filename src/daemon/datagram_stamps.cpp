@@ -89,7 +89,8 @@ std::vector<u8> datagram_stamps::items_of_received(host_sockets& host, int s, in
   const time_stamp stamp{came.ns / second, came.ns % second};
   append_item(out, own_level, own_stamp, bytes_of(stamp));
   if (last_) append_item(out, own_level, stamp_before, bytes_of(*last_));
-  const bool told = (choice(host, s) >> stamp_form_shift & stamp_form_mask) != 0;
+  constexpr u32 tells = stamp_form_mask << stamp_form_shift | stamp_timestamping;
+  const bool told = (choice(host, s) & tells) != 0;
   if (!told) last_ = stamp;
   return out;
 }

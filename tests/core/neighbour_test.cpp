@@ -353,6 +353,34 @@ TEST_F(neigh, old_entries_nobody_holds_are_collected) {
   EXPECT_EQ(m.host->next_deadline(), never) << "a small table needs no collector";
 }
 
+TEST_F(neigh, a_base_time_of_nothing_does_not_keep_the_collector_busy) {
+  table->gc_thresh1 = 0;
+  table->defaults.base_reachable_time_ms = 0;
+  const ref<neighbour> held = get();
+  for (int turns = 0; turns < 3; ++turns) {
+    const instant before = m.host->next_deadline();
+    EXPECT_GE(before, m.now() + milliseconds(10));
+    m.run_for(before - m.now());
+    EXPECT_FALSE(held->dead());
+  }
+}
+
+/// What sysctl takes: each is as large as an int, and some are added up.
+TEST_F(neigh, settings_may_be_as_large_as_they_can) {
+  constexpr s32 most = std::numeric_limits<s32>::max();
+  neigh_settings& all = table->defaults;
+  all.mcast_solicit = all.ucast_solicit = all.app_solicit = all.mcast_resolicit = most;
+  all.gc_stale_time = all.delay_first_probe_time = all.base_reachable_time_ms = most;
+  table->gc_thresh1 = 1;
+  const ref<neighbour> asked = get();
+  send(*asked, 1);
+  static_cast<void>(hear(*get(3), mac_a, nud_stale));
+  m.run_for(seconds(3600));
+  EXPECT_EQ(asked->state(), nud_incomplete);
+  EXPECT_GE(arp.asked.size(), 3600u) << "and it goes on";
+  EXPECT_EQ(table->size(), 2u) << "nothing is stale for so long";
+}
+
 TEST_F(neigh, a_full_table_makes_room_or_refuses) {
   table->gc_thresh2 = 8;
   table->gc_thresh3 = 16;

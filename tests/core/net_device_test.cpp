@@ -51,10 +51,12 @@ TEST_F(device_registry, names_and_numbers) {
   EXPECT_EQ(m.net().device("eth0")->index().value, 4u) << "indexes are not used again";
 }
 
+/// "default" and "all" are names of settings.
 TEST_F(device_registry, refuses_bad_names) {
   EXPECT_TRUE(add("eth0"));
   EXPECT_EQ(add("eth0").error(), errc::exist);
-  for (const char* bad : {"", "a b", "a/b", "sixteen_bytes_xx", ".", "..", "eth0:1", "a\tb"}) {
+  for (const char* bad :
+       {"", "a b", "a/b", "sixteen_bytes_xx", ".", "..", "eth0:1", "a\tb", "default", "all"}) {
     EXPECT_EQ(add(bad).error(), errc::inval) << bad;
   }
   EXPECT_TRUE(add("fifteen_bytes_x"));

@@ -176,6 +176,23 @@ TEST_F(arp, a_scan_through_a_router_fills_no_table) {
   EXPECT_EQ(net.router.drops(drop_reason::neigh_failed), 1024u);
 }
 
+TEST_F(arp, settings_of_a_device_with_dots_come_and_go_with_it) {
+  constexpr auto dotted = "net.ipv4.neigh.wan/7.gc_stale_time";
+  constexpr auto path = "net/ipv4/neigh/wan.7/gc_stale_time";
+  const sysctl_table& settings = a.net().sysctls();
+  const rtnl_guard rtnl(a.machine.rtnl());
+  mem_config config;
+  config.name = "wan.7";
+  const result<mem_port*> port = mem_create(rtnl.held(), a.net(), config);
+  ASSERT_TRUE(port);
+  a.sysctl(path, "9");
+  EXPECT_EQ(settings.get(dotted).value_or("?"), "9");
+  const neigh_parms& parms = a.ipv4().arp_table->parms_of((*port)->device());
+  EXPECT_EQ(parms.get(&neigh_settings::gc_stale_time), 9);
+  a.net().unregister_device(rtnl.held(), (*port)->device());
+  EXPECT_EQ(settings.get(path).error(), errc::noent);
+}
+
 TEST_F(arp, a_device_has_settings_of_its_own_and_else_the_defaults) {
   const auto shown = [&](std::string_view name) {
     return a.net().sysctls().get(std::string("net.ipv4.neigh.").append(name)).value_or("?");

@@ -126,6 +126,13 @@ TEST_F(icmp, a_raw_icmp_packet_has_a_type_and_a_code) {
   EXPECT_EQ(sys_sendto(a, fd, {}, 0, addr4(peer, 0)).error(), errc::fault);
   EXPECT_EQ(sys_sendto(a, fd, byte_view(bytes).first(1), 0, addr4(peer, 0)).error(), errc::fault);
   EXPECT_TRUE(sys_sendto(a, fd, bytes, 0, addr4(peer, 0)));
+  // Looked for behind what is wrong with the destination, and before there is a route.
+  const byte_view one = byte_view(bytes).first(1);
+  EXPECT_EQ(sys_send(a, fd, one).error(), errc::destaddrreq);
+  EXPECT_EQ(sys_sendto(a, fd, one, msg_oob, addr4(peer, 0)).error(), errc::opnotsupp);
+  EXPECT_EQ(sys_sendto(a, fd, one, 0, byte_view(addr4(peer, 0)).first(8)).error(), errc::inval);
+  EXPECT_EQ(sys_sendto(a, fd, one, 0, addr4("9.9.9.9", 0)).error(), errc::fault);
+  EXPECT_EQ(sys_sendto(a, fd, bytes, 0, addr4("9.9.9.9", 0)).error(), errc::netunreach);
 }
 
 TEST_F(icmp, the_host_answers_itself_over_lo) {

@@ -93,6 +93,30 @@ TEST_F(ip_input, bad_options_are_reported_with_the_octet_at_fault) {
   EXPECT_EQ(icmp.icmph->pointer(), 22);
 }
 
+/// As seen of Linux 6.18: what is quoted shows this host's address, and the answer takes its way.
+TEST_F(ip_input, options_before_the_one_at_fault_are_taken) {
+  const std::vector<u8> route{ipopt_rr, 7, 4, 0, 0, 0, 0}, taken{ipopt_rr, 7, 8, 10, 0, 0, 1};
+  const std::vector<u8> faults[] = {{ipopt_lsrr, 1}, {ipopt_rr, 7, 3, 0, 0, 0, 0}, {ipopt_lsrr, 7}};
+  for (const std::vector<u8>& fault : faults) {
+    const auto with_fault = [&](std::vector<u8> options) {
+      options.insert(options.end(), fault.begin(), fault.end());
+      options.resize((options.size() + 3) / 4 * 4);
+      return options;
+    };
+    auto h = craft_header(peer, me, ipproto_udp);
+    const std::vector<u8> options = with_fault(route);
+    h.options = options;
+    expect_drop(drop_reason::ip_options_bad, craft_ip(h, data));
+    const ipv4_view answer = lab.frames.back().ip();
+    const auto icmp = *icmp_view::parse(answer.payload);
+    EXPECT_EQ(icmp.icmph->pointer(), 27);
+    const byte_view quoted = answer.payload.subspan(sizeof(icmphdr) + sizeof(iphdr));
+    const byte_view as_quoted = quoted.first(options.size());
+    EXPECT_EQ(std::vector<u8>(as_quoted.begin(), as_quoted.end()), with_fault(taken));
+    EXPECT_TRUE(std::equal(taken.begin(), taken.end(), answer.options.begin()));
+  }
+}
+
 TEST_F(ip_input, source_routes_are_refused) {
   auto h = craft_header(peer, me, ipproto_udp);
   const u8 options[] = {ipopt_lsrr, 7, 4, 10, 0, 0, 9, 0};

@@ -83,6 +83,18 @@ TEST_F(sysctl_test, names_may_be_written_as_paths) {
   EXPECT_EQ(table.names().size(), 3u);
 }
 
+/// sysctl(8): the first of both characters parts the name, and the other one is a device's own dot.
+TEST_F(sysctl_test, a_device_may_have_dots_in_its_name) {
+  s32 value = 1;
+  table.add("neigh.eth0/1.time", value, 0, 9);
+  EXPECT_TRUE(table.set("neigh.eth0/1.time", "2"));
+  EXPECT_TRUE(table.set("neigh/eth0.1/time", "3"));
+  EXPECT_EQ(value, 3);
+  for (const char* const other : {"neigh.eth0.1.time", "neigh/eth0/1/time", "neigh.eth0/1/time"}) {
+    EXPECT_EQ(table.get(other).error(), errc::noent) << other;
+  }
+}
+
 TEST_F(sysctl_test, a_value_may_have_a_larger_unit_and_somebody_to_inherit_from) {
   s32 all = 30'000, own = -1;
   table.add_scaled("neigh.default.time_ms", all, 1, nullptr);

@@ -210,6 +210,8 @@ TEST_F(syscalls, ip_options_by_type_of_socket) {
   };
   const int stream = *sys_socket(t, af_inet, sock_stream, 0);
   const int raw = *sys_socket(t, af_inet, sock_raw, 99);
+  const int header = *sys_socket(t, af_inet, sock_raw, ipproto_raw);  // it hears nothing
+  EXPECT_EQ(sys_setsockopt_int(t, header, sol_ip, ip_router_alert, 1).error(), errc::inval);
   for (const row& r : rows) {
     const auto check = [&](int s, errc expected, int otherwise) {
       const auto done = sys_setsockopt_int(t, s, sol_ip, r.name, 1);
@@ -223,6 +225,18 @@ TEST_F(syscalls, ip_options_by_type_of_socket) {
   constexpr std::array<u8, 1> one{1};
   EXPECT_TRUE(sys_setsockopt(t, fd, sol_ip, ip_multicast_all, one));
   EXPECT_EQ(sys_setsockopt(t, fd, sol_ip, ip_multicast_all, {}).error(), errc::inval);
+}
+
+/// As Linux: what was set or, of a connection, where its packets come.
+TEST_F(syscalls, the_cpu_of_incoming_packets) {
+  const auto cpu = [&] { return *sys_getsockopt_int(t, fd, sol_socket, so_incoming_cpu); };
+  EXPECT_EQ(cpu(), -1);
+  for (const int wanted : {1, -5, 100'000, -1}) {
+    ASSERT_TRUE(sys_setsockopt_int(t, fd, sol_socket, so_incoming_cpu, wanted));
+    EXPECT_EQ(cpu(), wanted);
+  }
+  ASSERT_TRUE(sys_connect(t, fd, addr4("10.0.0.2", 7)));
+  EXPECT_EQ(cpu(), 0);
 }
 
 TEST_F(syscalls, timeouts_become_the_policy_of_waiting) {

@@ -205,6 +205,26 @@ TEST_F(control_messages, what_so_timestamp_told_is_not_told_again) {
   EXPECT_EQ(later, first);
 }
 
+/// As seen of Linux 6.18: only SOF_TIMESTAMPING_SOFTWARE counts as having told.
+TEST_F(control_messages, what_so_timestamping_told_is_not_told_again) {
+  const int c = socket_on(a);
+  constexpr std::pair<u32, bool> kinds[] = {{sof_timestamping_rx_software, true},
+                                            {sof_timestamping_software, false},
+                                            {sof_timestamping_tx_software, true},
+                                            {sof_timestamping_raw_hardware, true}};
+  for (const auto& [flags, asked] : kinds) {
+    const int s = socket_on(b);
+    ASSERT_TRUE(sys_setsockopt_int(b, s, sol_socket, so_timestamping, static_cast<int>(flags)));
+    ASSERT_TRUE(sys_bind(b, s, addr4("10.0.0.2", 7)));
+    ASSERT_TRUE(sys_sendto(a, c, bytes_of("x"sv), 0, addr4("10.0.0.2", 7)));
+    lab.settle();
+    receive(b, s);
+    std::array<u8, 16> stamp{};
+    EXPECT_EQ(sys_ioctl(b, s, siocgstamp, stamp).has_value(), asked) << flags;
+    ASSERT_TRUE(sys_close(b, s));
+  }
+}
+
 /// Where a datagram would be answered from: IP_PKTINFO's ipi_spec_dst, as Linux 6.18 fills it.
 TEST_F(control_messages, the_address_to_answer_from) {
   struct row {

@@ -293,6 +293,35 @@ TEST_F(datagram_options, the_first_piece_describes_a_datagram_that_waits) {
   EXPECT_EQ(lab.frames.back().ip().iph->ttl, 9);
 }
 
+/// MSG_PROXY, Linux's MSG_PROBE, is all of a send but the sending.
+TEST_F(datagram_options, a_probe_adds_nothing_to_what_waits) {
+  const int s = server();
+  const int c = socket_on(a);
+  ASSERT_TRUE(sys_connect(a, c, addr4("10.0.0.2", 7)));
+  const auto piece = [&](std::string_view what, u32 flags) {
+    const auto sent = sys_send(a, c, bytes_of(what), flags);
+    lab.settle();
+    return sent.value_or(999);
+  };
+  const u32 probe = msg_proxy, more = msg_more;
+  EXPECT_EQ(piece("ab", more), 2u);
+  EXPECT_EQ(piece("cd", more | probe), 2u);
+  EXPECT_EQ(piece("e", 0), 1u);
+  EXPECT_EQ(text(b, s), "abe");
+  EXPECT_EQ(piece("ab", more), 2u);
+  EXPECT_EQ(piece("", probe | u32{msg_confirm}), 0u);
+  EXPECT_EQ(text(b, s), "ab") << "it is no piece, but the last one";
+  EXPECT_EQ(piece("ab", more | probe), 2u);
+  EXPECT_EQ(piece("cd", 0), 2u);
+  EXPECT_EQ(text(b, s), "cd") << "nothing waited";
+  const std::string large(60'000, 'x');
+  EXPECT_EQ(piece(large, more), large.size());
+  EXPECT_EQ(piece(large, probe), large.size());
+  EXPECT_EQ(text(b, s), large);
+  EXPECT_EQ(sys_sendto(a, c, bytes_of("x"sv), more | probe, addr4("10.0.0.2", 0)).error(),
+            errc::inval);
+}
+
 /// As two namespaces of Linux 6.18 do it.
 TEST_F(datagram_options, a_datagram_that_waits_goes_where_its_socket_was_told_last) {
   const int s = server(7), other = server(8);
@@ -367,107 +396,189 @@ TEST_F(datagram_options, a_priority_goes_with_one_datagram_and_is_told) {
             control_of(sol_socket, so_priority, u32{5}));
 }
 
-TEST_F(datagram_options, members_may_choose_their_sources) {
-  const int s = server(7);
-  ASSERT_TRUE(sys_close(b, s));
-  const int member = socket_on(b);
-  ASSERT_TRUE(sys_bind(b, member, addr4("0.0.0.0", 7)));
-  ASSERT_TRUE(sys_setsockopt_int(b, member, sol_ip, ip_multicast_all, 0));
-  const int c = socket_on(a);
-  const ip_mreq by{be32(0xef010101), ipv4_addr(10, 0, 0, 1).raw};
-  ASSERT_TRUE(sys_setsockopt(a, c, sol_ip, ip_multicast_if, bytes_of(by)));
-  const auto heard = [&] {
-    EXPECT_TRUE(sys_sendto(a, c, bytes_of("x"sv), 0, addr4("239.1.1.1", 7)));
+/// A socket of b that hears only groups it is a member of, and one of a that sends to one.
+struct group_member : datagram_options {
+  static constexpr ipv4_addr group{239, 1, 1, 1}, sender{10, 0, 0, 1}, stranger{10, 0, 0, 9};
+  const int member = socket_on(b), c = socket_on(a);
+  const u32 index = lab.b.dev().index().value;
+
+  group_member() {
+    EXPECT_TRUE(sys_bind(b, member, addr4("0.0.0.0", 7)));
+    EXPECT_TRUE(sys_setsockopt_int(b, member, sol_ip, ip_multicast_all, 0));
+    const ip_mreq by{group.raw, sender.raw};
+    EXPECT_TRUE(sys_setsockopt(a, c, sol_ip, ip_multicast_if, bytes_of(by)));
+  }
+  bool heard() {
+    EXPECT_TRUE(sys_sendto(a, c, bytes_of("x"sv), 0, addr4(group, 7)));
     lab.settle();
     return text(b, member) == "x";
-  };
-  ip_mreq_source of{be32(0xef010101), ipv4_addr(10, 0, 0, 2).raw, ipv4_addr(10, 0, 0, 9).raw};
-  const auto option = [&](int name) {
-    const auto done = sys_setsockopt(b, member, sol_ip, name, bytes_of(of));
+  }
+  errc set(int name, byte_view value) {
+    const auto done = sys_setsockopt(b, member, sol_ip, name, value);
     return done ? errc::ok : done.error();
-  };
-  EXPECT_EQ(option(ip_block_source), errc::inval) << "it is no member";
-  EXPECT_EQ(option(ip_add_source_membership), errc::ok);
+  }
+  /// By the device's address.
+  errc by_address(int name, ipv4_addr source) {
+    return set(name, bytes_of(ip_mreq_source{group.raw, ipv4_addr(10, 0, 0, 2).raw, source.raw}));
+  }
+  static void put_name(byte_span at, ipv4_addr addr) {
+    sockaddr_in name;
+    name.sin_family.set(af_inet);
+    name.sin_addr = addr.raw;
+    copy_bytes(at, bytes_of(name));
+  }
+  /// By the device's index: struct group_source_req.
+  errc by_device(int name, ipv4_addr source) {
+    std::array<u8, 264> request{};
+    copy_bytes(request, bytes_of(index));
+    put_name(byte_span(request).subspan(8), group);
+    put_name(byte_span(request).subspan(136), source);
+    return set(name, request);
+  }
+  errc by_device(int name) {
+    std::array<u8, 136> request{};
+    copy_bytes(request, bytes_of(index));
+    put_name(byte_span(request).subspan(8), group);
+    return set(name, request);
+  }
+};
+
+TEST_F(group_member, may_choose_its_sources) {
+  EXPECT_EQ(by_address(ip_block_source, stranger), errc::inval) << "it is no member";
+  EXPECT_EQ(by_address(ip_add_source_membership, stranger), errc::ok);
   EXPECT_FALSE(heard());
-  of.imr_sourceaddr = ipv4_addr(10, 0, 0, 1).raw;
-  EXPECT_EQ(option(ip_add_source_membership), errc::ok);
-  EXPECT_EQ(option(ip_add_source_membership), errc::addrnotavail) << "it is wanted already";
+  EXPECT_EQ(by_address(ip_add_source_membership, sender), errc::ok);
+  EXPECT_EQ(by_address(ip_add_source_membership, sender), errc::addrnotavail) << "wanted already";
   EXPECT_TRUE(heard());
-  EXPECT_EQ(option(ip_block_source), errc::inval) << "it wants only some";
-  EXPECT_EQ(option(ip_drop_source_membership), errc::ok);
+  EXPECT_EQ(by_address(ip_block_source, sender), errc::inval) << "it wants only some";
+  EXPECT_EQ(by_address(ip_drop_source_membership, sender), errc::ok);
   EXPECT_FALSE(heard());
-  of.imr_sourceaddr = ipv4_addr(10, 0, 0, 9).raw;
-  EXPECT_EQ(option(ip_drop_source_membership), errc::ok) << "and with the last the membership";
-  const ip_mreq on_b{be32(0xef010101), ipv4_addr(10, 0, 0, 2).raw};
-  ASSERT_TRUE(sys_setsockopt(b, member, sol_ip, ip_add_membership, bytes_of(on_b)));
+  EXPECT_EQ(by_address(ip_drop_source_membership, stranger), errc::ok)
+      << "and with the last the membership";
+  const ip_mreq on_b{group.raw, ipv4_addr(10, 0, 0, 2).raw};
+  ASSERT_EQ(set(ip_add_membership, bytes_of(on_b)), errc::ok);
   EXPECT_TRUE(heard());
-  of.imr_sourceaddr = ipv4_addr(10, 0, 0, 1).raw;
-  EXPECT_EQ(option(ip_block_source), errc::ok);
+  EXPECT_EQ(by_address(ip_block_source, sender), errc::ok);
   EXPECT_FALSE(heard());
-  EXPECT_EQ(option(ip_unblock_source), errc::ok);
+  EXPECT_EQ(by_address(ip_unblock_source, sender), errc::ok);
   EXPECT_TRUE(heard());
   for (u32 i = 0; i < 12; ++i) {
-    of.imr_sourceaddr = ipv4_addr(0x0a000100u + i).raw;
-    EXPECT_EQ(option(ip_block_source), i < 10 ? errc::ok : errc::nobufs);
+    const ipv4_addr other(0x0a000100u + i);
+    EXPECT_EQ(by_address(ip_block_source, other), i < 10 ? errc::ok : errc::nobufs);
   }
 }
 
-TEST_F(datagram_options, groups_are_joined_by_the_device_too) {
-  const int member = socket_on(b);
-  std::array<u8, 136> request{};
-  const u32 index = lab.b.dev().index().value;
-  std::memcpy(request.data(), &index, sizeof index);
-  sockaddr_in group;
-  group.sin_family.set(af_inet);
-  group.sin_addr = be32(0xef010101);
-  std::memcpy(request.data() + 8, &group, sizeof group);
-  EXPECT_TRUE(sys_setsockopt(b, member, sol_ip, mcast_join_group, request));
-  EXPECT_EQ(sys_setsockopt(b, member, sol_ip, mcast_join_group, request).error(), errc::addrinuse);
-  EXPECT_TRUE(sys_setsockopt(b, member, sol_ip, mcast_leave_group, request));
-  EXPECT_EQ(sys_setsockopt(b, member, sol_ip, mcast_leave_group, request).error(),
-            errc::addrnotavail);
-  const int stream = *sys_socket(b, af_inet, sock_stream, 0);
-  EXPECT_EQ(sys_setsockopt(b, stream, sol_ip, mcast_join_group, request).error(), errc::proto);
+TEST_F(group_member, joins_by_the_device_too) {
+  EXPECT_EQ(by_device(mcast_join_group), errc::ok);
+  EXPECT_EQ(by_device(mcast_join_group), errc::addrinuse);
+  EXPECT_EQ(by_device(mcast_leave_group), errc::ok);
+  EXPECT_EQ(by_device(mcast_leave_group), errc::addrnotavail);
 }
 
-TEST_F(datagram_options, sources_are_named_by_the_device_too) {
-  const int member = socket_on(b);
-  ASSERT_TRUE(sys_bind(b, member, addr4("0.0.0.0", 7)));
-  ASSERT_TRUE(sys_setsockopt_int(b, member, sol_ip, ip_multicast_all, 0));
-  const int c = socket_on(a);
-  const ip_mreq by{be32(0xef010101), ipv4_addr(10, 0, 0, 1).raw};
-  ASSERT_TRUE(sys_setsockopt(a, c, sol_ip, ip_multicast_if, bytes_of(by)));
-  std::array<u8, 264> request{};  // struct group_source_req
-  const u32 index = lab.b.dev().index().value;
-  std::memcpy(request.data(), &index, sizeof index);
-  sockaddr_in name;
-  name.sin_family.set(af_inet);
-  name.sin_addr = by.imr_multiaddr;
-  std::memcpy(request.data() + 8, &name, sizeof name);
-  name.sin_addr = ipv4_addr(10, 0, 0, 1).raw;
-  std::memcpy(request.data() + 136, &name, sizeof name);
-  const auto option = [&](int what) {
-    const auto done = sys_setsockopt(b, member, sol_ip, what, request);
-    return done ? errc::ok : done.error();
+TEST_F(group_member, is_no_stream) {
+  const int stream = *sys_socket(b, af_inet, sock_stream, 0);
+  const auto refused = [&](int name, byte_view value) {
+    return sys_setsockopt(b, stream, sol_ip, name, value).error();
   };
-  const auto heard = [&] {
-    EXPECT_TRUE(sys_sendto(a, c, bytes_of("x"sv), 0, addr4("239.1.1.1", 7)));
-    lab.settle();
-    return text(b, member) == "x";
+  const ip_mreq_source request{group.raw, ipv4_addr(10, 0, 0, 2).raw, sender.raw};
+  const byte_view bytes = bytes_of(request);
+  EXPECT_EQ(refused(ip_add_membership, bytes.first(8)), errc::proto);
+  EXPECT_EQ(refused(ip_drop_membership, bytes.first(8)), errc::proto);
+  EXPECT_EQ(refused(ip_add_source_membership, bytes), errc::proto);
+  EXPECT_EQ(refused(ip_block_source, bytes), errc::inval);
+  EXPECT_EQ(refused(ip_block_source, bytes.first(8)), errc::inval);
+  EXPECT_EQ(refused(mcast_leave_group, bytes), errc::inval);
+}
+
+TEST_F(group_member, names_sources_by_the_device_too) {
+  EXPECT_EQ(by_device(mcast_block_source, sender), errc::inval) << "it is no member";
+  ASSERT_EQ(by_device(mcast_join_group), errc::ok);
+  EXPECT_TRUE(heard());
+  EXPECT_EQ(by_device(mcast_block_source, sender), errc::ok);
+  EXPECT_FALSE(heard());
+  EXPECT_EQ(by_device(mcast_block_source, sender), errc::addrnotavail) << "it is blocked already";
+  EXPECT_EQ(by_device(mcast_unblock_source, sender), errc::ok);
+  EXPECT_TRUE(heard());
+  ASSERT_EQ(by_device(mcast_leave_group), errc::ok);
+  EXPECT_EQ(by_device(mcast_join_source_group, sender), errc::ok);
+  EXPECT_TRUE(heard());
+  EXPECT_EQ(by_device(mcast_leave_source_group, sender), errc::ok);
+  EXPECT_FALSE(heard());
+}
+
+/// IP_MSFILTER and MCAST_MSFILTER (RFC 3678): the whole list at once, as Linux 6.18 takes and tells
+/// it.
+TEST_F(group_member, sets_and_tells_the_list_of_its_sources) {
+  constexpr u32 exclude = 0, include = 1;
+  const std::vector<ipv4_addr> both{stranger, sender};
+  const auto filter = [&](int name, u32 mode, u32 count, const std::vector<ipv4_addr>& sources) {
+    const bool by_index = name == mcast_msfilter;
+    const std::size_t numbers = by_index ? 136 : 8, size = by_index ? 128 : 4;
+    std::vector<u8> out(numbers + 8 + size * sources.size());
+    const byte_span bytes(out);
+    if (by_index) put_name(bytes.subspan(8), group);
+    if (by_index)
+      copy_bytes(bytes, bytes_of(index));
+    else
+      copy_bytes(bytes, bytes_of(ip_mreq{group.raw, ipv4_addr(10, 0, 0, 2).raw}));
+    copy_bytes(bytes.subspan(numbers), bytes_of(mode));
+    copy_bytes(bytes.subspan(numbers + 4), bytes_of(count));
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      const byte_span at = bytes.subspan(numbers + 8 + i * size);
+      if (by_index)
+        put_name(at, sources[i]);
+      else
+        copy_bytes(at, bytes_of(sources[i]));
+    }
+    return out;
   };
-  EXPECT_EQ(option(mcast_block_source), errc::inval) << "it is no member";
-  ASSERT_TRUE(sys_setsockopt(b, member, sol_ip, mcast_join_group, byte_view(request).first(136)));
-  EXPECT_TRUE(heard());
-  EXPECT_EQ(option(mcast_block_source), errc::ok);
-  EXPECT_FALSE(heard());
-  EXPECT_EQ(option(mcast_block_source), errc::addrnotavail) << "it is blocked already";
-  EXPECT_EQ(option(mcast_unblock_source), errc::ok);
-  EXPECT_TRUE(heard());
-  ASSERT_TRUE(sys_setsockopt(b, member, sol_ip, mcast_leave_group, byte_view(request).first(136)));
-  EXPECT_EQ(option(mcast_join_source_group), errc::ok);
-  EXPECT_TRUE(heard());
-  EXPECT_EQ(option(mcast_leave_source_group), errc::ok);
-  EXPECT_FALSE(heard());
+  const auto told = [&](int name, std::vector<u8> room) -> result<std::vector<u8>> {
+    TRY(const std::size_t len, sys_getsockopt(b, member, sol_ip, name, room));
+    room.resize(len);
+    return room;
+  };
+  for (const int name : {ip_msfilter, mcast_msfilter}) {
+    const std::vector<u8> wanted = filter(name, include, 2, both);
+    EXPECT_EQ(set(name, wanted), errc::inval) << "it is no member";
+    EXPECT_EQ(told(name, wanted).error(), errc::addrnotavail);
+    ASSERT_EQ(by_device(mcast_join_group), errc::ok);
+    EXPECT_EQ(set(name, filter(name, include, 3, both)), errc::inval) << "one is missing";
+    EXPECT_EQ(set(name, filter(name, include, 11, both)), errc::nobufs);
+    EXPECT_EQ(set(name, filter(name, 2, 2, both)), errc::inval);
+    EXPECT_EQ(set(name, byte_view(wanted).first(15)), errc::inval);
+    EXPECT_EQ(set(name, wanted), errc::ok);
+    EXPECT_TRUE(heard());
+    EXPECT_EQ(told(name, filter(name, 7, 2, {{}, {}})).value(), wanted);
+    EXPECT_EQ(told(name, filter(name, 7, 1, {{}, {}})).value(),
+              filter(name, include, 2, {stranger}));
+    EXPECT_EQ(set(name, filter(name, exclude, 1, {sender})), errc::ok);
+    EXPECT_FALSE(heard());
+    EXPECT_EQ(told(name, filter(name, 7, 0, {})).value(), filter(name, exclude, 1, {}));
+    EXPECT_EQ(set(name, filter(name, exclude, 0, {})), errc::ok);
+    EXPECT_TRUE(heard());
+    EXPECT_EQ(set(name, filter(name, include, 0, {})), errc::ok) << "which is to leave";
+    EXPECT_EQ(by_device(mcast_leave_group), errc::addrnotavail);
+  }
+}
+
+TEST_F(datagram_options, a_filter_can_be_read_again) {
+  const int s = server();
+  std::array<u8, 64> room{};
+  const auto told = [&](byte_span to) {
+    return sys_getsockopt(b, s, sol_socket, so_attach_filter, to);
+  };
+  EXPECT_EQ(told(room).value_or(9), 0u);
+  const std::vector<cbpf_insn> code{
+      {0x28, 0, 0, 12}, {0x15, 0, 1, 0x800}, {0x06, 0, 0, 99}, {0x06}};
+  std::vector<u8> bytes;
+  for (const cbpf_insn& insn : code) {
+    const byte_view one = bytes_of(insn);
+    bytes.insert(bytes.end(), one.begin(), one.end());
+  }
+  ASSERT_TRUE(sys_setsockopt(b, s, sol_socket, so_attach_filter, bytes));
+  EXPECT_EQ(told(room).value_or(9), bytes.size());
+  EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), room.begin()));
+  EXPECT_EQ(told(byte_span(room).first(31)).error(), errc::inval);
 }
 
 struct one_elsewhere : handed_on {

@@ -30,6 +30,7 @@ class cbpf_program {
 
   /// Runs on the packet from its `origin` bytes before data on; the value that it returns.
   [[nodiscard]] u32 run(cpu& cx, const sk_buff& skb, u32 origin) const;
+  [[nodiscard]] const std::vector<cbpf_insn>& code() const { return code_; }
   /// Bytes of memory, as charged to the socket.
   [[nodiscard]] u32 charge() const;
 

@@ -91,7 +91,10 @@ result<int> datagram_ioctl(sock& sk, u32 command, byte_span arg) {
 }
 
 void sock_recv_cmsgs(sock& sk, const sk_buff& skb, recv_msg& msg) {
-  if (!sk.opt.timestamp) sk.stamp = skb.tstamp;
+  // As on Linux: who gets the time as a control message does not get it by SIOCGSTAMP as well.
+  const bool told =
+      sk.opt.timestamp || (sk.opt.timestamping & uapi::sof_timestamping_software) != 0;
+  if (!told) sk.stamp = skb.tstamp;
   msg.came = sk.net().machine().wall_clock(skb.tstamp);
   sock_recv_timestamps(sk, skb.tstamp, msg);
   // DIFFERS: Linux reports the drops before this packet was queued, we those until now.

@@ -372,7 +372,7 @@ bool icmp_protocol::report(cpu& cx, net_namespace& net, sk_buff& skb) {
   icmp_error error = icmp_error_of(icmph.type, icmph.code);
   error.laddr = inet_addr::of(quoted->saddr);
   error.raddr = inet_addr::of(quoted->daddr);
-  error.dev = skb.dev->index();
+  error.dev = ifindex(skb.skb_iif);
   error.offender = inet_addr::of(skb.network_header<iphdr>().saddr);
   error.quoted = skb.data().subspan(quote_at + header);
   if (icmph.type == icmp_parameterprob) error.info = icmph.pointer();

@@ -7,10 +7,6 @@
 
 namespace ph {
 
-/// All of a send but the sending, so that a program may see whether it would be allowed. The kernel
-/// calls it MSG_PROBE, glibc MSG_PROXY.
-inline constexpr u32 msg_probe = 0x10;
-
 /// Where one datagram goes and how.
 struct ip4_destination {
   ip4_destination() = default;

@@ -80,7 +80,8 @@ result<void> check_type(const inet_sock& sk, int name) {
   switch (name) {
     case ip_recvfragsize: return sk.type() != sock_stream ? result<void>{} : fail(errc::inval);
     case ip_nodefrag: return raw ? result<void>{} : fail(errc::noprotoopt);
-    case ip_router_alert: return fail(raw ? errc::noprotoopt : errc::inval);
+    case ip_router_alert:
+      return fail(raw && sk.protocol() != ipproto_raw ? errc::noprotoopt : errc::inval);
     default: return {};
   }
 }
@@ -199,7 +200,9 @@ result<void> ip_setsockopt(cpu& cx, inet_sock& sk, int name, byte_view value) {
     case mcast_join_source_group:
     case mcast_leave_source_group:
     case mcast_block_source:
-    case mcast_unblock_source: return ip_mc_setsockopt(cx, sk, name, value);
+    case mcast_unblock_source:
+    case ip_msfilter:
+    case mcast_msfilter: return ip_mc_setsockopt(cx, sk, name, value);
     case ip_options: {
       TRY(sk.inet.ip_options, compile_ip_options(value));
       return {};
@@ -226,6 +229,7 @@ result<std::size_t> ip_getsockopt(cpu& cx, inet_sock& sk, int name, byte_span ou
     return copy_bytes(out, bytes_of(addr));
   }
   if (name == ip_unicast_if) return copy_bytes(out, bytes_of(be32(sk.inet.uc_index.value)));
+  if (name == ip_msfilter || name == mcast_msfilter) return ip_mc_getsockopt(sk, name, out);
   if (name == ip_local_port_range) {
     const u32 both = sk.inet.local_port_low | (u32{sk.inet.local_port_high} << 16);
     return copy_bytes(out, bytes_of(both));

@@ -143,7 +143,7 @@ result<std::size_t> ping_sock::sendmsg(cpu& cx, const send_msg& msg) {
     consume(cx, std::move(skb));
     return fail(errc::inval);
   }
-  if ((msg.flags & msg_probe) != 0) {
+  if ((msg.flags & msg_proxy) != 0) {
     consume(cx, std::move(skb));
     return len;
   }

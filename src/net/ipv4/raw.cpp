@@ -104,7 +104,7 @@ result<std::size_t> raw_sock::send_header_included(cpu& cx, const ref<rtable>& r
     return fail(errc::msgsize);
   }
   if (len < sizeof(iphdr)) return fail(errc::inval);
-  if ((msg.flags & msg_probe) != 0) return len;
+  if ((msg.flags & msg_proxy) != 0) return len;
   skb_ptr skb = alloc_skb(cx, max_header + len);
   skb->reserve(max_header);
   const byte_span bytes = skb->put(len);
@@ -136,11 +136,11 @@ result<std::size_t> raw_sock::send_header_included(cpu& cx, const ref<rtable>& r
 result<std::size_t> raw_sock::sendmsg(cpu& cx, const send_msg& msg) {
   const std::size_t len = msg.size();
   if (len > ipv4_max_packet) return fail(errc::msgsize);
+  TRY(ip4_destination dest, ip4_datagram_dest(*this, msg));
   // As Linux, which looks for type and code before it looks for a route.
   if (protocol() == ipproto_icmp && !inet.hdrincl && len < 2) return fail(errc::fault);
-  TRY(ip4_destination dest, ip4_datagram_dest(*this, msg));
   TRY(const ref<rtable> rt, ip4_datagram_route(cx, *this, dest));
-  if (!inet.hdrincl && (msg.flags & msg_probe) != 0) return len;
+  if (!inet.hdrincl && (msg.flags & msg_proxy) != 0) return len;
   // As Linux: a pending error and shutdown() stop only packets with a header of their own.
   if (inet.hdrincl) TRY_VOID(ip4_datagram_may_send(*this));
   if (wmem_alloc >= opt.sndbuf) return fail(errc::again);

@@ -434,7 +434,7 @@ void ip_rt_redirect(cpu& cx, net_namespace& net, const icmp_error& error) {
   const ipv4_addr better(error.info), daddr = error.raddr.ipv4();
   if (v4.sysctl.accept_redirects == 0 || v4.sysctl.ip_forward != 0) return;
   if (error.code > uapi::icmp_redir_hosttos) return;
-  if (better.is_zeronet() || v4.fib.addr_type(better) != route_type::unicast) return;
+  if (v4.fib.addr_type(better) != route_type::unicast) return;
   flowi4 flow;
   flow.daddr = daddr;
   flow.saddr = error.laddr.ipv4();

@@ -319,7 +319,9 @@ result<s32> get_number(sock& sk, int name) {
     case so_timestampns_new: return has_timestamps(opt, name) ? 1 : 0;
     case so_zerocopy: return opt.zerocopy ? 1 : 0;
     case so_incoming_cpu:
-      return opt.incoming_cpu >= 0 ? opt.incoming_cpu : static_cast<s32>(sk.home().id().value);
+      // As Linux, which notes where the packets of connections came.
+      if (opt.incoming_cpu < 0 && sk.getname(true)) return static_cast<s32>(sk.home().id().value);
+      return opt.incoming_cpu;
     case so_busy_poll: return static_cast<s32>(opt.busy_poll_us);
     case so_bindtoifindex: return static_cast<s32>(opt.bound_dev_if.value);
     case so_incoming_napi_id: return 0;
@@ -348,6 +350,16 @@ result<std::size_t> get_bindtodevice(const sock& sk, byte_span out) {
   copy_bytes(out, bytes_of(std::string_view(dev->name())));
   out[dev->name().size()] = 0;
   return dev->name().size() + 1;
+}
+
+/// SO_GET_FILTER: the instructions as they were handed over; none without a filter. Their number,
+/// which Linux takes and gives for the length, is the caller's to make of it.
+result<std::size_t> get_filter(const sock& sk, byte_span out) {
+  std::size_t at = 0;
+  if (!sk.filter) return at;
+  if (out.size() < sk.filter->code().size() * sizeof(cbpf_insn)) return fail(errc::inval);
+  for (const cbpf_insn& insn : sk.filter->code()) at += answer(out.subspan(at), insn);
+  return at;
 }
 
 result<std::size_t> get_cookie(sock& sk, byte_span out) {
@@ -413,6 +425,7 @@ result<std::size_t> sock_getsockopt(sock& sk, int name, byte_span out) {
       // Flags, and the PTP clock that hardware stamps are bound to: none.
       return answer(out, std::array<u32, 2>{sk.opt.timestamping, 0});
     case so_bindtodevice: return get_bindtodevice(sk, out);
+    case so_attach_filter: return get_filter(sk, out);
     case so_cookie: return get_cookie(sk, out);
     case so_netns_cookie: return get_netns_cookie(sk, out);
     case so_peername: return get_peername(sk, out);

@@ -233,7 +233,7 @@ result<std::size_t> v4_ops::send(cpu& cx, udp_sock& sk, const send_msg& msg,
   if (!msg.name.empty() && !dest.dport) return fail(errc::inval);
   TRY(const ref<rtable> rt, ip4_datagram_route(cx, sk, dest));
   const std::size_t len = msg.size();
-  if ((msg.flags & msg_probe) != 0) return len;
+  if ((msg.flags & msg_proxy) != 0) return len;  // Linux's MSG_PROBE: all but the sending
   const std::size_t header = sizeof(iphdr) + dest.options.size() + sizeof(udphdr);
   if (len + header > ipv4_max_packet) return fail(errc::msgsize);
   TRY_VOID(check_segments(sk, *rt, cx.now(), len, header, how.segment));
