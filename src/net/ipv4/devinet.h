@@ -57,7 +57,8 @@ ipv4_addr inet_select_addr(const net_device& dev, ipv4_addr dst, u8 scope);
 void devinet_event(net_namespace& net, const netdev_event& event);
 /// SIOCGIFCONF, SIOCGIFADDR and the other questions about addresses (netdevice(7)).
 result<int> inet_ioctl(task& who, u32 command, byte_span arg);
-/// SIOCSIFADDR, SIOCSIFNETMASK and SIOCSIFBRDADDR of what `label` names; `value`: a sockaddr_in.
+/// SIOCSIFADDR, SIOCSIFNETMASK and SIOCSIFBRDADDR of what `label` names, and SIOCSIFFLAGS of an
+/// alias; `value` is what an ifreq has behind the name.
 result<int> inet_set_ioctl(task& who, u32 command, std::string_view label, byte_view value);
 /// The device that has this local address, or nullptr.
 net_device* ip_dev_find(net_namespace& net, ipv4_addr addr);

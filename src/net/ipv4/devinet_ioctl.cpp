@@ -64,8 +64,8 @@ const in_ifaddr* find_address(net_namespace& net, std::string_view name) {
 
 result<int> inet_ioctl(task& who, u32 command, byte_span arg) {
   if (command == siocgifconf) return ifconf(who, arg);
-  const bool sets =
-      command == siocsifaddr || command == siocsifnetmask || command == siocsifbrdaddr;
+  const bool sets = command == siocsifaddr || command == siocsifnetmask ||
+                    command == siocsifbrdaddr || command == siocsifflags;
   if (!sets && command != siocgifaddr && command != siocgifnetmask && command != siocgifbrdaddr &&
       command != siocgifdstaddr) {
     return fail(errc::notty);

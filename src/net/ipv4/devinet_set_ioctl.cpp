@@ -1,5 +1,6 @@
 // SIOCSIFADDR, SIOCSIFNETMASK, SIOCSIFBRDADDR: an interface's address as ifconfig(8) sets it. A
-// name has one address; what else there is needs another label ("eth0:1") or netlink.
+// name has one address; what else there is needs another label ("eth0:1") or netlink. An alias
+// that goes down (SIOCSIFFLAGS) is one whose address goes.
 #include <algorithm>
 #include <bit>
 
@@ -56,23 +57,40 @@ result<void> apply(const net_device& dev, u32 command, ipv4_addr value, in_ifadd
   return {};
 }
 
+/// The first address of this label, or nullptr.
+const in_ifaddr* labelled(const net_device& dev, std::string_view label) {
+  const in_device* const in_dev = in_dev_of(dev);
+  if (in_dev == nullptr) return nullptr;
+  const auto found = std::find_if(in_dev->addrs.begin(), in_dev->addrs.end(),
+                                  [&](const in_ifaddr& known) { return known.label == label; });
+  return found != in_dev->addrs.end() ? &*found : nullptr;
+}
+
+result<int> set_alias_flags(task& who, std::string_view label, u32 flags) {
+  net_device* const dev = who.net().device(label.substr(0, label.find(':')));
+  if (dev == nullptr) return fail(errc::nodev);
+  const in_ifaddr* const ifa = labelled(*dev, label);
+  if (ifa == nullptr) return fail(errc::addrnotavail);
+  if ((flags & iff_up) != 0) return 0;
+  const ipv4_addr local = ifa->local;
+  const rtnl_guard rtnl(who.machine().rtnl());
+  TRY_VOID(inet_addr_del(rtnl.held(), who.machine().boot_cpu(), *dev, local, ifa->prefix_len));
+  return 0;
+}
+
 }  // namespace
 
 result<int> inet_set_ioctl(task& who, u32 command, std::string_view label, byte_view value) {
   if (!who.cred.net_admin) return fail(errc::perm);
+  if (command == siocsifflags) return set_alias_flags(who, label, byte_reader(value).take<u16>());
   const auto* const sin = view_as<sockaddr_in>(value);
   if (sin == nullptr) return fail(errc::fault);
   if (sin->sin_family.value() != af_inet) return fail(errc::inval);
   net_device* const dev = who.net().device(label.substr(0, label.find(':')));
   if (dev == nullptr) return fail(errc::nodev);
-  in_ifaddr ifa;
-  const in_device* const in_dev = in_dev_of(*dev);
-  bool present = false;
-  for (const in_ifaddr& known : in_dev != nullptr ? in_dev->addrs : std::vector<in_ifaddr>()) {
-    if (present || known.label != label) continue;
-    ifa = known;
-    present = true;
-  }
+  const in_ifaddr* const known = labelled(*dev, label);
+  const bool present = known != nullptr;
+  in_ifaddr ifa = present ? *known : in_ifaddr();
   if (!present && command != siocsifaddr) return fail(errc::addrnotavail);
   const in_ifaddr before = ifa;
   TRY_VOID(apply(*dev, command, ipv4_addr(sin->sin_addr.value()), ifa));

@@ -1,5 +1,6 @@
 // SIOCGIF*: questions about interfaces that any socket answers, netdevice(7). Questions about
-// addresses go to the families.
+// addresses go to the families. The label of an alias ("eth0:1") stands for its interface, but its
+// flags are changed by the family whose address it names.
 #include <algorithm>
 
 #include "kernel/kernel.h"
@@ -70,7 +71,10 @@ result<int> netdev_ioctl(task& who, u32 command, byte_span arg) {
     copy_bytes(arg, bytes_of(std::string_view(dev->name())));
     return 0;
   }
-  net_device* dev = who.net().device(req.name());
+  const std::string_view name = req.name();
+  const std::size_t colon = name.find(':');
+  if (command == siocsifflags && colon != std::string_view::npos) return fail(errc::notty);
+  net_device* dev = who.net().device(name.substr(0, colon));
   if (dev == nullptr) return fail(errc::nodev);
   switch (command) {
     case siocgifflags: req.put(static_cast<u16>(dev->flags())); return 0;
