@@ -26,6 +26,8 @@ link::link(event_queue& events, std::string name, mem_port& a, mem_port& b,
       b_to_a_(*this, link_end::b, a, config, chance.fork("b")) {
   a.set_transmit([this](cpu& cx, skb_ptr& skb) { return a_to_b_.transmit(cx, skb); });
   b.set_transmit([this](cpu& cx, skb_ptr& skb) { return b_to_a_.transmit(cx, skb); });
+  a.set_on_state([this](bool up) { a_to_b_.set_sender_up(up); });
+  b.set_on_state([this](bool up) { b_to_a_.set_sender_up(up); });
 }
 
 link::~link() {
@@ -35,6 +37,8 @@ link::~link() {
   };
   a_to_b_.to_.set_transmit(unplugged);
   b_to_a_.to_.set_transmit(unplugged);
+  a_to_b_.to_.set_on_state({});
+  b_to_a_.to_.set_on_state({});
   a_to_b_.purge();
   b_to_a_.purge();
 }
@@ -69,6 +73,11 @@ void link::direction::lose_receiver(cpu& cx) {
   line_.purge(cx, drop_reason::dev_gone);
 }
 
+void link::direction::set_sender_up(bool up) {
+  sender_up_ = up;
+  owner_.events_.schedule(carrier_due_, owner_.events_.now());
+}
+
 void link::set_config(const link_config& config) {
   set_config(link_end::a, config);
   set_config(link_end::b, config);
@@ -76,8 +85,15 @@ void link::set_config(const link_config& config) {
 
 link::direction::direction(link& owner, link_end sender, mem_port& to, const link_config& config,
                            const rng& chance)
-    : config_(config), to_(to), owner_(owner), sender_(sender), chance_(chance),
-      due_([this] { deliver_due(); }) {}
+    : config_(config),
+      to_(to),
+      owner_(owner),
+      sender_(sender),
+      chance_(chance),
+      due_([this] { deliver_due(); }),
+      carrier_due_([this] {
+        if (owner_.carrier_change_) owner_.carrier_change_(to_.device(), sender_up_);
+      }) {}
 
 void link::direction::purge() {
   line_.purge(machine_of(to_).boot_cpu(), drop_reason::dev_gone);

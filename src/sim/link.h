@@ -12,6 +12,9 @@
 // each frame draws for itself, as in netem. A frame that `reorder` befalls is held back up to one
 // further delay, at least up to 1 ms, so later frames pass it.
 // A wire without rate, delay and jitter delivers at the same instant.
+//
+// Whoever takes his end's device down takes the carrier from the other end's, as with a pair of
+// veth devices.
 #pragma once
 
 #include <algorithm>
@@ -115,6 +118,9 @@ class link {
   /// While `flag` is set there is hardly any memory, and what hosts send is lost (nomem). It
   /// outlives the link.
   void set_starved(const std::atomic<bool>& flag) { starved_ = &flag; }
+  /// How the carrier of a device is changed, as an event of its own.
+  using carrier_change = std::function<void(net_device&, bool on)>;
+  void set_carrier_change(carrier_change how) { carrier_change_ = std::move(how); }
   /// A frame arrives now at the host opposite `pretended` that nobody there sent: what an attacker
   /// does. `observed`: the arrival observer sees it.
   void inject(link_end pretended, byte_view frame, bool observed);
@@ -132,6 +138,8 @@ class link {
     void arrive(byte_view frame, bool observed);
     /// Nobody is at the other end any more; `cx` is of the sender.
     void lose_receiver(cpu& cx);
+    /// The sender's device is up or down from now on.
+    void set_sender_up(bool up);
 
     link_config config_;
     link_stats stats_;
@@ -156,6 +164,8 @@ class link {
     link_end sender_;
     rng chance_;
     event due_;
+    event carrier_due_;
+    bool sender_up_ = true;
     std::deque<instant> departures_;  ///< of frames that wait for the wire or are being sent
     bool in_burst_ = false;
     instant last_arrival_{};
@@ -179,6 +189,7 @@ class link {
   std::string name_;
   observer observer_;
   observer arrival_observer_;
+  carrier_change carrier_change_;
   const std::atomic<bool>* starved_ = nullptr;
   direction a_to_b_, b_to_a_;
 };

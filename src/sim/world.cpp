@@ -30,11 +30,11 @@ host& world::add_host(const std::string& name, const host_config& config) {
   return made;
 }
 
-/// Nobody is at the other end of its wire any more.
-void world::lose_carrier(net_device& dev) {
+/// Somebody is at the other end of its wire, or nobody any more.
+void world::set_carrier(net_device& dev, bool on) {
   host* const its = find_host(dev.net().machine().name());
   if (its == nullptr) return;
-  its->call([&] { dev.set_carrier(its->machine().boot_cpu(), false); });
+  its->call([&] { dev.set_carrier(its->machine().boot_cpu(), on); });
 }
 
 /// Nothing that belongs to a dead host's machine is destroyed, nor the memory that it shares.
@@ -44,7 +44,7 @@ void world::bury(host& dead) {
     wire->host_died(dead.machine());
     for (const link_end e : {link_end::a, link_end::b}) {
       if (&wire->port(e).device().net().machine() == &dead.machine()) {
-        lose_carrier(wire->port(other_end(e)).device());
+        set_carrier(wire->port(other_end(e)).device(), false);
       }
     }
   }
@@ -81,6 +81,7 @@ link& world::connect(const attachment& a, const attachment& b, const link_config
   mem_port& port_b = plug(b, config);
   links_.push_back(std::make_unique<link>(events_, name, port_a, port_b, config,
                                           chance_.fork("link " + name)));
+  links_.back()->set_carrier_change([this](net_device& dev, bool on) { set_carrier(dev, on); });
   for (const attachment* at : {&a, &b}) {
     host& h = host_at(at->host);
     for (const std::string& prefix : at->addresses) h.add_address(at->device, prefix);

@@ -89,7 +89,7 @@ class world {
   friend class app;
   void check_progress();
   void bury(host& dead);
-  void lose_carrier(net_device& dev);
+  void set_carrier(net_device& dev, bool on);
   [[nodiscard]] bool apps_done() const;
   void rethrow_failure();
   mem_port& plug(const attachment& at, const link_config& config);

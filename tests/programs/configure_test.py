@@ -89,5 +89,34 @@ class ConfigureTest(lib.LabTest):
             ["ENXIO", "020000000009", "020000000009", "000000000000", "ENXIO", "ENXIO"])
 
 
+    def test_an_alias_is_an_address_with_a_label(self):
+        lab = self.start_lab(lib.TWO_HOSTS)
+        lab.run("alice", "ifconfig", "eth0:1", "10.7.0.1/24")
+        self.assertIn("inet 10.7.0.1 ", lab.run("alice", "ifconfig", "eth0:1").stdout)
+        flags = ("def flags(name, set=None):\n"
+                 "    got = do(0x8913 if set is None else 0x8914, "
+                 "struct.pack('16sH22x', name.encode(), set or 0))\n"
+                 "    return got if isinstance(got, str) else struct.unpack('H', got[16:18])[0]\n")
+        code = PRELUDE + flags + "".join(f"print({expression})\n" for expression in (
+            "flags('eth0:1')", "flags('eth0:7')", "flags('no:1')", "flags('eth0:7', 1)",
+            "flags('eth0:7', 0)", "flags('eth0:1', 0x1043)", "interface(GET, name='eth0:1')",
+            "flags('eth0:1', 0x1042)", "interface(GET, name='eth0:1')", "flags('eth0')"))
+        self.assertEqual(lab.python("alice", code).split(), [
+            "4163", "4163", "ENODEV", "EADDRNOTAVAIL", "EADDRNOTAVAIL", "4163", "10.7.0.1", "4162",
+            "EADDRNOTAVAIL", "4163"])
+
+    def test_an_end_that_is_down_takes_the_carrier_from_the_other(self):
+        lab = self.start_lab(lib.TWO_HOSTS)
+        lab.run("alice", "ping", "-c1", "-w20", "10.0.0.2")
+        lab.run("bob", "ifconfig", "eth0", "down")
+        self.assertNotIn("RUNNING", lab.run("alice", "ifconfig", "eth0").stdout)
+        connect = ("import socket, errno\ns = socket.socket()\n"
+                   "print(errno.errorcode[s.connect_ex(('10.0.0.2', 80))])")
+        self.assertEqual(lab.python("alice", connect), "EHOSTUNREACH\n")
+        lab.run("bob", "ifconfig", "eth0", "up")
+        self.assertIn("RUNNING", lab.run("alice", "ifconfig", "eth0").stdout)
+        lab.run("alice", "ping", "-c1", "-w20", "10.0.0.2")
+
+
 if __name__ == "__main__":
     lib.main()

@@ -36,6 +36,43 @@ TEST(udp_scenario, echo_takes_two_delays_once_the_address_is_known) {
   expect_no_leaks(w);
 }
 
+/// ifconfig DEVICE up, or down.
+void set_up(host& h, bool up) {
+  ASSERT_TRUE(h.call([&] {
+    const rtnl_guard rtnl(h.machine().rtnl());
+    net_device& dev = h.device("eth0");
+    if (!up) return dev.close(rtnl.held(), h.machine().boot_cpu());
+    ASSERT_TRUE(dev.open(rtnl.held(), h.machine().boot_cpu()));
+  }));
+}
+
+TEST(udp_scenario, an_end_that_is_down_takes_the_carrier_from_the_other) {
+  world w;
+  const pair_shape pair = make_pair_of_hosts(w, {.delay = 10_ms});
+  w.spawn("b", "echo", udp_echo(7));
+  net_device& dev = pair.a.device("eth0");
+  std::vector<std::string> got;
+  w.spawn("a", "talker", [&](app& a) -> co<> {
+    const int fd = a.udp();
+    a.setsockopt(fd, sol_ip, ip_recverr, 1);
+    a.set_timeout(fd, so_rcvtimeo, 10_s);
+    for (int i = 0; i < 3; ++i) {
+      co_await a.sendto(fd, bytes_of(std::string_view("hello")), "10.0.0.2:7");
+      std::vector<u8> buffer(100);
+      const instant sent = a.now();
+      const auto answer = co_await a.try_recv(fd, buffer);
+      got.push_back(answer ? "answer" : std::string(errc_name(answer.error())));
+      EXPECT_EQ((a.now() - sent).ms() / 1000, answer ? 0 : 3) << "the neighbour is asked thrice";
+      if (i < 2) set_up(pair.b, i == 1);
+      co_await a.sleep(1_s);
+      EXPECT_EQ(dev.carrier(), i != 0);
+    }
+  });
+  w.run_for(20_s);
+  EXPECT_THAT(got, ElementsAre("answer", "EHOSTUNREACH", "answer"));
+  expect_no_leaks(w);
+}
+
 TEST(udp_scenario, a_receive_times_out_in_virtual_time) {
   world w;
   make_pair_of_hosts(w);

@@ -44,10 +44,14 @@ class mem_device final : public netdev_ops, public mem_port {
     return netdev_tx::ok;
   }
 
-  result<void> open(cpu&, net_device&) override { return {}; }
+  result<void> open(cpu&, net_device&) override {
+    if (on_state_) on_state_(true);
+    return {};
+  }
 
   void stop(cpu&, net_device&) override {
     for (auto& ring : rings_) ring->queue.purge(ring->home, drop_reason::dev_down);
+    if (on_state_) on_state_(false);
   }
 
   /// Called once, when the device exists.
@@ -81,6 +85,7 @@ class mem_device final : public netdev_ops, public mem_port {
   }
 
   void set_transmit(transmit_fn fn) override { transmit_ = fn; }
+  void set_on_state(state_fn fn) override { on_state_ = fn; }
   void ready() override {
     for (auto& queue : dev_->tx_queues()) {
       if (queue->stopped) netif_wake_queue(queue->home, *queue);
@@ -99,6 +104,7 @@ class mem_device final : public netdev_ops, public mem_port {
   std::size_t rx_limit_;
   u32 rx_longest_;
   transmit_fn transmit_;
+  state_fn on_state_;
   std::vector<std::unique_ptr<mem_ring>> rings_;
 };
 

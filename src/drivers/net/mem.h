@@ -20,6 +20,9 @@ class mem_port {
   using transmit_fn = inline_fn<bool(cpu&, skb_ptr&), 32>;
   virtual ~mem_port() = default;
   virtual void set_transmit(transmit_fn fn) = 0;
+  /// Told when the host takes its device up or down, in the middle of that call.
+  using state_fn = inline_fn<void(bool up), 16>;
+  virtual void set_on_state(state_fn fn) = 0;
   /// A frame arrives: Ethernet header at data, scrubbed. Schedules the device's NAPI on the cpu
   /// its flow hashes to; delivered at the kernel's next run.
   virtual void receive(skb_ptr frame) = 0;

@@ -149,7 +149,9 @@ xmit_result dev_queue_xmit(cpu& cx, skb_ptr skb) {
   if (!dev.is_up() || !dev.carrier()) {
     ++dev.stats(cx).tx_dropped;
     drop(cx, std::move(skb), drop_reason::dev_down);
-    return xmit_result::refused;
+    // Linux takes the discipline of a device without carrier away: what stands in for it loses
+    // everything, and says so no louder than a full queue's mark.
+    return dev.is_up() ? xmit_result::congested : xmit_result::refused;
   }
   if (skb->tx_flags != 0) report_tx(cx, *skb, skb_tx_sched);
   netdev_queue& queue = pick_queue(cx, dev);

@@ -357,9 +357,10 @@ void neigh_table::remove(cpu& cx, neighbour& neigh, skb_drop_reason why) {
   events.tell({&cx, &neigh});
 }
 
-void neigh_table::flush_dev(cpu& cx, net_device& dev) {
+void neigh_table::flush_dev(cpu& cx, net_device& dev, bool keep_permanent) {
   entries_.for_each([&](neighbour& neigh) {
-    if (&neigh.dev_ == &dev) remove(cx, neigh, drop_reason::dev_down);
+    if (&neigh.dev_ != &dev || (keep_permanent && neigh.state_ == nud_permanent)) return;
+    remove(cx, neigh, drop_reason::dev_down);
   });
 }
 

@@ -167,8 +167,9 @@ class neigh_table {
   xmit_result output(cpu& cx, neighbour& neigh, skb_ptr skb, const egress_pass& pass);
   /// Asks for an entry that is not known, though no packet waits for it yet.
   void resolve(cpu& cx, neighbour& neigh);
-  /// Drops entries of a device that goes down or away.
-  void flush_dev(cpu& cx, net_device& dev);
+  /// Drops entries of a device that goes down or away; all but the permanent ones when it has
+  /// only lost its carrier.
+  void flush_dev(cpu& cx, net_device& dev, bool keep_permanent = false);
   result<void> erase(const rtnl_held&, cpu& cx, neighbour& neigh);
   template <class F>
   void for_each(F&& f) { entries_.for_each(f); }

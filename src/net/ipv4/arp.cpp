@@ -257,7 +257,7 @@ void arp_netdev_event(net_namespace& net, const netdev_event& event) {
     case netdev_event_kind::going_down:
     case netdev_event_kind::change_mtu: return;
     case netdev_event_kind::change:
-      if (!event.dev->carrier()) neighbours.flush_dev(*event.cx, *event.dev);
+      if (!event.dev->carrier()) neighbours.flush_dev(*event.cx, *event.dev, true);
       return;
     case netdev_event_kind::down:
     case netdev_event_kind::unregister: return neighbours.flush_dev(*event.cx, *event.dev);
