@@ -33,6 +33,7 @@ constexpr s64 alarm_ms = 50;
 constexpr s64 trim_quiet_ms = 500;
 constexpr int most_trim_delays = 8;
 constexpr s64 trim_late_ms = 65'000;
+constexpr int most_turns_held = 16;
 constexpr u64 trim_soon = 0, trim_late = ~u64{0};  // no clients' ids
 
 /// Lets a timerfd of CLOCK_MONOTONIC fire once, at a time in milliseconds.
@@ -225,9 +226,21 @@ void drop_in_state::serve_events() {
   }
 }
 
+/// Of the answers that wait for a turn of the world, those that have had it. Who asked whether what
+/// was sent has arrived waits until that was taken from the programs' ends, too; but not for ever
+/// where these bring more than a turn can take.
+void drop_in_state::take_due() {
+  const auto waits = [this](held_answer& a) {
+    return a.batch > settling_turns_.over() && ++a.turns < most_turns_held;
+  };
+  const auto due = std::partition(held_.begin(), held_.end(), waits);
+  due_.insert(due_.end(), std::make_move_iterator(due), std::make_move_iterator(held_.end()));
+  held_.erase(due, held_.end());
+}
+
 bool drop_in_state::process() {
   // What finds no memory leaves this in the middle; what is due is where the next call sees it.
-  if (due_.empty()) due_.swap(held_);
+  if (due_.empty()) take_due();
   for (const u64 id : std::exchange(next_turn_, {})) {
     if (client* c = find(id)) mark(*c);
   }
@@ -567,14 +580,15 @@ void drop_in_state::serve(u64 id, channel& ch, const request& r, result<passed_s
     answer = refusal(errc::nobufs);  // what was begun for it is undone
   }
   if (answer && waits_a_turn(r.head, answer->result)) {
-    held_.push_back({id, r.head, std::move(*answer)});
+    const bool settles = r.head.kind == static_cast<u16>(request_kind::settle);
+    held_.push_back({id, r.head, std::move(*answer), settles ? settling_turns_.next_batch() : 0});
     return;
   }
   if (answer && !reply(ch, r.head, std::move(*answer))) drop_channel(id);
 }
 
 void drop_in_state::answer_later(u64 channel, const request_head& head, answer_data&& a) {
-  answers_.push_back({channel, head, std::move(a)});
+  answers_.push_back({channel, head, std::move(a), 0});
 }
 
 /// Whoever waits in a send was interrupted. He must learn whether it was done, or he does it twice.

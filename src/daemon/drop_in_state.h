@@ -111,6 +111,8 @@ struct held_answer {
   u64 channel = 0;
   request_head head;
   answer_data answer;
+  u64 batch = 0;  ///< of settling_turns, which must be over first; 0: none
+  int turns = 0;  ///< for how many it has waited
 };
 
 class drop_in_state final : public client_owner {
@@ -194,6 +196,7 @@ class drop_in_state final : public client_owner {
   void make_room_for_client();
   void fetch_events();
   void serve_events();
+  void take_due();
   void run_marked();
   void serve_closes();
   void run_later();

@@ -36,6 +36,7 @@ void settling_turns::note(settling& host) {
 
 void settling_turns::begin_batch() {
   if (!awaited_.empty()) return;
+  ++begun_;
   awaited_.swap(noted_);
   for (const entry& e : awaited_) e.host->noted_ = false;
 }
@@ -44,6 +45,7 @@ void settling_turns::end_batch(bool all) {
   if (!all) return;
   with_stack_.insert(with_stack_.end(), awaited_.begin(), awaited_.end());
   awaited_.clear();
+  over_ = begun_;
 }
 
 void settling_turns::arrived() {

@@ -70,9 +70,13 @@ class settling_turns {
  public:
   /// Something was sent by a program of this host, or it asks whether something was.
   void note(settling& host);
+  /// The batch that takes from the programs' ends what has been sent by now.
+  [[nodiscard]] u64 next_batch() const { return begun_ + 1; }
+  /// The last batch that is over, but for the stack's turn.
+  [[nodiscard]] u64 over() const { return over_; }
   /// The next batch of events is about to be fetched ...
   void begin_batch();
-  /// ... and was served. `all`: there were no more.
+  /// ... and was served; the next one belongs to it unless `all`: there were no more.
   void end_batch(bool all);
   /// The stack has had its turn, and after it the clients theirs.
   void arrived();
@@ -85,6 +89,7 @@ class settling_turns {
     u32 sent;
   };
   std::vector<entry> noted_, awaited_, with_stack_;
+  u64 begun_ = 0, over_ = 0;
 };
 
 }  // namespace ph::dropin

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <utility>
 
 #include "calls/anchor.h"
 #include "calls/exchange.h"
@@ -24,10 +25,12 @@ using dropin::settling_page;
 
 constinit std::atomic<settling_page*> page_of_host{nullptr};
 
-/// The number of this thread's last send; only while `sends`.
+/// The number of this thread's last send; only while `sends`. And the number of all sends when it
+/// looked last.
 struct own_sends {
   bool sends = false;
   u32 last = 0;
+  u32 looked = 0;
 };
 constinit thread_local own_sends own;
 
@@ -39,7 +42,8 @@ settling_page* page_in_use() {
 }
 
 void count(settling_page& page) {
-  own = {true, page.sent.fetch_add(1, std::memory_order_acq_rel) + 1};
+  own.sends = true;
+  own.last = page.sent.fetch_add(1, std::memory_order_acq_rel) + 1;
 }
 
 /// No receive goes past the urgent byte of a stream (tcp(7)).
@@ -133,6 +137,15 @@ bool anything_on_its_way() {
                                 page->sent.load(std::memory_order_relaxed);
 }
 
+sends_are where_sends_are() {
+  const settling_page* const page = page_in_use();
+  if (page == nullptr) return sends_are::known;
+  const u32 sent = page->sent.load(std::memory_order_acquire);
+  const bool news = std::exchange(own.looked, sent) != sent;
+  if (page->settled.load(std::memory_order_acquire) != sent) return sends_are::on_their_way;
+  return news ? sends_are::arrived : sends_are::known;
+}
+
 bool own_on_its_way() {
   if (!own.sends) return false;
   const settling_page* const page = page_in_use();
@@ -150,10 +163,11 @@ void settle() {
 
 bool settled_for(int fd, int flags) {
   anchor a;
-  if (!anything_on_its_way() || !is_ours(fd, a)) return false;
+  const sends_are where = where_sends_are();
+  if (where == sends_are::known || !is_ours(fd, a)) return false;
   own_caller c(fd);
   if (kernel::may_block(c, fd, flags)) return false;
-  settle();
+  if (where == sends_are::on_their_way) settle();
   return true;
 }
 

@@ -35,6 +35,10 @@ class closing_end {
 
 /// What somebody has sent may still be on its way.
 bool anything_on_its_way();
+/// Where what has been sent by now is, for who has just found nothing: `arrived` may have been
+/// after that, as it was not known to this thread before.
+enum class sends_are : u8 { known, arrived, on_their_way };
+sends_are where_sends_are();
 /// What this thread has sent may still be on its way.
 bool own_on_its_way();
 /// This thread has waited for events: a loop of them takes whatever has come by then.
@@ -55,8 +59,9 @@ int ready_after_settling(bool at_once, Ask ask) {
   if (!at_once) return ask();
   if (own_on_its_way()) settle();
   const int ready = ask();
-  if (ready != 0 || !anything_on_its_way()) return ready;
-  settle();
+  const sends_are where = ready == 0 ? where_sends_are() : sends_are::known;
+  if (where == sends_are::known) return ready;
+  if (where == sends_are::on_their_way) settle();
   return ask();
 }
 

@@ -81,6 +81,22 @@ TEST(settling, nothing_is_kept_of_a_flood) {
 }
 
 /// Plain sends to other hosts count as well, and may go on for an hour before one is noted.
+TEST(settling, who_asks_waits_for_the_batch_that_takes_what_was_sent) {
+  const auto host = settling::create();
+  settling_turns turns;
+  turns.note(*host);
+  const u64 asked = turns.next_batch();
+  EXPECT_GT(asked, turns.over()) << "a turn that ends here has not taken it";
+  turns.begin_batch();
+  EXPECT_GT(turns.next_batch(), asked);
+  turns.end_batch(false);
+  EXPECT_GT(asked, turns.over());
+  turns.begin_batch();
+  turns.end_batch(true);
+  EXPECT_LE(asked, turns.over());
+  EXPECT_GT(turns.next_batch(), turns.over());
+}
+
 TEST(settling, a_number_that_ran_ahead_is_settled_all_the_same) {
   const auto host = settling::create();
   const mapped_page page(host->file().get());
