@@ -19,6 +19,7 @@
 
 #include "daemon/obituary.h"
 #include "daemon/socket_path.h"
+#include "tests/support/temp_folder.h"
 
 namespace ph {
 namespace {
@@ -26,26 +27,6 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
-
-class temp_folder {
- public:
-  temp_folder() {
-    std::string name = testing::TempDir() + "ph-control-XXXXXX";
-    path_ = ::mkdtemp(name.data());
-  }
-  ~temp_folder() {
-    for (const char* name : {"/s", "/s.lock", "/posthaste/lab.sock"}) {
-      ::unlink((path_ + name).c_str());
-    }
-    ::rmdir((path_ + "/posthaste").c_str());
-    ::rmdir(path_.c_str());
-  }
-  [[nodiscard]] std::string socket() const { return path_ + "/s"; }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 /// Accepts one connection and runs a script on it, on a thread of its own.
 class scripted_lab {
@@ -314,18 +295,18 @@ TEST(control_listener, never_removes_a_file_that_is_no_socket) {
 
 TEST(socket_path, option_then_variable_then_the_users_private_folder) {
   const temp_folder folder;
-  ::setenv("XDG_RUNTIME_DIR", folder.path().c_str(), 1);
+  ::setenv("XDG_RUNTIME_DIR", folder.path.c_str(), 1);
   ::unsetenv(lab_socket_variable);
   EXPECT_EQ(lab_socket_path("/x/y").value(), "/x/y");
-  EXPECT_EQ(lab_socket_path("").value(), folder.path() + "/posthaste/lab.sock");
+  EXPECT_EQ(lab_socket_path("").value(), folder.path + "/posthaste/lab.sock");
   struct stat st {};
-  ASSERT_EQ(::stat((folder.path() + "/posthaste").c_str(), &st), 0);
+  ASSERT_EQ(::stat((folder.path + "/posthaste").c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 0777, 0700u);
   ::setenv(lab_socket_variable, "/from/variable", 1);
   EXPECT_EQ(lab_socket_path("").value(), "/from/variable");
   EXPECT_EQ(lab_socket_path("/x/y").value(), "/x/y");
   ::unsetenv(lab_socket_variable);
-  ::chmod((folder.path() + "/posthaste").c_str(), 0777);
+  ::chmod((folder.path + "/posthaste").c_str(), 0777);
   EXPECT_THAT(lab_socket_path("").error(), HasSubstr("is not a folder of this user alone"));
   EXPECT_THAT(lab_socket_path(std::string(108, 'x')).error(), HasSubstr("too long for a socket"));
 }

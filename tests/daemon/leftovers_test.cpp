@@ -18,6 +18,7 @@
 #include "daemon/anchor.h"
 #include "daemon/shim_copies.h"
 #include "daemon/socket_path.h"
+#include "tests/support/temp_folder.h"
 
 namespace ph {
 namespace {
@@ -26,23 +27,18 @@ namespace fs = std::filesystem;
 
 class leftovers : public ::testing::Test {
  protected:
-  ~leftovers() override {
-    std::error_code ignored;
-    for (const std::string& path : made_) fs::remove_all(path, ignored);
-  }
-  std::string make(const std::string& pattern) {
-    std::string path = pattern;
-    EXPECT_NE(::mkdtemp(path.data()), nullptr);
-    made_.push_back(path);
-    return path;
-  }
+  std::string make(const std::string& pattern) { return made_.emplace_back(pattern).path; }
   std::string run_folder() { return make("/tmp/" + std::string(run_folder_prefix) + "XXXXXX"); }
   static void write(const std::string& path, const char* text) { std::ofstream(path) << text; }
   static void age(const std::string& path) {
     const timespec old[2] = {{1'000'000, 0}, {1'000'000, 0}};
     ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), old, 0), 0);
   }
-  std::vector<std::string> made_;
+  ~leftovers() override {
+    if (!linked_.empty()) ::unlink(linked_.c_str());
+  }
+  std::string linked_;
+  std::vector<temp_folder> made_;
 };
 
 TEST_F(leftovers, folders_of_anchors_that_nobody_holds) {
@@ -124,7 +120,7 @@ TEST_F(leftovers, nothing_is_followed) {
   write(elsewhere + "/log", "");
   const std::string link =
       "/tmp/" + std::string(run_folder_prefix) + "link-of-test-" + std::to_string(::getpid());
-  made_.push_back(link);
+  linked_ = link;
   ASSERT_EQ(::symlink(elsewhere.c_str(), link.c_str()), 0);
   sweep_leftovers();
   EXPECT_TRUE(fs::exists(elsewhere + "/log"));

@@ -20,6 +20,7 @@
 #include "daemon/protocol.h"
 #include "daemon/serve.h"
 #include "platform/fd_message.h"
+#include "tests/support/temp_folder.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
 #include "wire/inet_addr.h"
@@ -34,19 +35,6 @@ links:
   - ends: [ "alice:eth0 10.0.1.1/24", "bob:eth0 10.0.1.2/24" ]
     delay: 1ms
 )";
-
-struct temp_folder {
-  temp_folder() {
-    std::string name = testing::TempDir() + "ph-serve-XXXXXX";
-    path = ::mkdtemp(name.data());
-  }
-  ~temp_folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  [[nodiscard]] std::string socket() const { return path + "/s"; }
-  std::string path;
-};
 
 inline lab lab_of(const char* text) {
   auto read = parse_lab(text, "test.yaml");

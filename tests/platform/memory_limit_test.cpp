@@ -7,21 +7,19 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/support/temp_folder.h"
+
 namespace ph {
 namespace {
 
 struct files : ::testing::Test {
-  files() {
-    std::string name = testing::TempDir() + "ph-groups-XXXXXX";
-    root = ::mkdtemp(name.data());
-  }
-  ~files() override { std::filesystem::remove_all(root); }
   void write(const std::string& path, const std::string& text) const {
     const std::filesystem::path at = root + path;
     std::filesystem::create_directories(at.parent_path());
     std::ofstream(at) << text << "\n";
   }
-  std::string root;
+  const temp_folder folder;
+  const std::string& root = folder.path;
 };
 
 TEST_F(files, the_least_limit_on_the_way_up_counts) {

@@ -15,19 +15,13 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/temp_folder.h"
+
 namespace ph {
 namespace {
 
 class program_file_test : public testing::Test {
  protected:
-  program_file_test() {
-    std::string name = testing::TempDir() + "ph-program-XXXXXX";
-    folder_ = ::mkdtemp(name.data());
-  }
-  ~program_file_test() override {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
   std::string put(const std::string& name, const std::string& bytes) {
     const std::string path = folder_ + "/" + name;
     std::ofstream(path, std::ios::binary) << bytes;
@@ -41,7 +35,8 @@ class program_file_test : public testing::Test {
   }
   preload_reach reach_of(const std::string& bytes) { return inspect(put("x", bytes)).reach; }
 
-  std::string folder_;
+  const temp_folder made_;
+  const std::string& folder_ = made_.path;
 };
 
 template <class T>

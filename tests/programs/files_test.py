@@ -105,6 +105,28 @@ print([os.access(path, how) for how in (os.F_OK, os.R_OK, os.W_OK, os.R_OK | os.
             "cat /proc/sys/net/ipv4/ip_forward; done"))
         self.assertEqual(done.stdout.split(), list("10101"))
 
+    @unittest.skipIf(os.geteuid() != 0, "only root may become somebody else")
+    def test_only_the_daemons_user_and_root_write(self):
+        other = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        before = self.value_on("alice")
+        writes = (("sh", "-c", f"echo 99 > {FILE}"), ("sysctl", "-w", f"{NAME}=99"),
+                  (lib.PYTHON, "-c", f"open('{FILE}', 'r+b', 0).write(b'99')"))
+        for words in writes:
+            done = self.lab.run("alice", *other, *words, check=False)
+            self.assertNotEqual(done.returncode, 0, words)
+            self.assertIn("ermission denied", done.stderr)
+        self.assertEqual(self.value_on("alice"), before)
+        self.assertEqual(self.lab.run("alice", *other, "cat", FILE).stdout, before)
+
+    @unittest.skipIf(os.geteuid() != 0, "others make no mount namespace")
+    def test_where_root_may_not_mount_it_is_said(self):
+        words = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin",
+                 *self.lab.words_on("alice"), "sh", "-c", f"echo 99 > {FILE}; cat {FILE}"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=lib.PATIENCE_S,
+                              check=False)
+        self.assertEqual((done.returncode, done.stdout), (0, "99\n"), done.stderr)
+        self.assertIn("this machine lets nobody mount here", done.stderr)
+
     def test_settings_that_the_machine_may_not_have(self):
         file = "/proc/sys/net/ipv4/tcp_congestion_control"
         self.lab.run("alice", "sh", "-c", f"echo vegas > {file}")

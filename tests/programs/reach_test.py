@@ -21,7 +21,7 @@ while True:
 
 ECHO_CLIENT = """
 import socket, sys
-c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 30)
+c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 100)
 names = *c.getsockname()[:1], *c.getpeername()
 c.sendall(b"hello")
 c.shutdown(socket.SHUT_WR)
@@ -35,7 +35,7 @@ print(got.decode(), *names)
 TRY = """
 import errno, socket, sys
 try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 100)
     print("connected")
 except TimeoutError:
     print("timeout")
@@ -91,7 +91,7 @@ while True:
         out = lab.python("alice", """
 import socket
 s = socket.socket(type=socket.SOCK_DGRAM)
-s.settimeout(20)
+s.settimeout(100)
 for size in (0, 1, 1472, 1473, 60000):
     s.sendto(b"x" * size, ("10.0.0.2", 5000))
     data, peer = s.recvfrom(65536)
@@ -116,7 +116,7 @@ except ConnectionRefusedError:
 
     def test_the_error_of_a_write_inside_libc(self):
         lab = self.start_lab(lib.TWO_HOSTS)
-        done = lab.run("alice", "bash", "-c", "exec 5<>/dev/udp/10.0.0.2/9; for i in {1..100}; do "
+        done = lab.run("alice", "bash", "-c", "exec 5<>/dev/udp/10.0.0.2/9; for i in {1..5000}; do "
                        "echo x >&5 || exit; sleep 0.01; done; exit 7", check=False)
         self.assertIn("echo: write error: Connection refused", done.stderr)
 
@@ -167,7 +167,7 @@ links:
         lab.spawn("bob", lib.PYTHON, "-c", ECHO_SERVER, "", "7000").wait_for("listening")
         out = lab.python("alice", """
 import hashlib, socket, threading
-c = socket.create_connection(("10.0.0.2", 7000), 60)
+c = socket.create_connection(("10.0.0.2", 7000), 110)
 sent = bytes(range(256)) * 8192  # 2 MiB
 def send():
     c.sendall(sent)
