@@ -116,6 +116,13 @@ need() {
 
 # --- building -------------------------------------------------------------------------------------
 
+# has_room FOLDER: something can be written there; not so on a full disk or a read-only one.
+has_room() {
+  { (printf '%4096s' '' >"$1/.ph-room") && rm "$1/.ph-room"; } 2>/dev/null && return
+  rm -f "$1/.ph-room" 2>/dev/null || true
+  return 1
+}
+
 # build PRESET [TARGET...]: configures if needed and builds. Quiet when there is nothing to do.
 build() {
   local preset=$1 folder=$root/build/$1 log=$root/build/$1.log started=$SECONDS
@@ -149,7 +156,7 @@ build() {
 
 built=$root/build/release
 
-verb=${1:-help}
+verb=${1-help}
 if (($#)); then shift; fi
 # What only explains itself needs no build.
 if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then
@@ -164,6 +171,10 @@ fi
 case $verb in
   help | -h | --help) usage ;;
   build)
+    if ! grep -qF "{\"name\": \"${1:-release}\", \"inherits\"" "$root/CMakePresets.json"; then
+      printf '%s\n' "${red}ph: no preset is named '$1'$plain" "\`./ph help\` lists them" >&2
+      exit 2
+    fi
     if [[ ${1:-} == fuzz ]]; then need build test; else need build; fi
     build "${@:-release}"
     ;;
@@ -206,8 +217,13 @@ case $verb in
     exit ${unused:-0}
     ;;
   *)
-    need build
-    build release programs
+    # A lab can be used and ended where nothing can be built any more.
+    if [[ -x $built/ph && -e $built/build.ninja && -w $built ]] && ! has_room "$built"; then
+      say "nothing can be written to $built: it is used as it is"
+    else
+      need build
+      build release programs
+    fi
     exec "$built/ph" "$verb" "$@"
     ;;
 esac

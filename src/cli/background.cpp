@@ -1,9 +1,13 @@
-// Two forks: the first leaves the caller's session, the second gives the daemon away to init. A
-// pipe tells the caller that the lab is up, or why not.
+// Two forks: the first leaves the caller's session, the second gives the daemon away to init. By a
+// pair of sockets it tells the caller that the lab is up, or why not; a caller that does not answer
+// has gone, and the lab ends.
 #include "cli/background.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +17,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include "cli/verb.h"
 #include "daemon/socket_path.h"
@@ -21,26 +26,33 @@
 namespace ph::cli {
 namespace {
 
-constexpr std::string_view up_message = "up";
+constexpr std::string_view up_message = "up\n";
+constexpr std::string_view heard_message = "heard\n";
+constexpr int answer_patience_ms = 10'000;
 
 void write_all(int fd, std::string_view text) {
   while (!text.empty()) {
-    const ssize_t n = ::write(fd, text.data(), text.size());
+    const ssize_t n = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
     if (n <= 0) return;
     text.remove_prefix(static_cast<std::size_t>(n));
   }
 }
 
-/// Everything until the other side closes.
-std::string read_all(int fd) {
+/// What the other side says until it closes, or has said `last`, if there is such; cut off when
+/// `stop` is readable, or `patience_ms` pass without a word (-1: however long it takes).
+std::string hear(int fd, std::optional<std::string_view> last, int stop, int patience_ms) {
   std::string text;
   std::array<char, 4096> buffer;
-  for (;;) {
+  while (text != last) {
+    std::array<pollfd, 2> watched{{{fd, POLLIN, 0}, {stop, POLLIN, 0}}};
+    const int ready = ::poll(watched.data(), watched.size(), patience_ms);
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0 || watched[1].revents != 0) break;
     const ssize_t n = ::read(fd, buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return text;
+    if (n <= 0) break;
     text.append(buffer.data(), static_cast<std::size_t>(n));
   }
+  return text;
 }
 
 /// Standard input from nowhere, output and errors to the log. Errors: a sentence for the user.
@@ -69,8 +81,14 @@ struct background {
     write_all(report.get(), redirected.error());
     std::_Exit(1);
   }
-  b.options.on_ready = [&report] {
+  const unique_fd forsaken(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (b.options.until_readable < 0) b.options.until_readable = forsaken.get();
+  b.options.on_ready = [&report, &forsaken] {
     write_all(report.get(), up_message);
+    if (hear(report.get(), heard_message, -1, answer_patience_ms) != heard_message) {
+      ::eventfd_write(forsaken.get(), 1);
+      return;  // who waits for the lab's end sees this one's
+    }
     report.reset();
   };
   // A log that tells of no fault goes with the lab.
@@ -89,16 +107,18 @@ struct background {
   std::_Exit(served ? 0 : 1);
 }
 
-tl::expected<void, std::string> start(background b) {
+/// Cut off, with the lab ended, when `stop` is readable.
+tl::expected<void, std::string> start(background b, int stop) {
   std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-    return tl::unexpected(fmt::format("cannot make a pipe: {}", std::strerror(errno)));
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    return tl::unexpected(fmt::format("cannot make a pair of sockets: {}", std::strerror(errno)));
   }
   const unique_fd listener(ends[0]);
   unique_fd report(ends[1]);
   const pid_t first = ::fork();
   if (first < 0) return tl::unexpected(fmt::format("cannot fork: {}", std::strerror(errno)));
   if (first == 0) {
+    ::close(ends[0]);  // so that the daemon sees its end
     ::setsid();
     const pid_t second = ::fork();
     if (second == 0) run_daemon(b, std::move(report));
@@ -106,8 +126,16 @@ tl::expected<void, std::string> start(background b) {
   }
   report.reset();
   while (::waitpid(first, nullptr, 0) < 0 && errno == EINTR) {}
-  const std::string said = read_all(listener.get());
-  if (said == up_message) return {};
+  const std::string said = hear(listener.get(), up_message, stop, -1);
+  if (said == up_message) {
+    write_all(listener.get(), heard_message);
+    return {};
+  }
+  if (pollfd interrupted{stop, POLLIN, 0}; ::poll(&interrupted, 1, 0) == 1) {
+    ::shutdown(listener.get(), SHUT_WR);
+    hear(listener.get(), std::nullopt, -1, answer_patience_ms);
+    return tl::unexpected(std::string("interrupted: the lab has ended again"));
+  }
   return tl::unexpected(said.empty() ? fmt::format("the lab's daemon ended at once; see {}", b.log)
                                      : said);
 }
@@ -115,8 +143,8 @@ tl::expected<void, std::string> start(background b) {
 }  // namespace
 
 tl::expected<void, std::string> serve_in_background(const lab& what, serve_options options,
-                                                    const std::string& log) {
-  return start({what, std::move(options), log, ""});
+                                                    const std::string& log, int stop) {
+  return start({what, std::move(options), log, ""}, stop);
 }
 
 tl::expected<std::string, std::string> serve_this_process() {
@@ -135,7 +163,7 @@ tl::expected<std::string, std::string> serve_this_process() {
   options.socket_path = folder + "/lab.sock";
   options.until_readable = self.get();
   options.end_programs = false;  // what the program left running does not end with it
-  const auto up = start({loopback_lab("localhost"), options, folder + "/log", folder});
+  const auto up = start({loopback_lab("localhost"), options, folder + "/log", folder}, -1);
   if (!up) return tl::unexpected(up.error());
   return options.socket_path;
 }

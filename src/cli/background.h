@@ -10,9 +10,10 @@
 namespace ph::cli {
 
 /// Starts `serve` in a new session, its output appended to the file `log`; returns when the lab
-/// answers. The daemon is no child of the caller. Errors: why it did not start.
+/// answers. The daemon is no child of the caller. When `stop` is readable before, the lab ends, and
+/// this returns then. Errors: why it did not start.
 tl::expected<void, std::string> serve_in_background(const lab& what, serve_options options,
-                                                    const std::string& log);
+                                                    const std::string& log, int stop);
 
 /// Starts the lab of a single program: one host that has only its loopback. It ends, and its folder
 /// goes, when the calling process ends, whatever program that has become by then. Returns the path

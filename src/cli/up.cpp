@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cli/background.h"
+#include "cli/held_signals.h"
 #include "cli/verb.h"
 #include "daemon/control_client.h"
 #include "daemon/lab.h"
@@ -40,8 +41,10 @@ int up(const invocation& call, const up_options& options) {
   serving.lab_name = options.file;
   serving.end_programs = !options.keep_programs;
   if (options.detach) {
+    // An interrupted start leaves no lab, or says that there is one.
+    const held_signals held;
     const std::string log = log_path(*path);
-    const auto ready = serve_in_background(*loaded, serving, log);
+    const auto ready = serve_in_background(*loaded, serving, log, held.fd());
     if (!ready) return fail(ready.error());
     fmt::print("{}its log: {}\n", started(*loaded, *path), log);
     if (std::fflush(stdout) == 0) return 0;
@@ -73,12 +76,14 @@ void add_up(CLI::App& app, invocation& call) {
   add_socket_option(*verb, call);
   const auto options = std::make_shared<up_options>();
   verb->add_option("FILE,-f,--file", options->file, "The lab file (docs/lab.md)")
-      ->required()
       ->type_name("FILE");
   verb->add_flag("--detach", options->detach, "Return when it is up, and leave it running");
   verb->add_flag("--keep-programs", options->keep_programs,
                  "When the lab ends, leave its programs running");
-  verb->callback([&call, options] { call.exit_code = up(call, *options); });
+  verb->callback([&call, options] {
+    if (options->file.empty()) throw CLI::RequiredError("FILE");
+    call.exit_code = up(call, *options);
+  });
 }
 
 }  // namespace ph::cli

@@ -150,7 +150,7 @@ class VerbsTest(PhTest):
             self.assertEqual(done.stderr, f"ph: {file}:2: `0`; expected a number from 1 to 64\n")
         done = self.ph("up", "-f", file + "x", "--socket", self.socket, expect=125)
         self.assertIn("cannot be read", done.stderr)
-        self.assertIn("--file", self.ph("up", expect=2).stderr)
+        self.assertIn("ph: FILE is required", self.ph("up", expect=2).stderr)
 
     def test_up_detached_reports_what_the_daemon_could_not_do(self):
         file = os.path.join(self.folder, "lab.yaml")
@@ -182,6 +182,23 @@ class VerbsTest(PhTest):
         front.send_signal(signal.SIGINT)
         self.assertEqual(front.wait(60), 0)
         self.assertFalse(os.path.exists(self.socket))
+
+    def test_up_detached_and_interrupted_leaves_a_lab_only_with_a_word(self):
+        file = os.path.join(self.folder, "lab.yaml")
+        with open(file, "w", encoding="utf-8") as out:
+            out.write("hosts: { alice: {} }\n")
+        for milliseconds in range(0, 60, 3):
+            start = subprocess.Popen([PH, "up", "-f", file, "--detach", "--socket", self.socket],
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                     env=self.environment)
+            time.sleep(milliseconds / 1000)
+            start.send_signal(signal.SIGINT)
+            said, _ = start.communicate(timeout=60)
+            self.assertIn(start.returncode, (0, -signal.SIGINT))
+            found = subprocess.run([PH, "down", "--socket", self.socket], capture_output=True,
+                                   timeout=60, check=False).returncode
+            self.assertEqual(found, 0 if "up at" in said else 125, (milliseconds, said))
+            self.assertFalse(os.path.exists(self.socket))
 
     def test_status_for_people(self):
         self.lab({"ok": True, "lab": "two.yaml", "seed": 7, "pid": 42, "uptime_s": 3, "hosts": [
@@ -391,7 +408,7 @@ class SurroundingsTest(PhTest):
         self.assertIn("alice: 1 cpu", said)
         self.ph("--socket", self.socket, "run", "--host", "alice", "--", "true")
         self.ph(f"--socket={self.socket}", "run", "true", "--socket", "not ours")
-        self.assertIn("--file", self.ph("up", "--socket", self.socket, expect=2).stderr)
+        self.assertIn("FILE is required", self.ph("up", "--socket", self.socket, expect=2).stderr)
 
     def test_the_files_of_a_lab_go_with_it(self):
         self.up()
@@ -592,6 +609,45 @@ class InstallTest(PhTest):
                                capture_output=True, check=True).stdout
         self.assertIn("ph", installed)
         self.assertLessEqual(installed, set(asked.split()))
+
+
+class WrapperTest(unittest.TestCase):
+    """The script `ph` at the top of a checkout, with a program of its own choice."""
+
+    SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        for file in ("ph", "CMakePresets.json"):
+            shutil.copy(os.path.join(self.SOURCE, file), self.folder)
+
+    def wrapper(self, *words, limits=""):
+        line = f'{limits} exec "$0" "$@"'
+        return subprocess.run(["bash", "-c", line, os.path.join(self.folder, "ph"), *words],
+                              capture_output=True, text=True, timeout=60, check=False)
+
+    def test_a_lab_can_be_ended_where_nothing_can_be_written(self):
+        built = os.path.join(self.folder, "build", "release")
+        os.makedirs(built)
+        with open(os.path.join(built, "build.ninja"), "w", encoding="utf-8"):
+            pass
+        program = os.path.join(built, "ph")
+        with open(program, "w", encoding="utf-8") as out:
+            out.write('#!/bin/sh\necho "ph: $*"\n')
+        os.chmod(program, 0o755)
+        for verb in ("down", "status"):
+            done = self.wrapper(verb, "--socket", "x", limits="ulimit -f 1;")
+            self.assertEqual((done.returncode, done.stdout), (0, f"ph: {verb} --socket x\n"),
+                             done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.assertEqual(sorted(os.listdir(built)), ["build.ninja", "ph"])
+
+    def test_a_preset_that_does_not_exist_is_a_wrong_command_line(self):
+        done = self.wrapper("build", "nosuch")
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("no preset is named 'nosuch'", done.stderr)
 
 
 if __name__ == "__main__":
