@@ -50,6 +50,8 @@ class capture final : private pcapng_output {
   capture& operator=(const capture&) = delete;
   ~capture() override;
 
+  /// Where it goes: writable when flush() can do more.
+  [[nodiscard]] int fd() const { return out_.get(); }
   /// Packets taken down.
   [[nodiscard]] u64 packets() const { return packets_; }
   /// Packets left out because the reader was too slow, or for want of memory.

@@ -18,19 +18,6 @@ using nlohmann::json;
 
 constexpr std::size_t most_passed = 253;  ///< in one message: SCM_MAX_FD
 
-/// Deeper requests are refused before a parser sees them: no request needs more than three.
-constexpr int deepest_nesting = 16;
-
-bool too_deep(std::string_view line) {
-  int depth = 0;
-  for (const char c : line) {
-    if (c == '[' || c == '{') ++depth;
-    if (c == ']' || c == '}') --depth;
-    if (depth > deepest_nesting) return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 control_connection::~control_connection() {
@@ -91,7 +78,7 @@ bool control_connection::has_next() {
   return out_.size() - out_at_ <= longest_backlog && has_line();
 }
 
-std::optional<json> control_connection::next() {
+std::optional<control_request> control_connection::next() {
   while (has_next()) {
     const std::string line = in_.substr(in_at_, in_seen_ - in_at_);
     in_at_ = ++in_seen_;
@@ -100,8 +87,7 @@ std::optional<json> control_connection::next() {
       in_at_ = in_seen_ = 0;
     }
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    json what = too_deep(line) ? json() : json::parse(line, nullptr, false);
-    if (what.is_object()) return what;
+    if (auto what = control_request::parse(line)) return what;
     refuse("a request is one JSON object on one line");
   }
   return std::nullopt;
@@ -118,7 +104,11 @@ void control_connection::answer(const json& reply, unique_fd passed) {
   answer(reply);
 }
 
-void control_connection::refuse(const std::string& why) { answer({{"ok", false}, {"error", why}}); }
+/// Said where there is no memory, too: an object needs some even for its end, a text does not.
+void control_connection::refuse(const std::string& why) {
+  const std::string quoted = json(why).dump(-1, ' ', false, json::error_handler_t::replace);
+  out_ += fmt::format("{{\"error\":{},\"ok\":false}}\n", quoted);
+}
 
 /// One message: what stands before a descriptor is sent before it.
 ssize_t control_connection::send_some() {

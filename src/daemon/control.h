@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 
+#include "daemon/control_request.h"
 #include "platform/closer.h"
 #include "platform/unique_fd.h"
 
@@ -40,7 +41,7 @@ class control_connection {
   [[nodiscard]] bool has_room() const { return in_.size() - in_at_ <= longest_line; }
   /// The next whole request, if any and if the answers before it do not wait for their reader; a
   /// line that is no JSON object gets a refusal and is skipped.
-  std::optional<nlohmann::json> next();
+  std::optional<control_request> next();
   /// next() would give something now.
   [[nodiscard]] bool has_next();
   /// next() would give something now or when answers have been read.

@@ -21,12 +21,19 @@
 #include <string_view>
 
 #include "daemon/protocol.h"
-#include "platform/patient_reader.h"
+#include "platform/patience.h"
 
 namespace ph {
+
+struct listed_process {
+  pid_t pid;
+  pid_t parent;
+  s64 began;
+};
+
 namespace {
 
-constexpr u64 most_environment = 8 << 20;
+constexpr u64 most_environment = 4 << 20;
 
 /// A file of a process below /proc that neither lies in the process's own memory nor is read under
 /// its mmap_lock.
@@ -93,10 +100,24 @@ bool has_entry(const std::string& environment, const std::string& name, const st
   return false;
 }
 
-bool leads_to(patient_reader& reader, pid_t pid, const std::string& address) {
-  const std::string environment = reader.read(fmt::format("/proc/{}/environ", pid),
-                                              [pid] { return environment_is_there(pid); });
-  return has_entry(environment, dropin::env_socket, address);
+/// Cut to what an environment may be. May wait for ever.
+std::string environment_of(pid_t pid) {
+  const unique_fd file(::open(fmt::format("/proc/{}/environ", pid).c_str(), O_RDONLY | O_CLOEXEC));
+  std::string out;
+  std::array<char, 16384> buffer;
+  while (file && out.size() < most_environment) {
+    const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
+    if (got <= 0) break;
+    out.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  return out;
+}
+
+/// `ph run` takes from every program, for good, what set-uid programs would give (no_new_privs):
+/// few others are without it, and no environment but theirs need be read.
+bool may_be_of_a_lab(pid_t pid) {
+  const std::string status = read_file(pid, "status");
+  return status.find("\nNoNewPrivs:\t0") == std::string::npos;
 }
 
 /// The process itself, and not another one that has its number now or what it was before.
@@ -106,27 +127,29 @@ bool is_there(const known_process& p) {
   return p.before.empty() || program_of(p.pid) != p.before;
 }
 
-std::vector<pid_t> all_processes() {
-  std::vector<pid_t> out;
+std::vector<listed_process> all_processes() {
+  std::vector<listed_process> out;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
     const std::string name = entry.path().filename().string();
     pid_t pid = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
-    if (error == std::errc() && *end == 0) out.push_back(pid);
+    if (error != std::errc() || *end != 0) continue;
+    const process_stat stat(pid);
+    out.push_back({pid, stat.parent(), stat.began()});
   }
   return out;
 }
 
 /// Adds the descendants of the processes that are in it.
-void add_descendants(std::set<pid_t>& found, const std::vector<pid_t>& all) {
+void add_descendants(std::set<pid_t>& found, const std::vector<listed_process>& all) {
   std::map<pid_t, pid_t> parents;
-  for (const pid_t pid : all) parents[pid] = process_stat(pid).parent();
-  for (const pid_t pid : all) {
-    pid_t above = pid;
+  for (const listed_process& p : all) parents[p.pid] = p.parent;
+  for (const listed_process& p : all) {
+    pid_t above = p.pid;
     for (std::size_t steps = 0; steps < all.size() && above > 1; ++steps) {
       if (found.contains(above)) {
-        found.insert(pid);
+        found.insert(p.pid);
         break;
       }
       const auto parent = parents.find(above);
@@ -191,16 +214,40 @@ std::string program_of(pid_t pid) {
   return {name.data(), static_cast<std::size_t>(std::max<ssize_t>(len, 0))};
 }
 
-std::vector<lab_process> find_lab_processes(const std::string& address,
-                                            const std::vector<known_process>& known) {
-  const std::vector<pid_t> all = all_processes();
+/// Those that were not seen before are looked at, but for those `found` by other means; those that
+/// are gone are forgotten.
+void lab_process_finder::judge(const std::vector<listed_process>& all,
+                               const std::set<pid_t>& found) {
+  std::map<pid_t, verdict> now;
+  std::vector<pid_t> unknown;
+  for (const listed_process& p : all) {
+    const auto before = seen_.find(p.pid);
+    const bool seen = before != seen_.end() && before->second.began == p.began;
+    verdict& v = now[p.pid] = seen ? before->second : verdict{p.began, false};
+    if (found.contains(p.pid)) v.of_lab = true;
+    if (seen || v.of_lab || p.pid == ::getpid()) continue;
+    if (may_be_of_a_lab(p.pid)) unknown.push_back(p.pid);
+  }
+  seen_ = std::move(now);
+  const auto leads_here = [address = address_, unknown](std::size_t i) {
+    return environment_is_there(unknown[i]) &&
+           has_entry(environment_of(unknown[i]), dropin::env_socket, address);
+  };
+  const std::vector<bool> of_lab = ask_patiently(unknown.size(), leads_here);
+  for (std::size_t i = 0; i < unknown.size(); ++i) seen_.at(unknown[i]).of_lab = of_lab[i];
+}
+
+std::vector<lab_process> lab_process_finder::find(const std::vector<known_process>& known) {
+  const std::vector<listed_process> all = all_processes();
   std::set<pid_t> found;
   for (const known_process& p : known) {
     if (p.pid > 1 && is_there(p)) found.insert(p.pid);
   }
-  patient_reader reader;
-  for (const pid_t pid : all) {
-    if (!found.contains(pid) && leads_to(reader, pid, address)) found.insert(pid);
+  found.erase(::getpid());
+  add_descendants(found, all);
+  judge(all, found);
+  for (const auto& [pid, what] : seen_) {
+    if (what.of_lab) found.insert(pid);
   }
   found.erase(::getpid());
   add_descendants(found, all);

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@
 #include "platform/unique_fd.h"
 
 namespace ph {
+
+struct listed_process;  ///< one of all those of the machine
 
 struct lab_process {
   pid_t pid = 0;
@@ -34,11 +37,28 @@ s64 process_clock();
 /// The file that a process runs, as the kernel calls it; empty when that cannot be seen.
 std::string program_of(pid_t pid);
 
-/// The living processes of those that are `known`, those whose environment leads to the daemon at
-/// `address` (PH_SOCKET), and the descendants of both; never the calling process. An environment
-/// that lies in memory which may not come tells nothing.
-std::vector<lab_process> find_lab_processes(const std::string& address,
-                                            const std::vector<known_process>& known);
+/// Looks for the processes of a lab, several times at its end. What it has seen of one holds as
+/// long as that lives: who becomes a program of the lab later says so (known_process), or is a
+/// child of such.
+class lab_process_finder {
+ public:
+  /// `address`: the daemon's (PH_SOCKET).
+  explicit lab_process_finder(std::string address) : address_(std::move(address)) {}
+  /// The living processes of those that are `known`, those whose environment leads to the daemon,
+  /// and the descendants of both; never the calling process. An environment that lies in memory
+  /// which may not come tells nothing.
+  std::vector<lab_process> find(const std::vector<known_process>& known);
+
+ private:
+  struct verdict {
+    s64 began;
+    bool of_lab;
+  };
+  void judge(const std::vector<listed_process>& all, const std::set<pid_t>& found);
+
+  std::string address_;
+  std::map<pid_t, verdict> seen_;
+};
 
 /// Sends SIGTERM to all, and SIGKILL to those that still live after `grace`. `wait(fd)` is called
 /// to pass the time: it returns when `fd` is readable, at the latest. Those that may not be

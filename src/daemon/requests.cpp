@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <set>
 
 #include "daemon/anchor.h"
 #include "daemon/server.h"
@@ -21,22 +22,12 @@ using nlohmann::json;
 constexpr u64 longest_journey_wait_s = 600;
 constexpr std::ptrdiff_t most_captures = 32;
 
-std::string text_of(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
-u64 number_of(const json& object, const char* key, u64 otherwise) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number_unsigned() ? found->get<u64>() : otherwise;
-}
-
 }  // namespace
 
 /// An answer is made of many small pieces, which is no place to find that there is no memory: there
 /// is enough for it, or it is not begun.
-void server::serve_request(connection& c, const json& request) {
-  const std::string verb = text_of(request, "verb");
+void server::serve_request(connection& c, const control_request& request) {
+  const std::string verb = request.text("verb");
   if (reserve_->nearly_out() && verb != "down") return say_no_memory(c);
   if (verb == "status") return do_status(c);
   if (verb == "attach") return do_attach(c, request);
@@ -52,14 +43,14 @@ void server::do_status(connection& c) {
   answer["ok"] = true;
   answer["lab"] = options_.lab_name;
   answer["pid"] = ::getpid();
-  answer["uptime_s"] = (clock_.now() - started_).ns / 1'000'000'000;
+  answer["uptime_s"] = lab_now().ns / 1'000'000'000;
   answer["socket"] = listener_.path();
   answer["program_sockets"] = programs_->socket_count();
   c.line.answer(answer);
 }
 
-void server::do_attach(connection& c, const json& request) {
-  const std::string name = text_of(request, "host");
+void server::do_attach(connection& c, const control_request& request) {
+  const std::string name = request.text("host");
   sim::host* const where = lab_->find_host(name);
   if (where == nullptr) return c.line.refuse(lab_->no_such_host(name));
   if (where->dead()) return c.line.refuse(lab_->dead_host(*where));
@@ -69,19 +60,17 @@ void server::do_attach(connection& c, const json& request) {
   c.line.answer({{"ok", true}, {"env", environment}});
 }
 
-tl::expected<std::vector<capture_place>, std::string> server::capture_places(const json& on) {
+tl::expected<std::vector<capture_place>, std::string> server::capture_places(
+    const std::vector<std::string>& on) {
   std::vector<capture_place> out;
-  const auto add = [&out](sim::host& h, net_device& dev) {
-    for (const capture_place& present : out) {
-      if (present.dev == &dev) return;
-    }
-    out.push_back({&dev, h.name() + ":" + dev.name()});
+  std::set<const net_device*> present;
+  const auto add = [&](sim::host& h, net_device& dev) {
+    if (present.insert(&dev).second) out.push_back({&dev, h.name() + ":" + dev.name()});
   };
-  if (!on.is_array() || on.empty()) {
+  if (on.empty()) {
     return tl::unexpected(std::string("capture where? on: [\"host:device\", ...]"));
   }
-  for (const json& entry : on) {
-    const std::string place = entry.is_string() ? entry.get<std::string>() : "";
+  for (const std::string& place : std::set<std::string>(on.begin(), on.end())) {
     const std::size_t colon = place.find(':');
     const bool everywhere = place == "any";
     sim::host* const one = everywhere ? nullptr : lab_->find_host(place.substr(0, colon));
@@ -104,8 +93,8 @@ tl::expected<std::vector<capture_place>, std::string> server::capture_places(con
 }
 
 /// Answers with one end of a stream; the packets go into the other one.
-void server::do_capture(connection& c, const json& request) {
-  const auto places = capture_places(request.value("on", json()));
+void server::do_capture(connection& c, const control_request& request) {
+  const auto places = capture_places(request.list("on"));
   if (!places) return c.line.refuse(places.error());
   const auto running = std::count_if(connections_.begin(), connections_.end(), [](const auto& at) {
     return at.second->recording != nullptr;
@@ -122,41 +111,45 @@ void server::do_capture(connection& c, const json& request) {
   ::shutdown(writing.get(), SHUT_RD);
   capture_limits limits;
   limits.snaplen = static_cast<u32>(
-      std::min<u64>(number_of(request, "snaplen", 0), std::numeric_limits<u32>::max()));
-  limits.packets = number_of(request, "packets", 0);
-  c.recording =
-      std::make_unique<capture>(std::move(writing), *places, limits, epoch_, capture_budget_);
+      std::min<u64>(request.number("snaplen", 0), std::numeric_limits<u32>::max()));
+  limits.packets = request.number("packets", 0);
+  auto recording = std::make_unique<capture>(std::move(writing), *places, limits,
+                                             clocks_.wall_epoch(), capture_budget_);
+  // Only ends the sleep: captures are served in every turn.
+  if (!poller_.add(recording->fd(), EPOLLET, [](u32) {})) {
+    return c.line.refuse("cannot wait for the reader of a capture");
+  }
+  c.recording = std::move(recording);
   c.line.answer({{"ok", true}}, std::move(reading));
 }
 
 /// Answers with the steps of a packet that carries data between hosts: the best of those seen if
 /// tracing is on, else of those that pass within wait_s seconds.
-void server::do_journey(connection& c, const json& request) {
-  const u64 wait = std::min(number_of(request, "wait_s", 10), longest_journey_wait_s);
+void server::do_journey(connection& c, const control_request& request) {
+  const u64 wait = std::min(request.number("wait_s", 10), longest_journey_wait_s);
   if (!journeys_->on()) journeys_->clear();
   journeys_->set_on(true);
   c.wants_journey = true;
   c.journey_until = lab_->world().now() + seconds(static_cast<s64>(wait));
 }
 
-void server::do_trace(connection& c, const json& request) {
-  const auto on = request.find("on");
-  if (on == request.end() || !on->is_boolean()) return c.line.refuse("trace: on is true or false");
-  tracing_ = on->get<bool>();
+void server::do_trace(connection& c, const control_request& request) {
+  const auto on = request.flag("on");
+  if (!on) return c.line.refuse("trace: on is true or false");
+  tracing_ = *on;
   if (tracing_ && !journeys_->on()) journeys_->clear();
   journeys_->set_on(tracing_);
   c.line.answer({{"ok", true}});
 }
 
 /// Names the programs that there are; they end with the lab unless the request keeps them.
-void server::do_down(connection& c, const json& request) {
-  const auto keep = request.find("keep_programs");
-  if (keep != request.end() && keep->is_boolean()) options_.end_programs = !keep->get<bool>();
+void server::do_down(connection& c, const control_request& request) {
+  ending_ = true;  // whether there is memory to say more or not
+  if (const auto keep = request.flag("keep_programs")) options_.end_programs = !*keep;
   spared_ = c.line.peer();
   json all = json::array();
   for (const lab_process& p : lab_processes()) all.push_back({{"pid", p.pid}, {"name", p.name}});
   c.line.answer({{"ok", true}, {"programs", all}, {"programs_end", options_.end_programs}});
-  ending_ = true;
 }
 
 }  // namespace ph

@@ -35,10 +35,7 @@ constexpr duration first_trim = milliseconds(500), last_trim = seconds(64);
 }  // namespace
 
 server::server(const serve_options& options, control_listener listener)
-    : options_(options),
-      listener_(std::move(listener)),
-      started_(clock_.now()),
-      epoch_(wall_clock_now()) {}
+    : options_(options), listener_(std::move(listener)) {}
 
 server::~server() { end_captures(); }
 
@@ -86,7 +83,7 @@ tl::expected<void, std::string> server::build(const lab& what) {
   }
   lab_->set_reserve(*reserve_);
   capture_budget_.reserve = &*reserve_;
-  for (const auto& h : lab_->world().hosts()) h->machine().set_wall_epoch(epoch_);
+  for (const auto& h : lab_->world().hosts()) h->machine().set_outer_clocks(clocks_);
   journeys_ = std::make_unique<journeys>(lab_->world().trace());
   watch_taps();
   auto programs_served = programs::serve(*lab_, closer_);
@@ -158,10 +155,11 @@ void server::run_until(int fd) {
   static_cast<void>(poller_.remove(fd));
 }
 
-std::vector<lab_process> server::lab_processes() const {
+std::vector<lab_process> server::lab_processes() {
   std::vector<known_process> known = programs_->peers();
   for (known_process& p : attached_.list()) known.push_back(std::move(p));
-  std::vector<lab_process> all = find_lab_processes(programs_->address(), known);
+  if (!finder_) finder_.emplace(programs_->address());
+  std::vector<lab_process> all = finder_->find(known);
   std::erase_if(all, [this](const lab_process& p) { return p.pid == spared_; });
   return all;
 }
@@ -245,9 +243,6 @@ duration server::patience(bool busy) {
   if (low != told_low_) out = std::min(out, time_until(tell_memory_, clock_.now()));
   if (trim_at_ != never) out = std::min(out, time_until(trim_at_, clock_.now()));
   for (const auto& [id, c] : connections_) {
-    if (c->recording != nullptr && !c->recording->flushed()) {
-      out = std::min(out, slow_reader_retry);
-    }
     if (c->wants_journey) out = std::min(out, journey_check);
   }
   return out;
@@ -393,7 +388,7 @@ void server::settle(connection& c) {
       } else {
         c.line.refuse(c.recording->error());
       }
-      c.recording.reset();
+      end_recording(c);
       c.line.close_after_flush();
     }
   }
@@ -415,6 +410,7 @@ void server::remove_ended() {
   std::erase_if(connections_, [this](auto& entry) {
     connection& c = *entry.second;
     if (!c.broken && !(c.line.closing() && !c.line.wants_write())) return false;
+    end_recording(c);
     static_cast<void>(poller_.remove(c.line.fd()));
     return true;
   });
@@ -428,7 +424,22 @@ void server::serve_captures() {
       settle(*c);
       update_poll(id, *c);
     }
+    wait_for_reader(*c);
   }
+}
+
+/// A slow reader ends the sleep when it has made room.
+void server::wait_for_reader(connection& c) {
+  const bool stalls = c.recording != nullptr && !c.recording->flushed();
+  if (std::exchange(c.reader_stalls, stalls) == stalls || c.recording == nullptr) return;
+  const u32 events = stalls ? u32{EPOLLET} | EPOLLOUT : u32{EPOLLET};
+  static_cast<void>(poller_.mod(c.recording->fd(), events));
+}
+
+void server::end_recording(connection& c) {
+  if (c.recording == nullptr) return;
+  static_cast<void>(poller_.remove(c.recording->fd()));
+  c.recording.reset();
 }
 
 void server::serve_journeys() {

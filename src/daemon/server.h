@@ -16,6 +16,7 @@
 #include "daemon/capture.h"
 #include "daemon/control.h"
 #include "daemon/journeys.h"
+#include "daemon/lab_clocks.h"
 #include "daemon/memory_reserve.h"
 #include "daemon/private_process.h"
 #include "daemon/programs.h"
@@ -45,7 +46,7 @@ class server {
   /// After run(): serves on until `fd` is readable, or something else asks for the end again.
   void run_until(int fd);
   /// The lab's programs, as processes.
-  [[nodiscard]] std::vector<lab_process> lab_processes() const;
+  [[nodiscard]] std::vector<lab_process> lab_processes();
   /// Whether they are to end with the lab.
   [[nodiscard]] bool ends_programs() const { return options_.end_programs; }
 
@@ -58,6 +59,7 @@ class server {
     bool wants_journey = false;
     bool broken = false;  ///< the other side is gone
     bool queued = false;  ///< stands in ready_connections_
+    bool reader_stalls = false;  ///< the poller tells when there is room in the capture again
     [[nodiscard]] bool occupied() const { return recording != nullptr || wants_journey; }
     u32 polled = 0;  ///< events asked of the poller
   };
@@ -72,7 +74,7 @@ class server {
   void watch_taps();
   void watch_end(int fd);
   bool watch_listener();
-  [[nodiscard]] instant lab_now() { return {(clock_.now() - started_).ns}; }
+  [[nodiscard]] instant lab_now() { return clocks_.now(); }
   duration patience(bool busy);
 
   void take_turn();
@@ -88,8 +90,10 @@ class server {
   void serve_connections();
   void serve_connection(u64 id, connection& c);
   static void say_no_memory(connection& c);
-  void serve_request(connection& c, const nlohmann::json& request);
+  void serve_request(connection& c, const control_request& request);
   void settle(connection& c);
+  void wait_for_reader(connection& c);
+  void end_recording(connection& c);
   void end_captures();
   void update_poll(u64 id, connection& c);
   void remove_ended();
@@ -98,12 +102,13 @@ class server {
   bool answer_journey(connection& c);
 
   void do_status(connection& c);
-  void do_attach(connection& c, const nlohmann::json& request);
-  void do_capture(connection& c, const nlohmann::json& request);
-  void do_journey(connection& c, const nlohmann::json& request);
-  void do_trace(connection& c, const nlohmann::json& request);
-  void do_down(connection& c, const nlohmann::json& request);
-  tl::expected<std::vector<capture_place>, std::string> capture_places(const nlohmann::json& on);
+  void do_attach(connection& c, const control_request& request);
+  void do_capture(connection& c, const control_request& request);
+  void do_journey(connection& c, const control_request& request);
+  void do_trace(connection& c, const control_request& request);
+  void do_down(connection& c, const control_request& request);
+  tl::expected<std::vector<capture_place>, std::string> capture_places(
+      const std::vector<std::string>& on);
 
   // Destroyed from below: the connections, whose end tells a client that the lab has ended, last.
   private_process private_;
@@ -115,8 +120,7 @@ class server {
   control_listener listener_;
   os_entropy entropy_;
   real_clock clock_;
-  instant started_{};
-  instant epoch_{};  ///< wall-clock time of the lab's start
+  lab_clocks clocks_;
   poller poller_;
   std::unique_ptr<running_lab> lab_;
   std::unique_ptr<journeys> journeys_;
@@ -125,6 +129,7 @@ class server {
   bool tracing_ = false;  ///< asked for by `trace`
   bool ending_ = false;
   expected_programs attached_;
+  std::optional<lab_process_finder> finder_;
   pid_t spared_ = 0;  ///< a `ph down` among the lab's programs must live to say what it did
   bool name_may_be_lost_ = false;  ///< of the control socket
   instant name_again_ = never;     ///< when to try once more to get it back

@@ -15,6 +15,17 @@ class clock_source {
   [[nodiscard]] virtual instant now() = 0;
 };
 
+/// The clocks of the world in which a machine lives, if it is a real one: for what programs see of
+/// the time. A machine's own time stands still during a call.
+class outer_clocks {
+ public:
+  virtual ~outer_clocks() = default;
+  /// The machine's own time, as it is at this moment.
+  [[nodiscard]] virtual instant now() = 0;
+  /// What the wall clock would have shown when the machine's time was 0; it changes as that is set.
+  [[nodiscard]] virtual instant wall_epoch() = 0;
+};
+
 /// Bytes that nobody can guess, for keys (RFC 6528 ISN, hash tables, cookies).
 class entropy {
  public:

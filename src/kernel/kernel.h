@@ -56,10 +56,16 @@ class kernel {
   /// Runs every cpu at `now` until none has work, within bounds. Returns next_deadline().
   instant run(instant now);
   [[nodiscard]] instant next_deadline() const;
-  /// What the wall clock showed when this machine's time was 0: for time stamps that programs see.
-  /// A simulation has none: its programs see the machine's own time.
-  void set_wall_epoch(instant epoch) { wall_epoch_ = epoch; }
-  [[nodiscard]] instant wall_clock(instant own) const { return own + duration{wall_epoch_.ns}; }
+  /// For time stamps that programs see; they outlive it. A simulation has none: its programs see
+  /// the machine's own time.
+  void set_outer_clocks(outer_clocks& clocks) { clocks_ = &clocks; }
+  /// The time to stamp something with that happens now: no earlier than what a program has seen.
+  [[nodiscard]] instant stamp(instant own) const {
+    return clocks_ != nullptr ? clocks_->now() : own;
+  }
+  [[nodiscard]] instant wall_clock(instant own) const {
+    return clocks_ != nullptr ? own + duration{clocks_->wall_epoch().ns} : own;
+  }
   /// Told (once per run) when the machine gets work or an earlier deadline from a call.
   void set_on_wake(inline_fn<void(), 16> fn) { on_wake_ = fn; }
   /// Told, on any thread, when a mailbox turns non-empty.
@@ -84,7 +90,7 @@ class kernel {
   std::unique_ptr<entropy> own_entropy_;
   rng seed_;
   rtnl_lock rtnl_;
-  instant wall_epoch_{};
+  outer_clocks* clocks_ = nullptr;
   inline_fn<void(), 16> on_wake_;
   inline_fn<void(), 16> on_post_;
   std::atomic<bool> woken_{false};  ///< cpus on threads of their own schedule work too

@@ -14,7 +14,7 @@ void receive_here(cpu& cx, skb_ptr skb) {
   net_namespace& net = dev.net();
   skb->set_network_header();
   if (skb->skb_iif == 0) skb->skb_iif = dev.index().value;
-  if (skb->tstamp == instant{}) skb->tstamp = cx.now();
+  if (skb->tstamp == instant{}) skb->tstamp = cx.machine().stamp(cx.now());
   if (net.tapped()) net.deliver_taps(cx, *skb, dev, false);
   if (dev.rx_handler && dev.rx_handler(cx, skb)) return;
   // In Linux each protocol looks at this by itself; nothing but taps and handlers wants them.

@@ -76,7 +76,7 @@ void inet_queue_timestamp(cpu& cx, inet_sock& sk, u8 what, u32 key, const sk_buf
     payload.resize(packet->len());
     ph_check(packet->copy_bits(0, payload));
   }
-  inet_queue_error(cx, sk, report, payload, {{}, 0, cx.now()});
+  inet_queue_error(cx, sk, report, payload, {{}, 0, cx.machine().stamp(cx.now())});
 }
 
 void inet_sock::tx_timestamp(cpu& cx, const sk_buff& skb, u8 kind) {
