@@ -62,8 +62,8 @@ void print_device(const json& device, const json& empty) {
     addresses += (addresses.empty() ? "" : " ") + address.get<std::string>();
   }
   const bool up = device.value("up", json(false)) == true;
-  const bool cut = device.value("carrier", json(true)) ==
-                   false;  // its TAP was deleted, or the other end is down
+  // Its TAP was deleted, or the other end of its wire is down.
+  const bool cut = device.value("carrier", json(true)) == false;
   const u64 dropped = number_of(device, "rx_dropped") + number_of(device, "tx_dropped");
   fmt::print("  {:<15} {:<5} {:<18} in {:>9} pkt {:>7}   out {:>9} pkt {:>7}{}\n",
              text_of(device, "name"),

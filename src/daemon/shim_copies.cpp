@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <optional>
@@ -16,7 +18,8 @@
 #include <string_view>
 #include <vector>
 
-#include "platform/patient_reader.h"
+#include "platform/patience.h"
+#include "platform/unique_fd.h"
 
 namespace ph {
 namespace {
@@ -51,23 +54,47 @@ folder_names old_copies() {
   return out;
 }
 
+using copy_names = std::set<std::string, std::less<>>;
+
+/// May wait for ever: maps are read under the process's mmap_lock.
+std::string maps_of(const std::string& pid) {
+  const unique_fd file(::open(("/proc/" + pid + "/maps").c_str(), O_RDONLY | O_CLOEXEC));
+  std::string out;
+  std::array<char, 16384> buffer;
+  for (ssize_t n = 1; file && n > 0; out.append(buffer.data(), static_cast<std::size_t>(n))) {
+    n = std::max<ssize_t>(::read(file.get(), buffer.data(), buffer.size()), 0);
+  }
+  return out;
+}
+
+/// False when it is not to be known what the process has loaded.
+bool note_copies_of(const std::string& pid, copy_names& found) {
+  const std::string maps = maps_of(pid);
+  std::array<char, 8> program;
+  const std::string exe = "/proc/" + pid + "/exe";
+  const bool none = ::readlink(exe.c_str(), program.data(), program.size()) < 0 &&
+                    errno == ENOENT;  // a thread of the kernel, or gone
+  for (std::size_t at = maps.find(shim_copy_prefix); at != std::string::npos;
+       at = maps.find(shim_copy_prefix, at + 1)) {
+    found.insert(maps.substr(at, maps.find_first_of("/\n", at) - at));
+  }
+  return none || !maps.empty();
+}
+
 /// The copies that processes have loaded; nothing when that is not to be known of one of them. (The
 /// first one, which nobody may look at in many a container, is no lab's.)
-std::optional<std::set<std::string, std::less<>>> loaded_copies() {
-  std::set<std::string, std::less<>> out;
-  patient_reader reader;
-  for (const std::string& pid : names_in("/proc")) {
-    if (pid == "1" || pid.find_first_not_of("0123456789") != std::string::npos) continue;
-    const std::string maps = reader.read("/proc/" + pid + "/maps");
-    char program[8];
-    const bool none = ::readlink(("/proc/" + pid + "/exe").c_str(), program, sizeof program) < 0 &&
-                      errno == ENOENT;  // a thread of the kernel, or gone
-    if (maps.empty() && !none) return std::nullopt;
-    for (std::size_t at = maps.find(shim_copy_prefix); at != std::string::npos;
-         at = maps.find(shim_copy_prefix, at + 1)) {
-      out.insert(maps.substr(at, maps.find_first_of("/\n", at) - at));
-    }
-  }
+std::optional<copy_names> loaded_copies() {
+  folder_names pids = names_in("/proc");
+  std::erase_if(pids, [](const std::string& pid) {
+    return pid == "1" || pid.find_first_not_of("0123456789") != std::string::npos;
+  });
+  // One for each process: a thread that is left behind keeps its own, which nobody looks at.
+  const auto found = std::make_shared<std::vector<copy_names>>(pids.size());
+  const auto known = ask_patiently(
+      pids.size(), [pids, found](std::size_t i) { return note_copies_of(pids[i], (*found)[i]); });
+  if (std::find(known.begin(), known.end(), false) != known.end()) return std::nullopt;
+  copy_names out;
+  for (copy_names& of_one : *found) out.merge(of_one);
   return out;
 }
 

@@ -174,8 +174,8 @@ class link {
     rng chance_;
     event due_;
     event carrier_due_;
-  bool sender_up_ = true;
-  /// A frame that waits for the wire or is being sent.
+    bool sender_up_ = true;
+    /// A frame that waits for the wire or is being sent.
     struct queued {
       instant departure;
       u32 truesize;
