@@ -80,6 +80,8 @@ class stream_client final : public client {
   answer_data begin(call& c, result<void> started, std::size_t in_syn);
   std::optional<answer_data> open_fast(call& c);
   std::optional<answer_data> join_connect(call& c);
+  answer_data tell_failure();
+  void dissolve();
   answer_data settle(call& c);
   answer_data disconnect(call& c);
   result<void> link(int anchor, bool hold);

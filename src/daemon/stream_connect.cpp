@@ -37,8 +37,7 @@ std::optional<answer_data> stream_client::connect(call& c) {
   if (std::exchange(untold_, false)) {
     // The first call after a connect that did not wait tells how that ended.
     if (ended_ == errc::ok) return with_home({}, target_.view());
-    const int error = std::exchange(pending_error_, 0);
-    return refusal(error != 0 ? static_cast<errc>(error) : errc::connaborted);
+    return tell_failure();
   }
   if (was_connected_) return refusal(errc::isconn);
   if (!is_fresh_anchor(c.anchor.get())) return used_up();
@@ -56,11 +55,24 @@ std::optional<answer_data> stream_client::connect(call& c) {
   return begin(c, started, 0);
 }
 
+/// The first call after a connect that nobody waited for and that failed: says so. Then the socket
+/// is as new.
+answer_data stream_client::tell_failure() {
+  dissolve();
+  const int error = std::exchange(pending_error_, 0);
+  return refusal(error != 0 ? static_cast<errc>(error) : errc::connaborted);
+}
+
+/// The stack's socket becomes as new, but for its options and what bind() gave it.
+void stream_client::dissolve() {
+  const le16 nowhere(uapi::af_unspec);
+  (void)host_.connect(s_, bytes_of(nowhere));
+}
+
 /// The stack has begun to connect, or (Fast Open) will with the first bytes: links the anchor.
 answer_data stream_client::begin(call& c, result<void> started, std::size_t in_syn) {
   if (const auto linked = link(c.anchor.get(), !started); !linked) {
-    const le16 nowhere(uapi::af_unspec);
-    (void)host_.connect(s_, bytes_of(nowhere));
+    dissolve();
     return refusal(errc::nobufs);
   }
   phase_ = started ? phase::connected : phase::connecting;
@@ -78,6 +90,7 @@ answer_data stream_client::begin(call& c, result<void> started, std::size_t in_s
 std::optional<answer_data> stream_client::open_fast(call& c) {
   message_parts parts;
   if (!parse_message(c.data.data(), c.data.size(), parts)) return refusal(errc::inval);
+  if (std::exchange(untold_, false)) return tell_failure();
   if (!is_fresh_anchor(c.anchor.get())) return used_up();
   if (host_.memory_low()) return refusal(errc::nobufs);
   const byte_view payload{parts.payload, parts.head.payload_len};
@@ -168,6 +181,11 @@ result<void> stream_client::link(int anchor, bool hold) {
 void stream_client::check_connecting() {
   const u32 ready = host_.poll(s_);
   if ((ready & (uapi::pollout | uapi::pollerr | uapi::pollhup)) == 0) return;
+  if (connects_.empty() && (ready & uapi::pollhup) != 0) {
+    // Nobody waits in connect(): the stack's socket keeps its ends until the next one tells.
+    const errc why = stack_error();
+    return finish_connect(why != errc::ok ? why : errc::connaborted);
+  }
   // Asking again tells how it ended, and tells the stack that this is known.
   const auto again = host_.connect(s_, target_.view());
   const errc said = again ? errc::ok : again.error();

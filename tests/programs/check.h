@@ -54,6 +54,13 @@ static inline int port_of(int fd) {
   return ntohs(a.sin_port);
 }
 
+static inline uint32_t address_of(int fd) {
+  struct sockaddr_in a;
+  socklen_t n = sizeof a;
+  if (getsockname(fd, (struct sockaddr *)&a, &n) != 0) return INADDR_NONE;
+  return ntohl(a.sin_addr.s_addr);
+}
+
 static inline int connect_to(int fd, int port) {
   struct sockaddr_in a = loopback(port);
   return connect(fd, (struct sockaddr *)&a, sizeof a);

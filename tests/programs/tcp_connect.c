@@ -90,14 +90,18 @@ static void refused(int l) {
     FAILS(connect_to(s, port), EINPROGRESS);
     CHECK((events(s, POLLIN | POLLOUT, 5000) & (POLLIN | POLLOUT | POLLERR | POLLHUP)) ==
           (POLLIN | POLLOUT | POLLERR | POLLHUP));
+    int own = port_of(s);
+    CHECK(own > 0 && address_of(s) == INADDR_LOOPBACK);
     if (by_option) {
       CHECK(sock_error(s) == ECONNREFUSED);
       CHECK(sock_error(s) == 0);
+      CHECK(address_of(s) == INADDR_LOOPBACK);
       FAILS(connect_to(s, port), ECONNABORTED);
     } else {
       FAILS(connect_to(s, port), ECONNREFUSED);
       CHECK(sock_error(s) == 0); /* told once, by whichever call asks first */
     }
+    CHECK(port_of(s) == own && address_of(s) == INADDR_ANY); /* and then forgotten */
     FAILS(connect_to(s, port_of(l)), EINPROGRESS);
     CHECK(epoll_wait(ep, &e, 1, 5000) == 1 && e.data.u64 == 0x123456789abcdefULL);
     talk(l, copy);

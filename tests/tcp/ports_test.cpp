@@ -169,6 +169,49 @@ TEST(tcp_ports, a_port_that_bind_chose_is_not_shared_by_connections) {
   EXPECT_EQ(p.connect(p.tcp(p.a), 81), errc::addrnotavail);
 }
 
+/// What getsockname() tells after a connection that failed, and who has that port.
+TEST(tcp_ports, a_connection_that_cannot_begin_leaves_what_getsockname_told) {
+  ports_lab p;
+  const addr4 nowhere("203.0.113.9", 9);
+  const auto told = [&](int fd) { return port_of(*sys_getsockname(p.a.app(), fd)); };
+  const int fd = p.tcp(p.a);
+  ASSERT_EQ(p.connect(fd, 9), errc::inprogress);  // refused
+  ASSERT_EQ(p.connect(fd, 9), errc::connrefused);
+  const u16 first = told(fd);
+  EXPECT_NE(first, 0);
+  EXPECT_EQ(sys_connect(p.a.app(), fd, nowhere).error(), errc::netunreach);
+  EXPECT_EQ(told(fd), first);
+  EXPECT_EQ(p.bind(p.tcp(p.a), "0.0.0.0", first), errc::ok);  // though it is anybody's
+}
+
+TEST(tcp_ports, af_unspec_gives_back_no_port_that_waits_for_a_peer) {
+  ports_lab p;
+  sockaddr_in nobody;
+  const auto told = [&](int fd) { return port_of(*sys_getsockname(p.a.app(), fd)); };
+  const int fd = p.tcp(p.a);
+  ASSERT_EQ(p.bind(fd, "0.0.0.0", 0), errc::ok);
+  const u16 own = told(fd);
+  ASSERT_TRUE(sys_connect(p.a.app(), fd, bytes_of(nobody)));
+  EXPECT_EQ(p.bind(p.tcp(p.a), "0.0.0.0", own), errc::addrinuse);
+  EXPECT_EQ(p.bind(fd, "0.0.0.0", 0), errc::inval);
+  ASSERT_EQ(p.listen(fd), errc::ok);
+  EXPECT_EQ(told(fd), own);
+  ASSERT_TRUE(sys_connect(p.a.app(), fd, bytes_of(nobody)));
+  EXPECT_EQ(p.bind(p.tcp(p.a), "0.0.0.0", own), errc::ok);  // that listened, and is over
+}
+
+TEST(tcp_ports, a_full_destination_is_full_whatever_port_a_socket_had_before) {
+  inet_full_destinations full;
+  const inet_tuple ends{inet_addr::of(ipv4_addr(1)), inet_addr::of(ipv4_addr(2)), port_no(5000),
+                        port_no(80)};
+  full.note({ends, 40'000, 40'009, 0}, never);
+  inet_tuple other = ends;
+  other.lport = port_no(5001);
+  EXPECT_TRUE(full.knows({other, 40'000, 40'009, 0}, instant{}));
+  other.rport = port_no(81);
+  EXPECT_FALSE(full.knows({other, 40'000, 40'009, 0}, instant{}));
+}
+
 TEST(tcp_ports, ephemeral_ports_run_out_per_destination) {
   ports_lab p;
   p.a.sysctl("net.ipv4.ip_local_port_range", "40000 40003");

@@ -15,10 +15,13 @@ class inet_full_destinations {
  public:
   /// What a search was for: every port of [low, high] as the local one of `ends`.
   struct search {
-    inet_tuple ends;  ///< its local port does not matter
+    inet_tuple ends;  ///< its local port, maybe one of an earlier connect(), does not matter
     u16 low = 0, high = 0;
     u32 releases = 0;  ///< of ports by bind(): inet_ports::releases()
-    friend bool operator==(const search&, const search&) = default;
+    bool operator==(const search& other) const {
+      return same_ends(ends, other.ends) && low == other.low && high == other.high &&
+             releases == other.releases;
+    }
   };
 
   [[nodiscard]] bool knows(const search& wanted, instant now) const {
@@ -66,6 +69,7 @@ class inet_full_destinations {
       return used && same_ends(what.ends, ends);
     }
   };
+
   static bool same_ends(const inet_tuple& a, const inet_tuple& b) {
     return a.rport == b.rport && a.raddr == b.raddr && a.laddr == b.laddr;
   }

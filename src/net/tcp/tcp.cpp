@@ -254,7 +254,9 @@ void tcp_disconnect(cpu& cx, tcp_sock& tp) {
   tp.dport = {};
   if (!tp.addr_bound) tp.saddr = tp.rcv_saddr = {};
   tcp_port_moved(tp);
-  if (!tp.port_bound) tcp_release_port(tp);  // getsockname() goes on telling it, as on Linux
+  // What had neither a peer nor peers to come keeps the port that bind() chose for it.
+  // getsockname() goes on telling one that is given back. Both as on Linux.
+  if (old != tcp_state::close && !tp.port_bound) tcp_release_port(tp);
 }
 
 namespace {

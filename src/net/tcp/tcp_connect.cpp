@@ -126,7 +126,8 @@ void forget_peer(tcp_sock& tp) {
   if (!tp.addr_bound) tp.saddr = tp.rcv_saddr = {};
 }
 
-/// Joins the peers: route, port, table. Errors leave the socket as it was.
+/// Joins the peers: route, then port. After an error the socket holds the port that it held, if
+/// any, and getsockname() tells what it told, as on Linux: maybe the port of an earlier connect().
 result<void> take_ends(cpu& cx, tcp_sock& tp, const inet_addr& peer, port_no port) {
   tp.daddr = peer;
   tp.dport = port;
@@ -199,12 +200,7 @@ errc tcp_connect_failed(cpu& cx, tcp_sock& tp) {
 
 result<void> tcp_begin_connect(cpu& cx, tcp_sock& tp, byte_view addr) {
   TRY(const auto to, tp.af_ops->parse_sockaddr(addr));
-  const bool old_port = tp.port_held;
   if (const auto joined = take_ends(cx, tp, to.first, to.second); !joined) {
-    if (!old_port) {
-      tcp_release_port(tp);
-      tp.sport = {};
-    }
     forget_peer(tp);
     return joined;
   }
