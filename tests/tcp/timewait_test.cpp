@@ -1,6 +1,11 @@
 // TIME-WAIT: how long, what it answers, what may end it (RFC 9293 §3.6.1, §3.10.7.4; RFC 6191;
 // RFC 1337).
 #include <gtest/gtest.h>
+#include <malloc.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
 
 #include "net/tcp/tcp.h"
 #include "segment_peer.h"
@@ -575,6 +580,51 @@ TEST(tcp_timewait, a_younger_timestamp_opens_a_new_connection) {
   options.tsval = 1001;
   p.send(S, -500, 0, {}, {65535, p.syn_options(options)});
   EXPECT_EQ(p.take().flags, S | A);
+}
+
+/// Bytes of memory that this process holds.
+std::size_t resident() {
+  std::ifstream file("/proc/self/statm");
+  std::size_t all = 0, pages = 0;
+  file >> all >> pages;
+  return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+/// What lies in TIME-WAIT for a minute lies together, not between what its connections leave.
+TEST(tcp_timewait, memory_of_connections_goes_back_before_their_time_wait_is_over) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "these allocators keep what is freed";
+#endif
+  constexpr std::size_t count = 4000;
+  two_hosts lab;
+  test_host& host = lab.a;
+  host.app().set_limit(2 * count + 10);
+  host.sysctl("net.ipv4.tcp_max_tw_buckets", "100000");
+  const int listener = *sys_socket(host.app(), af_inet, sock_stream, 0);
+  ASSERT_TRUE(sys_bind(host.app(), listener, addr4("127.0.0.1", 80)));
+  ASSERT_TRUE(sys_listen(host.app(), listener, 8));
+  ::malloc_trim(0);
+  const std::size_t before = resident();
+  std::vector<std::pair<int, int>> ends;
+  for (std::size_t i = 0; i < count; ++i) {
+    host.machine.enter(lab.now());
+    const int client = *sys_socket(host.app(), af_inet, sock_stream, 0);
+    ASSERT_EQ(sys_connect(host.app(), client, addr4("127.0.0.1", 80)).error(), errc::inprogress);
+    lab.settle();
+    ends.emplace_back(client, *sys_accept4(host.app(), listener, nullptr, 0));
+  }
+  const std::size_t peak = resident() - before;
+  for (const auto& [client, server] : ends) {
+    ASSERT_TRUE(sys_close(host.app(), client));
+    lab.settle();
+    ASSERT_TRUE(sys_close(host.app(), server));
+    lab.settle();
+  }
+  ASSERT_EQ(tcp_of(host.net()).timewaits.size(), count);
+  lab.memory.trim();
+  ::malloc_trim(0);
+  const std::size_t left = std::max(resident(), before) - before;
+  EXPECT_LT(left, peak / 4) << "of " << peak << " bytes";
 }
 
 }  // namespace

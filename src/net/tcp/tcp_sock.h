@@ -286,6 +286,9 @@ class tcp_listeners {
   std::map<place, std::vector<tcp_sock*>> by_place_;
 };
 
+/// Of what stands for a connection in TIME-WAIT.
+inline constexpr std::size_t tcp_timewait_bytes = 272;
+
 /// TCP's state in one namespace.
 struct tcp_net final : slot_object {
   explicit tcp_net(net_namespace& net);
@@ -299,6 +302,7 @@ struct tcp_net final : slot_object {
   inet_ehash ehash;
   tcp_listeners listeners;
   inet_ports ports;
+  slab_pool timewait_memory{tcp_timewait_bytes};  ///< they outlive the sockets around by a minute
   tcp_timewait_ports timewaits;
   u32 orphans = 0;                ///< connections without a file
   tcp_memory_account memory;

@@ -62,7 +62,7 @@ void stand_in(cpu& cx, tcp_sock& tp, bool fin_wait2, duration lifetime) {
     tcp_done(cx, tp);
     return;
   }
-  ref<tcp_timewait> tw = make_ref<tcp_timewait>(tp.net(), *tp.af_ops);
+  ref<tcp_timewait> tw = tcp_timewait::create(tp.net(), *tp.af_ops);
   tw->key = tp.tuple();
   tw->bound_dev = tp.opt.bound_dev_if;
   tw->home = &tp.home();
@@ -175,6 +175,17 @@ void tcp_fin_wait2_orphaned(cpu& cx, tcp_sock& tp) {
 }
 
 void tcp_fin_wait2_last_minute(cpu& cx, tcp_sock& tp) { stand_in(cx, tp, true, tcp_timewait_len); }
+
+ref<tcp_timewait> tcp_timewait::create(net_namespace& net, const inet_af_ops& af) {
+  void* const memory = tcp_of(net).timewait_memory.allocate();
+  return ref<tcp_timewait>(::new (memory) tcp_timewait(net, af));
+}
+
+void tcp_timewait::release_last(tcp_timewait* tw) {
+  slab_pool& memory = tcp_of(tw->net).timewait_memory;
+  std::destroy_at(tw);
+  memory.release(tw);
+}
 
 void tcp_timewait_kill(tcp_timewait& tw) {
   const ref<tcp_timewait> last = std::exchange(tw.self, {});

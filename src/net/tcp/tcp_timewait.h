@@ -15,6 +15,9 @@ struct tcp_timewait_auth {
 };
 
 struct tcp_timewait final : counted, ehash_entry, tcp_agreed_options {
+  /// One in memory of its namespace (tcp_net::timewait_memory).
+  static ref<tcp_timewait> create(net_namespace& net, const inet_af_ops& af);
+  static void release_last(tcp_timewait* tw);
   tcp_timewait(net_namespace& n, const inet_af_ops& af)
       : ehash_entry(ehash_kind::timewait), net(n), af_ops(&af) {}
   net_namespace& net;
@@ -34,7 +37,7 @@ struct tcp_timewait final : counted, ehash_entry, tcp_agreed_options {
   [[nodiscard]] tcp_auth* auth() const { return signing ? &signing->auth : nullptr; }
   [[nodiscard]] const tcp_auth_ends* ends() const { return signing ? &signing->ends : nullptr; }
 };
-static_assert(sizeof(tcp_timewait) <= 272);
+static_assert(sizeof(tcp_timewait) <= tcp_timewait_bytes);
 
 /// The connection enters TIME-WAIT: a small object takes its place, the socket is closed. None does
 /// when there are too many (net.ipv4.tcp_max_tw_buckets).

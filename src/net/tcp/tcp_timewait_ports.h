@@ -3,8 +3,10 @@
 #pragma once
 
 #include <compare>
+#include <functional>
 #include <map>
 
+#include "base/slab_pool.h"
 #include "net/inet/inet_addr.h"
 
 namespace ph {
@@ -25,7 +27,11 @@ class tcp_timewait_ports {
   [[nodiscard]] bool blocks(const place& wanted) const;
 
  private:
-  std::map<place, u32> counts_;  ///< of each place, and of all addresses together
+  using node_allocator = slab_allocator<std::pair<const place, u32>>;
+  static constexpr std::size_t node_bytes = 64;
+  slab_pool nodes_{node_bytes};
+  /// Of each place, and of all addresses together.
+  std::map<place, u32, std::less<>, node_allocator> counts_{node_allocator(nodes_)};
   std::size_t size_ = 0;
 };
 
