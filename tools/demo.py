@@ -145,6 +145,7 @@ def drop_lines(status):
         for reason, drop in host.get("drops", {}).items():
             yield f"{host['name']}: {drop['packets']} {reason}: {drop['text']}"
     words = {"fault_loss": "lost by the wire", "link_queue_full": "found the wire's queue full",
+             "link_flight_full": "found too much under way",
              "fault_corrupt": "corrupted on the wire"}
     for link in status["links"]:
         for direction, (source, sink) in (("forth", link["ends"]), ("back", link["ends"][::-1])):

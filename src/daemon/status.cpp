@@ -105,6 +105,7 @@ json direction_status(const sim::link& l, sim::link_end sender) {
           {"delivered", s.delivered},
           {"fault_loss", s.lost},
           {"link_queue_full", s.queue_full},
+          {"link_flight_full", s.flight_full},
           {"fault_corrupt", s.corrupt_dropped},
           {"nomem", s.starved},
           {"corrupted", s.corrupted},

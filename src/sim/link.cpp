@@ -67,6 +67,7 @@ void link::direction::lose_receiver(cpu& cx) {
   nobody_there_ = true;
   stats_.lost += line_.size();
   line_.purge(cx, drop_reason::dev_gone);
+  line_bytes_ = 0;
 }
 
 void link::set_config(const link_config& config) {
@@ -100,6 +101,11 @@ bool link::direction::transmit(cpu& cx, skb_ptr& skb) {
     drop(cx, std::move(skb), drop_reason::nomem);
     return true;
   }
+  if (flight_is_full()) {
+    ++stats_.flight_full;
+    drop(cx, std::move(skb), drop_reason::link_flight_full);
+    return true;
+  }
   instant departure = owner_.events_.now();
   if (config_.rate.bps != 0 && !enqueue(cx, skb, departure)) return true;
   if (loses()) {
@@ -116,20 +122,29 @@ bool link::direction::transmit(cpu& cx, skb_ptr& skb) {
   return true;
 }
 
+/// Forgets those that have left the queue.
+bool link::direction::flight_is_full() {
+  const instant now = owner_.events_.now();
+  while (!queue_.empty() && queue_.front().departure <= now) {
+    queue_bytes_ -= queue_.front().truesize;
+    queue_.pop_front();
+  }
+  return line_bytes_ >= config_.flight_bytes + queue_bytes_;
+}
+
 /// Waits for its turn on a wire with a rate; false when the queue was full and the frame is gone.
 bool link::direction::enqueue(cpu& cx, skb_ptr& skb, instant& departure) {
-  const instant now = owner_.events_.now();
-  while (!departures_.empty() && departures_.front() <= now) departures_.pop_front();
-  if (departures_.size() >= config_.queue_packets) {
+  if (queue_.size() >= config_.queue_packets) {
     ++stats_.queue_full;
     drop(cx, std::move(skb), drop_reason::link_queue_full);
     return false;
   }
-  if (config_.ecn_threshold != 0 && departures_.size() >= config_.ecn_threshold) mark(cx, *skb);
-  departure = std::max(now, wire_free_) + config_.rate.transmit_time(skb->len());
+  if (config_.ecn_threshold != 0 && queue_.size() >= config_.ecn_threshold) mark(cx, *skb);
+  departure = std::max(owner_.events_.now(), wire_free_) + config_.rate.transmit_time(skb->len());
   wire_free_ = departure;
-  departures_.push_back(departure);
-  stats_.longest_queue = std::max(stats_.longest_queue, static_cast<u32>(departures_.size()));
+  queue_.push_back({departure, skb->truesize});
+  queue_bytes_ += skb->truesize;
+  stats_.longest_queue = std::max(stats_.longest_queue, static_cast<u32>(queue_.size()));
   return true;
 }
 
@@ -247,6 +262,7 @@ void link::direction::send_at(skb_ptr skb, instant arrival) {
     return;
   }
   skb->tstamp = arrival;
+  line_bytes_ += skb->truesize;
   sk_buff* before = line_.back();
   while (before != nullptr && before->tstamp > arrival) before = line_.prev(*before);
   if (before != nullptr) {
@@ -259,7 +275,11 @@ void link::direction::send_at(skb_ptr skb, instant arrival) {
 
 void link::direction::deliver_due() {
   const instant now = owner_.events_.now();
-  while (!line_.empty() && line_.front()->tstamp <= now) deliver(line_.pop_front());
+  while (!line_.empty() && line_.front()->tstamp <= now) {
+    skb_ptr skb = line_.pop_front();
+    line_bytes_ -= skb->truesize;
+    deliver(std::move(skb));
+  }
   if (!line_.empty()) owner_.events_.schedule(due_, line_.front()->tstamp);
 }
 

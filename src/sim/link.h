@@ -6,7 +6,8 @@
 //           dropped (link_queue_full). Bytes are those of the frame from its Ethernet header on,
 //           without preamble and check sequence.
 //   wire    loss (single frames, and bursts), corruption (one bit of the frame turns), duplication
-//   flight  delay, plus a share of -jitter … +jitter whose mean is zero
+//   flight  delay, plus a share of -jitter … +jitter whose mean is zero; when what is under way
+//           takes `flight_bytes` of memory, what else comes is dropped (link_flight_full)
 // Frames arrive in the order they were sent: the share drifts from one uniform draw to the next
 // just slowly enough that jitter squeezes the line and nothing overtakes. With `jitter_reorders`
 // each frame draws for itself, as in netem. A frame that `reorder` befalls is held back up to one
@@ -31,6 +32,8 @@ inline constexpr drop_reason_info fault_corrupt{"fault_corrupt",
                                                 "Damaged on the wire (simulated corruption)."};
 inline constexpr drop_reason_info link_queue_full{"link_queue_full",
                                                   "The queue in front of the wire was full."};
+inline constexpr drop_reason_info link_flight_full{
+    "link_flight_full", "Too much was under way on the wire already (its delay is long)."};
 }  // namespace ph::drop_reason
 
 namespace ph::sim {
@@ -48,6 +51,10 @@ struct link_config {
   double duplicate = 0;
   double corrupt = 0;
   u32 queue_packets = 1000;  ///< in front of a wire with a rate
+  /// Of memory for frames in one direction that have left the queue and not arrived. Ten flows of
+  /// TCP with the largest windows that net.ipv4.tcp_rmem allows come nowhere near it; who sends
+  /// without end into a long delay meets it before the memory is used up.
+  u64 flight_bytes = u64{512} << 20;
   /// So many frames waiting, and IPv4 packets that are ECN capable are marked CE as they join
   /// (RFC 3168 §5; the threshold of RFC 8257 §3.1). 0: never.
   u32 ecn_threshold = 0;
@@ -65,6 +72,7 @@ struct link_stats {
   u64 lost = 0;               ///< dropped as fault_loss, bursts included
   u64 starved = 0;            ///< dropped as nomem
   u64 queue_full = 0;         ///< dropped as link_queue_full
+  u64 flight_full = 0;        ///< dropped as link_flight_full
   u64 corrupt_dropped = 0;    ///< dropped as fault_corrupt: super-packets, never on a real wire
   u64 corrupted = 0, duplicated = 0, reordered = 0;
   u64 marked = 0;             ///< CE was set
@@ -140,6 +148,7 @@ class link {
     instant wire_free_{};
 
    private:
+    bool flight_is_full();
     bool enqueue(cpu& cx, skb_ptr& skb, instant& departure);
     bool loses();
     bool corrupt(cpu& cx, skb_ptr& skb);
@@ -156,7 +165,13 @@ class link {
     link_end sender_;
     rng chance_;
     event due_;
-    std::deque<instant> departures_;  ///< of frames that wait for the wire or are being sent
+    /// A frame that waits for the wire or is being sent.
+    struct queued {
+      instant departure;
+      u32 truesize;
+    };
+    std::deque<queued> queue_;
+    u64 queue_bytes_ = 0, line_bytes_ = 0;  ///< of memory; what waits is in both
     bool in_burst_ = false;
     instant last_arrival_{};
     /// Jitter in order: from the share `from` at `begin` straight to the share `to` at `end`.

@@ -230,7 +230,8 @@ class SoakTest(lib.LabTest):
                 wire = link[way]
                 self.assertEqual(wire["packets"] + wire["duplicated"],
                                  wire["delivered"] + wire["fault_loss"] + wire["fault_corrupt"] +
-                                 wire["link_queue_full"] + wire["nomem"] + wire["in_flight"],
+                                 wire["link_queue_full"] + wire["link_flight_full"] +
+                                 wire["nomem"] + wire["in_flight"],
                                  (way, wire))
                 self.assertEqual(devices[sender]["tx_packets"], wire["packets"], way)
                 self.assertEqual(devices[receiver]["rx_packets"] + devices[receiver]["rx_dropped"],

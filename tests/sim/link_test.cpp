@@ -168,6 +168,28 @@ TEST_F(wire_test, a_full_queue_drops_the_newest_and_says_so) {
   EXPECT_EQ(b.got.back().number, 9);
 }
 
+TEST_F(wire_test, a_delay_alone_does_not_hold_frames_without_end) {
+  plug({.delay = 100_ms, .flight_bytes = 100'000});
+  for (int i = 0; i < 1000; ++i) a.send(2);
+  const u64 held = wire->in_flight(link_end::a);
+  EXPECT_GT(held, 10u);
+  EXPECT_LT(held, 1000u);
+  EXPECT_EQ(sent().flight_full, 1000 - held);
+  EXPECT_EQ(a.drops(drop_reason::link_flight_full), 1000 - held);
+  run();
+  EXPECT_EQ(b.got.size(), held);
+  for (u64 i = 0; i < held; ++i) a.send(3);  // there is room again
+  EXPECT_EQ(sent().flight_full, 1000 - held);
+}
+
+TEST_F(wire_test, what_waits_in_the_queue_is_bounded_by_its_length_alone) {
+  plug({.rate = 8_mbit, .queue_packets = 500, .flight_bytes = 5000});
+  for (int i = 0; i < 500; ++i) a.send(1);
+  EXPECT_EQ(sent().flight_full, 0u);
+  run();
+  EXPECT_EQ(b.got.size(), 500u);
+}
+
 TEST_F(wire_test, loss_is_counted_and_of_the_asked_size) {
   plug({.loss = 0.1});
   for (int i = 0; i < 2000; ++i) a.send(1);
