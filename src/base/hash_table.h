@@ -29,7 +29,7 @@ class hash_table {
   void insert(T& object, u64 hash) {
     ph_debug_check(!hook(object).hashed());
     hook(object).hash_value = hash;
-    if (size_ >= buckets_.size() * 2) grow();
+    if (size_ >= buckets_.size()) grow();
     bucket(hash).push_back(object);
     ++size_;
   }
