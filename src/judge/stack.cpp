@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "kernel/epoll.h"
+#include "sim/packetdrill/pieces.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
 
@@ -306,21 +307,6 @@ result<s64> judged_stack::receive(int fd, recv_msg& msg) {
   });
 }
 
-namespace {
-
-/// The list without its first `done` bytes.
-std::vector<byte_view> rest_of(std::span<const byte_view> iov, std::size_t done) {
-  std::vector<byte_view> out;
-  for (const byte_view piece : iov) {
-    const std::size_t gone = std::min(done, piece.size());
-    done -= gone;
-    if (gone < piece.size()) out.push_back(piece.subspan(gone));
-  }
-  return out;
-}
-
-}  // namespace
-
 result<s64> judged_stack::send(int fd, const send_msg& msg) {
   send_msg rest = msg;
   std::size_t done = 0;
@@ -339,7 +325,7 @@ result<s64> judged_stack::send(int fd, const send_msg& msg) {
     }
     // As long as it takes anything: a part that went may have made room for the next.
     do {
-      const std::vector<byte_view> pieces = rest_of(msg.iov, done);
+      const std::vector<byte_view> pieces = packetdrill::rest_of(msg.iov, done);
       rest.iov = pieces;
       const auto got = sys_sendmsg(host_.program(), file, rest);
       if (!got && got.error() == errc::inprogress && waits) {

@@ -3,6 +3,7 @@
 #include "check.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 static long now_ms(void) {
   struct timespec t;
@@ -63,53 +64,65 @@ static void time_over(int nonblocking, int with_copy) {
   close(b);
 }
 
-static int reading;
-static void* reader(void* unused) {
-  static char many[65536];
-  (void)unused;
-  usleep(100000);
-  long total = 0;
-  for (ssize_t n; (n = read(reading, many, sizeof many)) > 0;) total += n;
-  return (void*)total;
+/* close() in a thread of its own. */
+static atomic_int begun, returned;
+static void* closer(void* fd) {
+  begun = 1;
+  CHECK(close(*(int*)fd) == 0);
+  returned = 1;
+  return NULL;
+}
+
+static pthread_t closing(int* fd) {
+  pthread_t thread;
+  begun = returned = 0;
+  CHECK(pthread_create(&thread, NULL, closer, fd) == 0);
+  while (!begun) usleep(1000);
+  return thread;
+}
+
+/* Nothing has happened for which close() waits. One that does not wait has time to return. */
+static int still_waits(void) {
+  for (int i = 0; i < 100 && !returned; ++i) usleep(1000);
+  return !returned;
 }
 
 /* close() of the writer returns when the reader has taken all, long before the time is over. */
 static void acknowledged(void) {
-  int a;
-  pthread_t thread;
-  void* total;
-  full_pair(&a, &reading);
+  static char many[65536];
+  int a, b;
+  long total = 0;
+  full_pair(&a, &b);
   linger_for(a, 1000);
-  pthread_create(&thread, NULL, reader, NULL);
-  CHECK(close(a) == 0);
-  pthread_join(thread, &total);
-  CHECK((long)total > 0);
-  close(reading);
-}
-
-static void* closer(void* fd) {
-  CHECK(close(*(int*)fd) == 0);
-  return NULL;
+  pthread_t thread = closing(&a);
+  CHECK(still_waits());
+  for (ssize_t n; (n = read(b, many, sizeof many)) > 0;) total += n;
+  CHECK(total > 0);
+  pthread_join(thread, NULL);
+  close(b);
 }
 
 /* A reset by the peer ends the wait; so does a signal. */
 static void ended(void) {
   int a, b;
-  pthread_t thread;
   full_pair(&a, &b);
   linger_for(a, 1000);
-  pthread_create(&thread, NULL, closer, &a);
-  usleep(100000);
+  pthread_t thread = closing(&a);
+  CHECK(still_waits());
   linger_for(b, 0);
   close(b);
   pthread_join(thread, NULL);
 }
 
-static void nothing(int signal) { (void)signal; }
+static volatile sig_atomic_t signals;
+static void count(int signal) {
+  (void)signal;
+  ++signals;
+}
 
 static void interrupted(void) {
   int a, b;
-  struct sigaction act = {.sa_handler = nothing};
+  struct sigaction act = {.sa_handler = count};
   struct itimerval soon = {{0, 50000}, {0, 100000}};
   struct itimerval never = {{0, 0}, {0, 0}};
   full_pair(&a, &b);
@@ -117,6 +130,7 @@ static void interrupted(void) {
   sigaction(SIGALRM, &act, NULL);
   setitimer(ITIMER_REAL, &soon, NULL);
   CHECK(close(a) == 0);
+  CHECK(signals > 0); /* before it returned */
   setitimer(ITIMER_REAL, &never, NULL);
   close(b);
 }

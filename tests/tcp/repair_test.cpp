@@ -218,7 +218,6 @@ TEST(tcp_repair, a_signed_connection_moves_with_the_numbers_of_its_keys) {
   move_in_the_middle(true);
 }
 
-/// Restoring takes no more than the receive buffer holds, however often a program asks.
 /// RFC 5925 §6.2: how often the sequence number has wrapped is part of what is signed.
 TEST(tcp_repair, wraps_of_sequence_numbers_move_along) {
   moving_hosts lab;
@@ -273,6 +272,7 @@ TEST(tcp_repair, keys_of_tcp_md5_alone_have_no_numbers) {
             errc::noent);
 }
 
+/// Restoring takes no more than the receive buffer holds, however often a program asks.
 TEST(tcp_repair, the_receive_queue_is_bounded) {
   two_hosts lab;
   task& app = lab.a.app();

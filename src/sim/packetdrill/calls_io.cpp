@@ -5,6 +5,7 @@
 
 #include "sim/packetdrill/calls.h"
 #include "sim/packetdrill/messages.h"
+#include "sim/packetdrill/pieces.h"
 #include "sim/packetdrill/values.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
@@ -33,15 +34,11 @@ std::size_t total(std::span<const std::size_t> lengths) {
   return std::accumulate(lengths.begin(), lengths.end(), std::size_t{0});
 }
 
-/// `data` in pieces of these lengths, but for the first bytes, which went before.
 std::vector<byte_view> cut_to(byte_view data, std::span<const std::size_t> lengths) {
-  std::size_t gone = total(lengths) - data.size();
   std::vector<byte_view> out;
   for (const std::size_t length : lengths) {
-    const std::size_t skip = std::min(gone, length);
-    gone -= skip;
-    out.push_back(data.first(length - skip));
-    data = data.subspan(length - skip);
+    out.push_back(data.first(length));
+    data = data.subspan(length);
   }
   return out;
 }
@@ -68,9 +65,9 @@ std::optional<call_result> call_runner::send_bytes(int fd, std::span<const std::
     name = {};
   }
   const std::size_t length = total(lengths);
-  std::vector<u8> data(length - std::min(progress_, length));
-  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<u8>(progress_ + i);
-  const std::vector<byte_view> pieces = cut_to(data, lengths);
+  std::vector<u8> data(length);
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<u8>(i);
+  const std::vector<byte_view> pieces = rest_of(cut_to(data, lengths), progress_);
   send_msg msg;
   msg.iov = pieces;
   msg.name = name;
