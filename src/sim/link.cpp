@@ -79,11 +79,6 @@ void link::direction::set_sender_up(bool up) {
   owner_.events_.schedule(carrier_due_, owner_.events_.now());
 }
 
-void link::direction::set_sender_up(bool up) {
-  sender_up_ = up;
-  owner_.events_.schedule(carrier_due_, owner_.events_.now());
-}
-
 void link::set_config(const link_config& config) {
   set_config(link_end::a, config);
   set_config(link_end::b, config);
