@@ -88,7 +88,9 @@ int accept_checked(caller& c, const anchor& listener, int flags, dropin::anchor_
   sockaddr_storage from{};
   socklen_t from_len = sizeof from;
   const int made = c.accept(listener.fd, from, from_len, flags);
-  if (made == -EINVAL && is_orphan(c, listener)) return -ECONNRESET;
+  // A listener that was shut, see below, tells that only to those who wait.
+  const bool shut = made == -EINVAL || (made == -EAGAIN && hung_up(c, listener.fd));
+  if (shut && is_orphan(c, listener)) return -ECONNRESET;
   if (made < 0) return made;
   const int error = check_accepted(c, listener, made, from, from_len, end);
   if (error == 0) return made;
