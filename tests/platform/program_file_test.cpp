@@ -105,7 +105,7 @@ TEST_F(program_file_test, scripts_are_followed_as_exec_does) {
   const program_file file = inspect(outer);
   EXPECT_EQ(file.reach, preload_reach::reached);
   ASSERT_EQ(file.levels, 2u);
-  EXPECT_STREQ(file.scripts[0].argument, "-a  b");
+  EXPECT_STREQ(file.scripts[0].argument(), "-a  b");
   EXPECT_STREQ(program_of(file, outer.c_str()), program.c_str());
   char zero[] = "zero", one[] = "one";
   char* argv[] = {zero, one, nullptr};

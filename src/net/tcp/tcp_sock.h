@@ -259,9 +259,6 @@ struct tcp_timewait;
 /// Of what stands for a connection in TIME-WAIT.
 inline constexpr std::size_t tcp_timewait_bytes = 272;
 
-/// Of what stands for a connection in TIME-WAIT.
-inline constexpr std::size_t tcp_timewait_bytes = 272;
-
 /// TCP's state in one namespace.
 struct tcp_net final : slot_object {
   explicit tcp_net(net_namespace& net);
