@@ -144,7 +144,7 @@ std::optional<answer_data> client::serve(call& c) {
     case request_kind::sendmsg: return send(c);
     case request_kind::recvmsg: {
       answer_data a = receive(c);
-      error_told(c, 0);
+      if (a.result != -static_cast<int>(errc::again)) error_told(c, 0);
       return a;
     }
     case request_kind::received: return received(c);

@@ -83,6 +83,9 @@ int main(void) {
   FAILS(recv(e, buf, 1, MSG_DONTWAIT), EAGAIN);
   CHECK(send(e, "x", 1, 0) == 1);
   CHECK((events(e, POLLIN, 5000) & POLLERR) && sock_error(e) == ECONNREFUSED && sock_error(e) == 0);
+  CHECK(send(e, "x", 1, 0) == 1 && (events(e, POLLIN, 5000) & POLLERR));
+  FAILS(recvmsg(e, &m, MSG_ERRQUEUE), EAGAIN); /* nothing there, which takes no error away */
+  CHECK((events(e, POLLIN, 0) & POLLERR) && sock_error(e) == ECONNREFUSED);
 
   /* Ancillary values, unconnected and connected. */
   int on = 1;

@@ -28,6 +28,19 @@ TEST(tcp_info, is_as_long_as_asked_for_and_not_longer_than_linux_s) {
   }
 }
 
+TEST(tcp_info, before_any_data_counts_from_the_handshake) {
+  segment_peer p;
+  p.advance(seconds(1000));
+  tcp_out_options options = segment_peer::plain();
+  options.timestamps = true;
+  options.tsval = 1;
+  const int fd = p.connected(options);
+  EXPECT_EQ(p.info(fd).tcpi_last_data_sent, 0u);
+  EXPECT_EQ(p.info(fd).tcpi_advmss, 1448u);
+  p.advance(milliseconds(50));
+  EXPECT_EQ(p.info(fd).tcpi_last_data_sent, 50u);
+}
+
 /// Out-of-order data, duplicates both ways, a retransmission and a timeout.
 void stir(segment_peer& p, int fd) {
   tcp_out_options none;

@@ -124,7 +124,7 @@ result<void> ip4_datagram_output(cpu& cx, inet_sock& sk, const ref<rtable>& rt,
   const bool may_fragment = discover < ip_pmtudisc_do || discover == ip_pmtudisc_omit;
   if (total > (may_fragment ? ipv4_max_packet : mtu)) {
     consume(cx, std::move(skb));
-    ip_local_error(cx, sk, errc::msgsize, dest.daddr, dest.dport, mtu);
+    ip_local_error(cx, sk, errc::msgsize, dest.daddr, sk.dport, mtu);
     return fail(errc::msgsize);
   }
   ip_cookie head;

@@ -100,7 +100,7 @@ result<std::size_t> raw_sock::send_header_included(cpu& cx, const ref<rtable>& r
                                                    const send_msg& msg) {
   const auto len = static_cast<u32>(msg.size());
   if (len > rt->dev->mtu()) {
-    ip_local_error(cx, *this, errc::msgsize, dest.daddr, dest.dport, rt->dev->mtu());
+    ip_local_error(cx, *this, errc::msgsize, dest.daddr, dport, rt->dev->mtu());
     return fail(errc::msgsize);
   }
   if (len < sizeof(iphdr)) return fail(errc::inval);

@@ -290,8 +290,8 @@ void tcp_init_transfer(cpu& cx, tcp_sock& tp) {
   tp.max_packets_seq = tp.snd_nxt;
   if (tp.dst) apply_route(tp, *tp.dst);
   tp.ca->on_init(cx, tcp_congestion_sample(tp), tp.cong);
-  // As TCP_INFO counts it while nothing came; an answer at once makes the session interactive.
-  tp.last_data_rcv = tp.last_rcv = cx.now();
+  // As TCP_INFO counts them while there were none; an answer at once makes the session interactive.
+  tp.last_data_sent = tp.last_data_rcv = tp.last_rcv = cx.now();
   tcp_init_buffer_space(cx, tp);
 }
 

@@ -222,6 +222,12 @@ void synack_payload(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
   tcp_data_queue(cx, tp, std::move(skb));
 }
 
+/// From here on segments of the size that was advertised carry a timestamp.
+void make_room_for_timestamps(tcp_sock& tp) {
+  constexpr u32 len = tcpolen_tstamp_aligned;
+  if (tp.tstamp_ok && tp.advmss > len) tp.advmss -= len;
+}
+
 /// SYN+ACK to our SYN. Consumes the packet.
 void synsent_established(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
   tp.irs = seg.seq;
@@ -234,6 +240,7 @@ void synsent_established(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg)
   tp.snd_wnd = seg.window;  // RFC 7323 §2.2: never scaled on a SYN
   tp.max_window = std::max(tp.max_window, tp.snd_wnd);
   if (!tp.wscale_ok) tp.window_clamp = std::min(tp.window_clamp, tcp_max_window);
+  make_room_for_timestamps(tp);
   tcp_sync_mss(tp, tp.pmtu_cookie);
   tcp_initialize_rcv_mss(tp);
   tcp_set_state(cx, tp, tcp_state::established);
@@ -323,13 +330,13 @@ void syn_recv_established(cpu& cx, tcp_sock& tp, const tcp_seg& seg) {
   tp.snd_wnd = tcp_segment_window(tp, seg);
   tp.max_window = std::max(tp.max_window, tp.snd_wnd);
   tp.snd_wl1 = seg.seq;
+  make_room_for_timestamps(tp);
   tcp_sync_mss(tp, tp.pmtu_cookie);
   if (!in_use) ++tp.delivered;  // the SYN+ACK, which a request sent
   tcp_set_state(cx, tp, tcp_state::established);
   if (!in_use) {
     tcp_initialize_rcv_mss(tp);
     tcp_init_transfer(cx, tp);
-    tp.last_data_sent = cx.now();
   }
   tcp_ecn_established(cx, tp);
   if (tp.opt.keepalive) tcp_arm_keepalive(cx, tp, tcp_keepalive_time(tp));
@@ -509,8 +516,9 @@ void tcp_rcv_state_process(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& se
 }
 
 void tcp_do_rcv(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
-  ++tp.segs_in;
-  if (seg.len != 0) ++tp.data_segs_in;
+  const u32 segments = std::max<u32>(skb->gso_segs, 1);  // GRO and the sender's TSO make one of many
+  tp.segs_in += segments;
+  if (seg.len != 0) tp.data_segs_in += segments;
   if (tp.state == tcp_state::established) {
     tcp_rcv_established(cx, tp, std::move(skb), seg);
   } else {
