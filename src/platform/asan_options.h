@@ -1,6 +1,6 @@
 // What a program built with AddressSanitizer needs in its environment when a library is preloaded:
-// its shared runtime refuses to start unless it is the first of all, but works behind one that hands
-// calls on to it.
+// its shared runtime refuses to start unless it is the first of all, but works behind a library
+// that hands calls on to it.
 #pragma once
 
 #include <cstring>

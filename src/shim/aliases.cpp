@@ -2,16 +2,15 @@
 // libc's own, call it by them. Each is a jump to the hook, or to who stands before it.
 
 #if defined(__x86_64__)
-#define PH_ALIAS(alias, name)                                                                 \
-  __asm__(".pushsection .text\n.globl " #alias "\n.type " #alias ", @function\n" #alias       \
+#define PH_ALIAS(alias, name)                                                                      \
+  __asm__(".pushsection .text\n.globl " #alias "\n.type " #alias ", @function\n" #alias            \
           ":\n.cfi_startproc\nendbr64\njmp *" #name "@GOTPCREL(%rip)\n.cfi_endproc\n.size " #alias \
           ", .-" #alias "\n.popsection\n")
 #elif defined(__aarch64__)
-#define PH_ALIAS(alias, name)                                                           \
-  __asm__(".pushsection .text\n.globl " #alias "\n.type " #alias ", %function\n" #alias \
-          ":\n.cfi_startproc\nhint #34\nadrp x16, :got:" #name                          \
-          "\nldr x16, [x16, :got_lo12:" #name "]\nbr x16\n.cfi_endproc\n.size " #alias  \
-          ", .-" #alias "\n.popsection\n")
+#define PH_ALIAS(alias, name)                                                                      \
+  __asm__(".pushsection .text\n.globl " #alias "\n.type " #alias ", %function\n" #alias            \
+          ":\n.cfi_startproc\nhint #34\nadrp x16, :got:" #name "\nldr x16, [x16, :got_lo12:" #name \
+          "]\nbr x16\n.cfi_endproc\n.size " #alias ", .-" #alias "\n.popsection\n")
 #else
 #error "no jump for this architecture"
 #endif

@@ -102,7 +102,7 @@ std::size_t joined_room(char* const* environment) {
   return room;
 }
 
-void keep_entries(char* const* environment, char* joined, kept_entries& room, char** out) {
+void keep_entries(char* const* environment, char* joined, kept_entries* room, char** out) {
   bool lacks[most_joined] = {};
   for (std::size_t i = 0; const joined_variable& v : joined_variables) {
     lacks[i++] = lacks_ours(v, environment);
@@ -121,7 +121,7 @@ void keep_entries(char* const* environment, char* joined, kept_entries& room, ch
     *out++ = joined;
     joined += size;
   }
-  char(*at)[longest_kept] = room.text;
+  char(*at)[longest_kept] = room->text;
   for (const kept_variable& v : kept_variables) {
     if (!is_missing(v, environment)) continue;
     std::snprintf(*at, longest_kept, "%s=%s", v.name, v.value(config()));

@@ -41,8 +41,9 @@ std::size_t joined_room(char* const* environment);
 bool misses_entries(char* const* environment);
 
 /// Fills `out` (room for the old entries, most_kept + most_joined more and the end) with the
-/// environment, with what is missing, and with the joined entries, written to `joined`.
-void keep_entries(char* const* environment, char* joined, kept_entries& room, char** out);
+/// environment, with what is missing, written to `room`, and with the joined entries, written to
+/// `joined`. `room` is not looked at when misses_entries() says that nothing is.
+void keep_entries(char* const* environment, char* joined, kept_entries* room, char** out);
 
 /// On its own, so that the bytes lie on the stack only when this is called.
 template <class Run>
@@ -67,13 +68,15 @@ int with_environment(char* const* environment, Run run) {
   const bool can_look = environment == nullptr || readable(environment, sizeof *environment);
   if (!keeps_children() || !can_look) return run(environment);
   const std::size_t joined_size = joined_room(environment);
-  if (joined_size == 0 && !misses_entries(environment)) return run(environment);
+  const std::size_t kept_size = misses_entries(environment) ? sizeof(kept_entries) : 0;
+  if (joined_size + kept_size == 0) return run(environment);
   const std::size_t most_added = most_kept + most_joined;
   const std::size_t list_size = (count_of(environment) + most_added + 1) * sizeof(char*);
-  return with_room(list_size + sizeof(kept_entries) + joined_size, [&](void* room) {
+  return with_room(list_size + kept_size + joined_size, [&](void* room) {
     auto** const all = static_cast<char**>(room);
-    auto* const kept = reinterpret_cast<kept_entries*>(static_cast<char*>(room) + list_size);
-    keep_entries(environment, reinterpret_cast<char*>(kept + 1), *kept, all);
+    char* const texts = static_cast<char*>(room) + list_size;
+    auto* const kept = reinterpret_cast<kept_entries*>(texts);
+    keep_entries(environment, texts + kept_size, kept, all);
     return run(all);
   });
 }

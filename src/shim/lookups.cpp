@@ -1,8 +1,8 @@
 // Hooks of the functions by which a program loads code and looks functions up at run time: what it
 // gets there must be the hooks as well. dlopen(3) loses RTLD_DEEPBIND, with which a library would
-// find libc's functions before them; dlsym(3) and dlvsym(3) give the hook where the answer is libc's
-// own function. An interposer gets what it asks for: whoever asks by RTLD_NEXT, and an object that
-// itself defines the function, which the hook may call. The shim is before it, so nothing is missed.
+// find libc's functions before them; dlsym(3) and dlvsym(3) give the hook where the answer is
+// libc's own function. An interposer gets what it asks for: whoever asks by RTLD_NEXT, and an
+// object that itself defines the function, since the hook may call that one.
 //
 // libc's functions tell by their return address who called (RUNPATH, $ORIGIN, the namespace, what
 // RTLD_NEXT comes after), so the hooks are a few instructions that jump to them and leave no trace
@@ -87,7 +87,7 @@ next_step looked_up(void* handle, const char* name, const void* caller, const vo
 
 }  // namespace
 
-#define PH_BEFORE(name, ...)                                                                    \
+#define PH_BEFORE(name, ...) \
   extern "C" [[gnu::used, gnu::visibility("hidden")]] next_step ph_before_##name(__VA_ARGS__)
 
 PH_BEFORE(dlopen, const char*, int mode) {
@@ -97,9 +97,8 @@ PH_BEFORE(dlopen, const char*, int mode) {
 
 PH_BEFORE(dlsym, void* handle, const char* name, const void*, const void* caller) {
   void* const target = objects().dlsym;
-  return looked_up(handle, name, caller, target, [=] {
-    return reinterpret_cast<dlsym_function>(target)(handle, name);
-  });
+  return looked_up(handle, name, caller, target,
+                   [=] { return reinterpret_cast<dlsym_function>(target)(handle, name); });
 }
 
 PH_BEFORE(dlvsym, void* handle, const char* name, const char* version, const void* caller) {
@@ -112,35 +111,43 @@ PH_BEFORE(dlvsym, void* handle, const char* name, const char* version, const voi
 // Keeps the three arguments that there may be, calls ph_before_NAME with them and the caller's
 // address, and does what it says.
 #if defined(__x86_64__)
-#define PH_JUMPING_HOOK(name)                              \
-  __asm__(".pushsection .text\n.globl " #name "\n"         \
-          ".type " #name ", @function\n" #name ":\n"       \
-          ".cfi_startproc\nendbr64\nmov (%rsp), %rcx\n"    \
-          "push %rdi\n.cfi_adjust_cfa_offset 8\n"         \
-          "push %rsi\n.cfi_adjust_cfa_offset 8\n"         \
-          "push %rdx\n.cfi_adjust_cfa_offset 8\n"         \
-          "call ph_before_" #name "\nmov %rdx, %rcx\n"     \
-          "pop %rdx\n.cfi_adjust_cfa_offset -8\n"         \
-          "pop %rsi\n.cfi_adjust_cfa_offset -8\n"         \
-          "pop %rdi\n.cfi_adjust_cfa_offset -8\n"         \
-          "mov %rcx, %rsi\ntest %rax, %rax\njz 1f\n"       \
-          "jmp *%rax\n1: mov %rcx, %rax\nret\n"           \
-          ".cfi_endproc\n.size " #name ", .-" #name "\n" \
+#define PH_JUMPING_HOOK(name)                           \
+  __asm__(".pushsection .text\n.globl " #name           \
+          "\n"                                          \
+          ".type " #name ", @function\n" #name          \
+          ":\n"                                         \
+          ".cfi_startproc\nendbr64\nmov (%rsp), %rcx\n" \
+          "push %rdi\n.cfi_adjust_cfa_offset 8\n"       \
+          "push %rsi\n.cfi_adjust_cfa_offset 8\n"       \
+          "push %rdx\n.cfi_adjust_cfa_offset 8\n"       \
+          "call ph_before_" #name                       \
+          "\nmov %rdx, %rcx\n"                          \
+          "pop %rdx\n.cfi_adjust_cfa_offset -8\n"       \
+          "pop %rsi\n.cfi_adjust_cfa_offset -8\n"       \
+          "pop %rdi\n.cfi_adjust_cfa_offset -8\n"       \
+          "mov %rcx, %rsi\ntest %rax, %rax\njz 1f\n"    \
+          "jmp *%rax\n1: mov %rcx, %rax\nret\n"         \
+          ".cfi_endproc\n.size " #name ", .-" #name     \
+          "\n"                                          \
           ".popsection\n")
 #elif defined(__aarch64__)
-#define PH_JUMPING_HOOK(name)                                       \
-  __asm__(".pushsection .text\n.globl " #name "\n"                  \
-          ".type " #name ", %function\n" #name ":\n"                \
-          ".cfi_startproc\nhint #34\nmov x3, x30\n"                 \
+#define PH_JUMPING_HOOK(name)                                      \
+  __asm__(".pushsection .text\n.globl " #name                      \
+          "\n"                                                     \
+          ".type " #name ", %function\n" #name                     \
+          ":\n"                                                    \
+          ".cfi_startproc\nhint #34\nmov x3, x30\n"                \
           "stp x29, x30, [sp, #-32]!\n.cfi_adjust_cfa_offset 32\n" \
           ".cfi_rel_offset x29, 0\n.cfi_rel_offset x30, 8\n"       \
           "stp x0, x2, [sp, #16]\nmov x29, sp\n"                   \
-          "bl ph_before_" #name "\nmov x16, x0\n"                   \
+          "bl ph_before_" #name                                    \
+          "\nmov x16, x0\n"                                        \
           "ldp x0, x2, [sp, #16]\nldp x29, x30, [sp], #32\n"       \
           ".cfi_adjust_cfa_offset -32\n"                           \
           ".cfi_restore x29\n.cfi_restore x30\ncbz x16, 1f\n"      \
           "br x16\n1: mov x0, x1\nret\n"                           \
-          ".cfi_endproc\n.size " #name ", .-" #name "\n"          \
+          ".cfi_endproc\n.size " #name ", .-" #name                \
+          "\n"                                                     \
           ".popsection\n")
 #else
 #error "no way to hand a call on for this architecture"

@@ -1,5 +1,5 @@
-// Hooks of rresvport(3) and bindresvport(3): libc's own bind the socket from inside libc. What rsh's
-// clients do with such a port, rcmd(3), is libc's: it stays without a network.
+// Hooks of rresvport(3) and bindresvport(3): libc's own bind the socket from inside libc. What
+// rsh's clients do with such a port, rcmd(3), is libc's: it stays without a network.
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -59,7 +59,7 @@ PH_HOOK(int, bindresvport, int fd, sockaddr_in* address) {
   any.sin_family = AF_INET;
   sockaddr_in& wanted = address != nullptr ? *address : any;
   if (wanted.sin_family != AF_INET) {
-    errno = EPFNOSUPPORT;
+    errno = EAFNOSUPPORT;
     return -1;
   }
   // Programs that start one after the other do not all try the same ports first.
