@@ -1,8 +1,8 @@
 // Hooks of the functions by which a program loads code and looks functions up at run time: what it
 // gets there must be the hooks as well. dlopen(3) loses RTLD_DEEPBIND, with which a library would
 // find libc's functions before them; dlsym(3) and dlvsym(3) give the hook where the answer is
-// libc's own function. An interposer gets what it asks for: whoever asks by RTLD_NEXT, and an
-// object that itself defines the function, since the hook may call that one.
+// libc's own function. An interposer gets what it asks for, since the hook may call it: an object
+// that itself defines the function, and what was there at the start and asks by RTLD_NEXT.
 //
 // libc's functions tell by their return address who called (RUNPATH, $ORIGIN, the namespace, what
 // RTLD_NEXT comes after), so the hooks are a few instructions that jump to them and leave no trace
@@ -26,6 +26,8 @@ using dlvsym_function = void* (*)(void*, const char*, const char*);
 struct loaded {
   const link_map* shim = nullptr;
   const link_map* libc = nullptr;
+  const link_map* first = nullptr;  ///< and last of those that were loaded at the start
+  const link_map* last = nullptr;
   void* dlopen = nullptr;  ///< those behind the hooks
   void* dlsym = nullptr;
   void* dlvsym = nullptr;
@@ -47,6 +49,8 @@ void* behind(const link_map& shim, const char* name) {
 const loaded& objects() {
   if (!known.load(std::memory_order_acquire)) {
     kept.shim = object_of(&kept);
+    for (kept.first = kept.shim; kept.first->l_prev != nullptr;) kept.first = kept.first->l_prev;
+    for (kept.last = kept.shim; kept.last->l_next != nullptr;) kept.last = kept.last->l_next;
     kept.dlopen = behind(*kept.shim, "dlopen");
     kept.dlsym = behind(*kept.shim, "dlsym");
     kept.dlvsym = behind(*kept.shim, "dlvsym");
@@ -67,21 +71,29 @@ struct next_step {
 
 std::uintptr_t number(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); }
 
-/// Does the object that `caller` lies in define the function?
-bool is_interposer(const void* caller, const char* name) {
-  const link_map* const object = object_of(caller);
-  return object != nullptr && function_of(*object, name) != nullptr;
+/// Was the object loaded at the start, not by dlopen(3)? Such objects are never unloaded.
+bool was_there(const link_map* object) {
+  const link_map* other = objects().first;
+  while (other != nullptr && other != object && other != objects().last) other = other->l_next;
+  return other == nullptr || other == object;
 }
 
-/// look_up() asks libc.
+/// May the function be called through the object that `caller` lies in, on the way to libc?
+bool is_interposer(const void* caller, void* handle, const char* name) {
+  const link_map* const object = object_of(caller);
+  if (object == nullptr) return handle == RTLD_NEXT;
+  return function_of(*object, name) != nullptr || (handle == RTLD_NEXT && was_there(object));
+}
+
+/// look_up() asks libc. Of a library that came later the next function is that of everybody, who
+/// finds libc's behind the hook.
 template <class LookUp>
 next_step looked_up(void* handle, const char* name, const void* caller, const void* target,
                     LookUp look_up) {
   const next_step as_it_is{target, number(name)};
-  if (handle == RTLD_NEXT) return as_it_is;
   const void* const hook = function_of(*objects().shim, name);
-  if (hook == nullptr || is_interposer(caller, name) || !config().active) return as_it_is;
-  if (object_of(look_up()) != objects().libc) return as_it_is;
+  if (hook == nullptr || is_interposer(caller, handle, name) || !config().active) return as_it_is;
+  if (handle != RTLD_NEXT && object_of(look_up()) != objects().libc) return as_it_is;
   return {nullptr, number(hook)};
 }
 

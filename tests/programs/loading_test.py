@@ -61,8 +61,13 @@ WAYS = ("handle", "default", "next", "versioned", "versioned-default", "itself")
 # A library with a socket, and a program that loads it by its name alone, from a folder that only
 # the program's own RUNPATH tells.
 PLUGIN = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <sys/socket.h>
-int plugin_socket(void) { return socket(AF_INET, SOCK_STREAM, 0); }
+int plugin_socket(void) {
+  int (*next)(int, int, int) = dlsym(RTLD_NEXT, "socket");
+  return next(AF_INET, SOCK_STREAM, 0) < 0 ? -1 : socket(AF_INET, SOCK_STREAM, 0);
+}
 """
 LOADER = """
 #define _GNU_SOURCE
