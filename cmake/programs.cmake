@@ -23,6 +23,7 @@ if(shim_sources AND NOT PH_SANITIZE)  # a sanitizer cannot be preloaded into any
   # Nothing of C++'s runtime, and no symbol but the hooks, may meet the program's own. Symbols are
   # looked up at the start: later it would be on the stack of the call that is first, 4 KiB of it.
   target_link_options(ph_preload PRIVATE -static-libstdc++ -static-libgcc -Wl,-z,defs,-z,now
+                      -Wl,--hash-style=gnu
                       -Wl,--version-script=${CMAKE_SOURCE_DIR}/src/shim/exports.map)
   set_target_properties(ph_preload PROPERTIES LINK_DEPENDS ${CMAKE_SOURCE_DIR}/src/shim/exports.map)
   install(TARGETS ph_preload LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/posthaste)

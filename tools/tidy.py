@@ -75,7 +75,7 @@ MORE_FOR = (
 IN_PROGRAMS = ("calls", "shim")
 SHARED_WITH_PROGRAMS = re.compile(
     r"(daemon/(protocol|anchor_name|received_choice|settling_page)"
-    r"|platform/(fd_path|passed_fd|program_file))\.h$")
+    r"|platform/(asan_options|fd_path|passed_fd|program_file))\.h$")
 
 # Where the operating system may be seen.
 SYSTEM_FOLDERS = ("platform", "daemon", "calls", "shim", "cli", "web", "judge")

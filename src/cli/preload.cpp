@@ -16,6 +16,7 @@
 
 #include "daemon/shim_copies.h"
 #include "daemon/socket_path.h"
+#include "platform/asan_options.h"
 
 namespace ph::cli {
 
@@ -169,6 +170,11 @@ std::string preload_value(const std::string& shim, const char* present) {
     if (word != shim) value += ":" + word;
   }
   return value;
+}
+
+std::string asan_value(const char* present) {
+  if (present == nullptr || *present == 0) return asan_any_order;
+  return says_asan_order(present) ? present : fmt::format("{}:{}", asan_any_order, present);
 }
 
 }  // namespace ph::cli

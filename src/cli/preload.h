@@ -19,4 +19,7 @@ std::string find_in_path(const std::string& program);
 /// LD_PRELOAD's value with the shim first and what the user had there behind it.
 std::string preload_value(const std::string& shim, const char* present);
 
+/// ASAN_OPTIONS' value with what a program with the shim in it needs, and what the user had there.
+std::string asan_value(const char* present);
+
 }  // namespace ph::cli

@@ -21,6 +21,7 @@
 #include "daemon/control_client.h"
 #include "daemon/protocol.h"
 #include "daemon/socket_path.h"
+#include "platform/asan_options.h"
 #include "platform/machine_settings.h"
 #include "platform/program_file.h"
 #include "platform/socket_filter.h"
@@ -126,6 +127,7 @@ tl::expected<void, std::string> enter_lab(const std::string& path, const std::st
   const char* const own_name = std::getenv(dropin::env_host);
   if (own_name != nullptr && std::getenv("HOSTNAME") != nullptr) ::setenv("HOSTNAME", own_name, 1);
   ::setenv("LD_PRELOAD", preload_value(shim, std::getenv("LD_PRELOAD")).c_str(), 1);
+  ::setenv(asan_variable, asan_value(std::getenv(asan_variable)).c_str(), 1);
   return {};
 }
 

@@ -1,9 +1,11 @@
-// Reads the environment once. A program may change or clear its environment later.
+// Reads the environment once. A program may change or clear its environment later. libc knows it
+// only when it has started: what comes earlier (a sanitizer's start) finds no lab.
 #include "shim/config.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -53,6 +55,7 @@ void take_own_name() {
 
 const settings& config() {
   if (state.load(std::memory_order_acquire) != 2) {
+    if (environ == nullptr) return kept;
     int expected = 0;
     if (state.compare_exchange_strong(expected, 1)) {
       read_environment();

@@ -1,4 +1,4 @@
-// Which variables are kept, and how LD_PRELOAD is joined.
+// Which variables are kept, and which are joined: a program's own value stays behind ours.
 #include "shim/environment.h"
 
 #include <unistd.h>
@@ -8,12 +8,13 @@
 #include <cstring>
 
 #include "daemon/protocol.h"
+#include "platform/asan_options.h"
 #include "shim/config.h"
 
 namespace ph::shim {
 namespace {
 
-/// A variable that a program of ours must have besides LD_PRELOAD. To keep another, add a line.
+/// A variable that a program of ours must have. To keep another, add a line.
 struct kept_variable {
   const char* name;
   const char* (*value)(const settings& s);
@@ -25,9 +26,43 @@ constexpr kept_variable kept_variables[] = {
 };
 static_assert(sizeof kept_variables / sizeof kept_variables[0] <= most_kept);
 
-constexpr char preload_start[] = "LD_PRELOAD=";
-constexpr std::size_t preload_start_len = sizeof preload_start - 1;
-constexpr char preload_name[] = "LD_PRELOAD";
+/// A list, with colons between its elements, in which ours must stand besides a program's own.
+struct joined_variable {
+  const char* name;
+  const char* (*ours)();
+  bool (*has_ours)(const char* value);
+};
+constexpr joined_variable joined_variables[] = {
+    {"LD_PRELOAD", []() -> const char* { return config().library; },
+     [](const char* value) { return std::strstr(value, config().library) != nullptr; }},
+    {asan_variable, []() -> const char* { return asan_any_order; }, says_asan_order},
+};
+static_assert(sizeof joined_variables / sizeof joined_variables[0] <= most_joined);
+
+bool lacks_ours(const joined_variable& v, char* const* environment) {
+  const char* present = value_in(environment, v.name);
+  return present == nullptr || !v.has_ours(present);
+}
+
+/// Is this the variable's entry in an environment?
+bool is_entry_of(const joined_variable& v, const char* entry) {
+  const std::size_t len = std::strlen(v.name);
+  return std::strncmp(entry, v.name, len) == 0 && entry[len] == '=';
+}
+
+/// The bytes of "NAME=OURS:PRESENT" and its end, at most.
+std::size_t room_of(const joined_variable& v, char* const* environment) {
+  const char* present = value_in(environment, v.name);
+  const std::size_t others = present == nullptr ? 0 : std::strlen(present);
+  return std::strlen(v.name) + std::strlen(v.ours()) + others + 3;
+}
+
+/// Writes that.
+void write_joined(const joined_variable& v, char* const* environment, char* out, std::size_t room) {
+  const char* present = value_in(environment, v.name);
+  const bool alone = present == nullptr || *present == 0;
+  std::snprintf(out, room, "%s=%s%s%s", v.name, v.ours(), alone ? "" : ":", alone ? "" : present);
+}
 
 /// Does the environment lead to another lab than this process's (a `ph run` inside a program)?
 bool chooses_another_lab(char* const* environment) {
@@ -59,27 +94,34 @@ const char* value_in(char* const* environment, const char* name) {
   return nullptr;
 }
 
-std::size_t preload_room(char* const* environment) {
-  const char* present = value_in(environment, preload_name);
-  if (present != nullptr && std::strstr(present, config().library) != nullptr) return 0;
-  const std::size_t others = present == nullptr ? 0 : std::strlen(present);
-  return preload_start_len + std::strlen(config().library) + others + 2;
-}
-
-void write_preload(char* const* environment, char* out, std::size_t room) {
-  const char* present = value_in(environment, preload_name);
-  const bool alone = present == nullptr || *present == 0;
-  std::snprintf(out, room, "%s%s%s%s", preload_start, config().library, alone ? "" : ":",
-                alone ? "" : present);
-}
-
-void keep_entries(char* const* environment, char* preload, kept_entries& room, char** out) {
-  for (char* const* e = environment; e != nullptr && *e != nullptr; ++e) {
-    const bool is_preload = std::strncmp(*e, preload_start, preload_start_len) == 0;
-    if (preload == nullptr || !is_preload) *out++ = *e;
+std::size_t joined_room(char* const* environment) {
+  std::size_t room = 0;
+  for (const joined_variable& v : joined_variables) {
+    if (lacks_ours(v, environment)) room += room_of(v, environment);
   }
-  if (preload != nullptr) *out++ = preload;
-  char(*at)[longest_kept] = room.text;
+  return room;
+}
+
+void keep_entries(char* const* environment, char* joined, kept_entries* room, char** out) {
+  bool lacks[most_joined] = {};
+  for (std::size_t i = 0; const joined_variable& v : joined_variables) {
+    lacks[i++] = lacks_ours(v, environment);
+  }
+  for (char* const* e = environment; e != nullptr && *e != nullptr; ++e) {
+    bool replaced = false;
+    for (std::size_t i = 0; const joined_variable& v : joined_variables) {
+      replaced = replaced || (lacks[i++] && is_entry_of(v, *e));
+    }
+    if (!replaced) *out++ = *e;
+  }
+  for (std::size_t i = 0; const joined_variable& v : joined_variables) {
+    if (!lacks[i++]) continue;
+    const std::size_t size = room_of(v, environment);
+    write_joined(v, environment, joined, size);
+    *out++ = joined;
+    joined += size;
+  }
+  char(*at)[longest_kept] = room->text;
   for (const kept_variable& v : kept_variables) {
     if (!is_missing(v, environment)) continue;
     std::snprintf(*at, longest_kept, "%s=%s", v.name, v.value(config()));
@@ -97,11 +139,13 @@ bool misses_entries(char* const* environment) {
 
 void restore_own_environment() {
   if (!keeps_children()) return;
-  if (const std::size_t size = preload_room(environ); size != 0) {
-    with_room(size, [size](void* room) {
+  for (const joined_variable& v : joined_variables) {
+    if (!lacks_ours(v, environ)) continue;
+    const std::size_t size = room_of(v, environ);
+    with_room(size, [&](void* room) {
       auto* const entry = static_cast<char*>(room);
-      write_preload(environ, entry, size);
-      return setenv(preload_name, entry + preload_start_len, 1);
+      write_joined(v, environ, entry, size);
+      return setenv(v.name, entry + std::strlen(v.name) + 1, 1);
     });
   }
   for (const kept_variable& v : kept_variables) {

@@ -19,7 +19,10 @@ bool keeps_children();
 inline constexpr std::size_t most_kept = 4;
 inline constexpr std::size_t longest_kept = 192;
 
-/// Room for the entries that are added, but for LD_PRELOAD.
+/// Entries that are a program's own with ours before it, at most this many.
+inline constexpr std::size_t most_joined = 2;
+
+/// Room for the entries that are added, but for the joined ones.
 struct kept_entries {
   char text[most_kept][longest_kept];
 };
@@ -30,16 +33,17 @@ std::size_t count_of(char* const* list);
 /// The value in an environment, or nullptr.
 const char* value_in(char* const* environment, const char* name);
 
-/// Room for "LD_PRELOAD=" and a value that has the shim in it; 0 when the environment's has.
-std::size_t preload_room(char* const* environment);
-void write_preload(char* const* environment, char* out, std::size_t room);
+/// Room for the joined entries that must be written (LD_PRELOAD, so that it has the shim in it); 0
+/// when the environment's are as they must be.
+std::size_t joined_room(char* const* environment);
 
-/// True when another entry than LD_PRELOAD is missing.
+/// True when another entry than those is missing.
 bool misses_entries(char* const* environment);
 
-/// Fills `out` (room for the old entries, most_kept + 1 more and the end) with the environment,
-/// with `preload` as LD_PRELOAD unless that is null, and with what is missing.
-void keep_entries(char* const* environment, char* preload, kept_entries& room, char** out);
+/// Fills `out` (room for the old entries, most_kept + most_joined more and the end) with the
+/// environment, with what is missing, written to `room`, and with the joined entries, written to
+/// `joined`. `room` is not looked at when misses_entries() says that nothing is.
+void keep_entries(char* const* environment, char* joined, kept_entries* room, char** out);
 
 /// On its own, so that the bytes lie on the stack only when this is called.
 template <class Run>
@@ -63,15 +67,16 @@ template <class Run>
 int with_environment(char* const* environment, Run run) {
   const bool can_look = environment == nullptr || readable(environment, sizeof *environment);
   if (!keeps_children() || !can_look) return run(environment);
-  const std::size_t preload_size = preload_room(environment);
-  if (preload_size == 0 && !misses_entries(environment)) return run(environment);
-  const std::size_t list_size = (count_of(environment) + most_kept + 2) * sizeof(char*);
-  return with_room(list_size + sizeof(kept_entries) + preload_size, [&](void* room) {
+  const std::size_t joined_size = joined_room(environment);
+  const std::size_t kept_size = misses_entries(environment) ? sizeof(kept_entries) : 0;
+  if (joined_size + kept_size == 0) return run(environment);
+  const std::size_t most_added = most_kept + most_joined;
+  const std::size_t list_size = (count_of(environment) + most_added + 1) * sizeof(char*);
+  return with_room(list_size + kept_size + joined_size, [&](void* room) {
     auto** const all = static_cast<char**>(room);
-    auto* const kept = reinterpret_cast<kept_entries*>(static_cast<char*>(room) + list_size);
-    char* const preload = preload_size != 0 ? reinterpret_cast<char*>(kept + 1) : nullptr;
-    if (preload != nullptr) write_preload(environment, preload, preload_size);
-    keep_entries(environment, preload, *kept, all);
+    char* const texts = static_cast<char*>(room) + list_size;
+    auto* const kept = reinterpret_cast<kept_entries*>(texts);
+    keep_entries(environment, texts + kept_size, kept, all);
     return run(all);
   });
 }

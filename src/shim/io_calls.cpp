@@ -101,6 +101,31 @@ buffers array_of(const iovec* pieces, int count) {
   return {nullptr, address_of(pieces), count > 0 ? static_cast<size_t>(count) : 0};
 }
 
+/// call(), which writes the pieces.
+template <class Call>
+ssize_t write_pieces(int fd, const iovec* pieces, int count, Call call) {
+  if (const long early = before_plain_send(fd, 0); early != 0) return finish(early);
+  const ssize_t sent = call();
+  if (sent < 0) return count > 0 ? repaired_write(fd, array_of(pieces, count)) : sent;
+  own_caller c(fd);
+  const long meant = taken(c, fd, sent);
+  if (meant < 0) return finish<ssize_t>(meant);
+  return continued(fd, array_of(pieces, count), 0, written(fd, meant));
+}
+
+/// preadv2(2): at -1 it reads on like readv(2), the only place that a socket has.
+ssize_t read_at(int fd, const iovec* pieces, int count, off_t at, int flags) {
+  const ssize_t got = next::preadv2(fd, pieces, count, at, flags);
+  if (at != -1) return got;
+  return received(fd, array_of(pieces, count), (flags & RWF_NOWAIT) != 0 ? MSG_DONTWAIT : 0, got);
+}
+
+/// pwritev2(2), likewise.
+ssize_t write_at(int fd, const iovec* pieces, int count, off_t at, int flags) {
+  const auto write = [=] { return next::pwritev2(fd, pieces, count, at, flags); };
+  return at != -1 ? write() : write_pieces(fd, pieces, count, write);
+}
+
 }  // namespace
 
 PH_HOOK(ssize_t, send, int fd, const void* bytes, size_t len, int flags) {
@@ -192,6 +217,14 @@ PH_HOOK(ssize_t, readv, int fd, const iovec* pieces, int count) {
   return received(fd, array_of(pieces, count), 0, next::readv(fd, pieces, count));
 }
 
+PH_HOOK(ssize_t, preadv2, int fd, const iovec* pieces, int count, off_t at, int flags) {
+  return read_at(fd, pieces, count, at, flags);
+}
+
+PH_HOOK(ssize_t, preadv64v2, int fd, const iovec* pieces, int count, off64_t at, int flags) {
+  return read_at(fd, pieces, count, at, flags);
+}
+
 PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {
   own_caller c(fd);
   if (too_long(c, fd, len)) return finish<ssize_t>(-EMSGSIZE);
@@ -203,11 +236,13 @@ PH_HOOK(ssize_t, write, int fd, const void* bytes, size_t len) {
 }
 
 PH_HOOK(ssize_t, writev, int fd, const iovec* pieces, int count) {
-  if (const long early = before_plain_send(fd, 0); early != 0) return finish(early);
-  const ssize_t sent = next::writev(fd, pieces, count);
-  if (sent < 0) return count > 0 ? repaired_write(fd, array_of(pieces, count)) : sent;
-  own_caller c(fd);
-  const long meant = taken(c, fd, sent);
-  if (meant < 0) return finish<ssize_t>(meant);
-  return continued(fd, array_of(pieces, count), 0, written(fd, meant));
+  return write_pieces(fd, pieces, count, [=] { return next::writev(fd, pieces, count); });
+}
+
+PH_HOOK(ssize_t, pwritev2, int fd, const iovec* pieces, int count, off_t at, int flags) {
+  return write_at(fd, pieces, count, at, flags);
+}
+
+PH_HOOK(ssize_t, pwritev64v2, int fd, const iovec* pieces, int count, off64_t at, int flags) {
+  return write_at(fd, pieces, count, at, flags);
 }

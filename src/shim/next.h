@@ -51,6 +51,8 @@ PH_NEXT(read, ssize_t(int, void*, size_t));
 PH_NEXT(readv, ssize_t(int, const iovec*, int));
 PH_NEXT(write, ssize_t(int, const void*, size_t));
 PH_NEXT(writev, ssize_t(int, const iovec*, int));
+PH_NEXT(preadv2, ssize_t(int, const iovec*, int, off_t, int));
+PH_NEXT(pwritev2, ssize_t(int, const iovec*, int, off_t, int));
 
 PH_NEXT(getaddrinfo, int(const char*, const char*, const addrinfo*, addrinfo**));
 PH_NEXT(getnameinfo,

@@ -93,6 +93,12 @@ bool hooked_call(long nr, const ph::calls::arguments& a, long& result) {
       return true;
     case SYS_readv: result = readv(fd, pointer<const iovec*>(a[1]), number(a[2])); return true;
     case SYS_writev: result = writev(fd, pointer<const iovec*>(a[1]), number(a[2])); return true;
+    case SYS_preadv2:
+      result = preadv2(fd, pointer<const iovec*>(a[1]), number(a[2]), a[3], number(a[5]));
+      return true;
+    case SYS_pwritev2:
+      result = pwritev2(fd, pointer<const iovec*>(a[1]), number(a[2]), a[3], number(a[5]));
+      return true;
     case SYS_sendfile:
       result = sendfile(fd, number(a[1]), pointer<off_t*>(a[2]), static_cast<std::size_t>(a[3]));
       return true;
