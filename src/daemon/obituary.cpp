@@ -19,6 +19,8 @@ constexpr std::size_t longest_end = 64 * 1024;  // of a log that is read
 constexpr std::string_view check_line = "posthaste: check failed: ";
 constexpr std::string_view crash_line = "posthaste: this is a bug: the daemon dies of ";
 
+constexpr std::string_view beginning_line = "posthaste: another lab begins\n";
+
 /// The end of a regular file that is the user's own, or root's.
 std::string end_of(const std::string& path) {
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
@@ -44,6 +46,8 @@ std::string line_at(std::string_view text, std::size_t at) {
 }
 
 std::string cause_in(std::string_view log) {
+  const std::size_t beginning = log.rfind(beginning_line);
+  if (beginning != std::string_view::npos) log.remove_prefix(beginning);
   const std::size_t crash = log.rfind(crash_line);
   if (crash == std::string_view::npos) return {};
   const std::size_t check = log.substr(0, crash).rfind(check_line);
@@ -66,6 +70,15 @@ std::string obituary(const std::string& socket_path) {
   const std::string cause = cause_in(log);
   return cause.empty() ? fmt::format("; its log: {}", path)
                        : fmt::format("; it died of a bug: {}; its log: {}", cause, path);
+}
+
+void end_obituary(const std::string& socket_path) {
+  const unique_fd file(::open(log_path(socket_path).c_str(),
+                              O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  struct stat st {};
+  const bool told = file && ::fstat(file.get(), &st) == 0 && S_ISREG(st.st_mode) &&
+                    st.st_uid == ::geteuid() && st.st_nlink == 1 && st.st_size > 0;
+  if (told) static_cast<void>(!::write(file.get(), beginning_line.data(), beginning_line.size()));
 }
 
 }  // namespace ph

@@ -18,6 +18,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "daemon/obituary.h"
+
 namespace ph {
 namespace {
 
@@ -123,6 +125,7 @@ tl::expected<void, std::string> remove_leftover(const std::string& path) {
 /// A socket that listens at the path; the caller holds the lock.
 tl::expected<unique_fd, std::string> bound_socket(const std::string& path) {
   if (const auto free = remove_leftover(path); !free) return told(free.error());
+  end_obituary(path);
   unique_fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const sockaddr_un address = address_of(path);
   // The mode is set before the name is there: in a shared folder the name may soon be another's.

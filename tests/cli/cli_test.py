@@ -568,6 +568,14 @@ class SurroundingsTest(PhTest):
                     break
                 time.sleep(0.05)
             self.assertIn(f"its log: {self.socket}.log", done.stderr)
+        # That was the reason of one daemon only.
+        self.up()
+        pid = json.loads(self.ph("status", "--json", "--socket", self.socket).stdout)["pid"]
+        os.kill(pid, signal.SIGKILL)
+        while os.path.exists(f"/proc/{pid}"):
+            time.sleep(0.01)
+        done = self.ph("status", "--socket", self.socket, expect=125)
+        self.assertIn("only its old socket is left; its log:", done.stderr)
 
     def test_without_proc(self):
         if os.geteuid() != 0:
