@@ -40,7 +40,7 @@ std::vector<fs::path> shim_candidates(const fs::path& program_folder) {
 /// This program's own file, also where no /proc is mounted.
 fs::path own_path() {
   std::error_code error;
-  const fs::path told = fs::read_symlink("/proc/self/exe", error);
+  fs::path told = fs::read_symlink("/proc/self/exe", error);
   if (!error) return told;
   const auto* started_as = reinterpret_cast<const char*>(::getauxval(AT_EXECFN));
   return started_as != nullptr ? fs::canonical(started_as, error) : fs::path();
@@ -114,7 +114,7 @@ tl::expected<std::string, std::string> copy_of(const std::string& shim, const fs
     fs::remove_all(folder, error);
     return tl::unexpected(fmt::format("{} cannot be written: {}", copy, why));
   }
-  if (const auto linked = link_to(copy, link); !linked) return linked;
+  if (auto linked = link_to(copy, link); !linked) return linked;
   return copy;
 }
 
@@ -130,7 +130,7 @@ tl::expected<std::string, std::string> reachable(const std::string& shim) {
   const std::string link =
       fmt::format("{}/shim-{:x}-{:x}-{:x}.so", *folder, st.st_dev, st.st_ino, st.st_mtime);
   if (copies) {
-    if (const auto copy = copy_of(shim, link)) return copy;  // else it serves root alone
+    if (auto copy = copy_of(shim, link)) return copy;  // else it serves root alone
     if (fits) return shim;
   }
   return link_to(shim, link);
@@ -155,7 +155,7 @@ std::string find_in_path(const std::string& program) {
   const char* variable = std::getenv("PATH");
   std::istringstream folders(variable != nullptr ? variable : "/bin:/usr/bin");
   for (std::string folder; std::getline(folders, folder, ':');) {
-    const std::string path = (folder.empty() ? "." : folder) + "/" + program;
+    std::string path = (folder.empty() ? "." : folder) + "/" + program;
     if (::access(path.c_str(), X_OK) == 0 && !fs::is_directory(path)) return path;
   }
   return "";

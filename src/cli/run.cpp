@@ -34,6 +34,7 @@ namespace {
 int execute(const std::vector<std::string>& words, const std::string& path,
             const program_file& file) {
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   if (file.reach == preload_reach::by_loader) {

@@ -19,7 +19,7 @@ constexpr u32 least_limit = 2 * (max_datagram_payload + 65);
 constexpr unsigned memory_patience_ms = 100;
 /// Plain sends that are taken out of the end before the stack has room for them. A program fills
 /// the end's queue again at once, and would have the daemon keep all that it sends.
-constexpr std::size_t most_departing = 256 * 1024;
+constexpr std::size_t most_departing = std::size_t{256} * 1024;
 
 void append(std::vector<u8>& to, byte_view bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());

@@ -60,7 +60,7 @@ bool connect_to(int fd, const unix_name& name) {
 void disconnect(int fd) {
   sockaddr none{};
   none.sa_family = AF_UNSPEC;
-  ::connect(fd, &none, sizeof none);
+  static_cast<void>(::connect(fd, &none, sizeof none));
 }
 
 /// A pair that is cut while the cutter has a message waiting reports the loss to the other side: so
@@ -78,7 +78,7 @@ void prepare_cut(int end, const unix_name& anchor) {
 closed_door::closed_door() : fd_(datagram_socket()) {
   sockaddr family_only{};  // the kernel chooses an abstract name
   family_only.sa_family = AF_UNIX;
-  ::bind(fd_.get(), &family_only, sizeof(sa_family_t));
+  static_cast<void>(::bind(fd_.get(), &family_only, sizeof(sa_family_t)));
   ::shutdown(fd_.get(), SHUT_RD);
   name_ = name_of_socket(fd_.get());
 }

@@ -15,7 +15,7 @@
 namespace ph {
 namespace {
 
-constexpr std::size_t longest_end = 64 * 1024;  // of a log that is read
+constexpr std::size_t longest_end = std::size_t{64} * 1024;  // of a log that is read
 constexpr std::string_view check_line = "posthaste: check failed: ";
 constexpr std::string_view crash_line = "posthaste: this is a bug: the daemon dies of ";
 

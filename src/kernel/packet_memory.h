@@ -19,7 +19,7 @@ struct data_block {
   u32 refs;
   u32 capacity;
   u32 size_class;
-  u32 pad_;
+  u32 pad;
   [[nodiscard]] u8* bytes() { return reinterpret_cast<u8*>(this + 1); }
   [[nodiscard]] const u8* bytes() const { return reinterpret_cast<const u8*>(this + 1); }
 };

@@ -14,7 +14,7 @@ namespace ph {
 /// when no thread can be had. Its stack is small, as there may be many of them.
 template <class Body>
 bool start_detached(Body body) {
-  constexpr std::size_t stack_bytes = 256 * 1024;
+  constexpr std::size_t stack_bytes = std::size_t{256} * 1024;
   std::unique_ptr<Body> run;
   try {
     run = std::make_unique<Body>(std::move(body));

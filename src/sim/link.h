@@ -149,13 +149,8 @@ class link {
     /// The sender's device is up or down from now on.
     void set_sender_up(bool up);
 
-    link_config config_;
-    link_stats stats_;
-    skb_queue line_;  ///< in flight, by arrival time (kept in tstamp)
-    mem_port& to_;
-    instant wire_free_{};
-
    private:
+    friend link;
     bool flight_is_full();
     bool enqueue(cpu& cx, skb_ptr& skb, instant& departure);
     bool loses();
@@ -169,6 +164,11 @@ class link {
     void deliver_due();
     void deliver(skb_ptr skb);
 
+    link_config config_;
+    link_stats stats_;
+    skb_queue line_;  ///< in flight, by arrival time (kept in tstamp)
+    mem_port& to_;
+    instant wire_free_{};
     link& owner_;
     link_end sender_;
     rng chance_;

@@ -73,7 +73,7 @@ result<void> choose_connecting_port(cpu& cx, tcp_sock& tp) {
   const auto usable = [&at](port_no port) { return tuple_free(at.cx, at.tp, port, at.until); };
   auto found = tn.ports.connect_ephemeral(tp, low, high, cx.random(), tcp_port_kind(tp), usable);
   if (!found && anywhere) tn.ehash.full().note(wanted, until);
-  TRY(tp.sport, std::move(found));
+  TRY(tp.sport, found);
   if (anywhere) tn.ehash.full().taken(tp.tuple());
   tp.port_held = true;
   return {};

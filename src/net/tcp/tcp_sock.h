@@ -57,7 +57,7 @@ inline constexpr u32 tcp_init_cwnd = 10;                   ///< RFC 6928
 inline constexpr u32 tcp_min_mss = 88;
 inline constexpr u32 tcp_dupthresh = 3;
 inline constexpr u32 tcp_max_window = 65535;               ///< without scaling
-inline constexpr duration tcp_paws_24days = seconds(60 * 60 * 24 * 24);
+inline constexpr duration tcp_paws_24days = seconds(s64{60} * 60 * 24 * 24);
 
 /// Bytes of buffer a payload may be expected to fill: half, the rest is overhead.
 constexpr u32 tcp_win_from_space(u32 space) { return space / 2; }

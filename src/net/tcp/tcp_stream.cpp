@@ -19,7 +19,7 @@ namespace ph {
 namespace {
 
 constexpr std::size_t small_block = 2048;
-constexpr std::size_t large_block = 16 * 1024;
+constexpr std::size_t large_block = std::size_t{16} * 1024;
 
 /// Room for new data behind `page_offset` of the socket's block.
 void refill_page(cpu& cx, tcp_sock& tp, std::size_t wanted) {

@@ -554,6 +554,7 @@ tl::expected<script, script_error> parse_script(
     std::string path, std::string_view text,
     const std::vector<std::pair<std::string, std::string>>& defines) {
   std::vector<std::string> names;
+  names.reserve(defines.size());
   for (const auto& [name, value] : defines) names.push_back(name);
   const auto chosen = choose_lines(text, std::move(names));
   if (!chosen) return tl::unexpected(chosen.error());

@@ -54,7 +54,7 @@ sysctl_list from_freebsd(const std::string& full_name, const std::string& value)
   return {};
 }
 
-sysctl_list one_setting(std::string assignment, const run_options& options) {
+sysctl_list one_setting(const std::string& assignment, const run_options& options) {
   const std::size_t equals = assignment.find('=');
   if (equals == std::string::npos) return {};
   std::string name = assignment.substr(0, equals);
