@@ -156,6 +156,12 @@ class StreamsTest(lib.LabTest):
     def test_connect(self):
         self.run_program("tcp_connect")
 
+    def test_waits_end_with_the_socket(self):
+        self.run_program("tcp_waits")
+
+    def test_resets(self):
+        self.run_program("tcp_reset")
+
     def test_what_was_sent_to_the_own_host_is_there(self):
         self.run_program("loopback")
 
