@@ -1,6 +1,7 @@
 /* Resets: by linger, by close with unread data, with and without bytes exchanged before. */
-#include <sys/sendfile.h>
 #include "check.h"
+
+#include <sys/sendfile.h>
 
 static void expect_reset(int fd) {
   char buf[10];
