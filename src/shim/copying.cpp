@@ -14,6 +14,12 @@ using namespace ph::shim;
 constinit next_function<int(int)> next_dup{"dup"};
 constinit next_function<int(int, int, void*)> next_fcntl{"fcntl64"};
 
+/// A vfork child cannot look functions up: dlsym(3) takes locks that its parent may hold.
+[[gnu::constructor]] void look_up() {
+  next_dup.look_up();
+  next_fcntl.look_up();
+}
+
 /// The argument of any command fits a pointer's place.
 int do_fcntl(int fd, int command, void* argument) {
   const int result = next_fcntl(fd, command, argument);
