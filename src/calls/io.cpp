@@ -211,14 +211,15 @@ long mended_send(caller& c, int number, const buffers& bytes, int flags, int err
 long mended_write(caller& c, int number, const buffers& bytes, int error) {
   if (error != EPIPE) return mended_send(c, number, bytes, 0, error);
   anchor a;
-  const bool ours = find_anchor(c, number, a) && !a.stream();
-  return ours ? mended_send_on(c, a, bytes, 0, error) : -EPIPE;
+  if (!find_anchor(c, number, a)) return -EPIPE;
+  return a.stream() ? -stream_broken_error(c, a) : mended_send_on(c, a, bytes, 0, error);
 }
 
 long mended_transfer(caller& c, int number, int error) {
   anchor a;
-  const bool mendable = error == EAGAIN || is_anchors_error(error);
+  const bool mendable = error == EAGAIN || error == EPIPE || is_anchors_error(error);
   if (!mendable || !find_anchor(c, number, a)) return -error;
+  if (error == EPIPE) return a.stream() ? -stream_broken_error(c, a) : -EPIPE;
   if (error == EAGAIN) {
     if (!a.stream() || kernel::may_block(c, a.fd, 0)) return -EAGAIN;
     // Where there is room, the other side had nothing to give; or room has come since.

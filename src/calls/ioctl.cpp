@@ -100,7 +100,7 @@ long network_ioctl(caller& c, int held, unsigned long request, u64 argument) {
   }
 }
 
-/// FIONREAD: what lies in the anchor, and what the stack keeps behind it.
+/// FIONREAD: what lies in the anchor, and what the stack keeps behind it, up to the mark.
 long unread_bytes(caller& c, const anchor& a, u64 argument) {
   int behind = 0, here = 0;
   std::size_t len = sizeof behind;
@@ -109,7 +109,17 @@ long unread_bytes(caller& c, const anchor& a, u64 argument) {
   const long got = c.kernel(SYS_ioctl, a.fd, FIONREAD, kernel::arg(&here), 0, 0);
   if (got < 0) return asked < 0 ? asked : got;
   here += asked >= 0 ? behind : 0;
+  if (here < 0) here = 0;  // read by another thread meanwhile
   return c.write(argument, &here, sizeof here) ? 0 : -EFAULT;
+}
+
+/// FIONREAD of a datagram socket: what comes after it was shut for reading the stack keeps.
+long next_datagram(caller& c, const anchor& a, u64 argument) {
+  if (!c.expects(habit::shut_reads)) return not_ours;
+  int here = 0;
+  const long got = c.kernel(SYS_ioctl, a.fd, FIONREAD, kernel::arg(&here), 0, 0);
+  if (got != 0 || here != 0) return not_ours;
+  return ask_about_argument(c, a.fd, FIONREAD, argument, sizeof here);
 }
 
 /// Of a datagram socket, what waits at the anchor says what came before it.
@@ -151,7 +161,7 @@ long socket_ioctl(caller& c, const anchor& a, unsigned long request, u64 argumen
   if (argument == 0) return not_ours;
   if (a.stream() && request == SIOCATMARK) return is_at_mark(c, a, argument);
   if (request != FIONREAD) return ask_about_argument(c, a.fd, request, argument, sizeof(int));
-  return a.stream() ? unread_bytes(c, a, argument) : not_ours;
+  return a.stream() ? unread_bytes(c, a, argument) : next_datagram(c, a, argument);
 }
 
 }  // namespace

@@ -27,6 +27,12 @@ bool has_peer(caller& c, anchor& a) {
   return a.linked;
 }
 
+bool is_listening(caller& c, int held) {
+  int on = 0;
+  socklen_t len = sizeof on;
+  return kernel::getsockopt(c, held, SOL_SOCKET, SO_ACCEPTCONN, &on, len) == 0 && on != 0;
+}
+
 /// Control data that TCP looks at: that of other levels, descriptors and credentials it does not
 /// (sock_cmsg_send).
 bool concerns_tcp(int level, int type) {
@@ -264,6 +270,7 @@ long stream_receive_end(caller& c, anchor& a, int error, int flags) {
     // Shut for reading, or not connected.
     return (kernel::poll_now(c, a.fd, POLLRDHUP) & POLLRDHUP) != 0 ? 0 : -ENOTCONN;
   }
+  if (error == EINVAL && is_listening(c, a.fd)) return -ENOTCONN;
   if (error != 0 || !hung_up(c, a.fd)) return -error;
   // The end of a connection that was reset while no byte was held for it.
   const int why = ask_about(c, a.fd, request_kind::take_error);

@@ -4,6 +4,7 @@
 // does so through the anchor's other end. A pipe knows nothing of requests and channels.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "base/bytes.h"
@@ -11,6 +12,8 @@
 #include "platform/unique_fd.h"
 
 namespace ph::dropin {
+
+class anchored_memory;
 
 /// What a turn of a pipe found.
 enum class pipe_turn : u8 {
@@ -55,6 +58,10 @@ class byte_pipe {
   /// the caller does next must come after it. True when nothing is left.
   virtual bool push() = 0;
 
+  /// The program sends no more: takes out of its end what the stack has no room for yet, so that
+  /// the program finds room there, as after a shutdown(2). As far as `memory` has room for it.
+  virtual void take_rest(anchored_memory& memory) = 0;
+
   /// Both directions have ended in order: the program, if it still reads, shall see no reset.
   virtual void finish() = 0;
 
@@ -80,6 +87,10 @@ class byte_pipe {
   /// Whether the program has read up to the mark, when `unread` bytes still wait at its end, and
   /// the urgent byte is not among them.
   [[nodiscard]] virtual bool at_mark(std::size_t unread) const = 0;
+  /// How many of the `unread` bytes that wait at the program's end lie ahead of the mark; nothing
+  /// when there is none ahead. `urgent_waits`: the urgent byte is one of them.
+  [[nodiscard]] virtual std::optional<std::size_t> before_mark(std::size_t unread,
+                                                               bool urgent_waits) const = 0;
   /// The pipe's own descriptor, when its close may wait: descriptors may lie unread in its queue.
   virtual unique_fd release() = 0;
 };

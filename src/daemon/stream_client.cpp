@@ -1,6 +1,7 @@
 // The life of a TCP socket of a program: requests, ends, and how each is shown.
 #include "daemon/stream_client.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/datagram_shared.h"
 #include "daemon/stream_pump.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
@@ -15,11 +17,20 @@
 namespace ph::dropin {
 namespace {
 
+/// Turns of the stack that a reset waits for acknowledgements of what was sent to the own host.
+constexpr unsigned patience_at_end = 4;
+
 int int_option(int fd, int name) {
   int value = 0;
   socklen_t len = sizeof value;
   ::getsockopt(fd, SOL_SOCKET, name, &value, &len);
   return value;
+}
+
+/// Does it show POLLOUT?
+bool has_room(int anchor) {
+  pollfd now{anchor, POLLOUT, 0};
+  return ::poll(&now, 1, 0) == 1 && (now.revents & POLLOUT) != 0;
 }
 
 /// What SO_SNDBUF shows after it was set; 1 when that cannot be known.
@@ -239,15 +250,19 @@ void stream_client::pump() {
 
 void stream_client::pump_bytes() {
   if (over() && lingers_for_nothing()) {
-    finish_writes();
-    return leave();
+    if (finish_writes()) leave();
+    return;
   }
   const pipe_turn turn = pipe_->pump();
+  // Others may have filled the anchor up to the moment of its shutdown.
+  if (shut_writing_ && !fin_sent_ && pipe_->writes_over()) {
+    pipe_->take_rest(owner_.datagrams().memory);
+  }
   take_passed();
   retry_sends();
   if (turn == pipe_turn::dropped) {
-    finish_writes();
-    return reset_connection();
+    if (finish_writes()) reset_connection();
+    return;
   }
   if (turn == pipe_turn::failed) return show_failure(pipe_->error());
   if (pipe_->ended()) program_ended();
@@ -256,9 +271,26 @@ void stream_client::pump_bytes() {
 }
 
 /// Before a reset goes what was written before, and the FIN that shutdown() asked for behind it.
-void stream_client::finish_writes() {
-  if (!pipe_->push() || !shut_writing_ || std::exchange(fin_sent_, true)) return;
+/// False while the own host takes more of it: on Linux it has done so when send() returns.
+bool stream_client::finish_writes() {
+  const bool all = pipe_->push();
+  if (sends_home() != nullptr) {
+    const le32 on(1);  // the program did not write it in the pieces that the stack was given
+    (void)host_.setsockopt(s_, uapi::ipproto_tcp, uapi::tcp_nodelay, bytes_of(on));
+    le32 in_stack;
+    const byte_span answer{reinterpret_cast<u8*>(&in_stack), sizeof in_stack};
+    if (!host_.ioctl(s_, uapi::siocoutq, answer)) in_stack.set(0);
+    const std::size_t left = pipe_->unsent() + in_stack.value();
+    const bool less = left < std::exchange(left_at_end_, left);
+    turns_at_end_ = less ? 0 : turns_at_end_ + 1;
+    if (left != 0 && turns_at_end_ < patience_at_end) {
+      owner_.mark_next_turn(*this);
+      return false;
+    }
+  }
+  if (!all || !shut_writing_ || std::exchange(fin_sent_, true)) return true;
   (void)host_.shutdown(s_, SHUT_WR);
+  return true;
 }
 
 /// When accept() has returned the program's end and its shim passed it, it is watched from now on.
@@ -285,7 +317,9 @@ bool stream_client::over() const { return pipe_->hung_up() && (closed_ || anchor
 /// Linux the call that gave those bytes waits as connect() does.
 bool stream_client::opening() {
   if (!deferred_) return false;
-  deferred_ = (host_.poll(s_) & (uapi::pollerr | uapi::pollhup)) == 0 && !host_.name(s_, true);
+  // Before the SYN was sent the stack shows room for the first bytes, afterwards none till the end.
+  constexpr u32 over = uapi::pollout | uapi::pollerr | uapi::pollhup;
+  deferred_ = (host_.poll(s_) & over) == 0 && !host_.name(s_, true);
   return deferred_;
 }
 
@@ -365,7 +399,7 @@ answer_data stream_client::shutdown(call& c) {
     // The kernel does it, in order with what was written; the peer learns of it in that order, but
     // bytes that nobody will read are refused from now on.
     if (how != SHUT_WR) (void)host_.shutdown(s_, SHUT_RD);
-    shut_writing_ = shut_writing_ || how != SHUT_RD;
+    if (how != SHUT_RD) end_writes(c.anchor.get(), how);
     answer_data a;
     a.flags = reply_shut_anchor;
     return a;
@@ -376,15 +410,35 @@ answer_data stream_client::shutdown(call& c) {
     a.flags = reply_renew;
     return a;
   }
-  const bool connecting = phase_ == phase::connecting;
+  const phase before = phase_;
   answer_data a = answer_of(host_.shutdown(s_, how));
-  if (connecting) finish_connect(errc::connreset);
+  if (before == phase::connecting) finish_connect(errc::connreset);
+  if (before == phase::idle && !was_connected_ && a.result == -static_cast<int>(errc::notconn)) {
+    shut_early_ |= static_cast<u8>(how + 1);
+    anchor_shut_ = true;  // by the shim
+  }
   return a;
+}
+
+/// The program is about to shut its socket for writing. Who waits to write there must find that it
+/// no longer waits: for the kernel, that there is room.
+void stream_client::end_writes(int anchor, int how) {
+  shut_writing_ = true;
+  if (shut_early_ != 0) fin_sent_ = false;  // that sent no FIN, this does
+  owner_.mark(*this);
+  if (!pipe_ || has_room(anchor)) return;
+  ::shutdown(anchor, SHUT_WR);  // else those who wait would go on writing
+  pipe_->take_rest(owner_.datagrams().memory);
+  if (how == SHUT_RDWR) ::shutdown(anchor, how);  // who is awake soon sees both
 }
 
 /// Sends a message that plain bytes on the anchor cannot say. Nothing when there is no room, or
 /// when earlier bytes still wait.
 std::optional<int> stream_client::try_send(const request_head& head, byte_view data) {
+  if (shut_writing_) {
+    const errc why = stack_error();
+    return -static_cast<int>(why != errc::ok ? why : errc::pipe);
+  }
   if (phase_ == phase::connecting || (pipe_ && !pipe_->push())) return std::nullopt;
   const auto sent = send_message({0, head, data, {}});
   if (!sent && sent.error() == errc::again) return std::nullopt;
@@ -414,10 +468,11 @@ void stream_client::retry_sends() {
 
 /// A new anchor for one that an earlier connection has used up.
 answer_data stream_client::renew(call& c) {
-  if (pipe_ || phase_ != phase::idle || is_fresh_anchor(c.anchor.get())) {
+  if (pipe_ || phase_ != phase::idle || is_unused(c.anchor.get())) {
     return refusal(errc::already);
   }
   auto fresh = new_anchor(false);
+  anchor_shut_ = anchor_shut_ && !fresh;
   answer_data a = answer_of(fresh);
   if (fresh) a.fd = std::move(*fresh);
   return a;
@@ -443,11 +498,25 @@ answer_data stream_client::receive(const call& c) {
   return a;
 }
 
+/// FIONREAD's answer is what there is besides the bytes at the anchor; but TCP does not count those
+/// from the mark on before it is reached, so it may be less than nothing.
 answer_data stream_client::do_ioctl(const call& c) {
-  if (static_cast<u32>(c.head.arg[0]) != uapi::siocatmark || !pipe_) return client::do_ioctl(c);
-  int unread = 0;
-  if (::ioctl(c.anchor.get(), FIONREAD, &unread) != 0) unread = 0;
-  const le32 told(pipe_->at_mark(static_cast<std::size_t>(std::max(unread, 0))) ? 1 : 0);
+  const auto command = static_cast<u32>(c.head.arg[0]);
+  const bool marked = command == uapi::siocatmark || command == uapi::siocinq;
+  if (!marked || !pipe_) return client::do_ioctl(c);
+  int here = 0;
+  if (::ioctl(c.anchor.get(), FIONREAD, &here) != 0) here = 0;
+  const auto unread = static_cast<std::size_t>(std::max(here, 0));
+  le32 told;
+  if (command == uapi::siocatmark) {
+    told.set(pipe_->at_mark(unread) ? 1 : 0);
+  } else {
+    pollfd now{c.anchor.get(), POLLPRI, 0};
+    const bool urgent_waits = ::poll(&now, 1, 0) == 1 && (now.revents & POLLPRI) != 0;
+    const auto ahead = pipe_->before_mark(unread, urgent_waits);
+    if (!ahead) return client::do_ioctl(c);
+    told.set(static_cast<u32>(*ahead - unread));
+  }
   answer_data a;
   a.data.assign(bytes_of(told).begin(), bytes_of(told).end());
   return a;

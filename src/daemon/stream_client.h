@@ -85,6 +85,7 @@ class stream_client final : public client {
   answer_data settle(call& c);
   answer_data disconnect(call& c);
   result<void> link(int anchor, bool hold);
+  [[nodiscard]] bool is_unused(int anchor) const;
   void check_connecting();
   void finish_connect(errc error);
 
@@ -109,9 +110,10 @@ class stream_client final : public client {
   void show_errors();
   void pump_bytes();
   void take_passed();
-  void finish_writes();
+  bool finish_writes();
   bool opening();
   void retry_sends();
+  void end_writes(int anchor, int how);
   std::optional<int> try_send(const request_head& head, byte_view data);
   [[nodiscard]] bool over() const;
   void program_ended();
@@ -129,7 +131,14 @@ class stream_client final : public client {
   bool closed_ = false;              ///< the program has no anchor any more
   bool shut_writing_ = false;        ///< shutdown() asked for a FIN behind what was written
   bool fin_sent_ = false;            ///< told the stack that the program sends no more
+  /// Directions that were shut before there was a connection: 1 reading, 2 writing. No segment says
+  /// so, but the next connection is shut as if it were.
+  u8 shut_early_ = 0;
+  bool anchor_shut_ = false;         ///< so was the anchor, which cannot be linked any more
   bool failure_told_ = false;        ///< of the pipe
+  /// Bytes that were not with the peer at the last look, since the program closed.
+  std::size_t left_at_end_ = std::numeric_limits<std::size_t>::max();
+  unsigned turns_at_end_ = 0;        ///< since they became fewer
   bool errors_new_ = false;          ///< the error queue may have something new
   bool joined_ = false;              ///< a second blocking connect waits, too
   bool urgent_in_line_ = false;      ///< SO_OOBINLINE

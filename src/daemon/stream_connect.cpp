@@ -29,6 +29,9 @@ bool is_fresh_anchor(int anchor) {
   return ::poll(&p, 1, 0) == 1 && p.revents == (POLLOUT | POLLHUP);
 }
 
+/// Can this anchor be linked? One that was shut takes no filler.
+bool stream_client::is_unused(int anchor) const { return !anchor_shut_ && is_fresh_anchor(anchor); }
+
 std::optional<answer_data> stream_client::connect(call& c) {
   if ((c.head.flags & flag_settle) != 0) return settle(c);
   if (sockaddr_family(c.data) == uapi::af_unspec) return disconnect(c);
@@ -40,7 +43,7 @@ std::optional<answer_data> stream_client::connect(call& c) {
     return tell_failure();
   }
   if (was_connected_) return refusal(errc::isconn);
-  if (!is_fresh_anchor(c.anchor.get())) return used_up();
+  if (!is_unused(c.anchor.get())) return used_up();
   if (host_.memory_low()) return refusal(errc::nobufs);
   pending_error_ = 0;
   const auto started = host_.connect(s_, c.data);
@@ -91,7 +94,7 @@ std::optional<answer_data> stream_client::open_fast(call& c) {
   message_parts parts;
   if (!parse_message(c.data.data(), c.data.size(), parts)) return refusal(errc::inval);
   if (std::exchange(untold_, false)) return tell_failure();
-  if (!is_fresh_anchor(c.anchor.get())) return used_up();
+  if (!is_unused(c.anchor.get())) return used_up();
   if (host_.memory_low()) return refusal(errc::nobufs);
   const byte_view payload{parts.payload, parts.head.payload_len};
   send_msg msg;
@@ -143,7 +146,11 @@ void stream_client::give_up(u64 channel) {
   if (at == connects_.end()) return;
   untold_ = true;
   if (!pipe_ && !link(at->anchor.get(), true)) owner_.mark_starving(*this);
-  if (pipe_ || connects_.size() > 1) connects_.erase(at);
+  if (pipe_ || connects_.size() > 1) {
+    connects_.erase(at);
+  } else {
+    at->channel = 0;
+  }
 }
 
 /// connect(AF_UNSPEC): the socket is as new, but for its options and its address.
@@ -158,9 +165,10 @@ answer_data stream_client::disconnect(call& c) {
   pipe_.reset();
   note_peer();
   was_connected_ = untold_ = shut_writing_ = fin_sent_ = false;
+  shut_early_ = 0;
   pending_error_ = was_up ? static_cast<int>(errc::connreset) : 0;
   answer_data a;
-  if (!is_fresh_anchor(c.anchor.get())) a.flags = reply_renew;
+  if (!is_unused(c.anchor.get())) a.flags = reply_renew;
   return a;
 }
 
@@ -171,6 +179,10 @@ result<void> stream_client::link(int anchor, bool hold) {
   const std::size_t filler = hold && made.filler > 0 ? made.filler - 1 : 0;
   pipe_ = stream_pump::linked(host_, s_, std::move(made.fd), filler);
   shut_writing_ = fin_sent_ = failure_told_ = false;
+  if (shut_early_ != 0) {
+    ::shutdown(anchor, shut_early_ - 1);
+    shut_writing_ = fin_sent_ = (shut_early_ & 2) != 0;
+  }
   send_buffer_ = 0;
   see_anchor(anchor);
   leave_urgent_byte_to_anchor();
@@ -201,6 +213,9 @@ void stream_client::finish_connect(errc error) {
   ended_ = error;
   joined_ = false;
   auto waiting = std::exchange(connects_, {});
+  const bool told = std::any_of(waiting.begin(), waiting.end(),
+                                [](const waiting_connect& w) { return w.channel != 0; });
+  untold_ = untold_ && !told;
   if (error == errc::ok) {
     phase_ = phase::connected;
     was_connected_ = true;
@@ -211,13 +226,15 @@ void stream_client::finish_connect(errc error) {
   } else {
     phase_ = phase::idle;
     pipe_.reset();
-    pending_error_ = waiting.empty() && sends_.empty() ? static_cast<int>(error) : 0;
+    shut_early_ = 0;
+    pending_error_ = !told && sends_.empty() ? static_cast<int>(error) : 0;
     for (const waiting_send& w : std::exchange(sends_, {})) {
       owner_.answer_later(w.channel, w.head, refusal(error));
     }
   }
   for (waiting_connect& w : waiting) {
-    answer_data a = refusal(error);
+    // Only one hears of an error; for the others the socket was disconnected under them.
+    answer_data a = refusal(std::exchange(error, error == errc::ok ? error : errc::pipe));
     if (error == errc::ok && !w.first.empty()) {
       pipe_->put_first(byte_view(w.first).subspan(w.in_syn));
       a.result = static_cast<int>(w.first.size());

@@ -17,12 +17,13 @@ constexpr unsigned longest_patience_ms = 64;
 }  // namespace
 
 answer_data stream_client::listen(call& c) {
+  // connect() has not told yet how the last one ended; or there was one, which may be unread.
+  if (untold_ || (was_connected_ && phase_ == phase::idle)) return refusal(errc::inval);
   if (phase_ == phase::idle && !is_fresh_anchor(c.anchor.get())) {
     answer_data a = refusal(errc::again);
     a.flags = reply_renew;
     return a;
   }
-  if (untold_) return refusal(errc::inval);  // connect() has not told yet how the last one ended
   if (!refusal_share_) {
     auto share = share_.another(1);
     if (!share) return refusal(share.error());

@@ -236,6 +236,7 @@ bool stream_pump::flush_first() {
     first_.erase(first_.begin(), first_.begin() + static_cast<std::ptrdiff_t>(*sent));
   }
   first_.shrink_to_fit();
+  rest_.reset();
   return true;
 }
 
@@ -317,6 +318,31 @@ bool stream_pump::push() {
   while (push_some()) {}
   drop_sent();
   return empty_ && first_.empty();
+}
+
+/// It goes to the stack behind first_, ahead of all that is left at the end.
+void stream_pump::take_rest(anchored_memory& memory) {
+  if (filler_ != 0 || !cookie_.empty() || failing_ != errc::ok) return;
+  drop_sent();
+  if (!rest_) rest_.emplace(memory, host_, first_);
+  u8 bytes[chunk];
+  while (rest_->has_room()) {
+    const peeked got = peek(bytes);
+    byte_view seen =
+        byte_view(bytes).first(static_cast<std::size_t>(std::max<ssize_t>(got.len, 0)));
+    if (held_ && !seen.empty()) seen = seen.subspan(1);
+    if (seen.empty()) {
+      keep_light();
+      break;
+    }
+    first_.insert(first_.end(), seen.begin(), seen.end());
+    since_empty_ += seen.size();
+    const bool keeps = !got.rights;  // descriptors live as long as a byte of their buffer waits
+    consume_passing(seen.size() + (held_ ? 1 : 0) - (keeps ? 1 : 0));
+    held_ = keeps;
+    rest_->count();
+  }
+  if (first_.empty()) rest_.reset();
 }
 
 // --- stack to program -------------------------------------------------------------------------
@@ -424,6 +450,14 @@ bool stream_pump::at_mark(std::size_t unread) const {
   return held_back || given_ - std::min<u64>(unread, given_) == asked_.mark;
 }
 
+std::optional<std::size_t> stream_pump::before_mark(std::size_t unread, bool urgent_waits) const {
+  if (asked_.mark > given_) return std::nullopt;
+  if (bytes() == 0) return 0;  // Linux 6.18 goes on counting an urgent byte that a read went past
+  const u64 from_mark = given_ - asked_.mark + (urgent_waits ? 1 : 0);
+  if (unread < from_mark || (unread == from_mark && !urgent_waits)) return std::nullopt;
+  return unread - static_cast<std::size_t>(from_mark);
+}
+
 /// Nothing but an urgent byte is left. Once that was carried, the stack reads on behind it: at the
 /// next urgent byte it would else be taken for a plain one.
 void stream_pump::pass_mark() {
@@ -485,8 +519,11 @@ bool stream_pump::pull_some() {
     return false;
   }
   constexpr u32 news = uapi::pollin | uapi::pollerr | uapi::pollhup | uapi::pollrdhup;
-  if (lowat_ > 1 && (ready & news) == 0) return false;
   urgent_ = urgent_ || (ready & uapi::pollpri) != 0;
+  if (lowat_ > 1 && (ready & news) == 0) {
+    if (urgent_) carry_urgent();
+    return false;
+  }
   for (int i = 0; i < chunks_a_turn; ++i) {
     if (urgent_ && !carry_urgent()) return false;
     if (!pass_in()) return false;

@@ -4,6 +4,7 @@
 #include <list>
 #include <optional>
 
+#include "daemon/anchored_memory.h"
 #include "daemon/byte_pipe.h"
 #include "daemon/host_sockets.h"
 
@@ -33,6 +34,7 @@ class stream_pump final : public byte_pipe, private handed_on {
   void on_events(u32 events) override;
   pipe_turn pump() override;
   bool push() override;
+  void take_rest(anchored_memory& memory) override;
   [[nodiscard]] errc error() const override { return failing_; }
   [[nodiscard]] bool ended() const override;
   [[nodiscard]] bool writes_over() const override;
@@ -42,6 +44,8 @@ class stream_pump final : public byte_pipe, private handed_on {
   std::vector<u8> came_with(std::size_t unread) override;
   result<u8> urgent_byte(u32 flags) override;
   [[nodiscard]] bool at_mark(std::size_t unread) const override;
+  [[nodiscard]] std::optional<std::size_t> before_mark(std::size_t unread,
+                                                       bool urgent_waits) const override;
   unique_fd release() override { return std::move(end_); }
   [[nodiscard]] acceptance accepted() const override { return accepted_; }
 
@@ -64,6 +68,23 @@ class stream_pump final : public byte_pipe, private handed_on {
     /// Where, among the bytes that were given, those begin that are behind the mark. AF_UNIX
     /// forgets that when the urgent byte has been taken.
     u64 mark = ~u64{0};
+  };
+  /// What take_rest() took counts among what waits in anchors, where it was.
+  class taken_rest final : public handed_on {
+   public:
+    taken_rest(anchored_memory& all, const host_sockets& host, const std::vector<u8>& bytes)
+        : bytes_(bytes), queue_(all, host, *this) {}
+    bool has_room() { return queue_.has_room(); }
+    void count() {
+      (void)ask();
+      queue_.grew();
+    }
+
+   private:
+    [[nodiscard]] u32 bytes() const override { return static_cast<u32>(bytes_.capacity()); }
+
+    const std::vector<u8>& bytes_;
+    anchored_queue queue_;
   };
   [[nodiscard]] u32 bytes() const override;
   void set_hold_limit(int send_buffer);
@@ -93,6 +114,7 @@ class stream_pump final : public byte_pipe, private handed_on {
   std::vector<unique_fd> passed_;  ///< came with bytes
   std::vector<u8> cookie_;         ///< still awaited
   std::vector<u8> first_;          ///< read from the program, not yet taken by the stack
+  std::optional<taken_rest> rest_;  ///< while that may be much
   std::size_t filler_ = 0;         ///< bytes at the head of end_'s queue that hold the anchor shut
   std::size_t sent_on_ = 0;        ///< bytes there that were sent on and are still to be consumed
   std::size_t since_empty_ = 0;    ///< bytes read since end_'s queue was empty

@@ -18,6 +18,7 @@
 PH_ALIAS(__close, close);
 PH_ALIAS(__connect, connect);
 PH_ALIAS(__dup2, dup2);
+PH_ALIAS(__fcntl, fcntl);
 PH_ALIAS(__libc_system, system);
 PH_ALIAS(__open, open);
 PH_ALIAS(__open64, open64);

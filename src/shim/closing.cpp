@@ -11,6 +11,7 @@
 #include "calls/anchor.h"
 #include "shim/channel.h"
 #include "shim/config.h"
+#include "shim/connecting.h"
 #include "shim/error_flags.h"
 #include "shim/hook.h"
 #include "shim/next.h"
@@ -80,9 +81,13 @@ PH_HOOK(int, close, int fd) {
 
 PH_HOOK(int, dup2, int from, int to) {
   if (from == to) return next::dup2(from, to);
-  return closing(to, [=] { return next::dup2(from, to); });
+  const int copy = closing(to, [=] { return next::dup2(from, to); });
+  note_copied(from, copy);
+  return copy;
 }
 
 PH_HOOK(int, dup3, int from, int to, int flags) {
-  return closing(to, [=] { return next::dup3(from, to, flags); });
+  const int copy = closing(to, [=] { return next::dup3(from, to, flags); });
+  note_copied(from, copy);
+  return copy;
 }

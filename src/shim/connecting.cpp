@@ -38,6 +38,12 @@ void note_connecting(int fd, bool connecting) {
   }
 }
 
+void note_copied(int fd, int copy) {
+  if (copy < 0 || !some_connecting.load(std::memory_order_relaxed)) return;
+  const bool connecting = may_be_connecting(fd);
+  if (connecting || may_be_connecting(copy)) note_connecting(copy, connecting);
+}
+
 long ask_whether_connected(int fd, int flags) {
   if (!may_be_connecting(fd)) return 0;
   own_caller c(fd);

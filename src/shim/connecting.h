@@ -12,6 +12,8 @@ extern std::atomic<bool> some_connecting;
 
 bool may_be_connecting(int fd);
 void note_connecting(int fd, bool connecting);
+/// `copy` has become another number of what `fd` is.
+void note_copied(int fd, int copy);
 
 /// The question; see calls/stream.h, connected_by_now.
 long ask_whether_connected(int fd, int flags);

@@ -7,9 +7,11 @@
 
 #include "calls/datagram.h"
 #include "calls/io.h"
+#include "calls/kernel.h"
 #include "shim/config.h"
 #include "shim/connecting.h"
 #include "shim/hook.h"
+#include "shim/next.h"
 #include "shim/own_caller.h"
 #include "shim/settling.h"
 
@@ -38,6 +40,23 @@ ssize_t moved_to(int to, Call call) {
   }
 }
 
+/// splice(2) said EAGAIN to SPLICE_F_NONBLOCK. For TCP that is about the pipe alone: a socket that
+/// waits does so. True when there is something now.
+bool waited_for(int from, int to, unsigned flags) {
+  own_caller c(from);
+  anchor a;
+  if ((flags & SPLICE_F_NONBLOCK) == 0 || !find_anchor(c, from, a) || !a.stream()) return false;
+  if (!kernel::may_block(c, from, 0) || (kernel::poll_now(c, to, POLLOUT) & POLLOUT) == 0) {
+    return false;
+  }
+  const long limit_us = kernel::timeout_of(c, from, SO_RCVTIMEO);
+  const timespec limit{limit_us / 1'000'000, limit_us % 1'000'000 * 1000};
+  pollfd readable{from, POLLIN | POLLRDHUP, 0};
+  const int ready = next::ppoll(&readable, 1, limit_us != 0 ? &limit : nullptr, nullptr);
+  if (ready == 0) errno = EAGAIN;
+  return ready > 0;
+}
+
 ssize_t send_file(int to, int from, off64_t* offset, size_t len) {
   return moved_to(to, [=] { return next_sendfile(to, from, offset, len); });
 }
@@ -63,7 +82,11 @@ PH_HOOK(ssize_t, splice, int from, off64_t* from_at, int to, off64_t* to_at, siz
     own_caller c(from);
     anchor a;
     if (repeated && find_anchor(c, from, a)) show_report_again(c, a);
-    if (moved > 0 || !config().active || (moved < 0 && errno == EAGAIN)) return moved;
+    if (moved > 0 || !config().active) return moved;
+    if (moved < 0 && errno == EAGAIN) {
+      if (round == most_rounds || !waited_for(from, to, flags)) return moved;
+      continue;
+    }
     // Nothing came, or the error is that of the socket that was to be read.
     const long meant = mended_transfer_from(c, from, moved == 0 ? 0 : -errno, repeated);
     if (!repeated || round == most_rounds) return finish(meant);

@@ -67,6 +67,17 @@ for _ in range(20):
 print(dict(heard))
 """
 
+# Clients whose SYN waits for first bytes that never come.
+FAST_AND_SILENT = """
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+for _ in range(50):
+    client = socket.socket()
+    client.setsockopt(socket.IPPROTO_TCP, 30, 1)  # TCP_FASTOPEN_CONNECT
+    client.connect(listener.getsockname())
+    client.close()
+"""
+
 # As much as fits between a writer and a program that does not read.
 UNREAD = """
 import select, socket
@@ -156,6 +167,12 @@ class StreamsTest(lib.LabTest):
     def test_connect(self):
         self.run_program("tcp_connect")
 
+    def test_waits_end_with_the_socket(self):
+        self.run_program("tcp_waits")
+
+    def test_resets(self):
+        self.run_program("tcp_reset")
+
     def test_what_was_sent_to_the_own_host_is_there(self):
         self.run_program("loopback")
 
@@ -210,6 +227,12 @@ print(server.recv(1), [events for _, events in epoll.poll(10)])
 
     def test_a_fast_open_that_closes_at_once_arrives_whole(self):
         self.assertEqual(self.lab.python("alice", FAST_AND_SHORT), "{b'short': 20}\n")
+
+    def test_a_fast_open_that_never_sends_leaves_nothing(self):
+        # Without a cookie the SYN goes out at once: the rounds before have brought one.
+        self.lab.python("alice", FAST_AND_SHORT)
+        self.lab.python("alice", FAST_AND_SILENT)
+        lib.wait_until(lambda: self.lab.status()["program_sockets"] == 0, "no socket is left")
 
     def test_what_nobody_reads_makes_no_buffer_grow(self):
         self.assertEqual(self.lab.python("alice", UNREAD), "as before little\n")

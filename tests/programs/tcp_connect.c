@@ -285,6 +285,14 @@ static void sends_while_connecting(void) {
   struct iovec v = {bytes, 10};
   struct msghdr m = {NULL, 0, &v, 1, NULL, 0, 0};
   FAILS(connect_to(s, port_of(l)), EINPROGRESS);
+  int copies[4] = {dup(s), fcntl(s, F_DUPFD_CLOEXEC, 0), dup2(s, 90), dup3(s, 91, O_CLOEXEC)};
+  for (int i = 0; i < 4; ++i) {
+    FAILS(send(copies[i], bytes, 1, 0), EAGAIN);
+    if (i == 0) close(s);
+    FAILS(write(copies[i], bytes, sizeof bytes), EAGAIN);
+  }
+  s = copies[0];
+  for (int i = 1; i < 4; ++i) close(copies[i]);
   for (int i = 0; i < 2; ++i) {
     FAILS(send(s, bytes, 1, 0), EAGAIN);
     FAILS(write(s, bytes, sizeof bytes), EAGAIN);
@@ -317,6 +325,86 @@ static void sends_while_connecting(void) {
   close(l);
 }
 
+/* A connect() that was interrupted and then fails: each later one begins anew. */
+static void interrupted_and_refused(void) {
+  int first[8], count, l = full_listener(first, &count), port = port_of(l);
+  struct sigaction sa;
+  memset(&sa, 0, sizeof sa);
+  sa.sa_handler = nothing;
+  sigaction(SIGUSR2, &sa, NULL);
+  int s = socket(AF_INET, SOCK_STREAM, 0);
+  const pid_t parent = getpid(), child = fork();
+  if (child == 0) {
+    for (;;) {
+      usleep(20000);
+      if (kill(parent, SIGUSR2) != 0 || getppid() != parent) _exit(0);
+    }
+  }
+  FAILS(connect_to(s, port), EINTR);
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+  while (count > 0) close(first[--count]);
+  close(l);
+  for (int i = 0; i < 3; ++i) FAILS(connect_to(s, port), ECONNREFUSED);
+  CHECK(fcntl(s, F_SETFL, O_NONBLOCK) == 0);
+  FAILS(connect_to(s, port), EINPROGRESS);
+  close(s);
+}
+
+/* What was shut before there was a connection is shut in it, though no segment tells the peer. */
+static void shut_before(int l) {
+  char room[8];
+  for (int how = SHUT_RD; how <= SHUT_RDWR; ++how) {
+    int s = socket(AF_INET, SOCK_STREAM, 0);
+    FAILS(shutdown(s, how), ENOTCONN);
+    CHECK(connect_to(s, port_of(l)) == 0);
+    int b = accept(l, NULL, NULL), both = how == SHUT_RDWR;
+    const short ended = how == SHUT_WR ? 0 : POLLIN | POLLRDHUP | (both ? POLLHUP : 0);
+    CHECK(events(s, POLLIN | POLLOUT | POLLRDHUP, 0) == (POLLOUT | ended));
+    if (how == SHUT_RD) {
+      CHECK(send(s, "x", 1, 0) == 1 && recv(b, room, 1, 0) == 1);
+    } else {
+      FAILS(send(s, "x", 1, MSG_NOSIGNAL), EPIPE);
+    }
+    if (how == SHUT_WR) {
+      FAILS(recv(s, room, 1, MSG_DONTWAIT), EAGAIN);
+    } else {
+      CHECK(recv(s, room, 1, 0) == 0);
+    }
+    FAILS(recv(b, room, 1, MSG_DONTWAIT), EAGAIN);
+    CHECK(send(b, "hello", 5, 0) == 5);
+    ssize_t got = 0;
+    while (got <= 0) got = recv(s, room, sizeof room, MSG_DONTWAIT);
+    CHECK(got == 5);
+    CHECK(shutdown(s, SHUT_WR) == 0 && recv(b, room, 1, 0) == 0);
+    close(s);
+    close(b);
+  }
+  int s = socket(AF_INET, SOCK_STREAM, 0);
+  FAILS(shutdown(s, SHUT_RDWR), ENOTCONN);
+  FAILS(connect_to(s, closed_port()), ECONNREFUSED);
+  CHECK(connect_to(s, port_of(l)) == 0);
+  talk(l, s);
+  close(s);
+}
+
+/* A listen() that fails leaves what is unread, and the error behind it. */
+static void failed_listen(void) {
+  char room[8];
+  int a, b;
+  struct linger hard = {1, 0};
+  tcp_pair(&a, &b);
+  CHECK(send(b, "unread", 6, 0) == 6);
+  CHECK(events(a, POLLIN, 5000) == POLLIN);
+  CHECK(setsockopt(b, SOL_SOCKET, SO_LINGER, &hard, sizeof hard) == 0);
+  close(b);
+  CHECK(events(a, 0, 5000) & POLLERR);
+  FAILS(listen(a, 3), EINVAL);
+  CHECK(recv(a, room, sizeof room, 0) == 6);
+  FAILS(recv(a, room, sizeof room, 0), ECONNRESET);
+  close(a);
+}
+
 int main(void) {
   alarm(60);
   signal(SIGPIPE, SIG_IGN);
@@ -328,6 +416,9 @@ int main(void) {
   CHECK(open_descriptors() <= before + 1);
   shut_by_another_thread();
   sends_while_connecting();
+  interrupted_and_refused();
+  shut_before(l);
+  failed_listen();
   interrupted();
   close(l);
   FINISH();

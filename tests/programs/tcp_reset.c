@@ -1,6 +1,8 @@
 /* Resets: by linger, by close with unread data, with and without bytes exchanged before. */
 #include "check.h"
 
+#include <sys/sendfile.h>
+
 static void expect_reset(int fd) {
   char buf[10];
   CHECK((events(fd, POLLIN, 5000) & (POLLERR | POLLHUP)) == (POLLERR | POLLHUP));
@@ -66,6 +68,50 @@ static void reset_follows_fin(int by_linger) {
   close(b);
 }
 
+/* Whatever writes first hears of the reset. */
+static void first_write_hears(void) {
+  char buf[10];
+  struct iovec v = {buf, 1};
+  int file = open("/proc/self/exe", O_RDONLY), pipe_ends[2], a, b;
+  CHECK(pipe(pipe_ends) == 0 && write(pipe_ends[1], "xx", 2) == 2);
+  signal(SIGPIPE, SIG_IGN);
+  for (int way = 0; way < 5; ++way) {
+    tcp_pair(&a, &b);
+    linger_reset(b);
+    CHECK(events(a, 0, 5000) & POLLERR);
+    for (int round = 0; round < 2; ++round) {
+      const int error = round == 0 ? ECONNRESET : EPIPE;
+      if (way == 0) FAILS(write(a, "x", 1), error);
+      if (way == 1) FAILS(writev(a, &v, 1), error);
+      if (way == 2) FAILS(sendfile(a, file, NULL, 5), error);
+      if (way == 3) FAILS(splice(pipe_ends[0], NULL, a, NULL, 1, 0), error);
+      if (way == 4) FAILS(send(a, "x", 1, 0), error);
+    }
+    CHECK(read(a, buf, 10) == 0);
+    close(a);
+  }
+  signal(SIGPIPE, on_pipe);
+  close(file);
+  close(pipe_ends[0]);
+  close(pipe_ends[1]);
+}
+
+/* On the own host the peer has, before the reset, what was sent before the close and fits. */
+static void sent_before_reset(void) {
+  static char bytes[100000];
+  for (int i = 0; i < 30; ++i) {
+    int a, b;
+    long got = 0;
+    ssize_t n;
+    tcp_pair(&a, &b);
+    CHECK(send(a, bytes, sizeof bytes, MSG_DONTWAIT) == sizeof bytes);
+    linger_reset(a);
+    while ((n = read(b, bytes, sizeof bytes)) > 0) got += n;
+    CHECK(n == -1 && got == sizeof bytes);
+    close(b);
+  }
+}
+
 int main(void) {
   char buf[10];
   int a, b;
@@ -115,5 +161,7 @@ int main(void) {
   reset_ends_a_write();
   reset_follows_fin(0);
   reset_follows_fin(1);
+  first_write_hears();
+  sent_before_reset();
   FINISH();
 }

@@ -86,9 +86,38 @@ static void one_after_another(void) {
   close(b);
 }
 
+static int unread(int fd) {
+  int value = -1;
+  CHECK(ioctl(fd, FIONREAD, &value) == 0);
+  return value;
+}
+
+/* FIONREAD counts up to the mark. */
+static void counted_to_the_mark(void) {
+  int a, b;
+  char room[16];
+  tcp_pair(&a, &b);
+  CHECK(send(a, "ab", 2, 0) == 2 && send(a, "!", 1, MSG_OOB) == 1 && send(a, "cd", 2, 0) == 2);
+  await_urgent(b);
+  CHECK(unread(b) == 2);
+  CHECK(recv(b, room, 1, 0) == 1 && unread(b) == 1);
+  CHECK(recv(b, room, 1, MSG_OOB) == 1 && unread(b) == 1);
+  CHECK(recv(b, room, sizeof room, 0) == 1);
+  read_exactly(b, "cd");
+  CHECK(unread(b) == 0);
+  CHECK(send(a, "?", 1, MSG_OOB) == 1);
+  await_urgent(b);
+  CHECK(unread(b) == 0);
+  FAILS(recv(b, room, sizeof room, MSG_DONTWAIT), EAGAIN);
+  CHECK(unread(b) == 0);
+  close(a);
+  close(b);
+}
+
 int main(void) {
   for (int when = 0; when < 3; ++when) when_it_is_asked_for(when);
   in_line();
   one_after_another();
+  counted_to_the_mark();
   FINISH();
 }

@@ -232,6 +232,18 @@ static void no_descriptor_left(void) {
   while (n > 0) close(more[--n]);
 }
 
+/* Also what came after a shutdown that failed, but shut, can be counted. */
+static void counted_when_shut(void) {
+  int to = udp(), from = udp(), waiting = -1;
+  char room[200];
+  FAILS(shutdown(to, SHUT_RD), ENOTCONN);
+  CHECK(send_to(from, room, 100, port_of(to)) == 100);
+  CHECK(ioctl(to, FIONREAD, &waiting) == 0 && waiting == 100);
+  CHECK(recv(to, room, sizeof room, MSG_DONTWAIT) == 100);
+  close(to);
+  close(from);
+}
+
 int main(void) {
   nobody_waits_for_others();
   there_when_sent();
@@ -240,6 +252,7 @@ int main(void) {
   all_values();
   reports_of_errors();
   shut_without_a_peer();
+  counted_when_shut();
   late_ones_are_read();
   plain_sends();
   no_descriptor_left();

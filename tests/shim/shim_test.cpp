@@ -90,11 +90,11 @@ TEST_P(program, passes_under_the_shim) {
 INSTANTIATE_TEST_SUITE_P(tests, program,
                          ::testing::Values("tcp_echo", "tcp_states", "tcp_reset", "tcp_blocking",
                                            "tcp_large", "tcp_connect", "tcp_table", "tcp_special",
-                                           "tcp_unseen", "tcp_urgent", "udp_talk", "udp_waiting",
-                                           "udp_stamps", "bad_pointers", "odd_lengths",
-                                           "descriptors", "full_table", "processes", "names",
-                                           "racing_memory", "transfers", "loopback", "sandboxed",
-                                           "small_stacks"),
+                                           "tcp_unseen", "tcp_urgent", "tcp_waits", "udp_talk",
+                                           "udp_waiting", "udp_stamps", "bad_pointers",
+                                           "odd_lengths", "descriptors", "full_table", "processes",
+                                           "names", "racing_memory", "transfers", "loopback",
+                                           "sandboxed", "small_stacks"),
                          [](const auto& one) { return std::string(one.param); });
 
 /// What a daemon with the kernel's sockets cannot do; streams_test.py runs them on our own stack.
