@@ -325,7 +325,15 @@ bool stream_client::opening() {
 
 /// All that the program wrote is with the stack, and it will write no more.
 void stream_client::program_ended() {
-  if (opening()) return;  // an end would take the SYN back
+  if (opening()) {
+    // An end would take the SYN back. Who waits for nobody's sake is as patient as Linux by itself.
+    constexpr s32 retries = 6;
+    const le32 limit(retries);
+    if (over() && option(uapi::ipproto_tcp, uapi::tcp_syncnt) > retries) {
+      (void)host_.setsockopt(s_, uapi::ipproto_tcp, uapi::tcp_syncnt, bytes_of(limit));
+    }
+    return;
+  }
   if (over()) {
     pipe_->finish();
     return linger();

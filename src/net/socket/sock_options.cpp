@@ -319,8 +319,11 @@ result<s32> get_number(sock& sk, int name) {
     case so_timestampns_new: return has_timestamps(opt, name) ? 1 : 0;
     case so_zerocopy: return opt.zerocopy ? 1 : 0;
     case so_incoming_cpu:
-      // As Linux, which notes where the packets of connections came.
-      if (opt.incoming_cpu < 0 && sk.getname(true)) return static_cast<s32>(sk.home().id().value);
+      // As Linux, which notes where the packets of connections came. DIFFERS: a datagram's is noted
+      // when it is read.
+      if (opt.incoming_cpu < 0 && (is_tcp(sk) || sk.stamp != instant{}) && sk.getname(true)) {
+        return static_cast<s32>(sk.home().id().value);
+      }
       return opt.incoming_cpu;
     case so_busy_poll: return static_cast<s32>(opt.busy_poll_us);
     case so_bindtoifindex: return static_cast<s32>(opt.bound_dev_if.value);
