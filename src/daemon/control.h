@@ -23,7 +23,8 @@ namespace ph {
 class control_connection {
  public:
   static constexpr std::size_t longest_line = std::size_t{64} * 1024;
-  static constexpr std::size_t longest_backlog = std::size_t{256} * 1024;  ///< besides one answer of any length
+  static constexpr std::size_t longest_backlog =
+      std::size_t{256} * 1024;  ///< besides one answer of any length
 
   /// `closes`: closes what is passed; it outlives this.
   control_connection(unique_fd socket, closer& closes)

@@ -38,7 +38,8 @@ void error_flag::raise() {
   none.sa_family = AF_UNSPEC;
   static_cast<void>(!::send(shown_.get(), "", 0, MSG_DONTWAIT | MSG_NOSIGNAL));
   static_cast<void>(::connect(end_.get(), &none, sizeof none));
-  static_cast<void>(::connect(end_.get(), reinterpret_cast<const sockaddr*>(&name_.sun), name_.len));
+  static_cast<void>(
+      ::connect(end_.get(), reinterpret_cast<const sockaddr*>(&name_.sun), name_.len));
   raised_ = true;
 }
 

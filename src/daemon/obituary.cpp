@@ -73,8 +73,9 @@ std::string obituary(const std::string& socket_path) {
 }
 
 void end_obituary(const std::string& socket_path) {
-  const unique_fd file(::open(log_path(socket_path).c_str(),
-                              O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  const unique_fd file(::open(log_path(socket_path).c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW |
+                                                                 O_NONBLOCK | O_NOCTTY |
+                                                                 O_CLOEXEC));
   struct stat st {};
   const bool told = file && ::fstat(file.get(), &st) == 0 && S_ISREG(st.st_mode) &&
                     st.st_uid == ::geteuid() && st.st_nlink == 1 && st.st_size > 0;

@@ -12,7 +12,8 @@ std::string log_path(const std::string& socket_path);
 /// empty when there is none that this user may trust.
 std::string obituary(const std::string& socket_path);
 
-/// A new lab begins at the socket: what the log has told until now is no longer the reason of a death.
+/// A new lab begins at the socket: what the log has told until now is no longer the reason of a
+/// death.
 void end_obituary(const std::string& socket_path);
 
 }  // namespace ph

@@ -172,7 +172,8 @@ class packet_view {
       case ad_ifindex: return skb_.skb_iif;
       case ad_mark: return skb_.mark;
       case ad_queue: return skb_.queue_mapping;
-      case ad_hatype: return skb_.dev != nullptr ? std::optional<u32>(skb_.dev->type()) : std::nullopt;
+      case ad_hatype:
+        return skb_.dev != nullptr ? std::optional<u32>(skb_.dev->type()) : std::nullopt;
       case ad_rxhash: return skb_.hash;
       case ad_cpu: return cx_.id().value;
       case ad_alu_xor_x: return x;

@@ -516,7 +516,8 @@ void tcp_rcv_state_process(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& se
 }
 
 void tcp_do_rcv(cpu& cx, tcp_sock& tp, skb_ptr skb, const tcp_seg& seg) {
-  const u32 segments = std::max<u32>(skb->gso_segs, 1);  // GRO and the sender's TSO make one of many
+  const u32 segments =
+      std::max<u32>(skb->gso_segs, 1);  // GRO and the sender's TSO make one of many
   tp.segs_in += segments;
   if (seg.len != 0) tp.data_segs_in += segments;
   if (tp.state == tcp_state::established) {
