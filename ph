@@ -116,11 +116,12 @@ need() {
 
 # --- building -------------------------------------------------------------------------------------
 
-# has_room FOLDER: something can be written there; not so on a full disk or a read-only one.
+# has_room FOLDER: something can be written there; not so on a full disk.
 has_room() {
-  { (printf '%4096s' '' >"$1/.ph-room") && rm "$1/.ph-room"; } 2>/dev/null && return
-  rm -f "$1/.ph-room" 2>/dev/null || true
-  return 1
+  local probe=$1/.ph-room.$BASHPID written=0  # others ask at the same time
+  { printf '%4096s' '' >"$probe"; } 2>/dev/null || written=1
+  rm -f "$probe" 2>/dev/null || true
+  return "$written"
 }
 
 # build PRESET [TARGET...]: configures if needed and builds. Quiet when there is nothing to do.
