@@ -1,6 +1,6 @@
 // Two forks: the first leaves the caller's session, the second gives the daemon away to init. By a
-// pair of sockets it tells the caller that the lab is up, or why not; a caller that does not answer
-// has gone, and the lab ends.
+// pair of sockets it tells the caller that the lab is up, or why not; a caller that ends without an
+// answer has told nobody, and the lab ends. One that is stopped answers when it goes on.
 #include "cli/background.h"
 
 #include <fcntl.h>
@@ -17,10 +17,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <optional>
+#include <memory>
+#include <utility>
 
 #include "cli/verb.h"
 #include "daemon/socket_path.h"
+#include "platform/detached_thread.h"
 #include "platform/unique_fd.h"
 
 namespace ph::cli {
@@ -28,24 +30,26 @@ namespace {
 
 constexpr std::string_view up_message = "up\n";
 constexpr std::string_view heard_message = "heard\n";
-constexpr int answer_patience_ms = 10'000;
+constexpr int end_patience_ms = 10'000;
 
-void write_all(int fd, std::string_view text) {
+/// False when nobody is there to read it.
+bool write_all(int fd, std::string_view text) {
   while (!text.empty()) {
     const ssize_t n = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
-    if (n <= 0) return;
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
     text.remove_prefix(static_cast<std::size_t>(n));
   }
+  return true;
 }
 
-/// What the other side says until it closes, or has said `last`, if there is such; cut off when
-/// `stop` is readable, or `patience_ms` pass without a word (-1: however long it takes).
-std::string hear(int fd, std::optional<std::string_view> last, int stop, int patience_ms) {
+/// What the other side says until it closes, or has said `last`; cut off when `stop` is readable.
+std::string hear(int fd, std::string_view last, int stop) {
   std::string text;
   std::array<char, 4096> buffer;
   while (text != last) {
     std::array<pollfd, 2> watched{{{fd, POLLIN, 0}, {stop, POLLIN, 0}}};
-    const int ready = ::poll(watched.data(), watched.size(), patience_ms);
+    const int ready = ::poll(watched.data(), watched.size(), -1);
     if (ready < 0 && errno == EINTR) continue;
     if (ready <= 0 || watched[1].revents != 0) break;
     const ssize_t n = ::read(fd, buffer.data(), buffer.size());
@@ -53,6 +57,16 @@ std::string hear(int fd, std::optional<std::string_view> last, int stop, int pat
     text.append(buffer.data(), static_cast<std::size_t>(n));
   }
   return text;
+}
+
+/// False when the other side, which says nothing any more, has not closed within a while.
+bool closes(int fd) {
+  pollfd watched{fd, POLLRDHUP, 0};
+  int ready = 0;
+  do {
+    ready = ::poll(&watched, 1, end_patience_ms);
+  } while (ready < 0 && errno == EINTR);
+  return ready > 0;
 }
 
 /// Standard input from nowhere, output and errors to the log. Errors: a sentence for the user.
@@ -67,6 +81,21 @@ tl::expected<void, std::string> redirect(const std::string& log) {
   return tl::unexpected(fmt::format("cannot write {}: {}", log, std::strerror(errno)));
 }
 
+/// Tells the caller that the lab is up. When it ends without having heard that, `forsaken` becomes
+/// readable, and `report` stays open: who waits for the lab's end sees this one's. The lab serves
+/// meanwhile, and must leave `report` alone.
+void tell_ready(const std::shared_ptr<unique_fd>& report, int forsaken) {
+  write_all(report->get(), up_message);
+  const auto wait = [report, forsaken] {
+    if (hear(report->get(), heard_message, -1) == heard_message) {
+      report->reset();
+    } else {
+      ::eventfd_write(forsaken, 1);
+    }
+  };
+  if (!start_detached(wait)) wait();
+}
+
 struct background {
   const lab& what;
   serve_options options;
@@ -74,30 +103,28 @@ struct background {
   std::string folder;  // removed at the end; may be empty
 };
 
-[[noreturn]] void run_daemon(background& b, unique_fd report) {
+[[noreturn]] void run_daemon(background& b, unique_fd to_caller) {
+  const auto report = std::make_shared<unique_fd>(std::move(to_caller));
   // What was there before is the user's, or tells of a lab that died: it stays.
   const bool fresh = ::access(b.log.c_str(), F_OK) != 0;
   if (const auto redirected = redirect(b.log); !redirected) {
-    write_all(report.get(), redirected.error());
+    write_all(report->get(), redirected.error());
     std::_Exit(1);
   }
   const unique_fd forsaken(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (b.options.until_readable < 0) b.options.until_readable = forsaken.get();
-  b.options.on_ready = [&report, &forsaken] {
-    write_all(report.get(), up_message);
-    if (hear(report.get(), heard_message, -1, answer_patience_ms) != heard_message) {
-      ::eventfd_write(forsaken.get(), 1);
-      return;  // who waits for the lab's end sees this one's
-    }
-    report.reset();
+  bool ready = false;
+  b.options.on_ready = [&] {
+    ready = true;
+    tell_ready(report, forsaken.get());
   };
   // A log that tells of no fault goes with the lab.
   b.options.on_end = [&b, fresh] {
     if (fresh) ::unlink(b.log.c_str());
   };
   const auto served = serve(b.what, b.options);
-  if (!served && report) {
-    write_all(report.get(), served.error());
+  if (!served && !ready) {
+    write_all(report->get(), served.error());
     if (fresh) ::unlink(b.log.c_str());
   } else if (!served) {
     say(served.error());
@@ -126,15 +153,16 @@ tl::expected<void, std::string> start(background b, int stop) {
   }
   report.reset();
   while (::waitpid(first, nullptr, 0) < 0 && errno == EINTR) {}
-  const std::string said = hear(listener.get(), up_message, stop, -1);
+  const std::string said = hear(listener.get(), up_message, stop);
   if (said == up_message) {
-    write_all(listener.get(), heard_message);
-    return {};
+    if (write_all(listener.get(), heard_message)) return {};
+    return tl::unexpected(std::string("the lab has ended again"));
   }
   if (pollfd interrupted{stop, POLLIN, 0}; ::poll(&interrupted, 1, 0) == 1) {
     ::shutdown(listener.get(), SHUT_WR);
-    hear(listener.get(), std::nullopt, -1, answer_patience_ms);
-    return tl::unexpected(std::string("interrupted: the lab has ended again"));
+    return tl::unexpected(std::string(closes(listener.get())
+                                          ? "interrupted: the lab has ended again"
+                                          : "interrupted: the lab ends as soon as it has started"));
   }
   return tl::unexpected(said.empty() ? fmt::format("the lab's daemon ended at once; see {}", b.log)
                                      : said);

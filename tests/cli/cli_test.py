@@ -200,6 +200,31 @@ class VerbsTest(PhTest):
             self.assertEqual(found, 0 if "up at" in said else 125, (milliseconds, said))
             self.assertFalse(os.path.exists(self.socket))
 
+    def test_up_detached_says_up_only_of_a_lab_that_is_there_when_it_goes_on(self):
+        file = os.path.join(self.folder, "lab.yaml")
+        with open(file, "w", encoding="utf-8") as out:
+            out.write("hosts: {" + ", ".join(f"h{n}: {{}}" for n in range(100)) + "}\n")
+        for _ in range(40):  # one that stands still before it has heard of its lab
+            log = os.path.join(self.folder, "lab.sock.log")
+            start = subprocess.Popen([PH, "up", "-f", file, "--detach", "--socket", self.socket],
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                     env=self.environment)
+            while start.poll() is None and not os.path.exists(log):
+                pass
+            start.send_signal(signal.SIGSTOP)
+            verb = ["--socket", self.socket]
+            while subprocess.run([PH, "status", *verb], capture_output=True, timeout=60,
+                                 check=False).returncode != 0:
+                time.sleep(0.01)
+            self.ph("down", *verb)  # it is served meanwhile
+            start.send_signal(signal.SIGCONT)
+            said, errors = start.communicate(timeout=60)
+            if "up at" not in said:
+                self.assertEqual(start.returncode, 125)
+                self.assertEqual(errors, "ph: the lab has ended again\n")
+                return
+        self.fail("it says that a lab is up which has ended")
+
     def test_status_for_people(self):
         self.lab({"ok": True, "lab": "two.yaml", "seed": 7, "pid": 42, "uptime_s": 3, "hosts": [
             {"name": "alice", "cpus": 1, "sockets": 2, "devices": [
