@@ -63,6 +63,7 @@ void link::direction::arrive(byte_view frame, bool observed) {
 void link::host_died(const kernel& machine) {
   for (const link_end e : {link_end::a, link_end::b}) {
     if (&machine_of(port(e)) != &machine) continue;
+    from(e).sender_up_ = false;  // the other end hears later of what went up in this turn
     from(other_end(e)).lose_receiver(machine_of(port(other_end(e))).boot_cpu());
   }
 }
@@ -130,6 +131,7 @@ bool link::direction::transmit(cpu& cx, skb_ptr& skb) {
     return true;
   }
   if (chance_.chance(config_.corrupt) && !corrupt(cx, skb)) return true;
+  if (config_.rate.bps != 0) count_waiting(*skb);
   const bool twice = chance_.chance(config_.duplicate);
   const instant arrival = arrival_of(departure);
   skb_scrub_packet(*skb);
@@ -158,10 +160,15 @@ bool link::direction::enqueue(cpu& cx, skb_ptr& skb, instant& departure) {
   if (config_.ecn_threshold != 0 && queue_.size() >= config_.ecn_threshold) mark(cx, *skb);
   departure = std::max(owner_.events_.now(), wire_free_) + config_.rate.transmit_time(skb->len());
   wire_free_ = departure;
-  queue_.push_back({departure, skb->truesize});
-  queue_bytes_ += skb->truesize;
+  queue_.push_back({departure});
   stats_.longest_queue = std::max(stats_.longest_queue, static_cast<u32>(queue_.size()));
   return true;
+}
+
+/// The frame that was enqueued last goes on to the other end.
+void link::direction::count_waiting(const sk_buff& skb) {
+  queue_.back().truesize = skb.truesize;
+  queue_bytes_ += skb.truesize;
 }
 
 /// Single losses and bursts (Gilbert's model: in a burst everything is lost).
@@ -279,24 +286,18 @@ void link::direction::send_at(skb_ptr skb, instant arrival) {
   }
   skb->tstamp = arrival;
   line_bytes_ += skb->truesize;
-  sk_buff* before = line_.back();
-  while (before != nullptr && before->tstamp > arrival) before = line_.prev(*before);
-  if (before != nullptr) {
-    line_.insert_after(*before, std::move(skb));
-  } else {
-    line_.push_front(std::move(skb));
-  }
-  owner_.events_.schedule(due_, line_.front()->tstamp);
+  line_.insert(std::move(skb));
+  owner_.events_.schedule(due_, line_.next_arrival());
 }
 
 void link::direction::deliver_due() {
   const instant now = owner_.events_.now();
-  while (!line_.empty() && line_.front()->tstamp <= now) {
-    skb_ptr skb = line_.pop_front();
+  while (!line_.empty() && line_.next_arrival() <= now) {
+    skb_ptr skb = line_.pop_first();
     line_bytes_ -= skb->truesize;
     deliver(std::move(skb));
   }
-  if (!line_.empty()) owner_.events_.schedule(due_, line_.front()->tstamp);
+  if (!line_.empty()) owner_.events_.schedule(due_, line_.next_arrival());
 }
 
 void link::direction::deliver(skb_ptr skb) {

@@ -28,6 +28,7 @@
 #include "base/rng.h"
 #include "drivers/net/mem.h"
 #include "sim/event_queue.h"
+#include "sim/frames_in_flight.h"
 
 namespace ph::drop_reason {
 inline constexpr drop_reason_info fault_loss{"fault_loss", "Lost on the wire (simulated loss)."};
@@ -153,6 +154,7 @@ class link {
     friend link;
     bool flight_is_full();
     bool enqueue(cpu& cx, skb_ptr& skb, instant& departure);
+    void count_waiting(const sk_buff& skb);
     bool loses();
     bool corrupt(cpu& cx, skb_ptr& skb);
     void mark(cpu& cx, sk_buff& skb);
@@ -166,7 +168,7 @@ class link {
 
     link_config config_;
     link_stats stats_;
-    skb_queue line_;  ///< in flight, by arrival time (kept in tstamp)
+    frames_in_flight line_;
     mem_port& to_;
     instant wire_free_{};
     link& owner_;
@@ -178,10 +180,10 @@ class link {
     /// A frame that waits for the wire or is being sent.
     struct queued {
       instant departure;
-      u32 truesize;
+      u32 truesize = 0;  ///< 0: will be lost on the wire
     };
     std::deque<queued> queue_;
-    u64 queue_bytes_ = 0, line_bytes_ = 0;  ///< of memory; what waits is in both
+    u64 queue_bytes_ = 0, line_bytes_ = 0;  ///< of memory; what waits and is not lost is in both
     bool in_burst_ = false;
     instant last_arrival_{};
     /// Jitter in order: from the share `from` at `begin` straight to the share `to` at `end`.

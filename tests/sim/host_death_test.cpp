@@ -82,6 +82,20 @@ TEST_F(line, a_packet_ends_its_receiver_and_the_others_go_on) {
   EXPECT_THROW(static_cast<void>(r.cx()), setup_error);
 }
 
+TEST_F(line, a_device_that_goes_up_in_the_turn_of_its_death_gives_no_carrier) {
+  w.spawn("a", "other", [](app& p) -> co<> { co_await p.sleep(5_s); });
+  net_device& dev = r.device("eth0");
+  static_cast<void>(r.call([&] {
+    const rtnl_guard rtnl(r.machine().rtnl());
+    dev.close(rtnl.held(), r.machine().boot_cpu());
+    ASSERT_TRUE(dev.open(rtnl.held(), r.machine().boot_cpu()));
+    ph_check(!dev.is_up());
+  }));
+  w.run_apps();
+  EXPECT_TRUE(r.dead());
+  EXPECT_FALSE(a.device("eth0").carrier());
+}
+
 TEST_F(line, what_is_on_the_wire_to_and_from_it) {
   // A transfer across the router; it dies in the middle, with frames under way on both wires.
   w.spawn("b", "server", [](app& p) -> co<> {

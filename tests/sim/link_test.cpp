@@ -190,6 +190,16 @@ TEST_F(wire_test, what_waits_in_the_queue_is_bounded_by_its_length_alone) {
   EXPECT_EQ(b.got.size(), 500u);
 }
 
+TEST_F(wire_test, what_waits_to_be_lost_makes_no_room_for_more) {
+  plug({.rate = 8_mbit, .delay = 1_s, .loss = 1, .queue_packets = 500, .flight_bytes = 5000});
+  for (int i = 0; i < 500; ++i) a.send(1);
+  EXPECT_EQ(sent().lost, 500u);
+  wire->set_config({.delay = 1_s, .flight_bytes = 5000});
+  for (int i = 0; i < 100; ++i) a.send(2);
+  EXPECT_LT(wire->in_flight(link_end::a), 10u);
+  EXPECT_EQ(sent().flight_full, 100 - wire->in_flight(link_end::a));
+}
+
 TEST_F(wire_test, loss_is_counted_and_of_the_asked_size) {
   plug({.loss = 0.1});
   for (int i = 0; i < 2000; ++i) a.send(1);
