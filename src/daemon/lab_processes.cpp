@@ -22,6 +22,7 @@
 
 #include "daemon/protocol.h"
 #include "platform/patience.h"
+#include "platform/whole_file.h"
 
 namespace ph {
 
@@ -33,7 +34,7 @@ struct listed_process {
 
 namespace {
 
-constexpr u64 most_environment = 4 << 20;
+constexpr std::size_t most_environment = 4 << 20;
 
 /// A file of a process below /proc that neither lies in the process's own memory nor is read under
 /// its mmap_lock.
@@ -100,21 +101,8 @@ bool has_entry(const std::string& environment, const std::string& name, const st
   return false;
 }
 
-/// Cut to what an environment may be. May wait for ever.
-std::string environment_of(pid_t pid) {
-  const unique_fd file(::open(fmt::format("/proc/{}/environ", pid).c_str(), O_RDONLY | O_CLOEXEC));
-  std::string out;
-  std::array<char, 16384> buffer;
-  while (file && out.size() < most_environment) {
-    const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
-    if (got <= 0) break;
-    out.append(buffer.data(), static_cast<std::size_t>(got));
-  }
-  return out;
-}
-
 /// `ph run` takes from every program, for good, what set-uid programs would give (no_new_privs):
-/// few others are without it, and no environment but theirs need be read.
+/// few others of the machine have that, and no environment but of those that do is read.
 bool may_be_of_a_lab(pid_t pid) {
   const std::string status = read_file(pid, "status");
   return status.find("\nNoNewPrivs:\t0") == std::string::npos;
@@ -215,7 +203,7 @@ std::string program_of(pid_t pid) {
 }
 
 /// Those that were not seen before are looked at, but for those `found` by other means; those that
-/// are gone are forgotten.
+/// are gone are forgotten, and those that did not answer are asked again the next time.
 void lab_process_finder::judge(const std::vector<listed_process>& all,
                                const std::set<pid_t>& found) {
   std::map<pid_t, verdict> now;
@@ -231,10 +219,17 @@ void lab_process_finder::judge(const std::vector<listed_process>& all,
   seen_ = std::move(now);
   const auto leads_here = [address = address_, unknown](std::size_t i) {
     return environment_is_there(unknown[i]) &&
-           has_entry(environment_of(unknown[i]), dropin::env_socket, address);
+           has_entry(whole_file(fmt::format("/proc/{}/environ", unknown[i]), most_environment),
+                     dropin::env_socket, address);
   };
-  const std::vector<bool> of_lab = ask_patiently(unknown.size(), leads_here);
-  for (std::size_t i = 0; i < unknown.size(); ++i) seen_.at(unknown[i]).of_lab = of_lab[i];
+  const auto of_lab = ask_patiently(unknown.size(), leads_here);
+  for (std::size_t i = 0; i < unknown.size(); ++i) {
+    if (of_lab[i]) {
+      seen_.at(unknown[i]).of_lab = *of_lab[i];
+    } else {
+      seen_.erase(unknown[i]);
+    }
+  }
 }
 
 std::vector<lab_process> lab_process_finder::find(const std::vector<known_process>& known) {

@@ -44,9 +44,9 @@ class lab_process_finder {
  public:
   /// `address`: the daemon's (PH_SOCKET).
   explicit lab_process_finder(std::string address) : address_(std::move(address)) {}
-  /// The living processes of those that are `known`, those whose environment leads to the daemon,
-  /// and the descendants of both; never the calling process. An environment that lies in memory
-  /// which may not come tells nothing.
+  /// The living processes of those that are `known`, those whose environment leads to the daemon
+  /// and that have no_new_privs, as `ph run` gives it, and the descendants of both; never the
+  /// calling process. An environment that lies in memory which may not come tells nothing.
   std::vector<lab_process> find(const std::vector<known_process>& known);
 
  private:

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "platform/patience.h"
-#include "platform/unique_fd.h"
+#include "platform/whole_file.h"
 
 namespace ph {
 namespace {
@@ -56,20 +56,12 @@ folder_names old_copies() {
 
 using copy_names = std::set<std::string, std::less<>>;
 
-/// May wait for ever: maps are read under the process's mmap_lock.
-std::string maps_of(const std::string& pid) {
-  const unique_fd file(::open(("/proc/" + pid + "/maps").c_str(), O_RDONLY | O_CLOEXEC));
-  std::string out;
-  std::array<char, 16384> buffer;
-  for (ssize_t n = 1; file && n > 0; out.append(buffer.data(), static_cast<std::size_t>(n))) {
-    n = std::max<ssize_t>(::read(file.get(), buffer.data(), buffer.size()), 0);
-  }
-  return out;
-}
+constexpr std::size_t most_maps = 64 << 20;
 
-/// False when it is not to be known what the process has loaded.
+/// False when it is not to be known what the process has loaded. May wait for ever: maps are read
+/// under the process's mmap_lock.
 bool note_copies_of(const std::string& pid, copy_names& found) {
-  const std::string maps = maps_of(pid);
+  const std::string maps = whole_file("/proc/" + pid + "/maps", most_maps);
   std::array<char, 8> program;
   const std::string exe = "/proc/" + pid + "/exe";
   const bool none = ::readlink(exe.c_str(), program.data(), program.size()) < 0 &&
@@ -78,7 +70,7 @@ bool note_copies_of(const std::string& pid, copy_names& found) {
        at = maps.find(shim_copy_prefix, at + 1)) {
     found.insert(maps.substr(at, maps.find_first_of("/\n", at) - at));
   }
-  return none || !maps.empty();
+  return none || (!maps.empty() && maps.size() < most_maps);
 }
 
 /// The copies that processes have loaded; nothing when that is not to be known of one of them. (The
@@ -92,7 +84,9 @@ std::optional<copy_names> loaded_copies() {
   const auto found = std::make_shared<std::vector<copy_names>>(pids.size());
   const auto known = ask_patiently(
       pids.size(), [pids, found](std::size_t i) { return note_copies_of(pids[i], (*found)[i]); });
-  if (std::find(known.begin(), known.end(), false) != known.end()) return std::nullopt;
+  const bool all_known = std::all_of(known.begin(), known.end(),
+                                     [](std::optional<bool> yes) { return yes.value_or(false); });
+  if (!all_known) return std::nullopt;
   copy_names out;
   for (copy_names& of_one : *found) out.merge(of_one);
   return out;

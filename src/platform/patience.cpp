@@ -21,7 +21,7 @@ struct questions {
   std::function<bool(std::size_t)> ask;
   std::mutex mutex;
   std::condition_variable news;
-  std::vector<bool> answers;
+  std::vector<std::optional<bool>> answers;
   std::size_t at = 0;  ///< what is asked now
   bool forgotten = false;
 
@@ -30,11 +30,11 @@ struct questions {
     while (!forgotten && at < answers.size()) {
       const std::size_t number = at;
       lock.unlock();
-      bool yes = false;
+      std::optional<bool> yes;
       try {
         yes = ask(number);
       } catch (const std::bad_alloc&) {
-        yes = false;
+        yes = std::nullopt;
       }
       lock.lock();
       if (forgotten) return;
@@ -56,8 +56,9 @@ struct questions {
 
 }  // namespace
 
-std::vector<bool> ask_patiently(std::size_t count, const std::function<bool(std::size_t)>& ask) {
-  std::vector<bool> answers(count);
+std::vector<std::optional<bool>> ask_patiently(std::size_t count,
+                                               const std::function<bool(std::size_t)>& ask) {
+  std::vector<std::optional<bool>> answers(count);
   std::size_t at = 0;
   for (int left_behind = 0; left_behind < most_left_behind && at < count; ++left_behind) {
     const auto work = std::make_shared<questions>();
