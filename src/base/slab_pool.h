@@ -36,15 +36,23 @@ class slab_pool {
   std::size_t live_ = 0, slabs_ = 0;
 };
 
-/// For containers whose nodes live as long as the objects of a slab_pool.
-template <class T>
+/// For containers whose nodes live as long as the objects of a slab_pool, whose blocks have
+/// `block_bytes` at least.
+template <class T, std::size_t block_bytes>
 struct slab_allocator {
   using value_type = T;
-  explicit slab_allocator(slab_pool& from) : pool(&from) {}
   template <class U>
-  slab_allocator(const slab_allocator<U>& other) : pool(other.pool) {}
+  struct rebind {
+    using other = slab_allocator<U, block_bytes>;
+  };
+  explicit slab_allocator(slab_pool& from) : pool(&from) {
+    ph_check(pool->block_bytes() >= block_bytes);
+  }
+  template <class U>
+  slab_allocator(const slab_allocator<U, block_bytes>& other) : pool(other.pool) {}
   T* allocate(std::size_t n) {
-    ph_check(n == 1 && sizeof(T) <= pool->block_bytes());
+    static_assert(sizeof(T) <= block_bytes);
+    ph_check(n == 1);
     return static_cast<T*>(pool->allocate());
   }
   void deallocate(T* node, std::size_t) { pool->release(node); }

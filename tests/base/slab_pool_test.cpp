@@ -59,7 +59,7 @@ TEST(slab_pool, a_slab_without_blocks_goes_back_and_one_stays_for_the_next) {
 TEST(slab_pool, holds_the_nodes_of_a_map) {
   slab_pool pool(64);
   {
-    using allocator = slab_allocator<std::pair<const int, int>>;
+    using allocator = slab_allocator<std::pair<const int, int>, 64>;
     std::map<int, int, std::less<>, allocator> squares{allocator(pool)};
     for (int i = 0; i < 100; ++i) squares[i] = i * i;
     EXPECT_EQ(pool.live(), 100u);

@@ -28,8 +28,8 @@ class tcp_timewait_ports {
   [[nodiscard]] bool blocks(const place& wanted) const;
 
  private:
-  using node_allocator = slab_allocator<std::pair<const place, u32>>;
   static constexpr std::size_t node_bytes = 64;
+  using node_allocator = slab_allocator<std::pair<const place, u32>, node_bytes>;
   slab_pool nodes_{node_bytes};
   /// Of each place, and of all addresses together.
   std::map<place, u32, std::less<>, node_allocator> counts_{node_allocator(nodes_)};
