@@ -80,7 +80,6 @@ TEST(settling, nothing_is_kept_of_a_flood) {
   EXPECT_EQ(page->settled, 2u) << "and the first of those behind it";
 }
 
-/// Plain sends to other hosts count as well, and may go on for an hour before one is noted.
 TEST(settling, who_asks_waits_for_the_batch_that_takes_what_was_sent) {
   const auto host = settling::create();
   settling_turns turns;
@@ -97,6 +96,7 @@ TEST(settling, who_asks_waits_for_the_batch_that_takes_what_was_sent) {
   EXPECT_GT(turns.next_batch(), turns.over());
 }
 
+/// Plain sends to other hosts count as well, and may go on for an hour before one is noted.
 TEST(settling, a_number_that_ran_ahead_is_settled_all_the_same) {
   const auto host = settling::create();
   const mapped_page page(host->file().get());

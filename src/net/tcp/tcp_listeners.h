@@ -1,6 +1,6 @@
-// Which listener a new connection is for: the listening sockets of a namespace by local address,
-// port and device, and those that share what comes by SO_REUSEPORT. Not: which sockets may listen
-// (inet_ports). A look-up, a listener more and one less cost the logarithm of the number of places.
+// Which listener a connection is for: those of a namespace by address, port and device, and groups
+// by SO_REUSEPORT. Not: who may listen (inet_ports). A step costs the logarithm of the places; who
+// joins a group passes those of its place that came later and share with nobody (no option).
 #pragma once
 
 #include <compare>

@@ -218,7 +218,8 @@ void udp_group::remove(udp_sock& sk) {
 }
 
 /// The socket that `sk` is to share with: the last but itself to take the port like it, and of its
-/// user. SO_REUSEPORT counts as it is now, and a peer does not.
+/// user. SO_REUSEPORT counts as it is now, and a peer does not. Passes each socket that
+/// took the port later and is no such: with SO_REUSEADDR only, of another user, at another device.
 udp_sock* udp_table::partner(const udp_sock& sk) {
   inet_port_owners& owners = sk.bind2->owners;
   for (auto at = owners.rbegin(); at != owners.rend(); ++at) {
