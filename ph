@@ -119,7 +119,7 @@ need() {
 # has_room FOLDER: something can be written there; not so on a full disk.
 has_room() {
   local probe=$1/.ph-room.$BASHPID written=0  # others ask at the same time
-  { printf '%4096s' '' >"$probe"; } 2>/dev/null || written=1
+  { (printf '%4096s' '' >"$probe"); } 2>/dev/null || written=1  # a limit's signal ends but that
   rm -f "$probe" 2>/dev/null || true
   return "$written"
 }

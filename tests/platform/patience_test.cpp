@@ -26,7 +26,7 @@ TEST(patience, does_not_wait_for_what_hangs) {
     if (i == 2 || i == 4) return static_cast<bool>(unique_fd(::open(hangs.c_str(), O_RDONLY)));
     return i != 1;
   });
-  const std::vector<std::optional<bool>> wanted{true, false, std::nullopt,
+  const std::vector<std::optional<bool>> wanted{true, false,        std::nullopt,
                                                 true, std::nullopt, true};
   EXPECT_EQ(answers, wanted);
   const unique_fd writer(::open(hangs.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));

@@ -13,7 +13,8 @@ namespace ph::sim {
 namespace {
 
 struct frames_in_flight_test : testing::Test {
-  kernel machine{kernel_config{}};
+  packet_memory memory;
+  kernel machine{{.memory = &memory}};
   frames_in_flight frames;
   void add(s64 arrival_ns, u32 number) {
     skb_ptr skb = alloc_skb(machine.boot_cpu(), 64);
@@ -35,9 +36,8 @@ TEST_F(frames_in_flight_test, leave_by_time_and_in_the_order_of_one_time) {
     add(wanted.back().arrival_ns, i);
   }
   EXPECT_EQ(frames.size(), wanted.size());
-  std::stable_sort(wanted.begin(), wanted.end(), [](const sent& a, const sent& b) {
-    return a.arrival_ns < b.arrival_ns;
-  });
+  std::stable_sort(wanted.begin(), wanted.end(),
+                   [](const sent& a, const sent& b) { return a.arrival_ns < b.arrival_ns; });
   for (const sent& next : wanted) {
     EXPECT_EQ(frames.next_arrival(), instant{next.arrival_ns});
     skb_ptr skb = frames.pop_first();
