@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "daemon/datagram_shared.h"
+#include "daemon/socket_option.h"
 #include "daemon/stream_pump.h"
 #include "uapi/inet.h"
 #include "uapi/socket.h"
@@ -19,13 +20,6 @@ namespace {
 
 /// Turns of the stack that a reset waits for acknowledgements of what was sent to the own host.
 constexpr unsigned patience_at_end = 4;
-
-int int_option(int fd, int name) {
-  int value = 0;
-  socklen_t len = sizeof value;
-  ::getsockopt(fd, SOL_SOCKET, name, &value, &len);
-  return value;
-}
 
 /// Does it show POLLOUT?
 bool has_room(int anchor) {

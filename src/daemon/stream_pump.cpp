@@ -22,6 +22,7 @@
 #include <limits>
 
 #include "daemon/anchor.h"
+#include "daemon/socket_option.h"
 #include "platform/passed_fd.h"
 #include "uapi/socket.h"
 
@@ -43,13 +44,6 @@ void consume(int fd, std::size_t len) {
     if (got <= 0) return;
     len -= static_cast<std::size_t>(got);
   }
-}
-
-int int_option(int fd, int name) {
-  int value = 0;
-  socklen_t len = sizeof value;
-  ::getsockopt(fd, SOL_SOCKET, name, &value, &len);
-  return value;
 }
 
 }  // namespace

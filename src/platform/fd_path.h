@@ -9,13 +9,16 @@ namespace ph {
 
 class fd_path {
  public:
-  /// `folder`: below which the number is a name, with its slash; at most 24 characters.
+  /// `folder`: below which the number is a name, with its slash; at most 24 characters. A negative
+  /// number gives the name of nothing.
   explicit fd_path(int fd, const char* folder = "/proc/self/fd/") {
     std::size_t at = std::strlen(folder);
     std::memcpy(text_, folder, at);
     char digits[12];
     std::size_t n = 0;
-    for (unsigned rest = fd < 0 ? 0u : static_cast<unsigned>(fd); n == 0 || rest != 0; rest /= 10) {
+    if (fd < 0) text_[at++] = '-';
+    const auto number = static_cast<unsigned>(fd);
+    for (unsigned rest = fd < 0 ? -number : number; n == 0 || rest != 0; rest /= 10) {
       digits[n++] = static_cast<char>('0' + rest % 10);
     }
     while (n > 0) text_[at++] = digits[--n];

@@ -381,6 +381,7 @@ int get_channel(int pid, bool may_keep, channel& c, bool& fresh) {
 bool ask_on(const channel& c, bool fresh, bool may_keep, exchange& x, int& result) {
   result = -ECONNRESET;
   const bool alive = converse(c.fd, x, result);
+  if (alive) daemon_answered();
   if (alive && may_keep && c.fd <= 0xffff) {
     keep_channel(c);
   } else {
@@ -400,13 +401,11 @@ int ask(exchange& x) {
     bool fresh = false;
     const int error = get_channel(pid, may_keep, c, fresh);
     if (error != 0) {
-      if (error == ECONNRESET) daemon_missing();
+      if (error == ECONNRESET) daemon_missing(x);
       return -error;
     }
     int result;
-    if (!ask_on(c, fresh, may_keep, x, result)) continue;
-    daemon_answered();
-    return result;
+    if (ask_on(c, fresh, may_keep, x, result)) return result;
   }
 }
 

@@ -10,6 +10,7 @@
 #include <wordexp.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -22,6 +23,7 @@
 #include "shim/hook.h"
 #include "shim/program_memory.h"
 #include "shim/raw.h"
+#include "shim/standard_error.h"
 
 namespace {
 
@@ -50,8 +52,6 @@ constinit next_function<int(const char*, wordexp_t*, int)> wordexp{"wordexp"};
 }
 }  // namespace next_exec
 
-constexpr std::size_t longest_path = 4096;
-
 /// "ph: PATH WHY", on the standard error that the program would have had. `program`: what reads the
 /// file at `path`, or that itself.
 void say(const char* path, const char* program, const char* why) {
@@ -60,7 +60,7 @@ void say(const char* path, const char* program, const char* why) {
                       ? std::snprintf(line, sizeof line, "ph: %.400s %s\n", path, why)
                       : std::snprintf(line, sizeof line, "ph: %.250s is run by %.250s, which %s\n",
                                       path, program, why);
-  if (len > 0) raw::call(SYS_write, STDERR_FILENO, raw::arg(&line[0]), len);
+  if (len > 0) say_on_standard_error(line, static_cast<std::size_t>(len));
 }
 
 /// Can and shall the program of this name be looked at before it is started?
@@ -121,8 +121,7 @@ const char* program_folders() {
 
 /// The first program of this name in the folders; nullptr when there is none. `room`: for the
 /// longest path that they can make.
-const char* search(const char* file, char* room) {
-  const char* folders = program_folders();
+const char* search(const char* folders, const char* file, char* room) {
   while (true) {
     const std::size_t len = std::strcspn(folders, ":");
     std::memcpy(room, folders, len);
@@ -139,9 +138,10 @@ template <class Run>
 int with_path(const char* name, Run run) {
   if (!is_watched(name)) return run(static_cast<const char*>(nullptr));
   if (std::strchr(name, '/') != nullptr || *name == 0) return run(name);
-  const std::size_t size = std::strlen(program_folders()) + std::strlen(name) + 2;
+  const char* const folders = program_folders();  // once: the program may set it meanwhile
+  const std::size_t size = std::strlen(folders) + std::strlen(name) + 2;
   return with_room(size, [&](void* room) {
-    return run(search(name, static_cast<char*>(room)));
+    return run(search(folders, name, static_cast<char*>(room)));
   });
 }
 
@@ -162,14 +162,14 @@ int run_execvpe(const char* name, char* const* argv, char* const* environment) {
 /// tells it. False when there is none.
 bool path_of(int dir, const char* path, char* out) {
   if (dir == AT_FDCWD || *path == '/') {
-    return static_cast<std::size_t>(std::snprintf(out, longest_path, "%s", path)) < longest_path;
+    return static_cast<std::size_t>(std::snprintf(out, PATH_MAX, "%s", path)) < PATH_MAX;
   }
   const long len = raw::call(SYS_readlinkat, AT_FDCWD, raw::arg(fd_path(dir).c_str()),
-                             raw::arg(out), longest_path - 1);
+                             raw::arg(out), PATH_MAX - 1);
   if (len <= 0 || out[0] != '/') return false;
   const auto at = static_cast<std::size_t>(len);
-  const int more = std::snprintf(out + at, longest_path - at, "%s%s", *path == 0 ? "" : "/", path);
-  return more >= 0 && at + static_cast<std::size_t>(more) < longest_path &&
+  const int more = std::snprintf(out + at, PATH_MAX - at, "%s%s", *path == 0 ? "" : "/", path);
+  return more >= 0 && at + static_cast<std::size_t>(more) < PATH_MAX &&
          raw::call(SYS_faccessat, AT_FDCWD, raw::arg(out), R_OK) == 0;
 }
 
@@ -180,10 +180,10 @@ int run_at(int dir, const char* path, char* const* argv, char* const* e, AsItIs 
   program_file file;
   inspect_program(dir, path, file);
   if (file.reach == preload_reach::reached && library_readable()) return as_it_is();
-  return with_room(longest_path, [&](void* room) {
+  return with_room(PATH_MAX, [&](void* room) {
     auto* const found = static_cast<char*>(room);
     if (!path_of(dir, path, found)) {
-      std::snprintf(found, longest_path, "%s", *path == 0 ? "a program" : path);
+      std::snprintf(found, PATH_MAX, "%s", *path == 0 ? "a program" : path);
       if (file.reach == preload_reach::by_loader) file.reach = preload_reach::capable_not_readable;
     }
     return start(file, found, argv, -1, as_it_is,

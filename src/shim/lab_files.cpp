@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 
 #include "calls/anchor.h"
@@ -25,7 +26,6 @@ using dropin::request_kind;
 
 /// The longest name of a file that a host has of its own.
 constexpr std::size_t longest_name = 256;
-constexpr std::size_t longest_path = 4096;
 constexpr const char* read_only[] = {"/etc/hosts", "/etc/hostname", "/proc/sys/kernel/hostname"};
 constexpr char settings_folder[] = "/proc/sys/net/";
 constexpr std::size_t settings_len = sizeof settings_folder - 1;
@@ -77,11 +77,11 @@ what look_at(int fd, char (&name)[longest_name]) {
   if (raw::call(SYS_fstatfs, fd, raw::arg(&system)) != 0) return what::other;
   const bool proc = system.f_type == PROC_SUPER_MAGIC;
   if (!proc && system.f_type != SYSFS_MAGIC) return what::other;
-  scratch room(longest_path);
+  scratch room(PATH_MAX);
   if (room.bytes() == nullptr) return what::machines;  // its name is not to be had: better safe
   auto* const path = reinterpret_cast<char*>(room.bytes());
   const long len = raw::call(SYS_readlinkat, AT_FDCWD, raw::arg(fd_path(fd).c_str()),
-                             raw::arg(path), static_cast<long>(longest_path - 1));
+                             raw::arg(path), PATH_MAX - 1);
   if (len <= 0) return what::machines;
   path[len] = 0;
   const char* const setting = proc ? std::strstr(path, "/sys/net/") : nullptr;

@@ -7,8 +7,7 @@
 namespace ph {
 
 /// IP_ADD_MEMBERSHIP, MCAST_JOIN_GROUP and their relatives, source filters, and IP_MULTICAST_IF.
-/// Errors: those of
-/// ip(7), and nobufs (as many groups, or sources of one, as Linux allows).
+/// Errors: those of ip(7), and nobufs (as many groups, or sources of one, as Linux allows).
 result<void> ip_mc_setsockopt(cpu& cx, inet_sock& sk, int name, byte_view value);
 /// IP_MSFILTER and MCAST_MSFILTER: mode and sources of the membership that `out` names. Errors:
 /// inval, nodev, addrnotavail (it is no member).
