@@ -1,7 +1,8 @@
-// How much memory the datagrams take that wait for programs in their anchors. It is the kernel's,
-// which counts it against the control group of the sender, and that is the daemon: a group at its
-// limit loses its largest process. Each socket has its SO_RCVBUF, which a program may choose; this
-// bounds the sum. What finds no room waits in the stack, under its limits and counters.
+// How much memory it takes that datagrams and bytes of streams wait for programs in their anchors.
+// It is the kernel's, which counts it against the control group of the sender, and that is the
+// daemon: a group at its limit loses its largest process. Each socket has its SO_RCVBUF, which a
+// program may choose; this bounds the sum. What finds no room waits in the stack, under its limits
+// and counters.
 //
 // Half of all is divided evenly among the hosts, the other half is for whoever comes first.
 #pragma once
@@ -43,7 +44,7 @@ class anchored_memory {
   clock::time_point recounted_{};
 };
 
-/// The datagrams of one socket in that sum, as long as this lives.
+/// What waits for one socket in that sum, as long as this lives.
 class anchored_queue : public list_hook<> {
  public:
   anchored_queue(anchored_memory& all, const host_sockets& host, handed_on& queue);
@@ -52,7 +53,7 @@ class anchored_queue : public list_hook<> {
   /// False: nothing may be added now to what this host's programs have not read. Nothing tells when
   /// they have.
   bool has_room();
-  /// A datagram was handed on.
+  /// Something was handed on.
   void grew() { set(queue_.most()); }
 
  private:

@@ -17,6 +17,7 @@
 #include "daemon/datagram_client.h"
 #include "daemon/drop_in_state.h"
 #include "daemon/stream_client.h"
+#include "platform/memory_limit.h"
 #include "platform/passed_fd.h"
 #include "uapi/socket.h"
 
@@ -81,6 +82,15 @@ channel_peer peer_of(int fd) {
   return {who.pid, who.uid};
 }
 
+/// How many descriptors sockets may have in all: as the process may have, and as fit in a quarter
+/// of its memory with what the kernel and the stack have for each.
+std::size_t room_for_sockets(const anchor_folder& anchors) {
+  constexpr u64 each = 4096;
+  const std::size_t room = anchors.socket_room();
+  const auto memory = process_memory();
+  return memory ? static_cast<std::size_t>(std::min<u64>(room, *memory / 4 / each)) : room;
+}
+
 }  // namespace
 
 drop_in_state::drop_in_state(u64 instance, std::string token, anchor_folder anchors,
@@ -97,7 +107,7 @@ drop_in_state::drop_in_state(u64 instance, std::string token, anchor_folder anch
       give_back_(options.give_back),
       closer_(options.closes != nullptr ? *options.closes : own_closer_),
       gate_(::geteuid()),
-      shares_(anchors_.socket_room(), options.hosts, ::geteuid()),
+      shares_(room_for_sockets(anchors_), options.hosts, ::geteuid()),
       datagrams_(options.hosts),
       buffer_(max_message) {
   poll(EPOLL_CTL_ADD, closes_.fd(), EPOLLIN, source::closes, 0);

@@ -63,7 +63,7 @@ void stream_client::offered(unique_fd end, u64 listener) {
   u8 cookie[cookie_len];
   accept_cookie(name_of(name_kind::stream, id_), cookie);
   owner_.poll_end(end.get(), id_);
-  pipe_ = stream_pump::offered(host_, s_, std::move(end), cookie);
+  pipe_ = stream_pump::offered(host_, s_, std::move(end), cookie, owner_.datagrams().memory);
   note_peer();
   apply_settings();
   owner_.mark(*this);

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "daemon/datagram_shared.h"
 #include "daemon/stream_client.h"
 #include "daemon/stream_pump.h"
 #include "uapi/socket.h"
@@ -177,7 +178,7 @@ result<void> stream_client::link(int anchor, bool hold) {
   reach_.reset();
   owner_.poll_end(made.fd.get(), id_);
   const std::size_t filler = hold && made.filler > 0 ? made.filler - 1 : 0;
-  pipe_ = stream_pump::linked(host_, s_, std::move(made.fd), filler);
+  pipe_ = stream_pump::linked(host_, s_, std::move(made.fd), filler, owner_.datagrams().memory);
   shut_writing_ = fin_sent_ = failure_told_ = false;
   if (shut_early_ != 0) {
     ::shutdown(anchor, shut_early_ - 1);

@@ -53,8 +53,8 @@ std::size_t heaviest_buffer() {
   return fragments * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) + buffer_head;
 }
 
-stream_pump::stream_pump(host_sockets& host, int s, unique_fd end)
-    : host_(host), s_(s), end_(std::move(end)) {
+stream_pump::stream_pump(host_sockets& host, int s, unique_fd end, anchored_memory& memory)
+    : host_(host), s_(s), end_(std::move(end)), anchored_(memory, host, *this) {
   // Until the program's end is known better, it has the buffer that every new socket has.
   set_hold_limit(int_option(end_.get(), SO_SNDBUF));
   host_.set_outside(s_, this);
@@ -69,16 +69,16 @@ u32 stream_pump::bytes() const {
 }
 
 std::unique_ptr<stream_pump> stream_pump::linked(host_sockets& host, int s, unique_fd end,
-                                                 std::size_t filler) {
-  auto out = std::make_unique<stream_pump>(host, s, std::move(end));
+                                                 std::size_t filler, anchored_memory& memory) {
+  auto out = std::make_unique<stream_pump>(host, s, std::move(end), memory);
   out->filler_ = filler;
   out->held_ = true;
   return out;
 }
 
 std::unique_ptr<stream_pump> stream_pump::offered(host_sockets& host, int s, unique_fd end,
-                                                  byte_view cookie) {
-  auto out = std::make_unique<stream_pump>(host, s, std::move(end));
+                                                  byte_view cookie, anchored_memory& memory) {
+  auto out = std::make_unique<stream_pump>(host, s, std::move(end), memory);
   out->cookie_.assign(cookie.begin(), cookie.end());
   out->accepted_ = acceptance::awaited;
   return out;
@@ -460,10 +460,29 @@ void stream_pump::pass_mark() {
   discard_in(byte_span{&none, 1});
 }
 
+/// How much may be added to the anchor. Where the anchors of all hold as much as they may, a
+/// program that reads still gets a little at a time: what it reads is an event at the end.
+std::size_t stream_pump::room_in_memory() {
+  constexpr std::size_t little = 4096;
+  if (anchored_.has_room()) return chunk;
+  return bytes() == 0 ? little : 0;
+}
+
+/// Bytes were given to the anchor. What waits there is asked about only when it may be much.
+void stream_pump::note_anchored(std::size_t len) {
+  handed(static_cast<u32>(len + buffer_head));
+  if (most() > chunk) (void)ask();
+  anchored_.grew();
+}
+
 /// One chunk from the stack to the anchor. True when there may be more.
 bool stream_pump::pass_in() {
   u8 bytes[chunk];
-  const byte_span room{bytes};
+  const byte_span room = byte_span(bytes).first(room_in_memory());
+  if (room.empty()) {
+    reader_full_ = true;
+    return false;
+  }
   recv_msg msg;
   msg.iov = {&room, 1};
   msg.flags = uapi::msg_dontwait | uapi::msg_peek;
@@ -489,6 +508,7 @@ bool stream_pump::pass_in() {
     reader_full_ = errno == EAGAIN;  // else it is shut for reading, and the stack keeps the bytes
     return false;
   }
+  note_anchored(static_cast<std::size_t>(sent));
   discard_in(room.first(static_cast<std::size_t>(sent)));
   note_given(static_cast<std::size_t>(sent), byte_view(control).first(msg.control_len));
   reader_full_ = static_cast<std::size_t>(sent) < *got;

@@ -18,11 +18,12 @@ class stream_pump final : public byte_pipe, private handed_on {
  public:
   /// `filler`: bytes in end's queue that are not the program's, besides a held byte.
   static std::unique_ptr<stream_pump> linked(host_sockets& host, int s, unique_fd end,
-                                             std::size_t filler);
+                                             std::size_t filler, anchored_memory& memory);
   /// A connection that was offered to a listener. `cookie`: what its shim sends after accept().
   static std::unique_ptr<stream_pump> offered(host_sockets& host, int s, unique_fd end,
-                                              byte_view cookie);
-  stream_pump(host_sockets& host, int s, unique_fd end);
+                                              byte_view cookie, anchored_memory& memory);
+  /// `memory`: what waits in the anchor counts there.
+  stream_pump(host_sockets& host, int s, unique_fd end, anchored_memory& memory);
   ~stream_pump() override;
 
   [[nodiscard]] int fd() const { return end_.get(); }
@@ -102,6 +103,8 @@ class stream_pump final : public byte_pipe, private handed_on {
   bool carry_urgent();
   bool keep_urgent();
   void pass_mark();
+  std::size_t room_in_memory();
+  void note_anchored(std::size_t len);
   bool pass_in();
   void look_for_error();
   void discard_in(byte_span seen);
@@ -111,6 +114,7 @@ class stream_pump final : public byte_pipe, private handed_on {
   host_sockets& host_;
   int s_;
   unique_fd end_;
+  anchored_queue anchored_;        ///< what bytes() tells
   std::vector<unique_fd> passed_;  ///< came with bytes
   std::vector<u8> cookie_;         ///< still awaited
   std::vector<u8> first_;          ///< read from the program, not yet taken by the stack

@@ -140,9 +140,8 @@ int with_path(const char* name, Run run) {
   if (std::strchr(name, '/') != nullptr || *name == 0) return run(name);
   const char* const folders = program_folders();  // once: the program may set it meanwhile
   const std::size_t size = std::strlen(folders) + std::strlen(name) + 2;
-  return with_room(size, [&](void* room) {
-    return run(search(folders, name, static_cast<char*>(room)));
-  });
+  return with_room(
+      size, [&](void* room) { return run(search(folders, name, static_cast<char*>(room))); });
 }
 
 int run_execvpe(const char* name, char* const* argv, char* const* environment) {

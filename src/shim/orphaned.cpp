@@ -32,10 +32,8 @@ bool may_be_tried_again(request_kind kind) {
     case request_kind::settle:
     case request_kind::sendmsg:
     case request_kind::recvmsg:
-    case request_kind::resolve:
-      return true;
-    default:
-      return false;
+    case request_kind::resolve: return true;
+    default: return false;
   }
 }
 

@@ -41,8 +41,8 @@ bool takes_a_line() {
 void write_at_once(const char* line, std::size_t len) {
   const iovec piece{const_cast<char*>(line), len};
   constexpr long no_offset = -1;
-  const long written = raw::call(SYS_pwritev2, STDERR_FILENO, raw::arg(&piece), 1, no_offset,
-                                 no_offset, RWF_NOWAIT);
+  const long written =
+      raw::call(SYS_pwritev2, STDERR_FILENO, raw::arg(&piece), 1, no_offset, no_offset, RWF_NOWAIT);
   if (written != -EOPNOTSUPP && written != -ENOSYS) return;
   raw::call(SYS_write, STDERR_FILENO, raw::arg(line), static_cast<long>(len));
 }
@@ -54,8 +54,8 @@ void say_on_standard_error(const char* line, std::size_t len) {
   // SIGTTOU: a terminal would stop a program in the background (stty tostop).
   const signal_bits held = bit_of(SIGPIPE) | bit_of(SIGTTOU);
   signal_bits before = 0, pending = 0;
-  if (raw::call(SYS_rt_sigprocmask, SIG_BLOCK, raw::arg(&held), raw::arg(&before),
-                sizeof before) != 0) {
+  if (raw::call(SYS_rt_sigprocmask, SIG_BLOCK, raw::arg(&held), raw::arg(&before), sizeof before) !=
+      0) {
     return;
   }
   raw::call(SYS_rt_sigpending, raw::arg(&pending), sizeof pending);

@@ -199,6 +199,62 @@ class MemoryTest(lib.LabTest):
         self.assert_goes_on(lab)
 
 
+# Connections to the own host whose readers are slow, until there are no more.
+FULL = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0), backlog=300)
+kept = []
+try:
+    while len(kept) < 300:
+        client = socket.create_connection(listener.getsockname(), timeout=20)
+        kept += [client, listener.accept()[0]]
+        for end in kept[-2:]:
+            end.setblocking(False)
+            try:
+                for _ in range(20):
+                    end.send(b"x" * 20000)
+            except BlockingIOError:
+                pass
+except OSError:
+    pass
+print("full", len(kept), flush=True)
+sys.stdin.readline()
+"""
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root: a control group")
+class GroupTest(lib.LabTest):
+    """A control group at its limit loses its largest process: what the kernel holds for sockets
+    counts there, and no allocation of the daemon's fails before."""
+
+    def group(self, limit):
+        """A new group for memory; (its folder, how to begin `ph up` in it)."""
+        root = "/sys/fs/cgroup"
+        first = os.path.exists(f"{root}/memory/memory.limit_in_bytes")
+        folder = tempfile.mkdtemp(prefix="ph-test-", dir=f"{root}/memory" if first else root)
+        self.addCleanup(os.rmdir, folder)
+        file = os.path.join(folder, "memory.limit_in_bytes" if first else "memory.max")
+        if not os.path.exists(file):
+            self.skipTest("no control group for memory is to be had")
+        with open(file, "w", encoding="ascii") as out:
+            out.write(str(limit))
+        enter = f'[ "$2" != up ] || echo $$ >{folder}/cgroup.procs; exec "$@"'
+        return ("sh", "-c", enter, "sh")
+
+    def test_full_connections_of_a_program_do_not_end_the_lab(self):
+        try:
+            prefix = self.group(96 << 20)
+        except OSError as error:
+            self.skipTest(f"no control group can be made: {error}")
+        lab = self.start_lab(LONG_WIRE, prefix)
+        lab.spawn("carol", lib.PYTHON, "-c", ECHO).wait_for("listening")
+        hog = lab.spawn("bob", lib.PYTHON, "-c", FULL, stdin=lib.subprocess.PIPE)
+        hog.wait_for(r"full \d+")
+        hog.end()
+        lib.wait_until(lambda: lab.run("alice", lib.PYTHON, "-c", ASK, "10.0.1.2",
+                                       check=False).stdout == "hello\n", "an echo")
+
+
 class StartTest(unittest.TestCase):
     def test_too_little_memory_is_said_at_once(self):
         with tempfile.TemporaryDirectory() as folder:
