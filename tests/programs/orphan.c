@@ -1,8 +1,9 @@
 /* Run with a daemon that is killed on the way: nothing may hang, everything says ECONNRESET. */
+#include "check.h"
+
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include "check.h"
 
 enum { tries = 80, many = 300 };
 
