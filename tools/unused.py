@@ -20,7 +20,7 @@ LAYOUTS = ("src/uapi/", "src/wire/", "src/judge/", "tests/", "bench/", "fuzz/", 
 # Fields that matter by their end or their size alone.
 HELD = {"private_": "the process that the daemon's programs share ends with the server",
         "last_words_": "programs hear of the daemon's death while it is there",
-        "error_flag_share_": "the descriptors of a flag count against its program until it goes",
+        "share": "the descriptors of a flag count against its program until it goes",
         "pad": "the bytes of a block begin at a multiple of 16"}
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)

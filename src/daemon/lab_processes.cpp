@@ -202,33 +202,31 @@ std::string program_of(pid_t pid) {
   return {name.data(), static_cast<std::size_t>(std::max<ssize_t>(len, 0))};
 }
 
-/// Those that were not seen before are looked at, but for those `found` by other means; those that
-/// are gone are forgotten, and those that did not answer are asked again the next time.
+/// Those are looked at that are not known to be of the lab, nor `found` by other means. Nothing is
+/// remembered of one that is not: it may be on its way through `ph run`, or amid an exec, where
+/// there is no environment to be seen.
 void lab_process_finder::judge(const std::vector<listed_process>& all,
                                const std::set<pid_t>& found) {
-  std::map<pid_t, verdict> now;
-  std::vector<pid_t> unknown;
+  std::map<pid_t, s64> living;
+  std::vector<listed_process> unknown;
   for (const listed_process& p : all) {
-    const auto before = seen_.find(p.pid);
-    const bool seen = before != seen_.end() && before->second.began == p.began;
-    verdict& v = now[p.pid] = seen ? before->second : verdict{p.began, false};
-    if (found.contains(p.pid)) v.of_lab = true;
-    if (seen || v.of_lab || p.pid == ::getpid()) continue;
-    if (may_be_of_a_lab(p.pid)) unknown.push_back(p.pid);
+    const auto before = of_lab_.find(p.pid);
+    if (found.contains(p.pid) || (before != of_lab_.end() && before->second == p.began)) {
+      living[p.pid] = p.began;
+    } else if (p.pid != ::getpid() && may_be_of_a_lab(p.pid)) {
+      unknown.push_back(p);
+    }
   }
-  seen_ = std::move(now);
+  of_lab_ = std::move(living);
   const auto leads_here = [address = address_, unknown](std::size_t i) {
-    return environment_is_there(unknown[i]) &&
-           has_entry(whole_file(fmt::format("/proc/{}/environ", unknown[i]), most_environment),
+    const pid_t pid = unknown[i].pid;
+    return environment_is_there(pid) &&
+           has_entry(whole_file(fmt::format("/proc/{}/environ", pid), most_environment),
                      dropin::env_socket, address);
   };
-  const auto of_lab = ask_patiently(unknown.size(), leads_here);
+  const auto answers = ask_patiently(unknown.size(), leads_here);
   for (std::size_t i = 0; i < unknown.size(); ++i) {
-    if (of_lab[i]) {
-      seen_.at(unknown[i]).of_lab = *of_lab[i];
-    } else {
-      seen_.erase(unknown[i]);
-    }
+    if (answers[i].value_or(false)) of_lab_[unknown[i].pid] = unknown[i].began;
   }
 }
 
@@ -241,9 +239,7 @@ std::vector<lab_process> lab_process_finder::find(const std::vector<known_proces
   found.erase(::getpid());
   add_descendants(found, all);
   judge(all, found);
-  for (const auto& [pid, what] : seen_) {
-    if (what.of_lab) found.insert(pid);
-  }
+  for (const auto& [pid, began] : of_lab_) found.insert(pid);
   found.erase(::getpid());
   add_descendants(found, all);
   found.erase(::getpid());

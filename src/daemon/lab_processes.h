@@ -37,9 +37,8 @@ s64 process_clock();
 /// The file that a process runs, as the kernel calls it; empty when that cannot be seen.
 std::string program_of(pid_t pid);
 
-/// Looks for the processes of a lab, several times at its end. What it has seen of one holds as
-/// long as that lives: who becomes a program of the lab later says so (known_process), or is a
-/// child of such.
+/// Looks for the processes of a lab, several times at its end. Which it has found stay found as
+/// long as they live; all others are asked again, as each may be becoming a program of the lab.
 class lab_process_finder {
  public:
   /// `address`: the daemon's (PH_SOCKET).
@@ -50,14 +49,10 @@ class lab_process_finder {
   std::vector<lab_process> find(const std::vector<known_process>& known);
 
  private:
-  struct verdict {
-    s64 began;
-    bool of_lab;
-  };
   void judge(const std::vector<listed_process>& all, const std::set<pid_t>& found);
 
   std::string address_;
-  std::map<pid_t, verdict> seen_;
+  std::map<pid_t, s64> of_lab_;  ///< and when each began
 };
 
 /// Sends SIGTERM to all, and SIGKILL to those that still live after `grace`. `wait(fd)` is called

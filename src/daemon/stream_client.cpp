@@ -555,10 +555,9 @@ answer_data stream_client::give_error_flag() {
     if (!share) return refusal(share.error());
     auto made = error_flag::create();
     if (!made) return refusal(made.error());
-    error_flag_share_ = std::move(*share);
-    error_flag_ = std::make_unique<error_flag>(std::move(*made));
+    error_flag_ = std::make_unique<shown_errors>(shown_errors{std::move(*made), std::move(*share)});
   }
-  auto copy = error_flag_->copy();
+  auto copy = error_flag_->flag.copy();
   if (!copy) return refusal(copy.error());
   show_errors();
   answer_data a;
@@ -569,8 +568,8 @@ answer_data stream_client::give_error_flag() {
 /// The stack's POLLERR is shown while the error queue has something.
 void stream_client::show_errors() {
   if (!error_flag_) return;
-  error_flag_->lower();
-  if (s_ >= 0 && (host_.poll(s_) & uapi::pollerr) != 0) error_flag_->raise();
+  error_flag_->flag.lower();
+  if (s_ >= 0 && (host_.poll(s_) & uapi::pollerr) != 0) error_flag_->flag.raise();
 }
 
 void stream_client::error_told(const call&, int) { show_errors(); }

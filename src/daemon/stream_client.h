@@ -64,6 +64,21 @@ class stream_client final : public client {
     std::vector<u8> first{};
     std::size_t in_syn = 0;
   };
+  /// Whom connect() asks for: as much of the address as a protocol of ours reads.
+  struct peer_address {
+    peer_address() = default;
+    explicit peer_address(byte_view from)
+        : len(static_cast<u8>(copy_bytes(bytes, from.first(std::min(from.size(), sizeof bytes))))) {
+    }
+    [[nodiscard]] byte_view view() const { return byte_view(bytes).first(len); }
+    u8 bytes[28] = {};  // a sockaddr_in6
+    u8 len = 0;
+  };
+  /// What shows POLLERR, and its part of the descriptors.
+  struct shown_errors {
+    error_flag flag;
+    descriptor_share share;
+  };
   /// A close() that waits for the peer.
   struct waiting_close {
     u64 channel;
@@ -146,15 +161,14 @@ class stream_client final : public client {
   /// SO_SNDBUF that the shim was told to give the anchor last.
   int told_send_buffer_ = std::numeric_limits<int>::max();
   int send_buffer_ = 0;  ///< SO_SNDBUF that the anchor has, or soon has; 0: unknown
-  sockaddr_buf target_;  ///< of the connect under way
+  peer_address target_;  ///< of the connect under way
   std::vector<waiting_connect> connects_;
   std::vector<waiting_send> sends_;
   std::vector<waiting_close> closes_;
-  std::unique_ptr<error_flag> error_flag_;  ///< once a program has asked for it
-  descriptor_share error_flag_share_;
+  std::unique_ptr<shown_errors> error_flag_;      ///< once a program has asked for it
   std::unique_ptr<closed_socket> closed_socket_;  ///< while lingering
 
-  std::optional<descriptor_share> refusal_share_;  ///< for the next; since listen()
+  std::unique_ptr<descriptor_share> refusal_share_;  ///< for the next; since listen()
   unique_fd refusal_;         ///< the end of a refusal that lies in the listening anchor's queue
   u64 listener_ = 0;          ///< who offered it, until it is known to be accepted
   int parked_ = -1;           ///< accepted from the stack, not yet offered

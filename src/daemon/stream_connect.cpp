@@ -49,8 +49,7 @@ std::optional<answer_data> stream_client::connect(call& c) {
   pending_error_ = 0;
   const auto started = host_.connect(s_, c.data);
   if (!started && started.error() != errc::inprogress) return refusal(started.error());
-  target_ = sockaddr_buf{};
-  target_.len = static_cast<u32>(copy_bytes(target_.bytes, c.data));
+  target_ = peer_address(c.data);
   if (!started && c.wait()) {
     phase_ = phase::connecting;
     connects_.push_back({c.channel, c.head, std::move(c.anchor)});
@@ -105,8 +104,7 @@ std::optional<answer_data> stream_client::open_fast(call& c) {
   const auto sent = host_.sendmsg(s_, msg);
   if (!sent && sent.error() != errc::inprogress) return refusal(sent.error());
   pending_error_ = 0;
-  target_ = sockaddr_buf{};
-  target_.len = static_cast<u32>(copy_bytes(target_.bytes, msg.name));
+  target_ = peer_address(msg.name);
   if (!c.wait()) return begin(c, fail(errc::inprogress), sent.value_or(0));
   phase_ = phase::connecting;
   connects_.push_back(

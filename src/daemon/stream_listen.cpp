@@ -27,7 +27,7 @@ answer_data stream_client::listen(call& c) {
   if (!refusal_share_) {
     auto share = share_.another(1);
     if (!share) return refusal(share.error());
-    refusal_share_.emplace(std::move(*share));
+    refusal_share_ = std::make_unique<descriptor_share>(std::move(*share));
   }
   const auto done = host_.listen(s_, c.head.arg[0]);
   if (!done) return refusal(done.error());

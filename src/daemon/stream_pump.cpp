@@ -318,7 +318,7 @@ bool stream_pump::push() {
 void stream_pump::take_rest(anchored_memory& memory) {
   if (filler_ != 0 || !cookie_.empty() || failing_ != errc::ok) return;
   drop_sent();
-  if (!rest_) rest_.emplace(memory, host_, first_);
+  if (!rest_) rest_ = std::make_unique<taken_rest>(memory, host_, first_);
   u8 bytes[chunk];
   while (rest_->has_room()) {
     const peeked got = peek(bytes);

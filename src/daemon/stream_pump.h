@@ -118,7 +118,7 @@ class stream_pump final : public byte_pipe, private handed_on {
   std::vector<unique_fd> passed_;  ///< came with bytes
   std::vector<u8> cookie_;         ///< still awaited
   std::vector<u8> first_;          ///< read from the program, not yet taken by the stack
-  std::optional<taken_rest> rest_;  ///< while that may be much
+  std::unique_ptr<taken_rest> rest_;  ///< while that may be much
   std::size_t filler_ = 0;         ///< bytes at the head of end_'s queue that hold the anchor shut
   std::size_t sent_on_ = 0;        ///< bytes there that were sent on and are still to be consumed
   std::size_t since_empty_ = 0;    ///< bytes read since end_'s queue was empty
