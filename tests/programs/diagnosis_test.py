@@ -109,6 +109,20 @@ zone "example.test" {{ type primary; file "{zone}"; }};
             out = lab.run("alice", *dig, way, "+bufsize=4096", "TXT", "big.example.test").stdout
             self.assertEqual(len(out.splitlines()), 12, out)
 
+    @needs("named")
+    @needs("dig")
+    @unittest.skipUnless(os.geteuid() == 0 and os.path.exists("/etc/bind/named.conf"),
+                         "needs root and Debian's /etc/bind")
+    def test_named_as_debian_configures_it(self):
+        lab = self.start_lab(lib.TWO_HOSTS)
+        os.makedirs("/run/named", exist_ok=True)  # as its unit does
+        server = lab.spawn("bob", shutil.which("named", path="/usr/sbin:/usr/bin"), "-g")
+        server.wait_for("all zones loaded")
+        for way in ("+notcp", "+tcp"):
+            dig = ("dig", "@10.0.0.2", "+tries=1", "+time=20", "+short", way)
+            self.assertEqual(lab.run("alice", *dig, "localhost").stdout, "127.0.0.1\n")
+            self.assertEqual(lab.run("alice", *dig, "-x", "127.0.0.1").stdout, "localhost.\n")
+
 
 if __name__ == "__main__":
     lib.main()

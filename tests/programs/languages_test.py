@@ -3,9 +3,11 @@ what the libraries of other languages do with sockets: Python, Ruby, Java, Rust.
 the side that connects and once the side that accepts, blocking and not; the receiver is a few lines
 of Python that start to read late, so that every buffer on the way is full first."""
 
+import glob
 import hashlib
 import os
 import shutil
+import subprocess
 import unittest
 
 import lib
@@ -164,6 +166,58 @@ fn main() {
 }
 """
 
+TOKIO_ECHO = """
+use std::env;
+use tokio::io::{copy, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+#[tokio::main]
+async fn main() {
+    if env::args().nth(1).unwrap() == "serve" {
+        let listener = TcpListener::bind("0.0.0.0:7").await.unwrap();
+        println!("listening");
+        loop {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let (mut from, mut to) = peer.split();
+                copy(&mut from, &mut to).await.unwrap();
+                to.shutdown().await.unwrap();
+            });
+        }
+    }
+    let data: Vec<u8> = (0..10_000_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let mut tasks = Vec::new();
+    for _ in 0..8 {
+        let data = data.clone();
+        tasks.push(tokio::spawn(async move {
+            let (mut from, mut to) = TcpStream::connect("10.0.0.2:7").await.unwrap().into_split();
+            let wanted = data.clone();
+            let reader = tokio::spawn(async move {
+                let mut back = Vec::new();
+                from.read_to_end(&mut back).await.unwrap();
+                back
+            });
+            to.write_all(&data).await.unwrap();
+            to.shutdown().await.unwrap();
+            assert!(reader.await.unwrap() == wanted);
+        }));
+    }
+    for one in tasks { one.await.unwrap(); }
+    println!("all came back");
+}
+"""
+
+# Debian's packages of crates, where cargo finds them without a network.
+CRATES = "/usr/share/cargo/registry"
+
+TOKIO_PACKAGE = """
+[package]
+name = "echo"
+version = "0.1.0"
+edition = "2021"
+[dependencies]
+tokio = { version = "1", features = ["rt-multi-thread", "net", "io-util", "macros"] }
+"""
+
 
 def needs(program):
     return unittest.skipUnless(shutil.which(program), f"{program} is not installed")
@@ -246,6 +300,23 @@ class LanguagesTest(lib.LabTest):
                              self.source("echo.rs", RUST_ECHO), check=False, timeout=300)
         if built.returncode != 0:
             self.skipTest(f"rustc does not work here: {built.stderr[-500:]}")
+        self.lab.spawn("bob", program, "serve").wait_for("listening")
+        self.assertIn("all came back", self.lab.run("alice", program, "ask").stdout)
+
+    @needs("cargo")
+    @unittest.skipUnless(glob.glob(f"{CRATES}/tokio-1.*"), "librust-tokio-dev is not installed")
+    def test_tokio_echo(self):
+        for folder in ("src", ".cargo"):
+            os.mkdir(os.path.join(self.lab.folder, folder))
+        self.source("Cargo.toml", TOKIO_PACKAGE)
+        self.source("src/main.rs", TOKIO_ECHO)
+        self.source(".cargo/config.toml", '[source.crates-io]\nreplace-with = "debian"\n'
+                    f'[source.debian]\ndirectory = "{CRATES}"\n')
+        built = subprocess.run(["cargo", "build", "--offline", "--release"], cwd=self.lab.folder,
+                               capture_output=True, text=True, timeout=600)
+        if built.returncode != 0:
+            self.skipTest(f"cargo does not work here: {built.stderr[-500:]}")
+        program = os.path.join(self.lab.folder, "target", "release", "echo")
         self.lab.spawn("bob", program, "serve").wait_for("listening")
         self.assertIn("all came back", self.lab.run("alice", program, "ask").stdout)
 
