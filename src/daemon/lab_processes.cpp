@@ -13,10 +13,12 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <set>
 #include <string_view>
 
@@ -64,17 +66,33 @@ class process_stat {
   }
   [[nodiscard]] pid_t parent() const { return static_cast<pid_t>(field(4)); }
   [[nodiscard]] s64 began() const { return static_cast<s64>(field(22)); }
+  /// It has memory, which may be looked at (where it begins would else be told as 1), and in which
+  /// no environment was put yet.
+  [[nodiscard]] bool is_amid_exec() const {
+    return field(23) != 0 && field(26) != 1 && field(50) == 0;
+  }
 
  private:
   std::string text_;
   std::size_t at_ = 0;
 };
 
+/// Waits while a process is amid an exec: its new memory has no environment yet. `looks`: how often
+/// that may still be asked, a millisecond apart, of all processes together.
+process_stat behind_exec(pid_t pid, std::atomic<int>& looks) {
+  process_stat stat(pid);
+  while (stat.is_amid_exec() && looks > 0) {
+    --looks;
+    ::usleep(1000);
+    stat = process_stat(pid);
+  }
+  return stat;
+}
+
 /// True when all pages of a process's environment are there, or on a disk of the machine's own:
 /// what a process has put in their place may never come. May wait for ever, too: pagemap is read
 /// under the process's mmap_lock, and whoever waits for another page may hold that.
-bool environment_is_there(pid_t pid) {
-  const process_stat stat(pid);
+bool environment_is_there(pid_t pid, const process_stat& stat) {
   const u64 page = static_cast<u64>(::sysconf(_SC_PAGESIZE));
   const u64 begin = stat.field(50) / page, end = (stat.field(51) + page - 1) / page;
   if (begin == 0 || end <= begin || end - begin > most_environment / page) return false;
@@ -218,9 +236,10 @@ void lab_process_finder::judge(const std::vector<listed_process>& all,
     }
   }
   of_lab_ = std::move(living);
-  const auto leads_here = [address = address_, unknown](std::size_t i) {
+  const auto looks = std::make_shared<std::atomic<int>>(100);
+  const auto leads_here = [address = address_, unknown, looks](std::size_t i) {
     const pid_t pid = unknown[i].pid;
-    return environment_is_there(pid) &&
+    return environment_is_there(pid, behind_exec(pid, *looks)) &&
            has_entry(whole_file(fmt::format("/proc/{}/environ", pid), most_environment),
                      dropin::env_socket, address);
   };

@@ -542,7 +542,10 @@ TEST(serve, the_end_of_its_program_leaves_others_time_to_end) {
   serve_options options = with_grace(seconds(3600));
   options.until_readable = over.get();
   served_lab lab(two_hosts, options);
-  shell polite(lab, "trap 'sleep 0.1; exit 7' TERM; echo go; while :; do sleep 1000 & wait; done");
+  // It waits without a child: one that is just being forked may lose its SIGTERM.
+  shell polite(lab,
+               "f=$(mktemp -u); mkfifo $f; exec 3<>$f; rm $f; trap 'sleep 0.1; exit 7' TERM; "
+               "echo go; while :; do read x <&3; done");
   EXPECT_EQ(polite.line(), "go\n");
   const u64 one = 1;
   EXPECT_EQ(::write(over.get(), &one, sizeof one), ssize_t{sizeof one});
