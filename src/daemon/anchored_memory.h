@@ -66,4 +66,21 @@ class anchored_queue : public list_hook<> {
   u64 bytes_ = 0;
 };
 
+/// What lies in an anchor whose other end has gone. Its program may still read it, which nothing
+/// tells: it counts as long as this lives.
+class anchored_rest final : private handed_on {
+ public:
+  anchored_rest(anchored_memory& all, const host_sockets& host, u32 bytes)
+      : bytes_(bytes), queue_(all, host, *this) {
+    (void)ask();
+    queue_.grew();
+  }
+
+ private:
+  [[nodiscard]] u32 bytes() const override { return bytes_; }
+
+  u32 bytes_;
+  anchored_queue queue_;
+};
+
 }  // namespace ph::dropin

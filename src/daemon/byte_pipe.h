@@ -75,6 +75,8 @@ class byte_pipe {
   [[nodiscard]] virtual bool hung_up() const = 0;
   /// Bytes of the program that the stack does not have yet.
   [[nodiscard]] virtual std::size_t unsent() const = 0;
+  /// The kernel's memory of what the program has not read yet.
+  [[nodiscard]] virtual u32 anchored() const = 0;
   /// Descriptors that came with bytes from the program: its own end when its shim passed it after
   /// accept(), and others, which have no business here.
   virtual std::vector<unique_fd> take_passed() = 0;

@@ -130,6 +130,7 @@ anchor_option stream_client::for_anchor(int name) {
 
 /// Nobody else has the anchor yet, so nothing waits here.
 result<void> stream_client::anchor_made(int anchor) {
+  unread_.reset();
   for (const int name : {uapi::so_sndbuf, uapi::so_rcvlowat, uapi::so_oobinline, uapi::so_linger}) {
     const anchor_option told = for_anchor(name);
     ::setsockopt(anchor, SOL_SOCKET, told.name, &told.value, told.len);
@@ -372,7 +373,11 @@ void stream_client::before_error(const call&) {
 void stream_client::show_failure(errc why) {
   pending_error_ = static_cast<int>(why);
   phase_ = phase::idle;
+  const u32 unread = pipe_ ? pipe_->anchored() : 0;
   pipe_.reset();
+  if (unread != 0) {
+    unread_ = std::make_unique<anchored_rest>(owner_.datagrams().memory, host_, unread);
+  }
   for (waiting_send& waiting : std::exchange(sends_, {})) {
     owner_.answer_later(waiting.channel, waiting.head, refusal(why));
   }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "daemon/byte_pipe.h"
+#include "daemon/anchored_memory.h"
 #include "daemon/client.h"
 #include "daemon/error_flag.h"
 
@@ -151,30 +152,31 @@ class stream_client final : public client {
   u8 shut_early_ = 0;
   bool anchor_shut_ = false;         ///< so was the anchor, which cannot be linked any more
   bool failure_told_ = false;        ///< of the pipe
-  /// Bytes that were not with the peer at the last look, since the program closed.
-  std::size_t left_at_end_ = std::numeric_limits<std::size_t>::max();
-  unsigned turns_at_end_ = 0;        ///< since they became fewer
   bool errors_new_ = false;          ///< the error queue may have something new
   bool joined_ = false;              ///< a second blocking connect waits, too
   bool urgent_in_line_ = false;      ///< SO_OOBINLINE
+  bool shim_accepts_ = true;         ///< accepts of this listener are told by cookies
+  peer_address target_;              ///< of the connect under way
+  unsigned turns_at_end_ = 0;        ///< since left_at_end_ became less
+  /// Bytes that were not with the peer at the last look, since the program closed.
+  std::size_t left_at_end_ = std::numeric_limits<std::size_t>::max();
   errc ended_ = errc::ok;            ///< how the last connect ended
   /// SO_SNDBUF that the shim was told to give the anchor last.
   int told_send_buffer_ = std::numeric_limits<int>::max();
   int send_buffer_ = 0;  ///< SO_SNDBUF that the anchor has, or soon has; 0: unknown
-  peer_address target_;  ///< of the connect under way
   std::vector<waiting_connect> connects_;
   std::vector<waiting_send> sends_;
   std::vector<waiting_close> closes_;
   std::unique_ptr<shown_errors> error_flag_;      ///< once a program has asked for it
   std::unique_ptr<closed_socket> closed_socket_;  ///< while lingering
+  std::unique_ptr<anchored_rest> unread_;         ///< of a connection that was reset
 
   std::unique_ptr<descriptor_share> refusal_share_;  ///< for the next; since listen()
   unique_fd refusal_;         ///< the end of a refusal that lies in the listening anchor's queue
-  u64 listener_ = 0;          ///< who offered it, until it is known to be accepted
   int parked_ = -1;           ///< accepted from the stack, not yet offered
+  u64 listener_ = 0;          ///< who offered it, until it is known to be accepted
   unsigned patience_ms_ = 1;  ///< until the parked one is offered again
   u32 offered_ = 0;           ///< connections in the listening anchor's queue, as far as known
-  bool shim_accepts_ = true;  ///< accepts of this listener are told by cookies
 };
 
 }  // namespace ph::dropin

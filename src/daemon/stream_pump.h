@@ -41,6 +41,7 @@ class stream_pump final : public byte_pipe, private handed_on {
   [[nodiscard]] bool writes_over() const override;
   [[nodiscard]] bool hung_up() const override { return hung_up_; }
   [[nodiscard]] std::size_t unsent() const override;
+  [[nodiscard]] u32 anchored() const override { return bytes(); }
   std::vector<unique_fd> take_passed() override { return std::exchange(passed_, {}); }
   std::vector<u8> came_with(std::size_t unread) override;
   result<u8> urgent_byte(u32 flags) override;

@@ -221,6 +221,29 @@ print("full", len(kept), flush=True)
 sys.stdin.readline()
 """
 
+# Connections that are reset while much of what came is still unread.
+RESET = """
+import socket, struct, sys
+listener = socket.create_server(("127.0.0.1", 0))
+kept = []
+try:
+    for _ in range(600):
+        client = socket.create_connection(listener.getsockname(), timeout=20)
+        server = listener.accept()[0]
+        server.settimeout(0.05)
+        try:
+            server.sendall(b"x" * 200000)
+        except OSError:
+            pass
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        server.close()
+        kept.append(client)
+except OSError:
+    pass
+print("full", len(kept), flush=True)
+sys.stdin.readline()
+"""
+
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root: a control group")
 class GroupTest(lib.LabTest):
@@ -242,13 +265,19 @@ class GroupTest(lib.LabTest):
         return ("sh", "-c", enter, "sh")
 
     def test_full_connections_of_a_program_do_not_end_the_lab(self):
+        self.assert_survives(FULL)
+
+    def test_unread_rests_of_connections_that_were_reset_do_not_end_the_lab(self):
+        self.assert_survives(RESET)
+
+    def assert_survives(self, program):
         try:
             prefix = self.group(96 << 20)
         except OSError as error:
             self.skipTest(f"no control group can be made: {error}")
         lab = self.start_lab(LONG_WIRE, prefix)
         lab.spawn("carol", lib.PYTHON, "-c", ECHO).wait_for("listening")
-        hog = lab.spawn("bob", lib.PYTHON, "-c", FULL, stdin=lib.subprocess.PIPE)
+        hog = lab.spawn("bob", lib.PYTHON, "-c", program, stdin=lib.subprocess.PIPE)
         hog.wait_for(r"full \d+")
         hog.end()
         lib.wait_until(lambda: lab.run("alice", lib.PYTHON, "-c", ASK, "10.0.1.2",
