@@ -59,8 +59,7 @@ long send_by_daemon(caller& c, const anchor& a, const message& m, int flags) {
   const bool fits = m.control_len <= sizeof few;
   u8* const control = fits ? few : many.take(most_control);
   if (control == nullptr) return -ENOMEM;
-  const long control_len =
-      pack_control(c, m, any_item, control, fits ? sizeof few : most_control);
+  const long control_len = pack_control(c, m, any_item, control, fits ? sizeof few : most_control);
   if (control_len < 0) return control_len;
   message_head head;
   if (sizeof head + m.name_len + static_cast<std::size_t>(control_len) + total > dropin::max_data) {

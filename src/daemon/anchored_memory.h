@@ -53,6 +53,7 @@ class anchored_queue : public list_hook<> {
   /// False: nothing may be added now to what this host's programs have not read. Nothing tells when
   /// they have.
   bool has_room();
+  [[nodiscard]] anchored_memory& all() const { return all_; }
   /// Something was handed on.
   void grew() { set(queue_.most()); }
 
@@ -66,12 +67,14 @@ class anchored_queue : public list_hook<> {
   u64 bytes_ = 0;
 };
 
-/// What lies in an anchor whose other end has gone. Its program may still read it, which nothing
-/// tells: it counts as long as this lives.
+/// Bytes in that sum of which nothing tells when they have been read: whoever holds this says how
+/// many there are.
 class anchored_rest final : private handed_on {
  public:
-  anchored_rest(anchored_memory& all, const host_sockets& host, u32 bytes)
-      : bytes_(bytes), queue_(all, host, *this) {
+  anchored_rest(anchored_memory& all, const host_sockets& host) : queue_(all, host, *this) {}
+  [[nodiscard]] bool has_room() { return queue_.has_room(); }
+  void set(u32 bytes) {
+    bytes_ = bytes;
     (void)ask();
     queue_.grew();
   }
@@ -79,7 +82,7 @@ class anchored_rest final : private handed_on {
  private:
   [[nodiscard]] u32 bytes() const override { return bytes_; }
 
-  u32 bytes_;
+  u32 bytes_ = 0;
   anchored_queue queue_;
 };
 

@@ -13,8 +13,6 @@
 
 namespace ph::dropin {
 
-class anchored_memory;
-
 /// What a turn of a pipe found.
 enum class pipe_turn : u8 {
   rest,     ///< nothing can be moved now; an event or the socket's watcher tells when
@@ -59,8 +57,8 @@ class byte_pipe {
   virtual bool push() = 0;
 
   /// The program sends no more: takes out of its end what the stack has no room for yet, so that
-  /// the program finds room there, as after a shutdown(2). As far as `memory` has room for it.
-  virtual void take_rest(anchored_memory& memory) = 0;
+  /// the program finds room there, as after a shutdown(2). As far as there is memory for it.
+  virtual void take_rest() = 0;
 
   /// Both directions have ended in order: the program, if it still reads, shall see no reset.
   virtual void finish() = 0;

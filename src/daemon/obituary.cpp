@@ -18,7 +18,6 @@ namespace {
 constexpr std::size_t longest_end = std::size_t{64} * 1024;  // of a log that is read
 constexpr std::string_view check_line = "posthaste: check failed: ";
 constexpr std::string_view crash_line = "posthaste: this is a bug: the daemon dies of ";
-
 constexpr std::string_view beginning_line = "posthaste: another lab begins\n";
 
 /// The end of a regular file that is the user's own, or root's.

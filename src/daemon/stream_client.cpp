@@ -251,7 +251,7 @@ void stream_client::pump_bytes() {
   const pipe_turn turn = pipe_->pump();
   // Others may have filled the anchor up to the moment of its shutdown.
   if (shut_writing_ && !fin_sent_ && pipe_->writes_over()) {
-    pipe_->take_rest(owner_.datagrams().memory);
+    pipe_->take_rest();
   }
   take_passed();
   retry_sends();
@@ -376,7 +376,8 @@ void stream_client::show_failure(errc why) {
   const u32 unread = pipe_ ? pipe_->anchored() : 0;
   pipe_.reset();
   if (unread != 0) {
-    unread_ = std::make_unique<anchored_rest>(owner_.datagrams().memory, host_, unread);
+    unread_ = std::make_unique<anchored_rest>(owner_.datagrams().memory, host_);
+    unread_->set(unread);
   }
   for (waiting_send& waiting : std::exchange(sends_, {})) {
     owner_.answer_later(waiting.channel, waiting.head, refusal(why));
@@ -435,7 +436,7 @@ void stream_client::end_writes(int anchor, int how) {
   owner_.mark(*this);
   if (!pipe_ || has_room(anchor)) return;
   ::shutdown(anchor, SHUT_WR);  // else those who wait would go on writing
-  pipe_->take_rest(owner_.datagrams().memory);
+  pipe_->take_rest();
   if (how == SHUT_RDWR) ::shutdown(anchor, how);  // who is awake soon sees both
 }
 

@@ -4,8 +4,8 @@
 
 #include <limits>
 
-#include "daemon/byte_pipe.h"
 #include "daemon/anchored_memory.h"
+#include "daemon/byte_pipe.h"
 #include "daemon/client.h"
 #include "daemon/error_flag.h"
 

@@ -315,10 +315,10 @@ bool stream_pump::push() {
 }
 
 /// It goes to the stack behind first_, ahead of all that is left at the end.
-void stream_pump::take_rest(anchored_memory& memory) {
+void stream_pump::take_rest() {
   if (filler_ != 0 || !cookie_.empty() || failing_ != errc::ok) return;
   drop_sent();
-  if (!rest_) rest_ = std::make_unique<taken_rest>(memory, host_, first_);
+  if (!rest_) rest_ = std::make_unique<anchored_rest>(anchored_.all(), host_);
   u8 bytes[chunk];
   while (rest_->has_room()) {
     const peeked got = peek(bytes);
@@ -334,7 +334,7 @@ void stream_pump::take_rest(anchored_memory& memory) {
     const bool keeps = !got.rights;  // descriptors live as long as a byte of their buffer waits
     consume_passing(seen.size() + (held_ ? 1 : 0) - (keeps ? 1 : 0));
     held_ = keeps;
-    rest_->count();
+    rest_->set(static_cast<u32>(first_.capacity()));
   }
   if (first_.empty()) rest_.reset();
 }
@@ -414,8 +414,7 @@ bool stream_pump::keep_urgent() {
   }
   const auto byte = stack_urgent_byte(uapi::msg_peek);
   if (asked_.noted && !byte) return true;
-  int unread = 0;
-  if (::ioctl(end_.get(), SIOCOUTQ, &unread) == 0 && unread > 0) {
+  if (bytes() > 0) {
     reader_full_ = true;
     return false;
   }

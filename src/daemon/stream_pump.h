@@ -35,7 +35,7 @@ class stream_pump final : public byte_pipe, private handed_on {
   void on_events(u32 events) override;
   pipe_turn pump() override;
   bool push() override;
-  void take_rest(anchored_memory& memory) override;
+  void take_rest() override;
   [[nodiscard]] errc error() const override { return failing_; }
   [[nodiscard]] bool ended() const override;
   [[nodiscard]] bool writes_over() const override;
@@ -71,23 +71,6 @@ class stream_pump final : public byte_pipe, private handed_on {
     /// forgets that when the urgent byte has been taken.
     u64 mark = ~u64{0};
   };
-  /// What take_rest() took counts among what waits in anchors, where it was.
-  class taken_rest final : public handed_on {
-   public:
-    taken_rest(anchored_memory& all, const host_sockets& host, const std::vector<u8>& bytes)
-        : bytes_(bytes), queue_(all, host, *this) {}
-    bool has_room() { return queue_.has_room(); }
-    void count() {
-      (void)ask();
-      queue_.grew();
-    }
-
-   private:
-    [[nodiscard]] u32 bytes() const override { return static_cast<u32>(bytes_.capacity()); }
-
-    const std::vector<u8>& bytes_;
-    anchored_queue queue_;
-  };
   [[nodiscard]] u32 bytes() const override;
   void set_hold_limit(int send_buffer);
   peeked peek(byte_span to) const;
@@ -119,7 +102,7 @@ class stream_pump final : public byte_pipe, private handed_on {
   std::vector<unique_fd> passed_;  ///< came with bytes
   std::vector<u8> cookie_;         ///< still awaited
   std::vector<u8> first_;          ///< read from the program, not yet taken by the stack
-  std::unique_ptr<taken_rest> rest_;  ///< while that may be much
+  std::unique_ptr<anchored_rest> rest_;  ///< first_, while take_rest() made it much
   std::size_t filler_ = 0;         ///< bytes at the head of end_'s queue that hold the anchor shut
   std::size_t sent_on_ = 0;        ///< bytes there that were sent on and are still to be consumed
   std::size_t since_empty_ = 0;    ///< bytes read since end_'s queue was empty

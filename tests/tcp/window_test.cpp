@@ -240,8 +240,7 @@ struct reading {
         p.send(A, at, 0, std::string(1400, 'x'));
         at += 1400;
       }
-      while (!p.read(fd).empty()) {
-      }
+      while (!p.read(fd).empty()) {}
       p.sent.clear();
       p.advance(milliseconds(100));
       p.sent.clear();
